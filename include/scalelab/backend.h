@@ -1,0 +1,86 @@
+// Backend: a plain table of functions that says where ops run. `cpu` always exists, `cuda` may.
+//
+// Context: one place to run: a backend, its device, its stream and its share of threads. An op takes its Context last,
+// never prints, never chooses a stream, and takes its scratch memory from it.
+//
+// Errors, the same on every backend: std::invalid_argument for the caller's fault, before any work has begun;
+// OutOfMemory says what was needed and what was free; std::runtime_error for a fault of the device.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <stdexcept>
+#include <string>
+
+#include "scalelab/grid.h"
+#include "scalelab/kmeans.h"
+#include "scalelab/knn.h"
+#include "scalelab/mlp.h"
+
+namespace scalelab {
+
+struct Backend {
+  const char* name;  // "cpu", "cuda"
+
+  // Lifetime of a Context, and its memory. `allocate` and `release` are ordered with the work of the Context's stream.
+  void (*open)(Context&);
+  void (*close)(Context&) noexcept;
+  void* (*allocate)(std::size_t bytes, Context&);
+  void (*release)(void*, Context&) noexcept;
+  void (*upload)(void* to, const void* from_host, std::size_t bytes, Context&);  // returns when `from_host` is free
+  void (*download)(void* to_host, const void* from, std::size_t bytes, Context&);  // returns when `to_host` is filled
+  void (*synchronize)(Context&);
+  // One line: the device's name and what matters of it (instruction set and threads, or architecture and memory).
+  std::string (*describe)(Context&);
+
+  Knn* knn;
+  GridKnn* grid_knn;
+  GridKnnLabels* grid_knn_labels;
+  GridMlpLabels* grid_mlp_labels;
+  GridSpiralLabels* grid_spiral_labels;
+  LabelConfusion* label_confusion;
+  KmeansAssign* kmeans_assign;
+  KmeansPlusPlus* kmeans_plus_plus;
+  KmeansFit* kmeans_fit;
+  MlpForward* mlp_forward;
+  MlpBackward* mlp_backward;
+  MlpTrain* mlp_train;
+};
+
+const Backend& cpu_backend();
+
+// The CUDA table, or null when this build has none or no device answers; then `why_not` says which, in one line.
+const Backend* cuda_backend(std::string* why_not = nullptr);
+
+struct OutOfMemory : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+class Context {
+ public:
+  // `threads`: CPU threads to use, 0 for all that this process may run on.
+  explicit Context(const Backend& backend, int device = 0, int threads = 0);
+  ~Context();
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
+
+  const Backend& backend() const { return backend_; }
+  int device() const { return device_; }
+  int threads() const { return threads_; }
+  void synchronize() { backend_.synchronize(*this); }
+
+  // A backend's own state (the CUDA stream); set by Backend::open.
+  void* stream = nullptr;
+
+  // Called now and then by long ops, from the calling thread alone, with work done and work in all, in the op's own
+  // unit. It may throw to abandon the op: outputs are then unspecified.
+  std::function<void(std::int64_t done, std::int64_t total)> progress;
+
+ private:
+  const Backend& backend_;
+  int device_;
+  int threads_;
+};
+
+}  // namespace scalelab

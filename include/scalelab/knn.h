@@ -1,0 +1,38 @@
+// knn: the k nearest references of every query, exact.
+#pragma once
+
+#include <cstdint>
+
+#include "scalelab/view.h"
+
+namespace scalelab {
+
+class Context;
+
+// Most neighbours a query can ask for.
+inline constexpr int kMaxNeighbours = 128;
+
+// For every query, the k references of smallest squared Euclidean distance.
+//
+// Arithmetic  the canonical distance, in fp32: s = 0; for c ascending: t = q[c] - p[c], s = fma(t, t, s). Every
+//             backend and instruction set returns these bits.
+// Order       ascending by (distance, index): of equal distances the lower index comes first.
+// Throws      std::invalid_argument: n or q does not fit the outputs, d differs, k < 1, k > n, k > kMaxNeighbours,
+//             n > 2^31 - 1.
+// Undefined   coordinates must be finite, and squared distances must not overflow; checking them is the caller's.
+// Empty       q = 0 writes nothing.
+// Returns     after queueing the work (the CPU: after finishing it). Deterministic.
+using Knn = void(View<const float> references,  // (n, d)
+                 View<const float> queries,     // (q, d)
+                 View<int> indices,             // (q, k) out
+                 View<float> distances,         // (q, k) out, squared; may be empty: then not written
+                 Context&);
+
+namespace cpu {
+Knn knn;
+}
+namespace cuda {
+Knn knn;
+}
+
+}  // namespace scalelab

@@ -1,0 +1,80 @@
+// The CPU backend's table, and the life of a Context.
+#include <omp.h>
+
+#include <hwy/targets.h>
+
+#include <cstdlib>
+#include <cstring>
+#include <new>
+
+#include "scalelab/backend.h"
+
+namespace scalelab {
+
+namespace {
+
+void open(Context&) {}
+void close(Context&) noexcept {}
+
+void* allocate(std::size_t bytes, Context&) {
+  // Whole cache lines, so that a vector load at the front never straddles two.
+  constexpr std::size_t kLine = 64;
+  const std::size_t rounded = (bytes + kLine - 1) / kLine * kLine;
+  void* memory = std::aligned_alloc(kLine, rounded == 0 ? kLine : rounded);
+  if (memory == nullptr) {
+    throw OutOfMemory("out of memory: " + std::to_string(bytes) + " bytes were needed on the host");
+  }
+  return memory;
+}
+void release(void* memory, Context&) noexcept { std::free(memory); }
+
+void copy(void* to, const void* from, std::size_t bytes, Context&) {
+  if (bytes > 0) std::memcpy(to, from, bytes);
+}
+
+void synchronize(Context&) {}
+
+std::string describe(Context& context) {
+  const std::int64_t targets = hwy::SupportedTargets();
+  const std::int64_t best = targets & -targets;
+  return std::string(hwy::TargetName(best)) + ", " + std::to_string(context.threads()) +
+         (context.threads() == 1 ? " thread" : " threads");
+}
+
+}  // namespace
+
+const Backend& cpu_backend() {
+  static const Backend table{
+      .name = "cpu",
+      .open = open,
+      .close = close,
+      .allocate = allocate,
+      .release = release,
+      .upload = copy,
+      .download = copy,
+      .synchronize = synchronize,
+      .describe = describe,
+      .knn = cpu::knn,
+      .grid_knn = cpu::grid_knn,
+      .grid_knn_labels = cpu::grid_knn_labels,
+      .grid_mlp_labels = cpu::grid_mlp_labels,
+      .grid_spiral_labels = cpu::grid_spiral_labels,
+      .label_confusion = cpu::label_confusion,
+      .kmeans_assign = cpu::kmeans_assign,
+      .kmeans_plus_plus = cpu::kmeans_plus_plus,
+      .kmeans_fit = cpu::kmeans_fit,
+      .mlp_forward = cpu::mlp_forward,
+      .mlp_backward = cpu::mlp_backward,
+      .mlp_train = cpu::mlp_train,
+  };
+  return table;
+}
+
+Context::Context(const Backend& backend, int device, int threads)
+    : backend_(backend), device_(device), threads_(threads > 0 ? threads : omp_get_num_procs()) {
+  backend_.open(*this);
+}
+
+Context::~Context() { backend_.close(*this); }
+
+}  // namespace scalelab

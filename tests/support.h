@@ -1,0 +1,134 @@
+// What tests share: the backends to run on, guarded buffers, bit comparison, seeded data.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <bit>
+#include <cstdlib>
+#include <cstring>
+#include <limits>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "scalelab/backend.h"
+#include "scalelab/buffer.h"
+#include "scalelab/random.h"
+
+namespace scalelab::test {
+
+// A test of an op is a TEST_P of this fixture and runs once per backend: `cpu`, and `cuda` (or, in a build for the test
+// executor, `simt`). Without a device the second is visibly skipped; SCALELAB_REQUIRE_CUDA=1 turns the skip into a
+// failure.
+class OnBackend : public testing::TestWithParam<const char*> {
+ protected:
+  void SetUp() override {
+    if (std::string(GetParam()) == "cpu") {
+      backend_ = &cpu_backend();
+      return;
+    }
+    std::string why;
+    backend_ = cuda_backend(&why);
+    if (backend_ == nullptr) {
+      const char* required = std::getenv("SCALELAB_REQUIRE_CUDA");
+      if (required != nullptr && std::string(required) == "1") GTEST_FAIL() << "SCALELAB_REQUIRE_CUDA=1, but " << why;
+      GTEST_SKIP() << "no cuda backend: " << why;
+    }
+  }
+  const Backend& backend() const { return *backend_; }
+  bool on_cpu() const { return backend_ == &cpu_backend(); }
+  // Under the test executor a thread costs microseconds: tests shrink their sizes there.
+  bool on_executor() const { return std::string(backend_->name) == "simt"; }
+
+ private:
+  const Backend* backend_ = nullptr;
+};
+
+#define SCALELAB_ON_EACH_BACKEND(Fixture)                                           \
+  INSTANTIATE_TEST_SUITE_P(, Fixture, testing::Values("cpu", "cuda"), [](const auto& info) { \
+    return std::string(info.param);                                                 \
+  })
+
+// Backend memory for an output, poisoned, between two canaries that `to_host` checks. Floats are poisoned with NaN,
+// integers with the most negative (or for unsigned types the largest) value.
+template <class T>
+class Guarded {
+ public:
+  Guarded(Context& context, std::initializer_list<std::int64_t> shape)
+      : view_(nullptr, shape), buffer_(context, {view_.size() + 2 * kCanary}) {
+    std::vector<T> host(static_cast<std::size_t>(buffer_.size()), canary());
+    std::fill(host.begin() + kCanary, host.end() - kCanary, poison());
+    buffer_.upload(host);
+    view_ = View<T>(buffer_.view().data() + kCanary, shape);
+  }
+  Guarded(Context& context, std::span<const T> values, std::initializer_list<std::int64_t> shape)
+      : Guarded(context, shape) {
+    std::vector<T> host = buffer_.to_host();
+    EXPECT_EQ(values.size(), static_cast<std::size_t>(view_.size()));
+    std::copy(values.begin(), values.end(), host.begin() + kCanary);
+    buffer_.upload(host);
+  }
+  View<T> view() const { return view_; }
+  operator View<T>() const { return view_; }
+  operator View<const T>() const { return view_; }
+
+  std::vector<T> to_host() const {
+    const std::vector<T> host = buffer_.to_host();
+    const T expected = canary();
+    for (int i = 0; i < kCanary; ++i) {
+      EXPECT_EQ(std::memcmp(&host[i], &expected, sizeof(T)), 0) << "canary before the buffer, " << kCanary - i;
+      EXPECT_EQ(std::memcmp(&host[host.size() - 1 - i], &expected, sizeof(T)), 0) << "canary behind the buffer";
+    }
+    return {host.begin() + kCanary, host.end() - kCanary};
+  }
+
+  static T poison() {
+    if constexpr (std::is_floating_point_v<T>) return std::numeric_limits<T>::quiet_NaN();
+    return std::is_signed_v<T> ? std::numeric_limits<T>::min() : std::numeric_limits<T>::max();
+  }
+
+ private:
+  static constexpr int kCanary = 64;
+  static T canary() { return static_cast<T>(77); }
+  View<T> view_;
+  Buffer<T> buffer_;
+};
+
+// Equal bit for bit, with the first difference named; NaN equals only the same NaN.
+template <class T>
+testing::AssertionResult same_bits(const std::vector<T>& got, const std::vector<T>& want) {
+  if (got.size() != want.size()) {
+    return testing::AssertionFailure() << "sizes " << got.size() << " and " << want.size();
+  }
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    if (std::memcmp(&got[i], &want[i], sizeof(T)) != 0) {
+      return testing::AssertionFailure() << "at " << i << ": got " << +got[i] << ", want " << +want[i];
+    }
+  }
+  return testing::AssertionSuccess();
+}
+
+// |got - want| <= terms * 2^-24 * magnitude, where magnitude is the sum of the absolute values of the terms added and
+// `terms` counts the roundings that can pile up. NaN never passes.
+inline testing::AssertionResult within_rounding(double got, double want, double magnitude, double terms) {
+  const double bound = terms * 0x1p-24 * magnitude;
+  if (std::abs(got - want) <= bound) return testing::AssertionSuccess();
+  return testing::AssertionFailure() << "got " << got << ", want " << want << ", bound " << bound;
+}
+
+// n uniform floats in [low, high), the same everywhere.
+inline std::vector<float> uniform_floats(std::size_t n, std::uint64_t seed, float low = -1, float high = 1) {
+  std::vector<float> values(n);
+  for (std::size_t i = 0; i < n; ++i) {
+    values[i] = low + (high - low) * uniform_float(random_words(seed, Stream::test, i)[0]);
+  }
+  return values;
+}
+
+// A uniform integer in [low, high].
+inline std::int64_t uniform_int(std::uint64_t seed, std::uint64_t index, std::int64_t low, std::int64_t high) {
+  const Words words = random_words(seed, Stream::test, index, 1);
+  return low + static_cast<std::int64_t>(uniform_below(static_cast<std::uint64_t>(high - low + 1), words[0], words[1]));
+}
+
+}  // namespace scalelab::test
