@@ -66,6 +66,8 @@ const Backend& cpu_backend() {
       .mlp_forward = cpu::mlp_forward,
       .mlp_backward = cpu::mlp_backward,
       .mlp_train = cpu::mlp_train,
+      .max_margin = cpu::max_margin,
+      .xor_sgd = cpu::xor_sgd,
   };
   return table;
 }

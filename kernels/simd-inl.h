@@ -15,10 +15,11 @@ HWY_BEFORE_NAMESPACE();
 namespace scalelab::cpu::HWY_NAMESPACE {
 namespace hn = hwy::HWY_NAMESPACE;
 
-// a * b + c, rounded once.
+// a * b + c, rounded once. The target below AVX2 and NEON is EMU128 or, with compilers that miscompile that, SCALAR,
+// one lane wide and without shuffles; neither fuses by itself.
 template <class D, class V = hn::Vec<D>>
 HWY_INLINE V fused(D d, V a, V b, V c) {
-#if HWY_TARGET == HWY_EMU128
+#if HWY_TARGET == HWY_EMU128 || HWY_TARGET == HWY_SCALAR  // their MulAdd rounds twice
   using T = hn::TFromD<D>;
   T a_lanes[hn::MaxLanes(d)], b_lanes[hn::MaxLanes(d)], c_lanes[hn::MaxLanes(d)];
   hn::StoreU(a, d, a_lanes);

@@ -44,10 +44,9 @@ class OnBackend : public testing::TestWithParam<const char*> {
   const Backend* backend_ = nullptr;
 };
 
-#define SCALELAB_ON_EACH_BACKEND(Fixture)                                           \
-  INSTANTIATE_TEST_SUITE_P(, Fixture, testing::Values("cpu", "cuda"), [](const auto& info) { \
-    return std::string(info.param);                                                 \
-  })
+#define SCALELAB_ON_EACH_BACKEND(Fixture)                             \
+  INSTANTIATE_TEST_SUITE_P(, Fixture, testing::Values("cpu", "cuda"), \
+                           [](const auto& info) { return std::string(info.param); })
 
 // Backend memory for an output, poisoned, between two canaries that `to_host` checks. Floats are poisoned with NaN,
 // integers with the most negative (or for unsigned types the largest) value.

@@ -13,9 +13,11 @@
 #include <stdexcept>
 #include <string>
 
+#include "scalelab/curriculum.h"
 #include "scalelab/grid.h"
 #include "scalelab/kmeans.h"
 #include "scalelab/knn.h"
+#include "scalelab/margin.h"
 #include "scalelab/mlp.h"
 
 namespace scalelab {
@@ -28,12 +30,13 @@ struct Backend {
   void (*close)(Context&) noexcept;
   void* (*allocate)(std::size_t bytes, Context&);
   void (*release)(void*, Context&) noexcept;
-  void (*upload)(void* to, const void* from_host, std::size_t bytes, Context&);  // returns when `from_host` is free
+  void (*upload)(void* to, const void* from_host, std::size_t bytes, Context&);    // returns when `from_host` is free
   void (*download)(void* to_host, const void* from, std::size_t bytes, Context&);  // returns when `to_host` is filled
   void (*synchronize)(Context&);
   // One line: the device's name and what matters of it (instruction set and threads, or architecture and memory).
   std::string (*describe)(Context&);
 
+  // The ops. Null: this backend lacks the op; ask before calling. Of two backends the cpu lacks none.
   Knn* knn;
   GridKnn* grid_knn;
   GridKnnLabels* grid_knn_labels;
@@ -46,6 +49,8 @@ struct Backend {
   MlpForward* mlp_forward;
   MlpBackward* mlp_backward;
   MlpTrain* mlp_train;
+  MaxMargin* max_margin = nullptr;
+  XorSgd* xor_sgd = nullptr;
 };
 
 const Backend& cpu_backend();

@@ -15,8 +15,7 @@ template <class T>
 class Buffer {
  public:
   // Uninitialised memory for `shape`. Throws OutOfMemory. The Context must outlive the Buffer.
-  Buffer(Context& context, std::initializer_list<std::int64_t> shape)
-      : context_(&context), view_(nullptr, shape) {
+  Buffer(Context& context, std::initializer_list<std::int64_t> shape) : context_(&context), view_(nullptr, shape) {
     const auto bytes = static_cast<std::size_t>(view_.size()) * sizeof(T);
     view_ = View<T>(static_cast<T*>(context.backend().allocate(bytes, context)), shape);
   }

@@ -38,7 +38,7 @@ using GridKnn = void(View<const float> references,  // (n, 2)
 
 // The label that most of the k nearest references carry; of labels with equally many, the smallest.
 // The neighbours are those of Knn, so that the labels are the same bits on every backend.
-using GridKnnLabels = void(View<const float> references,            // (n, 2)
+using GridKnnLabels = void(View<const float> references,               // (n, 2)
                            View<const std::uint8_t> reference_labels,  // (n)
                            int k, const Grid& grid, std::int64_t row_begin,
                            View<std::uint8_t> labels,  // (rows, G) out

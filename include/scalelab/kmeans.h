@@ -1,11 +1,14 @@
 // kmeans: exact assignment, k-means++ starts and Lloyd's iterations, the same bits on every backend.
 //
-// Distances are the canonical fp32 distance of knn.h; of equal distances the lower centroid index wins.
-// Totals are integers, so that no order of summation, thread count, tile or device can change them: with
-// e = the smallest exponent such that every |coordinate| < 2^e, and b = ceil(log2 n), a coordinate x counts as the
-// integer rint(x * 2^(61 - b - e)) (round to even), summed in 64 bits. A centroid is
-// float(double(total) / double(count) * 2^-(61 - b - e)). Rounding a coordinate so moves it by less than
-// 2^(b - 62) of the largest: nothing that fp32 could hold. Totals cannot saturate.
+// Distances are the canonical fp32 distance of knn.h; of equal distances the lower centroid index wins. A distance that
+// overflows is infinite, and is compared as such.
+//
+// Totals are integers, so that no order of summation, thread count, tile or device can change them. For each feature
+// let e be the smallest integer such that every |coordinate| < 2^e (0 when all are zero), and b = ceil(log2 n); with
+// s = min(61 - b, 50) - e, a coordinate x counts as the integer rint(x * 2^s) (round to even), and integers are summed
+// in 64 bits. A centroid's coordinate is float(double(total) / double(count) * 2^-s). No total exceeds 2^61, so none
+// can saturate, and a coordinate is moved by at most 2^(-s - 1): 2^-51 of 2^e up to n = 2048, 2^-31 of it at n = 2^31
+// - 1.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +20,8 @@ namespace scalelab {
 class Context;
 
 // The nearest centroid of every point.
-// Throws std::invalid_argument on shapes that do not fit, k < 1 or n > 2^31 - 1. n = 0 writes nothing. Coordinates
-// must be finite. Deterministic.
+// Throws std::invalid_argument on shapes that do not fit, d < 1, k < 1, or n or k > 2^31 - 1. n = 0 writes nothing.
+// Coordinates must be finite. Deterministic.
 using KmeansAssign = void(View<const float> points,     // (n, d)
                           View<const float> centroids,  // (k, d)
                           View<int> labels,             // (n) out
@@ -26,9 +29,15 @@ using KmeansAssign = void(View<const float> points,     // (n, d)
                           Context&);
 
 // k-means++ seeding: the first centroid uniformly, each next with probability proportional to the squared distance to
-// the nearest chosen one, counted as the integer rint(distance * 2^s), s the largest with n * max(distance) * 2^s <
-// 2^62 in the first round. When every distance counts as zero the lowest index not yet chosen is taken.
-// The draw for centroid j uses Philox(seed, Stream::kmeans, j). Throws when k < 1 or k > n. Deterministic.
+// the nearest chosen one. Exactly: with w = random_words(seed, Stream::kmeans, j) for centroid j,
+//   centroid 0  is point uniform_below(n, w[0], w[1]);
+//   centroid j  is the point of lowest index i for which weight(0) + ... + weight(i) > uniform_below(W, w[0], w[1]),
+//               W the sum of all weights; when W is zero, the point of lowest index not yet chosen.
+// A point's weight is the smallest distance to a chosen point, counted as the integer rint(distance * 2^s) where
+// s = min(61 - b, 50) - e, b = ceil(log2 n) and e the smallest integer such that every distance to centroid 0 is below
+// 2^e (0 when all are zero). A distance that overflows counts as the largest float.
+// Throws std::invalid_argument on shapes that do not fit, k < 1, k > n or n > 2^31 - 1. Coordinates must be finite.
+// Deterministic.
 using KmeansPlusPlus = void(View<const float> points,  // (n, d)
                             std::uint64_t seed,
                             View<float> centroids,  // (k, d) out
@@ -36,8 +45,10 @@ using KmeansPlusPlus = void(View<const float> points,  // (n, d)
 
 struct KmeansOptions {
   int max_iterations = 300;
-  // Stop when the centroids' summed squared movement is at most this share of the points' mean variance per feature
-  // (scikit-learn's rule). 0: only when no centroid moves at all.
+  // Converged when the centroids' summed squared movement is at most this share of the points' mean variance per
+  // feature (scikit-learn's rule). 0: only when no centroid moves at all. In fp64: a centroid's movement is s = 0; for
+  // c ascending: t = new - old, s = fma(t, t, s); movements are added in index order. The mean variance is the inertia
+  // (below) of all points about their one centroid, divided by n * d.
   double tolerance = 1e-4;
 };
 
@@ -45,14 +56,17 @@ struct KmeansResult {
   int iterations = 0;      // centroid updates made
   bool converged = false;  // false: stopped by max_iterations
   int repaired = 0;        // centroids that lost all points and were moved, summed over iterations
-  double inertia = 0;      // sum over points of the squared distance to their centroid, in fp64 over blocks of 4096
-                           // consecutive points, blocks added in order
+  // Sum over points of the squared distance to their centroid, in fp64: over blocks of 4096 consecutive points in
+  // order, then over the blocks in order.
+  double inertia = 0;
 };
 
-// Lloyd's iterations from the centroids given. An empty cluster takes the point farthest from its centroid (ties: the
-// lowest index; several empty clusters in index order take the next farthest), and its point leaves its old cluster.
-// On return `labels` and the inertia belong to the centroids returned.
-// Throws as KmeansAssign, and when k > n or max_iterations < 0. Returns when the work is done. Deterministic.
+// Lloyd's iterations from the centroids given: assign, replace each centroid by the mean of its points, until
+// converged. Empty clusters, in index order, each take the point farthest from its centroid (ties: the lowest index)
+// among those not yet taken whose cluster still has another point; it leaves its old cluster before the means are
+// formed. On return `labels` and the inertia belong to the centroids returned; with max_iterations = 0 those are the
+// start. Progress is in iterations. Throws as KmeansAssign, and when k > n, max_iterations < 0 or the tolerance is
+// negative or NaN. Returns when the work is done. Deterministic.
 using KmeansFit = KmeansResult(View<const float> points,  // (n, d)
                                View<float> centroids,     // (k, d) in: start; out: result
                                View<int> labels,          // (n) out

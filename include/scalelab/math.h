@@ -36,7 +36,7 @@ SCALELAB_HD inline double natural_log(double x) {
   // ln 2 in two parts, the first exact in 42 bits, so that exponent * high is exact.
   constexpr double kLn2High = 0x1.62e42fefa38p-1, kLn2Low = 0x1.ef35793c7673p-45;
   const double low = ::fma(series * s2, s, exponent * kLn2Low);
-  return ::fma(exponent, kLn2High, ::fma(2.0, s, low));
+  return ::fma(static_cast<double>(exponent), kLn2High, ::fma(2.0, s, low));
 }
 
 struct SinCos {

@@ -69,8 +69,9 @@ struct MlpLoss {
   float focal_gamma = 0;
 };
 
-// Mean loss of m networks over n rows, and its gradient. fp32, sums over rows in ascending order.
-// Labels must lie in 0 .. max(2, outputs) - 1; that is the caller's to check.
+// Mean loss of m networks over n >= 1 rows, and its gradient. Gradients are fp32, fma chains over rows in ascending
+// order; losses are fp32 and summed in fp64 in that order.
+// Labels must lie in 0 .. max(2, outputs) - 1; that is the caller's to check. Throws as MlpForward, and without rows.
 using MlpBackward = void(const MlpShape& shape, const MlpLoss& loss,
                          View<const float> parameters,     // (m, p)
                          View<const float> inputs,         // (n, d)
@@ -79,7 +80,7 @@ using MlpBackward = void(const MlpShape& shape, const MlpLoss& loss,
                          View<float> losses,               // (m) out
                          Context&);
 
-enum class Optimizer : std::uint8_t { adam, sgd };       // adam with decoupled weight decay (AdamW); sgd with momentum
+enum class Optimizer : std::uint8_t { adam, sgd };        // adam with decoupled weight decay (AdamW); sgd with momentum
 enum class Schedule : std::uint8_t { constant, cosine };  // cosine: rate/2 (1 + cos(pi step/steps)), to 0
 
 // One training run: a network, its data, and how it learns. Runs of one call may differ in everything.
@@ -104,7 +105,7 @@ struct MlpRun {
   float learning_rate = 3e-3F;
   Schedule schedule = Schedule::cosine;
   Optimizer optimizer = Optimizer::adam;
-  float momentum = 0;  // sgd
+  float momentum = 0;                                   // sgd
   float beta1 = 0.9F, beta2 = 0.999F, epsilon = 1e-8F;  // adam
   float weight_decay = 0;  // decoupled, on all parameters: value -= rate * weight_decay * value
   std::uint64_t seed = 0;  // of the shuffle
@@ -117,15 +118,20 @@ struct MlpRun {
   View<float> state;
 
   // Out: mean training loss of each epoch run, as seen before each step, (epoch_end - epoch_begin); may be empty.
+  // NaN from the epoch that diverged on.
   View<float> epoch_losses;
-  // Out: (1) the epochs finished before loss or weights stopped being finite, or -1 if they never did; may be empty.
-  // A diverged run stops there, its parameters as they were left.
+  // Out: (1) the epochs of the schedule finished before loss or weights stopped being finite, or -1 if they never did;
+  // may be empty. A diverged run stops there, before the step whose loss was not finite or behind the epoch whose
+  // weights were not, its parameters as they were left.
   View<int> diverged;
 };
 
 // Trains every run. A run's bits do not depend on its neighbours, their number or order, or the thread count.
 // Backends agree within rounding on single steps, and in the statistics of whole runs.
-// Throws std::invalid_argument before any run has begun, naming the run.
+// What is too small to move a weight counts as zero, so that subnormal numbers slow nothing: slopes of the loss below
+// 2^-80, gradients below 2^-58 in the moments, moments below 2^-126.
+// Progress is in samples seen. Throws std::invalid_argument before any run has begun, naming the run: shapes and values
+// out of range, rows outside the inputs, a part of a run without `state`, two runs that share parameters.
 using MlpTrain = void(std::span<const MlpRun> runs, Context&);
 
 namespace cpu {

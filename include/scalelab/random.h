@@ -60,34 +60,56 @@ SCALELAB_HD inline NormalPair normal_pair(const Words& words) {
   return {radius * turn.cos, radius * turn.sin};
 }
 
-// The row at position i of a random order of 0 .. n - 1: a bijection for every (seed, epoch), evaluated for one
-// position at a time. A Feistel network of eight rounds on the smallest power of two >= n and 64, walked until it lands
-// below n.
-SCALELAB_HD inline std::uint32_t shuffled_index(std::uint32_t i, std::uint32_t n, std::uint64_t seed,
-                                                std::uint32_t epoch) {
-  if (n <= 1) return 0;
-  int bits = 6;  // below 64 positions the halves would be too short to mix
-  while (bits < 32 && (std::uint64_t{1} << bits) < n) ++bits;
-  const int low_bits = bits / 2, high_bits = bits - low_bits;
-  const std::uint32_t low_mask = (1U << low_bits) - 1U, high_mask = (1U << high_bits) - 1U;
-  const auto a = random_words(seed, Stream::shuffle, epoch, 0);
-  const auto b = random_words(seed, Stream::shuffle, epoch, 1);
-  const std::uint32_t keys[8] = {a[0], a[1], a[2], a[3], b[0], b[1], b[2], b[3]};
-  std::uint32_t value = i;
-  do {
-    std::uint32_t low = value & low_mask, high = value >> low_bits;
+// A random order of 0 .. n - 1, another for every (seed, epoch), evaluated for one position at a time: a Feistel
+// network of eight rounds on the smallest power of two >= n and 64, walked until it lands below n.
+class Shuffle {
+ public:
+  SCALELAB_HD Shuffle(std::uint32_t n, std::uint64_t seed, std::uint32_t epoch) : n_(n) {
+    int bits = 6;  // below 64 positions the halves would be too short to mix
+    while (bits < 32 && (std::uint64_t{1} << bits) < n) ++bits;
+    low_bits_ = bits / 2;
+    low_mask_ = (1U << low_bits_) - 1U;
+    high_mask_ = (1U << (bits - low_bits_)) - 1U;
+    const auto a = random_words(seed, Stream::shuffle, epoch, 0);
+    const auto b = random_words(seed, Stream::shuffle, epoch, 1);
+    for (int i = 0; i < 4; ++i) {
+      keys_[i] = a[i];
+      keys_[4 + i] = b[i];
+    }
+  }
+
+  // The row at position i.
+  SCALELAB_HD std::uint32_t operator()(std::uint32_t i) const {
+    if (n_ <= 1) return 0;
+    do i = walk(i);
+    while (i >= n_);
+    return i;
+  }
+
+  // One pass of the network: a bijection of the power of two.
+  SCALELAB_HD std::uint32_t walk(std::uint32_t value) const {
+    std::uint32_t low = value & low_mask_, high = value >> low_bits_;
     for (int round = 0; round < 8; round += 2) {
       // Each half is changed by a mixed copy of the other (the finaliser of MurmurHash3), so every round inverts.
-      std::uint32_t mix = (low + keys[round]) * 0x85ebca6bU;
+      std::uint32_t mix = (low + keys_[round]) * 0x85ebca6bU;
       mix = (mix ^ (mix >> 13)) * 0xc2b2ae35U;
-      high = (high ^ (mix >> 16)) & high_mask;
-      mix = (high + keys[round + 1]) * 0x85ebca6bU;
+      high = (high ^ (mix >> 16)) & high_mask_;
+      mix = (high + keys_[round + 1]) * 0x85ebca6bU;
       mix = (mix ^ (mix >> 13)) * 0xc2b2ae35U;
-      low = (low ^ (mix >> 16)) & low_mask;
+      low = (low ^ (mix >> 16)) & low_mask_;
     }
-    value = high << low_bits | low;
-  } while (value >= n);
-  return value;
+    return high << low_bits_ | low;
+  }
+
+ private:
+  std::uint32_t n_, low_mask_, high_mask_, keys_[8];
+  int low_bits_;
+};
+
+// The row at position i of the order of (seed, epoch).
+SCALELAB_HD inline std::uint32_t shuffled_index(std::uint32_t i, std::uint32_t n, std::uint64_t seed,
+                                                std::uint32_t epoch) {
+  return n <= 1 ? 0 : Shuffle(n, seed, epoch)(i);
 }
 
 }  // namespace scalelab

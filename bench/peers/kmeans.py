@@ -1,0 +1,67 @@
+"""Lloyd's iterations of scikit-learn and FAISS on the points and start centroids of kmeans_bench, for its table.
+
+Usage: kmeans.py FOLDER N D K ITERATIONS SECONDS
+FOLDER holds points.f32 (N, D) and start.f32 (K, D), raw little-endian. Prints one JSON object a line (bench.h); leaves
+WHO.centroids.f32 and WHO.labels.i32 after one iteration, for the answers to be compared.
+"""
+
+import json
+import os
+import sys
+import time
+import warnings
+
+import numpy as np
+
+warnings.filterwarnings("ignore")
+folder, n, d, k, iterations = sys.argv[1], *map(int, sys.argv[2:6])
+seconds = float(sys.argv[6])
+points = np.fromfile(f"{folder}/points.f32", np.float32).reshape(n, d)
+start = np.fromfile(f"{folder}/start.f32", np.float32).reshape(k, d)
+
+
+def measure(run):
+    """Times run(iterations) after a warm-up of one iteration, which is also the answer to compare."""
+    answer = run(1)
+    wall, cpu = [], []
+    begin = time.perf_counter()
+    while len(wall) < 2 or time.perf_counter() - begin < seconds:
+        w, c = time.perf_counter(), time.process_time()
+        run(iterations)
+        wall.append(time.perf_counter() - w)
+        cpu.append(time.process_time() - c)
+    return answer, wall, cpu
+
+
+def report(who, run):
+    (centroids, labels), wall, cpu = measure(run)
+    np.ascontiguousarray(centroids, np.float32).tofile(f"{folder}/{who}.centroids.f32")
+    np.ascontiguousarray(labels, np.int32).tofile(f"{folder}/{who}.labels.i32")
+    threads = os.environ.get("OMP_NUM_THREADS", "all")
+    print(json.dumps({"who": who, "units": float(n) * k * iterations, "unit": "pair", "wall": wall, "cpu": cpu,
+                      "note": f"{1e3 * np.median(wall) / iterations:.1f} ms/iteration, {threads} threads"}), flush=True)
+
+
+def scikit_learn(count):
+    from sklearn.cluster import KMeans
+
+    model = KMeans(k, init=start, n_init=1, max_iter=count, tol=0, algorithm="lloyd").fit(points)
+    assert model.n_iter_ == count, "stopped early: the times would not compare"
+    return model.cluster_centers_, model.labels_
+
+
+def faiss_cpu(count):
+    import faiss
+
+    model = faiss.Kmeans(d, k, niter=count, nredo=1, max_points_per_centroid=n, min_points_per_centroid=1)
+    model.train(points, init_centroids=start)
+    return model.centroids, model.index.search(points, 1)[1][:, 0] if count == 1 else None
+
+
+for who, module, run in (("scikit-learn", "sklearn", scikit_learn), ("faiss-cpu", "faiss", faiss_cpu)):
+    try:
+        __import__(module)
+    except ImportError as error:
+        print(json.dumps({"who": who, "absent": str(error)}), flush=True)
+        continue
+    report(who, run)

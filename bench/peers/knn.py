@@ -1,0 +1,101 @@
+"""Neighbours and labels from scikit-learn, SciPy, FAISS and PyTorch on the points of knn_bench and grid_bench.
+
+Usage: knn.py FOLDER N D Q TOTAL K SECONDS ids|labels PEER[,PEER...]
+FOLDER holds references.f32 (N, D), queries.f32 (Q, D) and, for labels, labels.u8 (N), raw little-endian. The Q queries
+stand for TOTAL: times are scaled by TOTAL / Q, and the note says so; building an index is not scaled. Prints one JSON
+object a line (bench.h); leaves WHO.ids.i32 (Q, K) or WHO.labels.u8 (Q), for the answers to be compared.
+"""
+
+import json
+import os
+import sys
+import time
+import warnings
+
+import numpy as np
+
+warnings.filterwarnings("ignore")
+folder, n, d, q, total, k = sys.argv[1], *map(int, sys.argv[2:7])
+seconds, mode, peers = float(sys.argv[7]), sys.argv[8], sys.argv[9].split(",")
+references = np.fromfile(f"{folder}/references.f32", np.float32).reshape(n, d)
+queries = np.fromfile(f"{folder}/queries.f32", np.float32).reshape(q, d)
+threads = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count()))
+
+
+def clocks(run):
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = run()
+    return result, time.perf_counter() - wall, time.process_time() - cpu
+
+
+def report(who, build, ask):
+    """Times build() once and ask(index) at least three times; the answers go to a file."""
+    index, build_wall, build_cpu = clocks(build)
+    ask(index)
+    wall, cpu = [], []
+    begin = time.perf_counter()
+    while len(wall) < 3 or time.perf_counter() - begin < seconds:
+        answer, w, c = clocks(lambda: ask(index))
+        wall.append(build_wall + w * total / q)
+        cpu.append(build_cpu + c * total / q)
+    if mode == "ids":
+        np.ascontiguousarray(answer, np.int32).tofile(f"{folder}/{who}.ids.i32")
+    else:
+        np.ascontiguousarray(answer, np.uint8).tofile(f"{folder}/{who}.labels.u8")
+    note = f"{threads} threads" + (f"; timed on {q} of the queries, scaled" if q < total else "")
+    print(json.dumps({"who": who, "units": float(total), "unit": "query", "wall": wall, "cpu": cpu, "note": note}),
+          flush=True)
+
+
+def sklearn():
+    if mode == "labels":
+        from sklearn.neighbors import KNeighborsClassifier
+
+        labels = np.fromfile(f"{folder}/labels.u8", np.uint8)
+        report("sklearn", lambda: KNeighborsClassifier(k, n_jobs=threads).fit(references, labels),
+               lambda index: index.predict(queries))
+    else:
+        from sklearn.neighbors import NearestNeighbors
+
+        report("sklearn", lambda: NearestNeighbors(n_neighbors=k, n_jobs=threads).fit(references),
+               lambda index: index.kneighbors(queries, return_distance=False))
+
+
+def scipy():
+    from scipy.spatial import cKDTree
+
+    report("scipy", lambda: cKDTree(references),
+           lambda index: index.query(queries, k, workers=threads)[1].reshape(q, k))
+
+
+def faiss():
+    import faiss as library
+
+    library.omp_set_num_threads(threads)
+
+    def build():
+        index = library.IndexFlatL2(d)
+        index.add(references)
+        return index
+
+    report("faiss", build, lambda index: index.search(queries, k)[1])
+
+
+def torch():
+    import torch as library
+
+    library.set_num_threads(threads)
+    points, asked = library.from_numpy(references), library.from_numpy(queries)
+    step = max(1, 2**26 // n)  # rows of distances held at once
+
+    def ask(_):
+        return library.cat([library.cdist(part, points).topk(k, largest=False).indices for part in asked.split(step)])
+
+    report("torch", lambda: None, ask)
+
+
+for peer in peers:
+    try:
+        {"sklearn": sklearn, "scipy": scipy, "faiss": faiss, "torch": torch}[peer]()
+    except ImportError as missing:
+        print(json.dumps({"who": peer, "absent": str(missing)}), flush=True)

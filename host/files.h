@@ -1,0 +1,48 @@
+// files: output that appears whole or not at all.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <filesystem>
+#include <string_view>
+
+namespace scalelab::host {
+
+// Nobody reads the pipe that is being written to: there is nothing left to do, and nothing went wrong.
+struct ReaderGone : std::exception {
+  const char* what() const noexcept override { return "the reader of the output has gone"; }
+};
+
+// Makes the folder and checks that it can be written to; Failure(kCannotWrite) otherwise.
+void make_output_folder(const std::filesystem::path& folder);
+
+// A file being written under a temporary name beside `target`; `commit` flushes it to disk and renames it, the
+// destructor without commit removes it. A target that exists and is no regular file (a device, a pipe) is written to
+// directly, and `-` is standard output. Every failure is Failure(kCannotWrite) that names the file and the reason,
+// except that writing to a pipe that nobody reads any more throws ReaderGone.
+//
+// A command that leaves several files opens them all first, calls remove_stale_result, commits them and writes
+// result.json last: a result.json so always means that the files beside it are whole and belong to it.
+class OutputFile {
+ public:
+  explicit OutputFile(std::filesystem::path target);
+  ~OutputFile();
+  OutputFile(const OutputFile&) = delete;
+  OutputFile& operator=(const OutputFile&) = delete;
+  void write(const void* data, std::size_t bytes);  // behind what was written before
+  void write(std::string_view text) { write(text.data(), text.size()); }
+  void write_at(std::int64_t offset, const void* data, std::size_t bytes);  // anywhere; regular files only
+  void commit();
+
+ private:
+  std::filesystem::path target_, temporary_;  // `temporary_` is empty when the target is written to directly
+  int descriptor_ = -1;
+};
+
+void write_file(const std::filesystem::path& file, std::string_view text);
+
+// Removes `file` if it is there.
+void remove_stale_result(const std::filesystem::path& file);
+
+}  // namespace scalelab::host

@@ -1,0 +1,49 @@
+// model: the named models of an experiment, and the networks' starts.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "scalelab/mlp.h"
+
+namespace scalelab::host {
+
+// `knn-K`: the vote of the K nearest training points.
+// `mlp-E`: a network on the encoding E (xy, polar, polar-raw, polar-trig), followed by any of
+//   +focal         focal loss, gamma = 2
+//   +layer-norm    layer norm on the hidden layers, before the activation
+//   +weight-decay  decoupled weight decay 1e-2
+//   +extras        all three of them
+//   +sgd           full-batch gradient descent at rate 0.1, in place of Adam at 3e-3 with cosine decay and batches of
+//   64
+struct Model {
+  std::string name;    // canonical: the extras in the order above
+  int neighbours = 0;  // K >= 1; 0: a network, described by the rest
+
+  MlpShape shape;
+  MlpLoss loss;
+  Optimizer optimizer = Optimizer::adam;
+  Schedule schedule = Schedule::cosine;
+  int batch_size = 64;
+  float learning_rate = 3e-3F;
+  float weight_decay = 0;
+
+  bool is_knn() const { return neighbours > 0; }
+};
+
+// Failure(kMisuse) that lists the valid names when this is none of them.
+Model parse_model(const std::string& name);
+
+// Names separated by commas, each model once; Failure(kMisuse).
+std::vector<Model> parse_models(const std::string& names);
+
+// The eleven of the main comparison.
+const std::vector<std::string>& default_models();
+
+// A fresh network, (p) in the layout of mlp.h: weights and biases uniform in +-1/sqrt(fan_in), layer-norm gain 1 and
+// shift 0. The draws are numbered per layer, so that with and without layer norm the weights are the same.
+// Arithmetic only: the same bits on every machine.
+std::vector<float> initial_parameters(const MlpShape& shape, std::uint64_t seed);
+
+}  // namespace scalelab::host

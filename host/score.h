@@ -1,0 +1,63 @@
+// score: how wrong a model is, against the truth: on a grid (every place counts alike) and on points (places count as
+// the data visit them).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+#include "scalelab/buffer.h"
+
+namespace scalelab::host {
+
+// The label that most of the k neighbours carry; of labels with equally many, the smallest, as GridKnnLabels votes.
+std::uint8_t vote(std::span<const int> neighbours, std::span<const std::uint8_t> labels);
+
+struct GridScore {
+  double error = 0;      // fraction of cells whose label is not the true one
+  double class_one = 0;  // fraction of cells labelled 1
+  bool one_class() const { return class_one == 0 || class_one == 1; }
+};
+
+// The true labels of a G x G grid over the domain, one byte a cell in backend memory, and the comparison of label maps
+// with them. Maps are made and compared in bands of rows, so that one map never takes more than kBandCells bytes.
+class GridTruth {
+ public:
+  static constexpr std::int64_t kBandCells = std::int64_t{1} << 24;
+
+  // band_rows: rows to a band, 0 for as many as kBandCells allows. The Context must outlive this.
+  GridTruth(Context& context, const Spiral& spiral, std::int64_t size, std::int64_t band_rows = 0);
+
+  const Grid& grid() const { return grid_; }
+  View<const std::uint8_t> labels() const { return truth_; }  // (G, G)
+
+  // `paint` fills `band`, (rows, G), with the model's labels of rows [row_begin, row_begin + rows).
+  using Paint = std::function<void(std::int64_t row_begin, View<std::uint8_t> band)>;
+  GridScore score(const Paint& paint) const;
+  GridScore knn(View<const float> references, View<const std::uint8_t> labels, int k) const;
+  GridScore network(const MlpShape& shape, View<const float> parameters) const;  // parameters (p)
+
+ private:
+  Context& context_;
+  Grid grid_;
+  std::int64_t band_rows_;
+  Buffer<std::uint8_t> truth_;
+};
+
+// The fraction of the points whose predicted label is not the one given, for kNN at each k of `ks` (one search serves
+// all of them). reference_labels and labels are host memory.
+std::vector<double> knn_point_errors(View<const float> references,                    // (n, 2)
+                                     std::span<const std::uint8_t> reference_labels,  // (n)
+                                     std::span<const int> ks,                         // each 1 .. n
+                                     View<const float> points,                        // (q, 2)
+                                     std::span<const std::uint8_t> labels,            // (q)
+                                     Context& context);
+
+// The same for one network of one output.
+double network_point_error(const MlpShape& shape, View<const float> parameters,  // (p)
+                           View<const float> points,                             // (q, 2)
+                           std::span<const std::uint8_t> labels,                 // (q)
+                           Context& context);
+
+}  // namespace scalelab::host

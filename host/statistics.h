@@ -1,0 +1,63 @@
+// statistics: what a handful of seeds can carry: means, paired differences, bootstrap intervals, power laws.
+//
+// Every interval is at 95 %. Nothing here draws a number except `bootstrap`, which draws from Stream::bootstrap.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <span>
+#include <vector>
+
+namespace scalelab::host {
+
+struct Interval {
+  double low, high;
+};
+
+struct Summary {
+  int n = 0;
+  double mean = 0;            // NaN when n = 0
+  double sd = 0;              // with n - 1; NaN when n < 2
+  double standard_error = 0;  // sd / sqrt(n); NaN when n < 2
+};
+Summary summarize(std::span<const double> values);
+
+// P(T <= t) of Student's t with `freedom` >= 1 degrees, by its finite series, and the t with P(T <= t) = p.
+double student_cdf(double t, int freedom);
+double student_quantile(double p, int freedom);
+
+// Differences a - b of values that share a seed.
+struct Paired {
+  int n = 0;
+  double mean = 0, sd = 0;
+  Interval interval{};       // Student's t; NaN when n < 2
+  int below = 0, above = 0;  // pairs with a < b, and with a > b
+  double sign_p = 1;         // two-sided sign test, ties left out
+
+  // What may be said: -1 (a is lower), +1 (a is higher), 0 (open). Said only when the interval leaves zero out and
+  // there are at least three pairs, because one or two carry no estimate of their own spread worth the name.
+  int verdict() const;
+};
+// The spans have one length, or std::invalid_argument.
+Paired paired(std::span<const double> a, std::span<const double> b);
+
+// The percentile interval of `statistic` over resamples of 0 .. n - 1 with replacement: `statistic` is given the n
+// indices drawn. Replicate r draws from (seed, Stream::bootstrap, r), so that the interval is the same everywhere.
+// Infinite values sort to the ends. n < 2 gives NaN.
+Interval bootstrap(int n, std::uint64_t seed, const std::function<double(std::span<const int>)>& statistic,
+                   int replicates = 2000);
+
+// log y = intercept + slope log x by least squares; needs two different x, else NaN.
+struct PowerLaw {
+  double slope, intercept;
+  double at(double x) const;
+};
+PowerLaw fit_power_law(std::span<const double> x, std::span<const double> y);
+
+// The x at which a curve that should fall with x takes the value y, by linear interpolation in (log x, log y). Rises
+// are noise and are pooled first (the closest curve that never rises, in log y). Outside the curve's values:
+// -infinity when y is above all of them (fewer than the first x), +infinity when below (more than the last x).
+// x ascending and positive; values that are not positive count as the smallest positive double.
+double crossing(std::span<const double> x, std::span<const double> y, double value);
+
+}  // namespace scalelab::host

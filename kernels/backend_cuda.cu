@@ -1,0 +1,150 @@
+// The CUDA backend's table: streams, the stream-ordered pool, copies, errors.
+#include <cstdint>
+#include <source_location>
+#include <string>
+
+#include "kernels/device.cuh"
+#include "scalelab/backend.h"
+
+namespace scalelab {
+
+namespace cuda {
+
+void check_call(cudaError_t status, const char* call, std::source_location where) {
+  if (status == cudaSuccess) return;
+  cudaGetLastError();  // an error that is not sticky is hereby cleared; a sticky one will be reported again
+  throw std::runtime_error(std::string(where.file_name()) + ":" + std::to_string(where.line()) + ": " + call + ": " +
+                           cudaGetErrorName(status) + " (" + cudaGetErrorString(status) + ")");
+}
+
+namespace {
+
+void select_device(const Context& context) { SCALELAB_CHECK(cudaSetDevice(context.device())); }
+
+std::string in_mib(std::size_t bytes) { return std::to_string((bytes + (1U << 20) - 1) >> 20) + " MiB"; }
+
+void open(Context& context) {
+  int count = 0;
+  SCALELAB_CHECK(cudaGetDeviceCount(&count));
+  if (context.device() < 0 || context.device() >= count) {
+    throw std::invalid_argument("device " + std::to_string(context.device()) + " does not exist: there are " +
+                                std::to_string(count));
+  }
+  select_device(context);
+  // What an op releases stays with the process, so that the next op need not ask the driver again.
+  cudaMemPool_t pool = nullptr;
+  SCALELAB_CHECK(cudaDeviceGetDefaultMemPool(&pool, context.device()));
+  std::uint64_t keep_all = UINT64_MAX;
+  SCALELAB_CHECK(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep_all));
+  cudaStream_t stream = nullptr;
+  SCALELAB_CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  context.stream = stream;
+}
+
+void close(Context& context) noexcept {
+  cudaSetDevice(context.device());
+  cudaStreamSynchronize(stream_of(context));
+  cudaStreamDestroy(stream_of(context));
+  cudaGetLastError();
+  context.stream = nullptr;
+}
+
+void* allocate(std::size_t bytes, Context& context) {
+  select_device(context);
+  void* memory = nullptr;
+  const std::size_t asked = bytes == 0 ? 1 : bytes;
+  cudaError_t status = cudaMallocAsync(&memory, asked, stream_of(context));
+  if (status == cudaErrorMemoryAllocation) {
+    // The pool may hold enough, in pieces that work still queued will give back: wait, trim, try once more.
+    cudaGetLastError();
+    SCALELAB_CHECK(cudaStreamSynchronize(stream_of(context)));
+    cudaMemPool_t pool = nullptr;
+    SCALELAB_CHECK(cudaDeviceGetDefaultMemPool(&pool, context.device()));
+    SCALELAB_CHECK(cudaMemPoolTrimTo(pool, 0));
+    status = cudaMallocAsync(&memory, asked, stream_of(context));
+  }
+  if (status == cudaErrorMemoryAllocation) {
+    cudaGetLastError();
+    std::size_t free_bytes = 0, total_bytes = 0;
+    SCALELAB_CHECK(cudaMemGetInfo(&free_bytes, &total_bytes));
+    throw OutOfMemory("out of memory on device " + std::to_string(context.device()) + ": " + in_mib(bytes) +
+                      " were needed, " + in_mib(free_bytes) + " of " + in_mib(total_bytes) +
+                      " are free; use fewer points, neighbours or grid rows at a time, another --device, or "
+                      "--backend cpu");
+  }
+  SCALELAB_CHECK(status);
+  return memory;
+}
+
+void release(void* memory, Context& context) noexcept {
+  if (cudaFreeAsync(memory, stream_of(context)) != cudaSuccess) cudaGetLastError();
+}
+
+void upload(void* to, const void* from_host, std::size_t bytes, Context& context) {
+  if (bytes == 0) return;
+  SCALELAB_CHECK(cudaMemcpyAsync(to, from_host, bytes, cudaMemcpyHostToDevice, stream_of(context)));
+  SCALELAB_CHECK(cudaStreamSynchronize(stream_of(context)));
+}
+
+void download(void* to_host, const void* from, std::size_t bytes, Context& context) {
+  if (bytes == 0) return;
+  SCALELAB_CHECK(cudaMemcpyAsync(to_host, from, bytes, cudaMemcpyDeviceToHost, stream_of(context)));
+  SCALELAB_CHECK(cudaStreamSynchronize(stream_of(context)));
+}
+
+void synchronize(Context& context) { SCALELAB_CHECK(cudaStreamSynchronize(stream_of(context))); }
+
+std::string describe(Context& context) {
+  cudaDeviceProp properties{};
+  SCALELAB_CHECK(cudaGetDeviceProperties(&properties, context.device()));
+  return std::string(properties.name) + ", sm_" + std::to_string(properties.major) + std::to_string(properties.minor) +
+         ", " + std::to_string(properties.multiProcessorCount) + " multiprocessors, " +
+         in_mib(properties.totalGlobalMem);
+}
+
+}  // namespace
+}  // namespace cuda
+
+const Backend* cuda_backend(std::string* why_not) {
+  int count = 0;
+  const cudaError_t status = cudaGetDeviceCount(&count);
+  if (status != cudaSuccess || count == 0) {
+    cudaGetLastError();
+    if (why_not == nullptr) return nullptr;
+    if (status == cudaErrorInsufficientDriver) {
+      *why_not = "no NVIDIA driver, or one older than the CUDA runtime of this build";
+    } else if (status == cudaErrorNoDevice || status == cudaSuccess) {
+      *why_not = "no CUDA device was found";
+    } else {
+      *why_not =
+          std::string("the CUDA driver answers ") + cudaGetErrorName(status) + " (" + cudaGetErrorString(status) + ")";
+    }
+    return nullptr;
+  }
+  static const Backend table{
+      .name = cuda::kBackendName,
+      .open = cuda::open,
+      .close = cuda::close,
+      .allocate = cuda::allocate,
+      .release = cuda::release,
+      .upload = cuda::upload,
+      .download = cuda::download,
+      .synchronize = cuda::synchronize,
+      .describe = cuda::describe,
+      .knn = cuda::knn,
+      .grid_knn = cuda::grid_knn,
+      .grid_knn_labels = cuda::grid_knn_labels,
+      .grid_mlp_labels = cuda::grid_mlp_labels,
+      .grid_spiral_labels = cuda::grid_spiral_labels,
+      .label_confusion = cuda::label_confusion,
+      .kmeans_assign = cuda::kmeans_assign,
+      .kmeans_plus_plus = cuda::kmeans_plus_plus,
+      .kmeans_fit = cuda::kmeans_fit,
+      .mlp_forward = cuda::mlp_forward,
+      .mlp_backward = cuda::mlp_backward,
+      .mlp_train = cuda::mlp_train,
+  };
+  return &table;
+}
+
+}  // namespace scalelab

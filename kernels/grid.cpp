@@ -1,0 +1,544 @@
+// grid on the CPU: what the k nearest references, or the true manifold, say at every cell centre of a band of rows.
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/grid.cpp"
+#include <hwy/foreach_target.h>
+
+#include "kernels/simd-inl.h"
+
+#include <algorithm>
+#include <bit>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <mutex>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "kernels/knn_tile-inl.h"
+#include "kernels/mlp_block.h"
+#include "kernels/mlp_check.h"
+#include "kernels/parallel.h"
+#include "kernels/point_tree.h"
+#include "scalelab/backend.h"
+
+#ifndef SCALELAB_KERNELS_GRID_TASK  // once, not once per target
+#define SCALELAB_KERNELS_GRID_TASK
+namespace scalelab::cpu {
+
+// One call of grid_knn or grid_knn_labels.
+struct GridTask {
+  const PointTree& tree;
+  const Grid& grid;
+  std::int64_t row_begin, rows;
+  std::size_t k;
+  int* ids = nullptr;                              // (rows, G, k), or null: labels are asked for
+  float* distances = nullptr;                      // (rows, G, k), or null
+  const std::uint8_t* reference_labels = nullptr;  // (n)
+  std::uint8_t* labels = nullptr;                  // (rows, G)
+};
+
+}  // namespace scalelab::cpu
+#endif
+
+HWY_BEFORE_NAMESPACE();
+namespace scalelab::cpu::HWY_NAMESPACE {
+
+// One thread's work on the tiles of a task.
+class GridTiles {
+ public:
+  explicit GridTiles(const GridTask& task) : task_(task), k_(task.k), selector_(task.k) {}
+
+  // Cells [column, column + width) x [row, row + height) of the band; rows count from the band's first.
+  struct Area {
+    std::int64_t column, row, width, height;
+  };
+
+  // Answers every cell of the area. `list` has the candidates of a tile around it, or is null: then they are gathered.
+  void visit(const Area& area, const Candidates* list, std::size_t level) {
+    const Tile tile = tile_of(area);
+    const std::int64_t cells = area.width * area.height;
+    if (list == nullptr) {
+      Candidates& gathered = work_.level(level++);
+      const std::size_t most = cells > kSmallest ? 1536 + 8 * k_ : std::numeric_limits<std::size_t>::max();
+      if (!collect(task_.tree, tile, k_, most, work_, gathered)) {
+        split(area, nullptr, level);
+        return;
+      }
+      if (task_.labels != nullptr) {
+        for (std::size_t i = 0; i < gathered.size; ++i) gathered.label[i] = task_.reference_labels[gathered.id[i]];
+      }
+      list = &gathered;
+    }
+    Candidates& near = work_.level(level++);
+    if (task_.labels != nullptr) {
+      narrow<2, true>(*list, tile, k_, work_, near);
+      const Vote vote = count_labels(near);
+      if (vote.decided) {
+        for (std::int64_t i = 0; i < area.height; ++i) {
+          std::memset(task_.labels + (area.row + i) * task_.grid.size + area.column, vote.winner, area.width);
+        }
+      } else if (cells > 4 * kSmallest || is_worth_splitting(cells, near.size)) {
+        split(area, &near, level);
+      } else {
+        label_cells(area, near, vote);
+      }
+      return;
+    }
+    narrow<2, false>(*list, tile, k_, work_, near);
+    if (is_worth_splitting(cells, near.size)) {
+      split(area, &near, level);
+    } else {
+      list_cells(area, near);
+    }
+  }
+
+ private:
+  static constexpr std::int64_t kSmallest = 16;  // cells of a tile that is not split any more
+
+  Tile tile_of(const Area& area) const {
+    Tile tile;
+    set_axis(tile, 0, centre_x(area.column), centre_x(area.column + area.width - 1));
+    set_axis(tile, 1, centre_y(area.row), centre_y(area.row + area.height - 1));
+    return tile;
+  }
+  float centre_x(std::int64_t column) const { return cell_centre(column, task_.grid.step_x(), task_.grid.x_min); }
+  float centre_y(std::int64_t row) const {
+    return cell_centre(task_.row_begin + row, task_.grid.step_y(), task_.grid.y_min);
+  }
+
+  // Four quarters about halve the candidates that are not neighbours everywhere; weighed against filtering four lists.
+  bool is_worth_splitting(std::int64_t cells, std::size_t candidates) const {
+    if (cells <= kSmallest) return false;
+    const double vectors = static_cast<double>(cells) / static_cast<double>(selector_.lanes());
+    const double saved = 0.5 * vectors * static_cast<double>(candidates - k_) * selector_.clocks_per_candidate();
+    return saved > 4 * (100 + 2.5 * static_cast<double>(candidates));
+  }
+
+  void split(const Area& area, const Candidates* list, std::size_t level) {
+    // Powers of two, so that all but the last tile of a row are whole vectors.
+    const auto half = [](std::int64_t n) {
+      return n == 1 ? n : static_cast<std::int64_t>(std::bit_ceil(static_cast<std::uint64_t>(n)) / 2);
+    };
+    const std::int64_t width = half(area.width), height = half(area.height);
+    for (std::int64_t row = 0; row < area.height; row += height) {
+      for (std::int64_t column = 0; column < area.width; column += width) {
+        visit({area.column + column, area.row + row, std::min(width, area.width - column),
+               std::min(height, area.height - row)},
+              list, level);
+      }
+    }
+  }
+
+  // What a list says about every vote that can come from it.
+  struct Vote {
+    bool decided;
+    int winner;  // where decided
+    bool two;    // the list has two labels:
+    int smaller, larger;
+  };
+  Vote count_labels(const Candidates& list) {
+    const DI di;
+    const std::size_t lanes = hn::Lanes(di), n = list.size;
+    VI least = hn::Set(di, 255), most = hn::Zero(di);
+    for (std::size_t i = 0; i < n; i += lanes) {
+      const VI label = hn::LoadU(di, list.label.data() + i);
+      const auto valid = hn::FirstN(di, n - i);
+      least = hn::IfThenElse(valid, hn::Min(least, label), least);
+      most = hn::IfThenElse(valid, hn::Max(most, label), most);
+    }
+    const int smaller = hn::GetLane(hn::MinOfLanes(di, least)), larger = hn::GetLane(hn::MaxOfLanes(di, most));
+    if (smaller == larger) return {true, smaller, false, smaller, larger};
+    std::size_t of_smaller = 0, of_larger = 0;
+    for (std::size_t i = 0; i < n; ++i) {
+      of_smaller += list.label[i] == smaller;
+      of_larger += list.label[i] == larger;
+    }
+    if (of_smaller + of_larger < n) return count_many(list);
+    // At most of_larger of the k neighbours carry the larger label, so at least k - of_larger the smaller; and so on.
+    if (2 * of_larger <= k_) return {true, smaller, true, smaller, larger};
+    if (2 * of_smaller < k_) return {true, larger, true, smaller, larger};
+    return {false, 0, true, smaller, larger};
+  }
+  Vote count_many(const Candidates& list) {
+    std::size_t counts[256] = {};
+    for (std::size_t i = 0; i < list.size; ++i) ++counts[list.label[i]];
+    int first = 0, second = -1;  // the two most common labels
+    for (int label = 1; label < 256; ++label) {
+      if (counts[label] > counts[first]) {
+        second = first;
+        first = label;
+      } else if (second < 0 || counts[label] > counts[second]) {
+        second = label;
+      }
+    }
+    const std::size_t others = std::min(k_, list.size - counts[first]), rival = std::min(k_, counts[second]);
+    return {k_ - others > rival, first, false, 0, 0};
+  }
+
+  // Calls body(queries, coordinates, part, columns) for every vector of cells of the area: a vector covers `columns`
+  // columns, a power of two, and as many rows as then fit. Lanes beyond the area repeat its last column or row, `part`
+  // is what lies within.
+  template <class Body>
+  HWY_INLINE void for_each_vector(const Area& area, const Candidates& list, const Body& body) {
+    const DF d;
+    const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(d));
+    const std::int64_t columns = std::min(lanes, static_cast<std::int64_t>(std::bit_ceil<std::uint64_t>(area.width)));
+    const std::int64_t rows = lanes / columns;
+    alignas(64) float x[kMostLanes], y[kMostLanes], across[kMostLanes], down[kMostLanes];
+    const float* const coordinates[3] = {x, y, nullptr};
+    for (std::int64_t lane = 0; lane < lanes; ++lane) {
+      across[lane] = static_cast<float>(lane % columns);
+      down[lane] = static_cast<float>(lane / columns);
+    }
+    // cell_centre() for every lane. Cell numbers are below 2^17, so that their sums with 0.5 are exact.
+    const auto centre = [d](const float* offset, std::int64_t first, std::int64_t last, float step, float low)
+                            HWY_ATTR {
+                              const VF number = hn::Add(hn::Set(d, static_cast<float>(first)), hn::Load(d, offset));
+                              const VF within = hn::Min(number, hn::Set(d, static_cast<float>(last)));
+                              return fused(d, hn::Add(within, hn::Set(d, 0.5F)), hn::Set(d, step), hn::Set(d, low));
+                            };
+    const Grid& grid = task_.grid;
+    const std::int64_t top = task_.row_begin + area.row;
+    const std::size_t squared = list.size <= Selector<2>::kMostPacked ? list.size : 0;
+    if (x_squared_.size() < (squared + 1) * lanes) x_squared_.resize(2 * (squared + 1) * lanes);
+    float* HWY_RESTRICT x_squared = x_squared_.data();
+    for (std::int64_t column = 0; column < area.width; column += columns) {
+      const VF vx = centre(across, area.column + column, area.column + area.width - 1, grid.step_x(), grid.x_min);
+      hn::Store(vx, d, x);
+      for (std::size_t c = 0; c < squared; ++c) {
+        const VF t = hn::Sub(vx, hn::Set(d, list.x[c]));
+        hn::StoreU(hn::Mul(t, t), d, x_squared + c * lanes);
+      }
+      for (std::int64_t row = 0; row < area.height; row += rows) {
+        const VF vy = centre(down, top + row, top + area.height - 1, grid.step_y(), grid.y_min);
+        hn::Store(vy, d, y);
+        const CellLanes queries{vx, vy, x_squared, list.y.data()};
+        body(queries, coordinates,
+             Area{area.column + column, area.row + row, std::min(columns, area.width - column),
+                  std::min(rows, area.height - row)},
+             columns);
+      }
+    }
+  }
+
+  void list_cells(const Area& area, const Candidates& list) {
+    selector_.use(list);
+    const std::int64_t k = static_cast<std::int64_t>(k_), lanes = static_cast<std::int64_t>(selector_.lanes());
+    for_each_vector(
+        area, list,
+        [&](const CellLanes& queries, const float* const* coordinates, const Area& part, std::int64_t columns)
+            HWY_ATTR {
+              selector_.nearest(queries, coordinates, task_.distances != nullptr, work_);
+              const std::int64_t first = (part.row * task_.grid.size + part.column) * k;
+              if (part.width == lanes) {
+                selector_.write(task_.ids + first, task_.distances != nullptr ? task_.distances + first : nullptr);
+                return;
+              }
+              int ids[kMaxNeighbours * kMostLanes];
+              float distances[kMaxNeighbours * kMostLanes];
+              selector_.write(ids, task_.distances != nullptr ? distances : nullptr);
+              for (std::int64_t i = 0; i < part.height; ++i) {
+                const std::int64_t to = first + i * task_.grid.size * k, from = i * columns * k;
+                std::memcpy(task_.ids + to, ids + from, part.width * k * sizeof(int));
+                if (task_.distances != nullptr) {
+                  std::memcpy(task_.distances + to, distances + from, part.width * k * sizeof(float));
+                }
+              }
+            });
+  }
+
+  void label_cells(const Area& area, const Candidates& list, const Vote& vote) {
+    const DI di;
+    const hn::Rebind<std::uint8_t, DI> d8;
+    if (vote.two) {
+      selector_.use_with_labels(list, vote.larger);
+    } else {
+      selector_.use(list);
+    }
+    for_each_vector(
+        area, list,
+        [&](const CellLanes& queries, const float* const* coordinates, const Area& part, std::int64_t columns)
+            HWY_ATTR {
+              alignas(64) std::uint8_t labels[kMostLanes];
+              if (vote.two) {
+                const VI count = selector_.count_votes(queries, coordinates, vote.larger, work_);
+                const auto larger_wins = hn::Gt(hn::Add(count, count), hn::Set(di, static_cast<int>(k_)));
+                const VI winner = hn::IfThenElse(larger_wins, hn::Set(di, vote.larger), hn::Set(di, vote.smaller));
+                hn::StoreU(hn::DemoteTo(d8, winner), d8, labels);
+              } else {
+                selector_.nearest(queries, coordinates, false, work_);
+                for (std::size_t lane = 0; lane < selector_.lanes(); ++lane) labels[lane] = most_common(list, lane);
+              }
+              for (std::int64_t i = 0; i < part.height; ++i) {
+                std::memcpy(task_.labels + (part.row + i) * task_.grid.size + part.column, labels + i * columns,
+                            part.width);
+              }
+            });
+  }
+
+  // The label of most of a lane's neighbours, the smallest of equally common ones.
+  std::uint8_t most_common(const Candidates& list, std::size_t lane) {
+    int winner = 0, most = 0;
+    for (std::size_t j = 0; j < k_; ++j) {
+      const int label = list.label[selector_.slot(j, lane)], count = ++votes_[label];
+      if (count > most || (count == most && label < winner)) {
+        most = count;
+        winner = label;
+      }
+    }
+    for (std::size_t j = 0; j < k_; ++j) votes_[list.label[selector_.slot(j, lane)]] = 0;
+    return static_cast<std::uint8_t>(winner);
+  }
+
+  const GridTask& task_;
+  std::size_t k_;
+  Workspace work_;
+  Selector<2> selector_;
+  std::vector<float> x_squared_;
+  int votes_[256] = {};
+};
+
+void map_grid(const GridTask& task, Context& context) {
+  // Tiles large enough that gathering their candidates costs little, and enough of them for all threads.
+  std::int64_t side = 256;
+  const auto across = [&side](std::int64_t n) { return (n + side - 1) / side; };
+  while (side > 32 && across(task.grid.size) * across(task.rows) < 16 * context.threads()) side /= 2;
+  const std::int64_t columns = across(task.grid.size), tiles = columns * across(task.rows);
+  std::vector<std::unique_ptr<GridTiles>> workers(std::max(context.threads(), 1));
+  parallel_for(context, tiles, [&](std::int64_t tile) {
+    std::unique_ptr<GridTiles>& worker = workers[omp_get_thread_num()];
+    if (!worker) worker = std::make_unique<GridTiles>(task);
+    const std::int64_t column = tile % columns * side, row = tile / columns * side;
+    worker->visit({column, row, std::min(side, task.grid.size - column), std::min(side, task.rows - row)}, nullptr, 0);
+  });
+}
+
+// The arithmetic of angle() in math.h, a lane for a call.
+template <class D, class V = hn::Vec<D>>
+HWY_INLINE V angle_lanes(D d, V y, V x) {
+  const auto constant = [d](double c) { return hn::Set(d, c); };
+  const V ax = hn::Abs(x), ay = hn::Abs(y), one = constant(1.0), zero = hn::Zero(d);
+  const auto x_larger = hn::Gt(ax, ay);
+  const V larger = hn::IfThenElse(x_larger, ax, ay), smaller = hn::IfThenElse(x_larger, ay, ax);
+  V t = hn::Div(smaller, larger);  // NaN at the origin, replaced at the end
+  const auto beyond_eighth = hn::Gt(t, constant(0.41421356237309503));
+  t = hn::IfThenElse(beyond_eighth, hn::Div(hn::Sub(t, one), hn::Add(t, one)), t);
+  V base = hn::IfThenElseZero(beyond_eighth, constant(kPi / 4));
+  const auto beyond_sixteenth = hn::Gt(hn::Abs(t), constant(0.19891236737965800));
+  const auto positive = hn::Gt(t, zero);
+  const V u = hn::IfThenElse(positive, constant(0.41421356237309503), constant(-0.41421356237309503));
+  const V step = hn::IfThenElse(positive, constant(kPi / 8), constant(-kPi / 8));
+  base = hn::IfThenElse(beyond_sixteenth, hn::Add(base, step), base);
+  t = hn::IfThenElse(beyond_sixteenth, hn::Div(hn::Sub(t, u), fused(d, u, t, one)), t);
+  const V t2 = hn::Mul(t, t), minus_t2 = hn::Neg(t2);
+  V series = constant(1.0 / 21);
+  for (int power = 19; power >= 3; power -= 2) series = fused(d, series, minus_t2, constant(1.0 / power));
+  V result = hn::Add(base, fused(d, hn::Mul(series, minus_t2), t, t));
+  result = hn::IfThenElse(hn::Gt(ay, ax), hn::Sub(constant(kPi / 2), result), result);
+  result = hn::IfThenElse(hn::Lt(x, zero), hn::Sub(constant(kPi), result), result);
+  result = hn::IfThenElse(hn::Lt(y, zero), hn::Neg(result), result);
+  return hn::IfThenElse(hn::Eq(larger, zero), zero, result);
+}
+
+// The arithmetic of Spiral::inside for one row of the grid.
+void spiral_row(const Spiral& spiral, const Grid& grid, std::int64_t row, std::uint8_t* HWY_RESTRICT labels) {
+  const hn::ScalableTag<double> d;
+  using V = hn::Vec<decltype(d)>;
+  constexpr std::size_t kMost = hn::MaxLanes(d);
+  const std::size_t lanes = hn::Lanes(d);
+  const double two_pi = 2 * kPi, t_end = two_pi * spiral.turns, c = spiral.tip_radius / t_end;
+  const double y_scalar = std::fma(static_cast<float>(row) + 0.5F, grid.step_y(), grid.y_min);
+  const V y = hn::Set(d, y_scalar), y_squared = hn::Set(d, y_scalar * y_scalar);
+  const V turn_length = hn::Set(d, two_pi), one = hn::Set(d, 1.0), zero = hn::Zero(d);
+  alignas(64) double centres[kMost], inside[kMost];
+  for (std::int64_t column = 0; column < grid.size; column += lanes) {
+    for (std::size_t i = 0; i < lanes; ++i) {
+      centres[i] = std::fma(static_cast<float>(column + i) + 0.5F, grid.step_x(), grid.x_min);
+    }
+    const V x = hn::Load(d, centres);
+    const V rho = hn::Sqrt(fused(d, x, x, y_squared));
+    V phi = hn::Sub(angle_lanes(d, y, x), hn::Set(d, spiral.start_angle));
+    phi = fused(d, hn::Neg(turn_length), hn::Floor(hn::Div(phi, turn_length)), phi);
+    V turn = hn::Round(hn::Div(hn::Sub(hn::Div(rho, hn::Set(d, c)), phi), turn_length));
+    turn = hn::IfThenElse(hn::Gt(turn, zero), turn, zero);
+    const V t = fused(d, turn_length, turn, phi);
+    const V cusp = hn::Div(t, turn_length), tip = hn::Div(hn::Sub(hn::Set(d, t_end), t), hn::Set(d, kPi / 2));
+    V width = hn::IfThenElse(hn::Lt(cusp, one), cusp, one);
+    width = hn::IfThenElse(hn::Lt(tip, width), tip, width);
+    const V off = hn::Abs(fused(d, hn::Set(d, -c), t, rho));
+    hn::Store(hn::IfThenElseZero(hn::Lt(off, hn::Mul(hn::Set(d, 0.5 * kPi * c), width)), one), d, inside);
+    const std::size_t count = std::min<std::size_t>(lanes, grid.size - column);
+    for (std::size_t i = 0; i < count; ++i) labels[column + i] = inside[i] != 0;
+  }
+}
+
+}  // namespace scalelab::cpu::HWY_NAMESPACE
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace scalelab::cpu {
+namespace {
+
+HWY_EXPORT(spiral_row);
+HWY_EXPORT(map_grid);
+
+[[noreturn]] void refuse(const std::string& why) { throw std::invalid_argument(why); }
+
+// Checks the grid and the band against an output of shape (rows, G, ...); returns the rows.
+std::int64_t check_band(const char* op, const Grid& grid, std::int64_t row_begin, std::int64_t rows,
+                        std::int64_t columns) {
+  const std::string name = op;
+  if (grid.size < 1 || grid.size > kMaxGrid) {
+    refuse(name + ": grid size " + std::to_string(grid.size) + " is outside 1 .. " + std::to_string(kMaxGrid));
+  }
+  const auto interval = [](float low, float high) {
+    return std::isfinite(low) && std::isfinite(high) && low < high && std::isfinite(high - low);
+  };
+  if (!interval(grid.x_min, grid.x_max) || !interval(grid.y_min, grid.y_max)) {
+    refuse(name + ": the grid's rectangle x " + std::to_string(grid.x_min) + " .. " + std::to_string(grid.x_max) +
+           ", y " + std::to_string(grid.y_min) + " .. " + std::to_string(grid.y_max) +
+           " is empty or not finite: each minimum must lie below its maximum");
+  }
+  if (columns != grid.size) {
+    refuse(name + ": the output has " + std::to_string(columns) + " columns and the grid " + std::to_string(grid.size) +
+           ": give an output of shape (rows, G, ...)");
+  }
+  if (row_begin < 0 || rows < 0 || row_begin > grid.size - rows) {
+    refuse(name + ": rows " + std::to_string(row_begin) + " .. " + std::to_string(row_begin + rows) +
+           " leave the grid of " + std::to_string(grid.size) + " rows");
+  }
+  return rows;
+}
+
+void check_neighbours(const char* op, View<const float> references, std::int64_t k) {
+  const std::string name = op;
+  const std::int64_t n = references.extent(0);
+  if (references.rank() != 2 || references.extent(1) != 2) {
+    refuse(name + ": references must be of shape (n, 2), got " + std::to_string(references.extent(1)) + " columns");
+  }
+  if (k < 1 || k > kMaxNeighbours) {
+    refuse(name + ": k = " + std::to_string(k) + " is outside 1 .. " + std::to_string(kMaxNeighbours));
+  }
+  if (k > n) {
+    refuse(name + ": k = " + std::to_string(k) + " neighbours were asked for and there are " + std::to_string(n) +
+           " references: ask for fewer or give more");
+  }
+  if (n > std::numeric_limits<int>::max()) refuse(name + ": more than 2^31 - 1 references");
+}
+
+}  // namespace
+
+void grid_knn(View<const float> references, const Grid& grid, std::int64_t row_begin, View<int> indices,
+              View<float> distances, Context& context) {
+  const std::int64_t rows = check_band("grid_knn", grid, row_begin, indices.extent(0), indices.extent(1));
+  const std::int64_t k = indices.extent(2);
+  check_neighbours("grid_knn", references, k);
+  if (indices.rank() != 3) refuse("grid_knn: indices must be of shape (rows, G, k)");
+  if (distances.rank() != 0 && distances.size() != indices.size()) {
+    refuse("grid_knn: distances have " + std::to_string(distances.size()) + " elements and indices " +
+           std::to_string(indices.size()) + ": give the same shape, or an empty view to leave them out");
+  }
+  if (rows == 0) return;
+  const PointTree tree = PointTree::of_references(references, static_cast<int>(k), context);
+  GridTask task{tree, grid, row_begin, rows, static_cast<std::size_t>(k)};
+  task.ids = indices.data();
+  task.distances = distances.empty() ? nullptr : distances.data();
+  HWY_DYNAMIC_DISPATCH(map_grid)(task, context);
+}
+
+void grid_knn_labels(View<const float> references, View<const std::uint8_t> reference_labels, int k, const Grid& grid,
+                     std::int64_t row_begin, View<std::uint8_t> labels, Context& context) {
+  const std::int64_t rows = check_band("grid_knn_labels", grid, row_begin, labels.extent(0), labels.extent(1));
+  check_neighbours("grid_knn_labels", references, k);
+  if (reference_labels.size() != references.extent(0)) {
+    refuse("grid_knn_labels: " + std::to_string(reference_labels.size()) + " labels were given for " +
+           std::to_string(references.extent(0)) + " references: give one for each");
+  }
+  if (rows == 0) return;
+  const PointTree tree = PointTree::of_references(references, k, context);
+  GridTask task{tree, grid, row_begin, rows, static_cast<std::size_t>(k)};
+  task.reference_labels = reference_labels.data();
+  task.labels = labels.data();
+  HWY_DYNAMIC_DISPATCH(map_grid)(task, context);
+}
+
+void grid_mlp_labels(const MlpShape& shape, View<const float> parameters, const Grid& grid, std::int64_t row_begin,
+                     View<std::uint8_t> labels, Context& context) {
+  const std::string name = "grid_mlp_labels";
+  check_mlp_shape(shape, name);
+  if (shape.inputs != 2) refuse(name + ": the network has " + std::to_string(shape.inputs) + " inputs, a grid needs 2");
+  const std::int64_t rows = check_band(name.c_str(), grid, row_begin, labels.extent(1), labels.extent(2));
+  const std::int64_t m = labels.extent(0), p = parameter_count(shape);
+  if (parameters.extent(0) != m || (m > 0 && parameters.extent(1) != p)) {
+    refuse(name + ": parameters are (" + std::to_string(parameters.extent(0)) + ", " +
+           std::to_string(parameters.extent(1)) + "), expected (" + std::to_string(m) + ", " + std::to_string(p) + ")");
+  }
+  if (labels.empty()) return;
+  const MlpPlan plan(shape);
+  Buffer<float> packed(context, {m, plan.size});
+  for (std::int64_t i = 0; i < m; ++i) pack(plan, parameters.data() + i * p, packed.view().data() + i * plan.size);
+  std::vector<float> centres(grid.size);
+  for (std::int64_t column = 0; column < grid.size; ++column) {
+    centres[column] = std::fma(static_cast<float>(column) + 0.5F, grid.step_x(), grid.x_min);
+  }
+  // A piece is a few rows of one network's map: enough pixels to be worth its workspace.
+  const std::int64_t piece_rows = std::max<std::int64_t>(1, 8192 / grid.size);
+  const std::int64_t pieces = (rows + piece_rows - 1) / piece_rows;
+  parallel_for(context, m * pieces, [&](std::int64_t piece) {
+    const std::int64_t network = piece / pieces, begin = piece % pieces * piece_rows;
+    MlpWorkspace work(plan, plan.block, false, context);
+    for (std::int64_t i = begin; i < std::min(rows, begin + piece_rows); ++i) {
+      const float y = std::fma(static_cast<float>(row_begin + i) + 0.5F, grid.step_y(), grid.y_min);
+      std::uint8_t* row_labels = labels.data() + (network * rows + i) * grid.size;
+      for (std::int64_t column = 0; column < grid.size; column += plan.block) {
+        const std::int64_t count = std::min(plan.block, grid.size - column);
+        std::copy_n(centres.begin() + column, count, work.inputs);
+        std::fill_n(work.inputs + work.columns, count, y);
+        score_block(plan, packed.view().data() + network * plan.size, count, work);
+        predicted_classes(plan, work, count, row_labels + column);
+      }
+    }
+  });
+}
+
+void grid_spiral_labels(const Spiral& spiral, const Grid& grid, std::int64_t row_begin, View<std::uint8_t> labels,
+                        Context& context) {
+  const std::int64_t rows = check_band("grid_spiral_labels", grid, row_begin, labels.extent(0), labels.extent(1));
+  parallel_for(context, rows, [&](std::int64_t i) {
+    HWY_DYNAMIC_DISPATCH(spiral_row)(spiral, grid, row_begin + i, labels.data() + i * grid.size);
+  });
+}
+
+void label_confusion(View<const std::uint8_t> a, View<const std::uint8_t> b, View<std::int64_t> counts,
+                     Context& context) {
+  const std::int64_t n = a.size(), classes = counts.extent(0);
+  if (n != b.size()) {
+    refuse("label_confusion: " + std::to_string(n) + " labels were given against " + std::to_string(b.size()) +
+           ": both must be of one length");
+  }
+  if (counts.rank() != 2 || counts.extent(1) != classes || classes < 1 || classes > 256) {
+    refuse("label_confusion: counts must be (classes, classes) with classes 1 .. 256, got (" + std::to_string(classes) +
+           ", " + std::to_string(counts.extent(1)) + ")");
+  }
+  constexpr std::int64_t kPiece = 1 << 20;
+  constexpr int kTables = 4;  // neighbours often agree: adding to four tables in turn does not wait for the last sum
+  std::mutex mutex;
+  parallel_for(context, (n + kPiece - 1) / kPiece, [&](std::int64_t piece) {
+    std::vector<std::uint32_t> tables(kTables * classes * classes);
+    const std::int64_t begin = piece * kPiece, end = std::min(n, begin + kPiece);
+    const std::int64_t last = classes - 1;  // keeps labels beyond the classes inside the table
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t row = std::min<std::int64_t>(a(i), last), column = std::min<std::int64_t>(b(i), last);
+      ++tables[((i % kTables) * classes + row) * classes + column];
+    }
+    const std::lock_guard<std::mutex> lock(mutex);
+    for (std::int64_t cell = 0; cell < classes * classes; ++cell) {
+      for (int table = 0; table < kTables; ++table) counts.data()[cell] += tables[table * classes * classes + cell];
+    }
+  });
+}
+
+}  // namespace scalelab::cpu
+#endif

@@ -1,0 +1,246 @@
+#!/usr/bin/env python3
+"""What every CUDA kernel takes of a multiprocessor, held against limits. Needs nvcc, no GPU.
+
+Use: tests/kernel_resources.py BUILD_DIR [--arch 80,90a] [--only knn,grid] [--json FILE]
+
+Compiles each kernels/*.cu of BUILD_DIR/compile_commands.json for each architecture and prints what ptxas reports:
+registers, stack, bytes of spill stores and loads, static shared memory; then, from the launch stated in KERNELS below,
+dynamic shared memory and the occupancy that follows. Exit status 1 when a kernel exceeds its limits, is missing from
+KERNELS, or is listed there and does not exist.
+"""
+import argparse
+import concurrent.futures
+import json
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+
+# kernel: threads of a block, dynamic shared memory (both C++ expressions of its file; T0, T1 are its template
+# arguments), most registers, least occupancy in percent on sm_80 and sm_90a. No kernel may use the stack or spill
+# beyond STACK.
+KERNELS = {
+    "box_tree.cu": {
+        "start_bounds_kernel": ("3", "0", 32, 0),
+        "bounds_kernel": ("kThreads", "0", 40, 75),
+        "codes_kernel": ("kThreads", "0", 40, 75),
+        "gather_kernel": ("kThreads", "0", 40, 75),
+        "move_kernel": ("kThreads", "0", 40, 75),
+        "nodes_kernel": ("kThreads", "0", 40, 75),
+    },
+    "knn.cu": {
+        "knn_together_kernel<1>": ("kThreads", "kWarpsPerBlock * sizeof(TogetherShared<T0>)", 64, 50),
+        "knn_together_kernel<3>": ("kThreads", "kWarpsPerBlock * sizeof(TogetherShared<T0>)", 64, 50),
+        "knn_together_kernel<5>": ("kThreads", "kWarpsPerBlock * sizeof(TogetherShared<T0>)", 64, 50),
+        "knn_together_kernel<9>": ("kThreads", "kWarpsPerBlock * sizeof(TogetherShared<T0>)", 80, 37),
+        "knn_together_kernel<16>": ("kThreads", "kWarpsPerBlock * sizeof(TogetherShared<T0>)", 102, 31),
+        "knn_together_kernel<32>": ("kThreads", "kWarpsPerBlock * sizeof(TogetherShared<T0>)", 168, 18),
+        "knn_alone_kernel": ("kThreads", "kWarpsPerBlock * sizeof(AloneBuffer)", 48, 60),
+        "knn_pairs_kernel<64, 64>": ("kPairThreads", "sizeof(PairsShared<T0, T1>)", 168, 18),
+        "knn_pairs_kernel<16, 256>": ("kPairThreads", "sizeof(PairsShared<T0, T1>)", 168, 12),
+        "merge_splits_kernel": ("kThreads", "kWarpsPerBlock * sizeof(AloneBuffer)", 48, 60),
+    },
+    "grid.cu": {
+        "grid_region_kernel<1, false>": ("kThreads", "kWarpsPerBlock * sizeof(RegionShared<T0>)", 128, 25),
+        "grid_region_kernel<3, false>": ("kThreads", "kWarpsPerBlock * sizeof(RegionShared<T0>)", 128, 25),
+        "grid_region_kernel<5, false>": ("kThreads", "kWarpsPerBlock * sizeof(RegionShared<T0>)", 168, 18),
+        "grid_region_kernel<9, false>": ("kThreads", "kWarpsPerBlock * sizeof(RegionShared<T0>)", 255, 12),
+        "grid_region_kernel<16, false>": ("kThreads", "kWarpsPerBlock * sizeof(RegionShared<T0>)", 255, 12),
+        "grid_region_kernel<32, false>": ("kThreads", "kWarpsPerBlock * sizeof(RegionShared<T0>)", 255, 12),
+        "grid_region_kernel<1, true>": ("kThreads", "kWarpsPerBlock * sizeof(RegionShared<T0>)", 128, 25),
+        "grid_region_kernel<3, true>": ("kThreads", "kWarpsPerBlock * sizeof(RegionShared<T0>)", 128, 25),
+        "grid_region_kernel<5, true>": ("kThreads", "kWarpsPerBlock * sizeof(RegionShared<T0>)", 128, 18),
+        "grid_region_kernel<9, true>": ("kThreads", "kWarpsPerBlock * sizeof(RegionShared<T0>)", 168, 18),
+        "grid_region_kernel<16, true>": ("kThreads", "kWarpsPerBlock * sizeof(RegionShared<T0>)", 168, 18),
+        "grid_region_kernel<32, true>": ("kThreads", "kWarpsPerBlock * sizeof(RegionShared<T0>)", 255, 12),
+        "grid_cell_kernel<false>": ("kThreads", "kWarpsPerBlock * sizeof(CellShared)", 48, 60),
+        "grid_cell_kernel<true>": ("kThreads", "kWarpsPerBlock * sizeof(CellShared)", 48, 60),
+        "spiral_kernel": ("256", "0", 64, 50),
+        "confusion_kernel": ("256", "kMostPrivate * 8", 64, 43),
+    },
+    "kmeans.cu": {
+        "largest_kernel": ("kThreads", "0", 40, 75),
+        "column_totals_kernel": ("kThreads", "0", 40, 75),
+        "distances_kernel": ("kThreads", "0", 40, 75),
+        "block_sums_kernel": ("kThreads", "kBlockRows * 4", 40, 50),
+        "make_tiles_kernel": ("kThreads", "0", 48, 60),
+        "assign_tiles_kernel": ("kWarpsPerBlock * kWarp", "kWarpsPerBlock * sizeof(TileShared)", 128, 25),
+        "assign_pairs_kernel": ("kPairThreads", "sizeof(PairTile<kPairPoints>)", 128, 25),
+        "row_totals_kernel": ("kThreads", "kPrivateTotals * 8", 48, 37),
+        "means_kernel": ("kThreads", "0", 64, 50),
+        "sum_movements_kernel": ("kThreads", "kThreads * 8", 40, 50),
+        "far_keys_kernel": ("kThreads", "0", 40, 75),
+        "pick_rows_kernel": ("kThreads", "0", 40, 75),
+        "lower_distances_kernel": ("kThreads", "0", 40, 75),
+        "fix_units_kernel": ("1", "0", 64, 0),
+        "block_weights_kernel": ("kThreads", "kThreads / kWarp * 8", 40, 75),
+        "draw_kernel": ("kWarp", "0", 64, 0),
+    },
+}
+# Kernels of these files are in the table; their launches and limits are not stated here.
+UNLIMITED = {"device.cu"}
+STACK = 0
+
+# Per multiprocessor: registers, warps, blocks, bytes of shared memory, of which a block can have, and a block costs.
+MULTIPROCESSOR = {
+    "75": (65536, 32, 16, 65536, 65536, 0),
+    "80": (65536, 64, 32, 167936, 166912, 1024),
+    "86": (65536, 48, 16, 102400, 101376, 1024),
+    "89": (65536, 48, 24, 102400, 101376, 1024),
+    "90a": (65536, 64, 32, 233472, 232448, 1024),
+    "100": (65536, 64, 32, 233472, 232448, 1024),
+    "120": (65536, 48, 32, 102400, 101376, 1024),
+}
+
+
+def occupancy(arch, registers, threads, shared):
+    """Warps resident on a multiprocessor, in percent of the most there can be."""
+    all_registers, most_warps, most_blocks, all_shared, block_shared, cost = MULTIPROCESSOR[arch]
+    warps = -(-threads // 32)
+    per_warp = -(-registers * 32 // 256) * 256
+    blocks = min(most_blocks, most_warps // warps, all_registers // per_warp // 4 * 4 // warps)
+    if shared > block_shared:
+        return 0
+    if shared + cost > 0:
+        blocks = min(blocks, all_shared // (-(-(shared + cost) // 128) * 128))
+    return round(100 * blocks * warps / most_warps)
+
+
+def compile_commands(build):
+    commands = json.loads((build / "compile_commands.json").read_text())
+    found = {}
+    for entry in commands:
+        path = pathlib.Path(entry["file"])
+        if path.suffix == ".cu" and path.parent == ROOT / "kernels":
+            words = [w for w in shlex.split(entry["command"]) if not w.startswith("--generate-code")]
+            found[path.name] = (words, entry["directory"])
+    if not found:
+        sys.exit(f"{build}/compile_commands.json compiles no kernels/*.cu: configure with -DSCALELAB_CUDA=ON")
+    return found
+
+
+def demangled(names):
+    if not names:
+        return []
+    return subprocess.run(["c++filt"], input="\n".join(names), text=True, capture_output=True, check=True).stdout.split("\n")
+
+
+def ptxas_report(words, directory, arch):
+    """[(kernel with its template arguments, namespace, registers, stack, spill stores, spill loads, shared)]"""
+    with tempfile.TemporaryDirectory() as folder:
+        words = list(words)
+        words[words.index("-o") + 1] = os.path.join(folder, "kernels.cubin")
+        words[words.index("-c")] = "-cubin"
+        words += [f"-gencode=arch=compute_{arch},code=sm_{arch}", "-Xptxas=-v"]
+        done = subprocess.run(words, cwd=directory, text=True, capture_output=True)
+    if done.returncode != 0:
+        sys.exit(done.stdout + done.stderr)
+    rows, name, stack = [], None, (0, 0, 0)
+    for line in done.stderr.split("\n"):
+        if match := re.search(r"Compiling entry function '(\w+)'", line):
+            name = match[1]
+        elif match := re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", line):
+            stack = tuple(map(int, match.groups()))
+        elif match := re.search(r"Used (\d+) registers", line):
+            shared = re.search(r"(\d+) bytes smem", line)
+            rows.append([name, int(match[1]), *stack, int(shared[1]) if shared else 0])
+    names = demangled([row[0] for row in rows])
+    report = []
+    for row, full in zip(rows, names):
+        match = re.match(r"(?:void )?((?:\w+::|\(anonymous namespace\)::)*)(\w+(?:<[^()]*>)?)\(", full)
+        if match and match[1].startswith("scalelab::"):  # not the kernels of Thrust and CUB
+            report.append((re.sub(r"\(int\)|\(bool\)", "", match[2]), *row[1:]))
+    return report
+
+
+def evaluate(file, expressions):
+    """The values of C++ expressions of a .cu file, by way of g++ and the headers of the test executor."""
+    lines = [f'#include "kernels/{file}"', "using namespace scalelab::cuda;",
+             "extern const unsigned long long values[] = {"] + [f"  ({e})," for e in expressions] + ["};"]
+    words = ["g++", "-std=c++20", "-w", "-O1", "-S", "-x", "c++", "-", "-o", "-", "-DSCALELAB_SIMT", f"-I{ROOT}", f"-I{ROOT}/include",
+             f"-I{ROOT}/tests/simt/include"]
+    done = subprocess.run(words, input="\n".join(lines), text=True, capture_output=True)
+    if done.returncode != 0:
+        sys.exit(done.stderr)
+    body = done.stdout.split("\nvalues:\n")[1]
+    values = []
+    for line in body.split("\n"):
+        match = re.match(r"\s+\.(quad|xword|zero)\s+(\d+)", line)
+        if not match or len(values) >= len(expressions):
+            break
+        values += [0] * (int(match[2]) // 8) if match[1] == "zero" else [int(match[2])]
+    assert len(values) == len(expressions), done.stdout
+    return values
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("build", type=pathlib.Path)
+    parser.add_argument("--arch", default="80,90a", help="compute capabilities, comma separated")
+    parser.add_argument("--only", default="", help="files by stem, comma separated")
+    parser.add_argument("--json", type=pathlib.Path)
+    arguments = parser.parse_args()
+    commands = compile_commands(arguments.build)
+    if arguments.only:
+        commands = {f: c for f, c in commands.items() if f[:-3] in arguments.only.split(",")}
+    archs = arguments.arch.split(",")
+    failures, table = [], []
+    launches = {}
+    for file in commands:
+        if file not in KERNELS:
+            continue
+        expressions = []
+        for kernel, (threads, shared, *_) in KERNELS[file].items():
+            inside = re.search(r"<(.*)>", kernel)
+            for index, value in enumerate(inside[1].split(", ") if inside else []):
+                shared = re.sub(rf"\bT{index}\b", value, shared)
+            expressions += [threads, shared]
+        values = evaluate(file, expressions)
+        for kernel, threads, shared in zip(KERNELS[file], values[::2], values[1::2]):
+            launches[file, kernel] = threads, shared
+    jobs = [(file, arch) for file in commands for arch in archs]
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
+        reports = list(pool.map(lambda job: ptxas_report(*commands[job[0]], job[1]), jobs))
+    print(f"{'kernel':<34} {'sm':>4} {'regs':>5} {'stack':>6} {'spill st/ld':>12} {'shared':>8} {'threads':>8} {'occupancy':>10}")
+    for (file, arch), report in zip(jobs, reports):
+        limits = KERNELS.get(file, {})
+        for kernel in limits.keys() - {row[0] for row in report}:
+            failures.append(f"{file} sm_{arch}: {kernel} is listed but does not exist")
+        for kernel, registers, stack, stores, loads, static in sorted(report):
+            row = {"file": file, "kernel": kernel, "arch": arch, "registers": registers, "stack": stack,
+                   "spill_stores": stores, "spill_loads": loads, "shared": static, "threads": None, "occupancy": None}
+            where = f"{file} sm_{arch} {kernel}"
+            if stack > STACK and file not in UNLIMITED and file in KERNELS:
+                failures.append(f"{where}: {stack} bytes of stack, {stores} of spill stores")
+            if kernel in limits:
+                threads, shared = launches[file, kernel]
+                _, _, most_registers, least_occupancy = limits[kernel]
+                row["threads"], row["shared"] = threads, static + shared
+                row["occupancy"] = occupancy(arch, registers, threads, static + shared)
+                if registers > most_registers:
+                    failures.append(f"{where}: {registers} registers, more than {most_registers}")
+                if arch in ("80", "90a") and row["occupancy"] < least_occupancy:
+                    failures.append(f"{where}: occupancy {row['occupancy']} %, less than {least_occupancy} %")
+                if static + shared > MULTIPROCESSOR[arch][4]:
+                    failures.append(f"{where}: {static + shared} bytes of shared memory are more than sm_{arch} has")
+            elif limits:
+                failures.append(f"{where}: not listed in KERNELS")
+            table.append(row)
+            known = lambda key, unit="": "-" if row[key] is None else f"{row[key]}{unit}"
+            print(f"{kernel:<34} {arch:>4} {registers:>5} {stack:>6} {f'{stores}/{loads}':>12} {row['shared']:>8} "
+                  f"{known('threads'):>8} {known('occupancy', ' %'):>10}")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(table, indent=1) + "\n")
+    for line in failures:
+        print("EXCEEDED  " + line, file=sys.stderr)
+    print(f"{len(table)} rows, {len(failures)} beyond their limits")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

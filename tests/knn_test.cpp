@@ -1,0 +1,480 @@
+// knn against its definition: every canonical distance by std::fmaf, sorted by (distance, index), bit for bit; against
+// double precision; and against itself on other threads, vector targets and runs.
+#include "scalelab/knn.h"
+
+#include <gtest/gtest.h>
+#include <hwy/targets.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "tests/support.h"
+
+namespace scalelab {
+namespace {
+
+using test::Guarded;
+using test::same_bits;
+using test::uniform_floats;
+using test::uniform_int;
+
+struct Answer {
+  std::vector<int> indices;      // (q, k)
+  std::vector<float> distances;  // (q, k)
+};
+
+float canonical(const float* query, const float* reference, std::int64_t d) {
+  float s = 0;
+  for (std::int64_t c = 0; c < d; ++c) {
+    const float t = query[c] - reference[c];
+    s = std::fmaf(t, t, s);
+  }
+  return s;
+}
+
+// The definition.
+Answer naive(const std::vector<float>& references, const std::vector<float>& queries, std::int64_t d, std::int64_t k) {
+  const std::int64_t n = static_cast<std::int64_t>(references.size()) / d;
+  Answer answer;
+  std::vector<std::pair<float, int>> all(n);
+  for (std::size_t q = 0; q < queries.size(); q += d) {
+    for (std::int64_t i = 0; i < n; ++i) {
+      all[i] = {canonical(&queries[q], &references[i * d], d), static_cast<int>(i)};
+    }
+    std::partial_sort(all.begin(), all.begin() + k, all.end());
+    for (std::int64_t j = 0; j < k; ++j) {
+      answer.indices.push_back(all[j].second);
+      answer.distances.push_back(all[j].first);
+    }
+  }
+  return answer;
+}
+
+Answer run_knn(const Backend& backend, const std::vector<float>& references, const std::vector<float>& queries,
+               std::int64_t d, std::int64_t k, int threads = 0, bool with_distances = true) {
+  Context context(backend, 0, threads);
+  const std::int64_t n = static_cast<std::int64_t>(references.size()) / d;
+  const std::int64_t q = static_cast<std::int64_t>(queries.size()) / d;
+  const Guarded<float> r(context, references, {n, d}), x(context, queries, {q, d});
+  const Guarded<int> indices(context, {q, k});
+  const Guarded<float> distances(context, {q, k});
+  backend.knn(r, x, indices, with_distances ? distances.view() : View<float>(), context);
+  context.synchronize();
+  return {indices.to_host(), distances.to_host()};
+}
+
+void expect_naive(const Backend& backend, const std::vector<float>& references, const std::vector<float>& queries,
+                  std::int64_t d, std::int64_t k) {
+  const Answer got = run_knn(backend, references, queries, d, k), want = naive(references, queries, d, k);
+  EXPECT_TRUE(same_bits(got.indices, want.indices));
+  EXPECT_TRUE(same_bits(got.distances, want.distances));
+}
+
+// Decides whether a claimed answer is the answer, without sorting: its pairs (distance, index) must be canonical and
+// strictly ascending, and exactly k references must be as near as the last. Since that order is total, nothing else
+// passes. Counting looks at the references of the square cells that the ball of the last distance can touch.
+class Certifier {
+ public:
+  Certifier(const std::vector<float>& references, std::int64_t d) : references_(references), d_(d) {
+    const std::int64_t n = static_cast<std::int64_t>(references.size()) / d;
+    per_axis_ = std::max<std::int64_t>(1, std::llround(std::pow(n / 4.0, 1.0 / d)));
+    cells_.resize(std::llround(std::pow(per_axis_, d)));
+    for (std::int64_t i = 0; i < n; ++i) {
+      std::int64_t cell = 0;
+      for (std::int64_t c = 0; c < d; ++c) cell = cell * per_axis_ + place(references[i * d + c]);
+      cells_[cell].push_back(static_cast<int>(i));
+    }
+  }
+
+  bool holds(const float* query, const int* indices, const float* distances, std::int64_t k) const {
+    const std::int64_t n = static_cast<std::int64_t>(references_.size()) / d_;
+    for (std::int64_t j = 0; j < k; ++j) {
+      if (indices[j] < 0 || indices[j] >= n) return false;
+      if (canonical(query, &references_[indices[j] * d_], d_) != distances[j]) return false;
+      if (j > 0 && !(std::pair(distances[j - 1], indices[j - 1]) < std::pair(distances[j], indices[j]))) return false;
+    }
+    const std::pair last(distances[k - 1], indices[k - 1]);
+    const float reach = std::sqrt(last.first) * 1.00001F + 1e-30F;
+    std::int64_t low[3] = {}, high[3] = {};
+    for (std::int64_t c = 0; c < d_; ++c) {
+      low[c] = place(query[c] - reach);
+      high[c] = place(query[c] + reach);
+    }
+    std::int64_t count = 0;
+    for (std::int64_t a = low[0]; a <= high[0]; ++a) {
+      for (std::int64_t b = low[1]; b <= high[1]; ++b) {
+        for (std::int64_t e = low[2]; e <= high[2]; ++e) {
+          const std::int64_t cell = d_ == 1 ? a : d_ == 2 ? a * per_axis_ + b : (a * per_axis_ + b) * per_axis_ + e;
+          for (const int i : cells_[cell]) count += at_most(query, i, last);
+        }
+      }
+    }
+    return count == k;
+  }
+
+ private:
+  bool at_most(const float* query, int i, const std::pair<float, int>& last) const {
+    float rough = 0;  // within 1e-6 of the canonical distance, relative: decides all but near ties without fma calls
+    for (std::int64_t c = 0; c < d_; ++c) {
+      const float t = query[c] - references_[i * d_ + c];
+      rough += t * t;
+    }
+    if (rough < last.first * (1 - 1e-5F)) return true;
+    if (rough > last.first * (1 + 1e-5F)) return false;
+    return std::pair(canonical(query, &references_[i * d_], d_), i) <= last;
+  }
+  // Coordinates in [-1, 1) are spread over the cells of an axis; what lies outside goes to the outermost.
+  std::int64_t place(float x) const {
+    return std::clamp(static_cast<std::int64_t>((x + 1) * 0.5F * per_axis_), std::int64_t{0}, per_axis_ - 1);
+  }
+
+  const std::vector<float>& references_;
+  std::int64_t d_, per_axis_;
+  std::vector<std::vector<int>> cells_;
+};
+
+class KnnTest : public test::OnBackend {};
+SCALELAB_ON_EACH_BACKEND(KnnTest);
+
+// --- a million queries for every k -----------------------------------------------------------------------------------
+
+TEST_P(KnnTest, AMillionRandomQueriesForEveryK) {
+  const std::int64_t q = on_executor() ? 300 : 1000000;
+  for (const std::int64_t k : {1, 3, 5, 8, 9, 16, 31, 33, 64, 128}) {
+    // Most queries are in the plane, some in space; numbers of references above and below those of queries.
+    for (const std::int64_t d : {2, 3}) {
+      const std::int64_t queries_here = d == 2 ? q * 4 / 5 : q / 5, n = on_executor() ? 400 : k < 16 ? 20000 : 2000;
+      const auto references = uniform_floats(n * d, 100 + k), queries = uniform_floats(queries_here * d, 200 + k);
+      const Answer got = run_knn(backend(), references, queries, d, k);
+      const Certifier certifier(references, d);
+      for (std::int64_t i = 0; i < queries_here; ++i) {
+        ASSERT_TRUE(certifier.holds(&queries[i * d], &got.indices[i * k], &got.distances[i * k], k))
+            << "query " << i << ", k " << k << ", d " << d;
+      }
+    }
+  }
+}
+
+// The certifier itself: it accepts the definition's answers, and nothing next to them.
+TEST(KnnCertifierTest, AcceptsTheAnswerAndNothingElse) {
+  for (const std::int64_t d : {1, 2, 3}) {
+    const auto references = uniform_floats(300 * d, 7), queries = uniform_floats(200 * d, 8);
+    const Certifier certifier(references, d);
+    for (const std::int64_t k : {1, 4, 60}) {
+      const Answer right = naive(references, queries, d, k), more = naive(references, queries, d, k + 1);
+      for (std::int64_t i = 0; i < 200; ++i) {
+        const int* indices = &right.indices[i * k];
+        const float* distances = &right.distances[i * k];
+        ASSERT_TRUE(certifier.holds(&queries[i * d], indices, distances, k));
+        // The next neighbour in place of the last.
+        std::vector<int> wrong(indices, indices + k);
+        std::vector<float> wrong_distances(distances, distances + k);
+        wrong.back() = more.indices[i * (k + 1) + k];
+        wrong_distances.back() = more.distances[i * (k + 1) + k];
+        ASSERT_FALSE(certifier.holds(&queries[i * d], wrong.data(), wrong_distances.data(), k));
+        if (k == 1) continue;
+        wrong.assign(indices, indices + k);
+        std::swap(wrong[0], wrong[1]);
+        ASSERT_FALSE(certifier.holds(&queries[i * d], wrong.data(), distances, k));
+      }
+    }
+  }
+}
+
+// --- double precision ------------------------------------------------------------------------------------------------
+
+// In double precision the order can differ where two distances are closer than fp32 can tell: each canonical distance
+// is within (d + 2) u of its value (tile.h), so the distances of the two references at one place of the two lists are
+// within 2 (d + 2) u of each other. Every disagreement must be one of these.
+TEST_P(KnnTest, DisagreesWithDoublePrecisionOnlyWithinRounding) {
+  const std::int64_t n = on_executor() ? 300 : 2000, q = on_executor() ? 50 : 4000;
+  std::int64_t disagreements = 0;
+  for (const std::int64_t d : {1, 2, 3, 8, 33}) {
+    const std::int64_t k = 12;
+    // A lattice of thousandths makes near ties common.
+    auto references = uniform_floats(n * d, 31 + d), queries = uniform_floats(q * d, 41 + d);
+    for (auto* values : {&references, &queries}) {
+      for (float& v : *values) v = std::round(v * 50) / 50;
+    }
+    const Answer got = run_knn(backend(), references, queries, d, k);
+    std::vector<std::pair<double, int>> all(n);
+    for (std::int64_t i = 0; i < q; ++i) {
+      const auto distance = [&](std::int64_t r) {
+        double s = 0;
+        for (std::int64_t c = 0; c < d; ++c) {
+          const double t = static_cast<double>(queries[i * d + c]) - references[r * d + c];
+          s += t * t;
+        }
+        return s;
+      };
+      for (std::int64_t r = 0; r < n; ++r) all[r] = {distance(r), static_cast<int>(r)};
+      std::partial_sort(all.begin(), all.begin() + k, all.end());
+      for (std::int64_t j = 0; j < k; ++j) {
+        const double ours = distance(got.indices[i * k + j]);
+        EXPECT_TRUE(test::within_rounding(got.distances[i * k + j], ours, ours, d + 2.01));
+        if (got.indices[i * k + j] == all[j].second) continue;
+        ++disagreements;
+        const double bound = 2 * (d + 2.01) * 0x1p-24 * std::max(ours, all[j].first);
+        ASSERT_LE(std::abs(ours - all[j].first), bound) << "query " << i << ", place " << j << ", d " << d;
+      }
+    }
+  }
+  RecordProperty("disagreements_within_rounding", static_cast<int>(disagreements));
+  EXPECT_TRUE(on_executor() || disagreements > 0) << "the data was meant to have near ties";
+}
+
+// --- awkward data ----------------------------------------------------------------------------------------------------
+
+struct Cloud {
+  const char* name;
+  std::vector<float> references, queries;
+};
+
+std::vector<Cloud> awkward_clouds(std::int64_t n, std::int64_t q, std::int64_t d, std::uint64_t seed) {
+  std::vector<Cloud> clouds;
+  const auto uniform = uniform_floats(n * d, seed), asked = uniform_floats(q * d, seed + 1);
+  clouds.push_back({"uniform", uniform, asked});
+  clouds.push_back({"references are queries", uniform, uniform});
+  {
+    Cloud cloud{"all references equal", std::vector<float>(n * d, 0.25F), asked};
+    clouds.push_back(cloud);
+    cloud.name = "all equal, on both sides";
+    cloud.queries.assign(q * d, 0.25F);
+    clouds.push_back(cloud);
+  }
+  {
+    Cloud cloud{"every reference three times", uniform, asked};
+    for (std::int64_t i = 0; i < n; ++i) {
+      std::copy_n(&cloud.references[i / 3 * 3 * d], d, &cloud.references[i * d]);
+    }
+    clouds.push_back(cloud);
+  }
+  {
+    Cloud cloud{"collinear", uniform, asked};
+    for (std::int64_t i = 0; i < n; ++i) {
+      for (std::int64_t c = 1; c < d; ++c) cloud.references[i * d + c] = 0.5F * cloud.references[i * d];
+    }
+    clouds.push_back(cloud);
+  }
+  {
+    Cloud cloud{"on one axis, zeros of both signs", uniform, asked};
+    for (std::int64_t i = 0; i < n; ++i) {
+      for (std::int64_t c = 1; c < d; ++c) cloud.references[i * d + c] = i % 2 == 0 ? 0.0F : -0.0F;
+    }
+    clouds.push_back(cloud);
+  }
+  {
+    Cloud cloud{"half in four clusters at 1e-6", uniform, asked};
+    for (std::int64_t i = 0; i < n; i += 2) {
+      for (std::int64_t c = 0; c < d; ++c) {
+        float& x = cloud.references[i * d + c];
+        x = uniform[i / 2 % 4 * d + c] + 1e-6F * x;
+      }
+    }
+    for (std::int64_t i = 0; i < q; i += 3) {
+      for (std::int64_t c = 0; c < d; ++c) {
+        float& x = cloud.queries[i * d + c];
+        x = uniform[i % 4 * d + c] + 2e-6F * x;
+      }
+    }
+    clouds.push_back(cloud);
+  }
+  {
+    Cloud cloud{"at 1e6", uniform, asked};
+    for (float& x : cloud.references) x += 1e6F;
+    for (float& x : cloud.queries) x += 1e6F;
+    clouds.push_back(cloud);
+    cloud.name = "at 1e6, seen from the origin";
+    cloud.queries = asked;
+    clouds.push_back(cloud);
+  }
+  {
+    Cloud cloud{"far outliers", uniform, asked};
+    for (std::int64_t c = 0; c < d; ++c) {
+      cloud.references[c] = 3e4F;
+      cloud.references[(n - 1) * d + c] = -1e6F;
+      cloud.queries[c] = 1e7F;
+    }
+    clouds.push_back(cloud);
+  }
+  {
+    Cloud cloud{"lattice: ties everywhere", uniform, asked};
+    for (auto* values : {&cloud.references, &cloud.queries}) {
+      for (float& x : *values) x = std::round(x * 4) / 4;
+    }
+    clouds.push_back(cloud);
+  }
+  {
+    Cloud cloud{"squares below the normal range", uniform, asked};
+    for (auto* values : {&cloud.references, &cloud.queries}) {
+      for (float& x : *values) x *= 1e-21F;
+    }
+    clouds.push_back(cloud);
+  }
+  return clouds;
+}
+
+TEST_P(KnnTest, AwkwardData) {
+  for (const std::int64_t d : {1, 2, 3, 4, 33}) {
+    for (const std::int64_t k : {1, 5, 8, 9, 31, 128}) {
+      const std::int64_t n = on_executor() ? 150 : 400, q = on_executor() ? 20 : 150;
+      for (const Cloud& cloud : awkward_clouds(n, q, d, 1000 + k)) {
+        SCOPED_TRACE(testing::Message() << cloud.name << ", d " << d << ", k " << k);
+        expect_naive(backend(), cloud.references, cloud.queries, d, k);
+        if (HasFailure()) return;
+      }
+    }
+  }
+}
+
+TEST_P(KnnTest, AwkwardSizes) {
+  for (const std::int64_t d : {1, 2, 3, 4, 8, 33, 128}) {
+    for (const std::int64_t n : {1, 31, 32, 33, 1009}) {
+      for (const std::int64_t q : {0, 1, 31, 32, 33, 1009}) {
+        if (n == 1009 && q == 1009 && (d > 4 || on_executor())) continue;
+        std::vector<std::int64_t> ks = {1, std::min<std::int64_t>(n, 7), std::min<std::int64_t>(n, kMaxNeighbours)};
+        for (const std::int64_t k : ks) {
+          SCOPED_TRACE(testing::Message() << "n " << n << ", q " << q << ", d " << d << ", k " << k);
+          expect_naive(backend(), uniform_floats(n * d, n), uniform_floats(q * d, q + 1), d, k);
+          if (HasFailure()) return;
+        }
+      }
+    }
+  }
+}
+
+// More references and queries than a tile, a block or a slice holds, few queries among many references included.
+TEST_P(KnnTest, ManyReferencesInMoreDimensions) {
+  for (const std::int64_t q : {1, 7, 250}) {
+    const std::int64_t n = on_executor() ? 700 : 20000;
+    for (const std::int64_t k : {1, 10, 100}) {
+      SCOPED_TRACE(testing::Message() << "q " << q << ", k " << k);
+      expect_naive(backend(), uniform_floats(n * 5, 3), uniform_floats(q * 5, 4), 5, k);
+    }
+  }
+}
+
+TEST_P(KnnTest, RandomShapes) {
+  const std::uint64_t seed = 20240;
+  for (int round = 0; round < (on_executor() ? 40 : 200); ++round) {
+    const std::int64_t d = round % 2 == 0 ? uniform_int(seed, 8 * round, 1, 3) : uniform_int(seed, 8 * round, 1, 40);
+    const std::int64_t n = uniform_int(seed, 8 * round + 1, 1, on_executor() ? 200 : 1000);
+    const std::int64_t q = uniform_int(seed, 8 * round + 2, 0, on_executor() ? 60 : 250);
+    const std::int64_t k = uniform_int(seed, 8 * round + 3, 1, std::min<std::int64_t>(n, kMaxNeighbours));
+    auto references = uniform_floats(n * d, seed + round), queries = uniform_floats(q * d, seed + 1000 + round);
+    const float step = std::ldexp(1.0F, static_cast<int>(uniform_int(seed, 8 * round + 4, -20, -1)));
+    for (auto* values : {&references, &queries}) {
+      for (float& x : *values) x = std::round(x / step) * step;  // from many ties to nearly none
+    }
+    SCOPED_TRACE(testing::Message() << "seed " << seed << ", round " << round << ": n " << n << ", q " << q << ", d "
+                                    << d << ", k " << k << ", step " << step);
+    expect_naive(backend(), references, queries, d, k);
+    if (HasFailure()) return;
+  }
+}
+
+TEST_P(KnnTest, DistancesMayBeLeftOut) {
+  for (const std::int64_t d : {2, 3, 6}) {
+    for (const std::int64_t k : {4, 20}) {
+      const auto references = uniform_floats(500 * d, 1), queries = uniform_floats(100 * d, 2);
+      const Answer got = run_knn(backend(), references, queries, d, k, 0, false);
+      EXPECT_TRUE(same_bits(got.indices, naive(references, queries, d, k).indices));
+      for (const float distance : got.distances) EXPECT_TRUE(std::isnan(distance));
+    }
+  }
+}
+
+// --- the same bits ---------------------------------------------------------------------------------------------------
+
+TEST_P(KnnTest, TheSameBitsOnAnyNumberOfThreadsAndInEveryRun) {
+  for (const std::int64_t d : {2, 3, 7}) {
+    const std::int64_t n = on_executor() ? 300 : 5000, q = on_executor() ? 60 : 5000;
+    for (const std::int64_t k : {5, 40}) {
+      const auto references = uniform_floats(n * d, 11), queries = uniform_floats(q * d, 12);
+      const Answer once = run_knn(backend(), references, queries, d, k, 1);
+      for (const int threads : {1, 2, 5}) {
+        const Answer again = run_knn(backend(), references, queries, d, k, threads);
+        EXPECT_TRUE(same_bits(again.indices, once.indices));
+        EXPECT_TRUE(same_bits(again.distances, once.distances));
+      }
+    }
+  }
+}
+
+TEST(KnnTargetsTest, TheSameBitsOnEveryVectorTarget) {
+  for (const std::int64_t d : {1, 2, 3, 7}) {
+    for (const std::int64_t k : {1, 5, 8, 9, 40, 128}) {
+      for (const Cloud& cloud : awkward_clouds(300, 70, d, 77)) {
+        const Answer want = naive(cloud.references, cloud.queries, d, k);
+        for (std::int64_t left = hwy::SupportedTargets(); left != 0; left &= left - 1) {
+          SCOPED_TRACE(testing::Message()
+                       << hwy::TargetName(left & -left) << ", " << cloud.name << ", d " << d << ", k " << k);
+          hwy::SetSupportedTargetsForTest(left & -left);
+          const Answer got = run_knn(cpu_backend(), cloud.references, cloud.queries, d, k);
+          hwy::SetSupportedTargetsForTest(0);
+          EXPECT_TRUE(same_bits(got.indices, want.indices));
+          EXPECT_TRUE(same_bits(got.distances, want.distances));
+        }
+      }
+    }
+  }
+}
+
+// --- progress and errors ---------------------------------------------------------------------------------------------
+
+TEST(KnnProgressTest, IsReportedUpToTheEndAndMayAbandonTheOp) {
+  const auto references = uniform_floats(2000, 1), queries = uniform_floats(100000, 2);
+  for (const std::int64_t d : {2, 4}) {
+    Context context(cpu_backend(), 0, 1);
+    const std::int64_t q = 100000 / d;
+    std::vector<int> indices(q * 3);
+    std::int64_t last_done = 0, last_total = -1, calls = 0;
+    context.progress = [&](std::int64_t done, std::int64_t total) {
+      EXPECT_GT(done, last_done);
+      EXPECT_TRUE(calls == 0 || total == last_total);
+      ++calls;
+      last_done = done;
+      last_total = total;
+    };
+    const auto run = [&] {
+      cpu::knn({references.data(), {2000 / d, d}}, {queries.data(), {q, d}}, {indices.data(), {q, 3}}, {}, context);
+    };
+    run();
+    EXPECT_GT(calls, 2);
+    EXPECT_EQ(last_done, last_total);
+    context.progress = [](std::int64_t, std::int64_t) { throw std::runtime_error("enough"); };
+    EXPECT_THROW(run(), std::runtime_error);
+  }
+}
+
+TEST_P(KnnTest, RefusesWhatDoesNotFit) {
+  Context context(backend());
+  const auto complaint = [&](std::initializer_list<std::int64_t> references,
+                             std::initializer_list<std::int64_t> queries, std::initializer_list<std::int64_t> indices,
+                             std::initializer_list<std::int64_t> distances) -> std::string {
+    const Guarded<float> r(context, references), q(context, queries), s(context, distances);
+    const Guarded<int> i(context, indices);
+    try {
+      backend().knn(r, q, i, s, context);
+    } catch (const std::invalid_argument& error) {
+      for (const int value : i.to_host()) EXPECT_EQ(value, Guarded<int>::poison()) << "written before the check";
+      return error.what();
+    }
+    return "nothing was thrown";
+  };
+  EXPECT_NE(complaint({10, 2}, {4, 2}, {4, 0}, {4, 0}).find("k = 0"), std::string::npos);
+  EXPECT_NE(complaint({10, 2}, {4, 2}, {4, 11}, {4, 11}).find("k = 11"), std::string::npos);
+  EXPECT_NE(complaint({500, 2}, {4, 2}, {4, 129}, {4, 129}).find("k = 129"), std::string::npos);
+  EXPECT_NE(complaint({10, 2}, {4, 3}, {4, 2}, {4, 2}).find("features"), std::string::npos);
+  EXPECT_NE(complaint({10, 2}, {4, 2}, {5, 2}, {5, 2}).find("rows"), std::string::npos);
+  EXPECT_NE(complaint({10, 2}, {4, 2}, {4, 2}, {4, 3}).find("distances"), std::string::npos);
+  EXPECT_NE(complaint({10, 2}, {4, 2}, {4, 2}, {3, 2}).find("distances"), std::string::npos);
+  EXPECT_NE(complaint({0, 2}, {4, 2}, {4, 1}, {4, 1}).find("0 references"), std::string::npos);
+  EXPECT_NE(complaint({20}, {4, 2}, {4, 1}, {4, 1}).find("axes"), std::string::npos);
+  // k is wrong even when there is nothing to ask.
+  EXPECT_NE(complaint({10, 2}, {0, 2}, {0, 11}, {0, 11}).find("k = 11"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace scalelab

@@ -1,0 +1,749 @@
+// The program itself, run as people run it: every bad input ends in its documented exit code with one line that says
+// what was wrong and no result left behind; the good paths give what they promise, the same bits every time.
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "host/dataset.h"
+#include "host/npy.h"
+#include "host/png.h"
+#include "tests/support.h"
+
+namespace scalelab::host {
+namespace {
+
+namespace fs = std::filesystem;
+using Words = std::vector<std::string>;
+
+std::string read_file(const fs::path& file) {
+  std::ifstream input(file, std::ios::binary);
+  return {std::istreambuf_iterator<char>(input), {}};
+}
+
+void write_text(const fs::path& file, const std::string& text) { std::ofstream(file, std::ios::binary) << text; }
+
+struct Finished {
+  int code;  // of exit, or 1000 + the signal that killed it
+  std::string out, err;
+  std::int64_t peak_kilobytes = 0;  // resident memory, of the largest child so far
+};
+
+class Program : public testing::Test {
+ protected:
+  Program() { fs::create_directories(folder_); }
+  ~Program() override { fs::remove_all(folder_); }
+
+  // Starts the program in folder_, its output going to files there, or to `out`.
+  pid_t start(const Words& words, const std::string& out = "") const {
+    std::vector<char*> arguments;
+    std::string name = SCALELAB_PROGRAM;
+    arguments.push_back(name.data());
+    Words copy = words;
+    for (auto& word : copy) arguments.push_back(word.data());
+    arguments.push_back(nullptr);
+    const std::string to = out.empty() ? (folder_ / ".out").string() : out, err = (folder_ / ".err").string();
+    const pid_t child = ::fork();
+    if (child != 0) return child;
+    if (::chdir(folder_.c_str()) != 0) ::_exit(99);
+    ::dup2(::open("/dev/null", O_RDONLY), 0);
+    ::dup2(::open(to.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666), 1);
+    ::dup2(::open(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666), 2);
+    ::execv(name.c_str(), arguments.data());
+    ::_exit(99);
+  }
+  Finished finish(pid_t child) const {
+    int status = 0;
+    rusage usage{};
+    ::wait4(child, &status, 0, &usage);
+    return {WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status), read_file(folder_ / ".out"),
+            read_file(folder_ / ".err"), usage.ru_maxrss};
+  }
+  Finished run(const Words& words, const std::string& out = "") const { return finish(start(words, out)); }
+  // Runs a command line that must succeed in silence on stderr, and returns stdout.
+  std::string good(const Words& words) const {
+    const Finished finished = run(words);
+    EXPECT_EQ(finished.code, 0) << testing::PrintToString(words) << ": " << finished.err;
+    EXPECT_EQ(finished.err, "");
+    return finished.out;
+  }
+  // Runs a command line that must end with `code`, one line on stderr that holds `says`, and nothing on stdout.
+  void bad(const Words& words, int code, const std::string& says) const {
+    const Finished finished = run(words);
+    const std::string what = testing::PrintToString(words) + ": " + finished.err;
+    EXPECT_EQ(finished.code, code) << what;
+    EXPECT_EQ(finished.out, "") << what;
+    EXPECT_EQ(std::count(finished.err.begin(), finished.err.end(), '\n'), 1) << what;
+    EXPECT_EQ(finished.err.rfind("scalelab: ", 0), 0U) << what;
+    EXPECT_NE(finished.err.find(says), std::string::npos) << what << " lacks " << says;
+    EXPECT_TRUE(nothing_in("out")) << what;
+  }
+  bool nothing_in(const fs::path& name) const {
+    const fs::path out = folder_ / name;
+    return !fs::is_directory(out) || fs::is_empty(out);
+  }
+  nlohmann::json result(const fs::path& folder) const {
+    return nlohmann::json::parse(read_file(folder_ / folder / "result.json"));
+  }
+  template <class T>
+  void write_npy(const std::string& name, const std::vector<T>& values, std::vector<std::int64_t> shape) const {
+    NpyWriter<T> writer(folder_ / name, std::move(shape));
+    writer.write(values);
+    writer.commit();
+  }
+  // The numbers of a .npy file of integers, behind its 128-byte header.
+  template <class T>
+  std::vector<T> npy_values(const fs::path& name) const {
+    const std::string bytes = read_file(folder_ / name);
+    if (bytes.size() < 128) return {};
+    std::vector<T> values((bytes.size() - 128) / sizeof(T));
+    std::memcpy(values.data(), bytes.data() + 128, values.size() * sizeof(T));
+    return values;
+  }
+
+  const fs::path folder_ = fs::path(testing::TempDir()) / ("scalelab_program_" + std::to_string(::getpid()));
+};
+
+// Squared distance as knn.h defines it.
+float canonical(const float* q, const float* p, std::size_t d) {
+  float s = 0;
+  for (std::size_t c = 0; c < d; ++c) {
+    const float t = q[c] - p[c];
+    s = std::fma(t, t, s);
+  }
+  return s;
+}
+
+// Indices of the k nearest rows, by (distance, index).
+std::vector<int> nearest(const std::vector<float>& rows, std::size_t d, const float* query, std::size_t k) {
+  std::vector<int> order(rows.size() / d);
+  for (std::size_t i = 0; i < order.size(); ++i) order[i] = static_cast<int>(i);
+  std::stable_sort(order.begin(), order.end(), [&](int a, int b) {
+    return canonical(query, &rows[static_cast<std::size_t>(a) * d], d) <
+           canonical(query, &rows[static_cast<std::size_t>(b) * d], d);
+  });
+  order.resize(k);
+  return order;
+}
+
+// --- what goes wrong
+// --------------------------------------------------------------------------------------------------
+
+TEST_F(Program, MisusedOptions) {
+  write_text(folder_ / "p.csv", "x,y,label\n0,0,0\n1,1,1\n2,2,1\n");
+  write_npy<float>("x.npy", {0, 1, 2, 3, 4, 5}, {3, 2});
+  const Words boundary = {"boundary", "--data", "p.csv", "--out", "out"};
+  const auto with = [](Words words, const Words& more) {
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  };
+  bad({}, 2, "a command is missing");
+  bad({"boundry"}, 2, "'boundry' is no command; did you mean boundary?");
+  bad({"--seed", "1"}, 2, "'--seed' is no command");
+  bad(with(boundary, {"--gird", "64"}), 2, "--gird is not known; did you mean --grid?");
+  bad(with(boundary, {"surplus"}), 2, "surplus is not known");
+  bad({"boundary", "--out", "out"}, 2, "--data");
+  bad({"boundary", "--data", "p.csv"}, 2, "--out");
+  bad({"boundary", "--data", "p.csv", "--out", ""}, 2, "--out");
+  bad(with(boundary, {"--grid"}), 2, "--grid");
+  for (const char* grid : {"0", "100000", "65537", "-1", "1.5", "ten", "0x10", "010", ""}) {
+    bad(with(boundary, {std::string("--grid=") + grid}), 2, "--grid");
+  }
+  for (const char* k : {"0", "129", "-1", "many"}) bad(with(boundary, {"--k", k}), 2, "--k");
+  bad(with(boundary, {"--k", "4"}), 2, "--k 4: p.csv holds only 3 points");
+  for (const char* seed : {"-1", "18446744073709551616", "1.0", "seed"})
+    bad(with(boundary, {"--seed", seed}), 2, "--seed");
+  bad(with(boundary, {"--threads", "-2"}), 2, "--threads");
+  bad(with(boundary, {"--device", "one"}), 2, "--device");
+  bad(with(boundary, {"--backend", "gpu"}), 2, "--backend");
+  bad(with(boundary, {"--model", "tree"}), 2, "'tree' is none of knn, mlp");
+  bad(with(boundary, {"--width", "32"}), 2, "--width does not belong to --model knn");
+  bad(with(boundary, {"--model", "mlp", "--k", "3"}), 2, "--k does not belong to --model mlp");
+  for (const auto& [option, value] : std::vector<std::pair<const char*, const char*>>{{"--encoding", "cartesian"},
+                                                                                      {"--width", "1"},
+                                                                                      {"--width", "257"},
+                                                                                      {"--layers", "0"},
+                                                                                      {"--layers", "5"},
+                                                                                      {"--epochs", "-1"},
+                                                                                      {"--batch-size", "-1"},
+                                                                                      {"--learning-rate", "nan"},
+                                                                                      {"--learning-rate", "-1"},
+                                                                                      {"--weight-decay", "inf"},
+                                                                                      {"--focal", "-0.5"},
+                                                                                      {"--schedule", "step"},
+                                                                                      {"--activation", "sine"}}) {
+    bad(with(boundary, {"--model", "mlp", option, value}), 2, option);
+  }
+  for (const char* extent : {"0,1,0", "0,1,0,1,2", "1,0,0,1", "0,1,1,1", "0,1,0,nan", "a,b,c,d", "0,1,0,1e39"}) {
+    bad(with(boundary, {"--extent", extent}), 2, "--extent");
+  }
+  bad(with(boundary, {"--extent", "1000000,1000001,0,1", "--grid", "1000"}), 2, "--grid 1000: cells over x");
+  for (const char* n : {"0", "-5", "1e3", "1000000001"}) bad({"dataset", "--n", n, "--out", "out"}, 2, "--n");
+  for (const char* p : {"-0.1", "1.1", "nan", "x"})
+    bad({"dataset", "--n", "5", "--noise", p, "--out", "out"}, 2, "--noise");
+  bad({"dataset", "--n", "5", "--mixture-seed", "-1", "--out", "out"}, 2, "--mixture-seed");
+  bad({"dataset", "--n", "5", "--json", "--out", "-"}, 2, "--json");
+  for (const char* k : {"0", "129"})
+    bad({"knn", "--data", "x.npy", "--queries", "x.npy", "--k", k, "--out", "out"}, 2, "--k");
+  bad({"knn", "--data", "x.npy", "--queries", "x.npy", "--k", "4", "--out", "out"}, 2, "--k 4: x.npy holds only 3");
+  bad({"kmeans", "--data", "x.npy", "--clusters", "0", "--out", "out"}, 2, "--clusters");
+  bad({"kmeans", "--data", "x.npy", "--clusters", "4", "--out", "out"}, 2, "--clusters 4: x.npy holds only 3 rows");
+  bad({"kmeans", "--data", "x.npy", "--clusters", "2", "--tolerance", "-1", "--out", "out"}, 2, "--tolerance");
+}
+
+TEST_F(Program, BadConfigs) {
+  write_text(folder_ / "p.csv", "0,0,0\n1,1,1\n");
+  const auto config = [&](const std::string& text, const std::string& says) {
+    write_text(folder_ / "c.json", text);
+    bad({"boundary", "--data", "p.csv", "--out", "out", "--config", "c.json"}, 2, says);
+  };
+  config(R"({"gird": 10})", "'gird' is no option of boundary; did you mean --grid?");
+  config(R"({"config": "c.json"})", "'config' is no option");
+  config(R"({"grid": 0})", "--grid");
+  config(R"({"grid": true})", "'grid' must be");
+  config(R"({"grid": null})", "'grid' must be");
+  config(R"({"quiet": 1})", "'quiet' must be true or false");
+  config(R"({"grid": 10)", "c.json: is not a JSON object");
+  config("[1]", "c.json: is not a JSON object");
+  config("", "c.json: is not a JSON object");
+  bad({"boundary", "--data", "p.csv", "--out", "out", "--config", "none.json"}, 2, "none.json: cannot be read");
+}
+
+TEST_F(Program, BadData) {
+  const auto csv = [&](const std::string& text, const std::string& says) {
+    write_text(folder_ / "p.csv", text);
+    bad({"boundary", "--data", "p.csv", "--out", "out"}, 3, "p.csv: " + says);
+    bad({"boundary", "--data", "p.csv", "--model", "mlp", "--out", "out"}, 3, "p.csv: " + says);
+  };
+  csv("", "holds no points");
+  csv("x,y,label\n0,0,0\n1,1\n", "line 3: 2 columns");
+  csv("x,y,label\n0,0,0\n1,one,1\n", "line 3: column 2");
+  csv("x,y,label\n0,0,0\n1,nan,1\n", "line 3: column 2");
+  csv("x,y,label\n0,0,1\n1,1,1\n", "one class only");
+  csv("a,b,c,label\n0,0,0,0\n1,1,1,1\n", "3 coordinates");
+  csv("0,0,0\n3e38,3e38,1\n", "the numbers lie so far apart");
+  bad({"boundary", "--data", "none.csv", "--out", "out"}, 3, "none.csv: cannot be read");
+  bad({"boundary", "--data", ".", "--out", "out"}, 3, ".: is a folder");
+
+  const std::vector<float> six = {0, 1, 2, 3, 4, 5};
+  write_npy<float>("x.npy", six, {3, 2});
+  const auto npy = [&](const std::string& says) {
+    bad({"knn", "--data", "b.npy", "--queries", "x.npy", "--k", "1", "--out", "out"}, 3, "b.npy: " + says);
+    bad({"knn", "--data", "x.npy", "--queries", "b.npy", "--k", "1", "--out", "out"}, 3, "b.npy: " + says);
+    bad({"kmeans", "--data", "b.npy", "--clusters", "2", "--out", "out"}, 3, "b.npy: " + says);
+    bad({"kmeans", "--data", "x.npy", "--init", "b.npy", "--clusters", "3", "--out", "out"}, 3, "b.npy: " + says);
+  };
+  npy("cannot be read");
+  write_text(folder_ / "b.npy", "");
+  npy("is empty");
+  write_text(folder_ / "b.npy", "x,y,label\n0,0,0\n1,1,1\n");
+  npy("is no .npy file");
+  write_npy<std::int32_t>("b.npy", {1, 2, 3, 4, 5, 6}, {3, 2});
+  npy("holds int32");
+  write_npy<float>("b.npy", six, {3, 2, 1});
+  npy("has 3 axes");
+  write_npy<float>("b.npy", six, {4, 2});
+  npy("is cut short");
+  const std::string whole = read_file(folder_ / "x.npy");
+  std::string changed = whole;
+  changed.replace(changed.find("False"), 5, "True ");
+  write_text(folder_ / "b.npy", changed);
+  npy("is in Fortran order");
+  changed = whole;
+  changed.replace(changed.find("<f4"), 3, "<f8");
+  write_text(folder_ / "b.npy", changed);
+  npy("holds float64");
+  write_text(folder_ / "b.npy", whole.substr(0, whole.size() - 1));
+  npy("is cut short");
+  write_npy<float>("b.npy", {0, 1, 2, NAN, 4, 5}, {3, 2});
+  npy("row 1, column 1 is nan");
+  write_npy<float>("b.npy", {0, 1, 2, 3, 4, -INFINITY}, {3, 2});
+  npy("row 2, column 1 is -inf");
+
+  write_npy<float>("b.npy", six, {2, 3});
+  bad({"knn", "--data", "x.npy", "--queries", "b.npy", "--k", "1", "--out", "out"}, 3, "b.npy: has 3 features");
+  bad({"kmeans", "--data", "x.npy", "--init", "b.npy", "--clusters", "2", "--out", "out"}, 3,
+      "b.npy: has shape (2, 3)");
+  bad({"kmeans", "--data", "x.npy", "--init", "kmeans++", "--clusters", "2", "--out", "out"}, 3,
+      "kmeans++: cannot be read");
+  write_npy<float>("b.npy", {3e38F, 1, 2, 3, 4, -3e38F}, {3, 2});
+  bad({"knn", "--data", "x.npy", "--queries", "b.npy", "--k", "1", "--out", "out"}, 3, "overflow");
+  bad({"kmeans", "--data", "b.npy", "--clusters", "2", "--out", "out"}, 3, "overflow");
+}
+
+TEST_F(Program, OutputThatCannotBeWritten) {
+  write_text(folder_ / "p.csv", "0,0,0\n1,1,1\n");
+  write_npy<float>("x.npy", {0, 1, 2, 3, 4, 5}, {3, 2});
+  write_text(folder_ / "file", "x");
+  for (const std::string out : {"file", "file/below", "/proc/scalelab"}) {
+    bad({"boundary", "--data", "p.csv", "--k", "1", "--grid", "8", "--out", out}, 74, out + ": cannot be written");
+    bad({"knn", "--data", "x.npy", "--queries", "x.npy", "--k", "1", "--out", out}, 74, out + ": cannot be written");
+    bad({"kmeans", "--data", "x.npy", "--clusters", "1", "--out", out}, 74, out + ": cannot be written");
+  }
+  bad({"dataset", "--n", "5", "--out", "file/below"}, 74, "file/below: cannot be written");
+  bad({"dataset", "--n", "5", "--out", "/dev/full"}, 74, "/dev/full: cannot be written");  // a full disk
+  // A full disk for one file of several: the others must not appear.
+  fs::create_directories(folder_ / "full");
+  for (const auto& [name, words] : std::vector<std::pair<std::string, Words>>{
+           {"labels.npy", {"kmeans", "--data", "x.npy", "--clusters", "1", "--out", "full"}},
+           {"distances.npy", {"knn", "--data", "x.npy", "--queries", "x.npy", "--k", "1", "--out", "full"}},
+           {"boundary.png", {"boundary", "--data", "p.csv", "--k", "1", "--grid", "8", "--out", "full"}}}) {
+    fs::create_symlink("/dev/full", folder_ / "full" / name);
+    bad(words, 74, name + ": cannot be written");
+    fs::remove(folder_ / "full" / name);
+    EXPECT_TRUE(nothing_in("full")) << name;
+  }
+  for (const Words& words : {Words{"info"}, Words{"info", "--json"}, Words{"--help"}, Words{"--version"},
+                             Words{"dataset", "--n", "5", "--out", "-"}}) {
+    const Finished finished = run(words, "/dev/full");
+    EXPECT_EQ(finished.code, 74) << words[0];
+    EXPECT_NE(finished.err.find("standard output: cannot be written"), std::string::npos) << finished.err;
+  }
+}
+
+TEST_F(Program, CudaWithoutCudaSaysWhy) {
+  std::string why;
+  if (cuda_backend(&why) != nullptr) GTEST_SKIP() << "a CUDA device answers";
+  write_npy<float>("x.npy", {0, 1, 2, 3, 4, 5}, {3, 2});
+  bad({"knn", "--data", "x.npy", "--queries", "x.npy", "--k", "1", "--backend", "cuda", "--out", "out"}, 4,
+      "--backend cuda: " + why);
+}
+
+TEST_F(Program, TooMuchMemoryIsSaidSo) {
+  // Under an address space of 3 GB, a data set of 12 GB. Sanitizers reserve terabytes, and cannot run so.
+#if defined(__SANITIZE_ADDRESS__)
+  GTEST_SKIP() << "address space cannot be limited under ASan";
+#endif
+  rlimit old{};
+  ::getrlimit(RLIMIT_AS, &old);
+  rlimit tight = old;
+  tight.rlim_cur = std::size_t{3} << 30;
+  ::setrlimit(RLIMIT_AS, &tight);
+  const pid_t child = start({"dataset", "--n", "1000000000", "--out", "out"});
+  ::setrlimit(RLIMIT_AS, &old);
+  const Finished finished = finish(child);
+  EXPECT_EQ(finished.code, 71) << finished.err;
+  EXPECT_NE(finished.err.find("out of memory"), std::string::npos);
+  EXPECT_FALSE(fs::exists(folder_ / "out"));
+}
+
+TEST_F(Program, SignalsLeaveNothingHalfDone) {
+  good({"dataset", "--n", "500", "--out", "p.csv"});
+  // Blocked on a pipe that nobody empties.
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
+  pid_t child = start({"dataset", "--n", "100000", "--out", "-"}, "/proc/self/fd/" + std::to_string(ends[1]));
+  char first = 0;
+  EXPECT_EQ(::read(ends[0], &first, 1), 1);
+  ::kill(child, SIGTERM);
+  EXPECT_EQ(finish(child).code, 128 + SIGTERM);
+  ::close(ends[0]);
+  ::close(ends[1]);
+  // Busy in an op. Its open files show that it has begun.
+  for (const int signal : {SIGINT, SIGTERM}) {
+    child = start({"boundary", "--data", "p.csv", "--model", "mlp", "--epochs", "10000000", "--out", "out"});
+    for (int wait = 0; wait < 1000 && nothing_in("out"); ++wait)
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    ::kill(child, signal);
+    const Finished finished = finish(child);
+    EXPECT_EQ(finished.code, 128 + signal);
+    EXPECT_EQ(finished.out, "");
+    EXPECT_EQ(finished.err, "scalelab: stopped by a signal; nothing half-done was left\n");
+    EXPECT_TRUE(nothing_in("out"));
+  }
+}
+
+TEST_F(Program, AReaderThatLeavesIsNoFailure) {
+  int ends[2];
+  ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);  // or the program would hold the reading end itself
+  const std::string to = "/proc/self/fd/" + std::to_string(ends[1]);
+  const pid_t child = start({"dataset", "--n", "100000", "--out", "-"}, to);
+  ::close(ends[1]);
+  char some[100];
+  EXPECT_EQ(::read(ends[0], some, sizeof some), 100);
+  ::close(ends[0]);
+  const Finished finished = finish(child);
+  EXPECT_EQ(finished.code, 0);
+  EXPECT_EQ(finished.err, "");
+}
+
+TEST_F(Program, AnEarlierResultIsNotMistakenForThisOne) {
+  write_npy<float>("x.npy", {0, 1, 2, 3, 4, 5}, {3, 2});
+  const Words words = {"knn", "--data", "x.npy", "--queries", "x.npy", "--k", "1", "--out", "o"};
+  good(words);
+  EXPECT_TRUE(fs::exists(folder_ / "o" / "result.json"));
+  // The next run fails between its first file and its result.
+  fs::remove(folder_ / "o" / "distances.npy");
+  fs::create_directory(folder_ / "o" / "distances.npy");
+  EXPECT_EQ(run(words).code, 74);
+  EXPECT_TRUE(fs::exists(folder_ / "o" / "result.json"));  // it failed before it touched anything
+  fs::remove(folder_ / "o" / "distances.npy");
+  fs::remove(folder_ / "o" / "result.json");
+  fs::create_directory(folder_ / "o" / "result.json");
+  EXPECT_EQ(run(words).code, 74);
+  EXPECT_FALSE(fs::exists(folder_ / "o" / "distances.npy"));
+}
+
+// --- what goes well
+// ---------------------------------------------------------------------------------------------------
+
+TEST_F(Program, HelpAndVersion) {
+  const std::string help = good({"--help"});
+  for (const char* word : {"dataset", "boundary", "knn", "kmeans", "info", "Exit codes", "out of memory"}) {
+    EXPECT_NE(help.find(word), std::string::npos) << word;
+  }
+  for (const char* command : {"dataset", "boundary", "knn", "kmeans", "info"}) {
+    const std::string text = good({command, "--help"});
+    for (const char* option :
+         {"--seed", "--backend", "--device", "--threads", "--json", "--quiet", "--config", "Exit codes", "74"}) {
+      EXPECT_NE(text.find(option), std::string::npos) << command << " " << option;
+    }
+  }
+  EXPECT_EQ(good({"--version"}).rfind("scalelab ", 0), 0U);
+}
+
+TEST_F(Program, InfoIsOneDocument) {
+  EXPECT_NE(good({"info"}).find("cuda"), std::string::npos);
+  const auto info = nlohmann::json::parse(good({"info", "--json"}));
+  EXPECT_EQ(info["backends"][0]["name"], "cpu");
+  EXPECT_EQ(info["limits"]["grid"], 65536);
+  EXPECT_EQ(info["environment"]["command"][1], "info");
+}
+
+TEST_F(Program, DatasetWritesThePointsOfItsSeed) {
+  const std::string summary = good({"dataset", "--n", "300", "--seed", "7", "--noise", "0.1", "--out", "p.csv"});
+  EXPECT_NE(summary.find("seed 7"), std::string::npos);
+  const Dataset want = sample_spiral(default_mixture(), Spiral{}, 300, 7, 0.1),
+                got = read_points_csv(folder_ / "p.csv");
+  EXPECT_TRUE(test::same_bits(got.points, want.points));
+  EXPECT_TRUE(test::same_bits(got.labels, want.labels));
+  EXPECT_EQ(good({"dataset", "--n", "300", "--seed", "7", "--noise", "0.1", "--out", "-"}),
+            read_file(folder_ / "p.csv"));
+  const auto document =
+      nlohmann::json::parse(good({"dataset", "--n", "300", "--mixture-seed", "0", "--json", "--out", "q.csv"}));
+  EXPECT_EQ(document["n"], 300);
+  EXPECT_EQ(document["seed"], 0);
+  EXPECT_EQ(document["mixture_seed"], 0);
+  EXPECT_TRUE(test::same_bits(read_points_csv(folder_ / "q.csv").points,
+                              sample_spiral(random_mixture(0), Spiral{}, 300, 0).points));
+}
+
+TEST_F(Program, KnnFindsTheNearest) {
+  const auto references = test::uniform_floats(3 * 200, 1), queries = test::uniform_floats(3 * 50, 2);
+  write_npy<float>("r.npy", references, {200, 3});
+  write_npy<float>("q.npy", queries, {50, 3});
+  good({"knn", "--data", "r.npy", "--queries", "q.npy", "--k", "7", "--out", "o"});
+  const auto indices = npy_values<std::int32_t>("o/indices.npy");
+  const auto distances = npy_values<float>("o/distances.npy");
+  ASSERT_EQ(indices.size(), 350U);
+  ASSERT_EQ(distances.size(), 350U);
+  for (std::size_t q = 0; q < 50; ++q) {
+    const auto want = nearest(references, 3, &queries[3 * q], 7);
+    for (std::size_t j = 0; j < 7; ++j) {
+      ASSERT_EQ(indices[7 * q + j], want[j]);
+      ASSERT_EQ(distances[7 * q + j],
+                canonical(&queries[3 * q], &references[3 * static_cast<std::size_t>(want[j])], 3));
+    }
+  }
+  EXPECT_EQ(result("o")["k"], 7);
+  EXPECT_EQ(result("o")["references"]["n"], 200);
+}
+
+TEST_F(Program, KmeansFindsTheClusters) {
+  // Three tight clouds far apart, by turns.
+  std::vector<float> points = test::uniform_floats(2 * 300, 3, -0.1F, 0.1F);
+  for (std::size_t i = 0; i < 300; ++i) points[2 * i] += 10 * static_cast<float>(i % 3);
+  write_npy<float>("x.npy", points, {300, 2});
+  write_npy<float>("start.npy", {0, 0, 10, 0, 20, 0}, {3, 2});
+  for (const std::string init : {"start.npy", "k-means++"}) {
+    const std::string summary = good({"kmeans", "--data", "x.npy", "--clusters", "3", "--init", init, "--out", "o"});
+    EXPECT_NE(summary.find("seed 0"), std::string::npos);
+    const auto labels = npy_values<std::int32_t>("o/labels.npy");
+    const auto centroids = NpyMatrix(folder_ / "o" / "centroids.npy").read_all();
+    ASSERT_EQ(labels.size(), 300U);
+    ASSERT_EQ(centroids.size(), 6U);
+    double inertia = 0;
+    for (std::size_t i = 0; i < 300; ++i) {
+      ASSERT_EQ(labels[i], labels[i % 3]);
+      const auto centroid = static_cast<std::size_t>(labels[i]);
+      for (std::size_t c = 0; c < 2; ++c)
+        inertia += std::pow(double{points[2 * i + c]} - centroids[2 * centroid + c], 2);
+    }
+    const auto document = result("o");
+    EXPECT_NEAR(document["inertia"].get<double>(), inertia, 1e-5 * inertia);
+    EXPECT_TRUE(document["converged"].get<bool>());
+    EXPECT_GE(document["iterations"].get<int>(), 1);
+    EXPECT_EQ(document["repaired"], 0);
+    EXPECT_EQ(document["init"], init);
+  }
+  // No iteration: the centroids are the start, k different rows of the data.
+  good({"kmeans", "--data", "x.npy", "--clusters", "300", "--init", "random", "--max-iterations", "0", "--out", "o"});
+  auto rows = NpyMatrix(folder_ / "o" / "centroids.npy").read_all();
+  const auto pairs = [](const std::vector<float>& values) {
+    std::vector<std::pair<float, float>> sorted;
+    for (std::size_t i = 0; i < values.size(); i += 2) sorted.emplace_back(values[i], values[i + 1]);
+    std::sort(sorted.begin(), sorted.end());
+    return sorted;
+  };
+  EXPECT_EQ(pairs(rows), pairs(points));
+  EXPECT_FALSE(test::same_bits(rows, points));
+}
+
+TEST_F(Program, KnnBoundaryIsTheVoteOfTheNearest) {
+  // Four classes named by words, far from the origin.
+  std::vector<float> points = test::uniform_floats(2 * 80, 5, 100, 103);
+  std::string csv = "east,north,kind\r\n";
+  const char* names[] = {"fir", "oak", "ash", "elm"};  // numbered ash, elm, fir, oak
+  const std::uint8_t numbers[] = {2, 3, 0, 1};
+  std::vector<std::uint8_t> labels;
+  for (std::size_t i = 0; i < 80; ++i) {
+    char line[100];
+    std::snprintf(line, sizeof line, "%.9g,\"%.9g\",%s\r\n", points[2 * i], points[2 * i + 1], names[i % 4]);
+    csv += line;
+    labels.push_back(numbers[i % 4]);
+  }
+  write_text(folder_ / "p.csv", csv);
+  good({"boundary", "--data", "p.csv", "--k", "5", "--grid", "33", "--extent", "100,104,99,103", "--out", "o"});
+  const auto map = npy_values<std::uint8_t>("o/labels.npy");
+  ASSERT_EQ(map.size(), 33U * 33U);
+  for (std::size_t row = 0; row < 33; ++row) {
+    for (std::size_t column = 0; column < 33; ++column) {
+      const float step = 4.0F / 33;
+      const float at[2] = {std::fma(static_cast<float>(column) + 0.5F, step, 100.0F),
+                           std::fma(static_cast<float>(row) + 0.5F, step, 99.0F)};
+      int votes[4] = {};
+      for (const int i : nearest(points, 2, at, 5)) ++votes[labels[static_cast<std::size_t>(i)]];
+      ASSERT_EQ(map[row * 33 + column], std::max_element(votes, votes + 4) - votes) << row << " " << column;
+    }
+  }
+  int wrong = 0;
+  for (std::size_t i = 0; i < 80; ++i) {
+    int votes[4] = {};
+    for (const int j : nearest(points, 2, &points[2 * i], 5)) ++votes[labels[static_cast<std::size_t>(j)]];
+    wrong += std::max_element(votes, votes + 4) - votes != labels[i];
+  }
+  const auto document = result("o");
+  EXPECT_EQ(document["train_error"].get<double>(), wrong / 80.0);
+  EXPECT_EQ(document["extent"], (nlohmann::json{{"x_min", 100}, {"x_max", 104}, {"y_min", 99}, {"y_max", 103}}));
+  EXPECT_EQ(document["classes"][0]["name"], "ash");
+  EXPECT_EQ(document["classes"][3]["points"], 20);
+  double area = 0;
+  for (const auto& entry : document["classes"]) area += entry["area"].get<double>();
+  EXPECT_NEAR(area, 1, 1e-12);
+}
+
+TEST_F(Program, ThePictureIsTheMapWithTheLargestYOnTop) {
+  // One class above the other; points small against the picture.
+  write_text(folder_ / "p.csv", "-0.5,1,1\n0.5,1,1\n-0.5,-1,0\n0.5,-1,0\n");
+  good({"boundary", "--data", "p.csv", "--k", "1", "--grid", "200", "--extent", "-1,1,-2,2", "--out", "o"});
+  const auto map = npy_values<std::uint8_t>("o/labels.npy");
+  ASSERT_EQ(map.size(), 200U * 200U);
+  EXPECT_EQ(map.front(), 0);  // row 0 at the smallest y
+  EXPECT_EQ(map.back(), 1);
+  const std::string png = read_file(folder_ / "o" / "boundary.png");
+  ASSERT_GT(png.size(), 33U);
+  // The same picture made here, from the map turned over.
+  ClassPicture picture(2, 200);
+  const std::vector<float> points = {-0.5F, 1, 0.5F, 1, -0.5F, -1, 0.5F, -1};
+  const std::vector<std::uint8_t> labels = {1, 1, 0, 0};
+  picture.set_points(points, labels, -1, 1, -2, 2);
+  std::vector<std::uint8_t> pixels;
+  for (std::size_t row = 200; row-- > 0;)
+    pixels.insert(pixels.end(), map.begin() + 200 * row, map.begin() + 200 * (row + 1));
+  picture.paint(pixels, 0);
+  EXPECT_EQ(pixels.front(), 1);
+  PngWriter writer(folder_ / "want.png", 200, 200, picture.palette());
+  for (std::size_t row = 0; row < 200; ++row) writer.write_row(std::span(pixels).subspan(200 * row, 200));
+  writer.commit();
+  EXPECT_TRUE(png == read_file(folder_ / "want.png"));
+}
+
+TEST_F(Program, TheExtentIsTheDataAndAMargin) {
+  write_text(folder_ / "p.csv", "0,10,0\n20,10,1\n10,10,1\n");
+  good({"boundary", "--data", "p.csv", "--k", "1", "--grid", "9", "--out", "o"});
+  EXPECT_EQ(result("o")["extent"], (nlohmann::json{{"x_min", -1}, {"x_max", 21}, {"y_min", 0}, {"y_max", 20}}));
+}
+
+TEST_F(Program, NetworksLearnDataOfAnyScaleAndOffset) {
+  // Two and four quadrants, at an offset and in units that would stop a network that saw them raw.
+  for (const int classes : {2, 4}) {
+    std::string csv;
+    const auto draws = test::uniform_floats(1200, 9);
+    for (std::size_t i = 0; i < 600; ++i) {
+      const float x = draws[2 * i], y = draws[2 * i + 1];
+      const int label = classes == 2 ? (x > 0) != (y > 0) : 2 * (y > 0) + (x > 0);
+      csv +=
+          std::to_string(5000 + 300 * x) + "," + std::to_string(-80000 + 20 * y) + "," + std::to_string(label) + "\n";
+    }
+    write_text(folder_ / "p.csv", csv);
+    for (const std::string encoding : {"xy", "polar-trig"}) {
+      good({"boundary",
+            "--data",
+            "p.csv",
+            "--model",
+            "mlp",
+            "--encoding",
+            encoding,
+            "--epochs",
+            "100",
+            "--width",
+            "32",
+            "--layers",
+            "2",
+            "--grid",
+            "64",
+            "--extent",
+            "4700,5300,-80020,-79980",
+            "--seed",
+            "3",
+            "--out",
+            "o"});
+      const auto document = result("o");
+      EXPECT_LT(document["train_error"].get<double>(), 0.03) << classes << " " << encoding;
+      EXPECT_EQ(document["model"]["outputs"], classes == 2 ? 1 : 4);
+      const auto map = npy_values<std::uint8_t>("o/labels.npy");
+      ASSERT_EQ(map.size(), 64U * 64U);
+      int wrong = 0;
+      for (int row = 0; row < 64; ++row) {
+        for (int column = 0; column < 64; ++column) {
+          const int label = classes == 2 ? (column >= 32) != (row >= 32) : 2 * (row >= 32) + (column >= 32);
+          wrong += map[static_cast<std::size_t>(row * 64 + column)] != label;
+        }
+      }
+      EXPECT_LT(wrong, 0.08 * 64 * 64) << classes << " " << encoding;
+    }
+  }
+}
+
+TEST_F(Program, EveryNetworkOptionIsTakenAndTold) {
+  good({"dataset", "--n", "200", "--out", "p.csv"});
+  good({"boundary",
+        "--data",
+        "p.csv",
+        "--model",
+        "mlp",
+        "--encoding",
+        "polar",
+        "--width",
+        "16",
+        "--layers",
+        "2",
+        "--epochs",
+        "5",
+        "--batch-size",
+        "32",
+        "--learning-rate",
+        "0.01",
+        "--focal",
+        "2",
+        "--layer-norm",
+        "--weight-decay",
+        "0.01",
+        "--activation",
+        "tanh",
+        "--schedule",
+        "constant",
+        "--grid",
+        "16",
+        "--out",
+        "o"});
+  auto model = result("o")["model"];
+  EXPECT_TRUE(model["final_loss"].is_number());
+  model.erase("final_loss");
+  EXPECT_EQ(model, (nlohmann::json{{"name", "mlp"},
+                                   {"encoding", "polar"},
+                                   {"width", 16},
+                                   {"layers", 2},
+                                   {"outputs", 1},
+                                   {"activation", "tanh"},
+                                   {"layer_norm", true},
+                                   {"focal", 2.0},
+                                   {"epochs", 5},
+                                   {"batch_size", 32},
+                                   {"learning_rate", 0.01},
+                                   {"schedule", "constant"},
+                                   {"weight_decay", 0.01},
+                                   {"parameters", 2 * 16 + 48 + 16 * 16 + 48 + 17}}));
+}
+
+TEST_F(Program, ConfigFilesFillWhatTheCommandLineLeavesOpen) {
+  write_text(folder_ / "p.csv", "0,0,0\n1,1,1\n");
+  write_text(folder_ / "c.json", R"({"k": 2, "grid": 12, "extent": [-1, 1, "-2", 2], "json": true, "quiet": false})");
+  const auto document =
+      nlohmann::json::parse(good({"boundary", "--data", "p.csv", "--grid", "7", "--out", "o", "--config", "c.json"}));
+  EXPECT_EQ(document["grid"], 7);
+  EXPECT_EQ(document["model"]["k"], 2);
+  EXPECT_EQ(document["extent"]["y_min"], -2);
+  nlohmann::json stored = result("o");
+  EXPECT_EQ(stored, document);
+}
+
+TEST_F(Program, TheSameBitsEveryTimeOnAnyNumberOfThreads) {
+  good({"dataset", "--n", "400", "--seed", "2", "--out", "p.csv"});
+  write_npy<float>("x.npy", test::uniform_floats(5 * 700, 4), {700, 5});
+  const std::vector<std::pair<Words, Words>> commands = {
+      {{"boundary", "--data", "p.csv", "--k", "3", "--grid", "150"}, {"labels.npy", "boundary.png"}},
+      {{"boundary", "--data", "p.csv", "--model", "mlp", "--epochs", "20", "--grid", "150"},
+       {"labels.npy", "boundary.png"}},
+      {{"knn", "--data", "x.npy", "--queries", "x.npy", "--k", "9"}, {"indices.npy", "distances.npy"}},
+      {{"kmeans", "--data", "x.npy", "--clusters", "11", "--init", "random"}, {"centroids.npy", "labels.npy"}}};
+  for (const auto& [words, files] : commands) {
+    int number = 0;
+    for (const char* threads : {"1", "1", "2", "3"}) {
+      Words all = words;
+      const std::string out = fmt::format("o{}", number++);
+      all.insert(all.end(), {"--threads", threads, "--out", out});
+      good(all);
+      for (const std::string& file : files) {
+        const std::string bytes = read_file(folder_ / out / file);
+        EXPECT_GT(bytes.size(), 64U);
+        EXPECT_TRUE(bytes == read_file(folder_ / "o0" / file))
+            << words[0] << " " << file << " " << threads << " threads";
+      }
+    }
+  }
+}
+
+TEST_F(Program, LargeMapsAreMadeInBandsWithoutASeam) {
+  // More cells than a band holds (2^26), in far less memory than map, copy and picture would take together.
+  write_text(folder_ / "p.csv", "-1,-1,0\n1,-1,1\n-1,1,1\n1,1,0\n0.3,0.2,1\n");
+  const Finished finished =
+      run({"boundary", "--data", "p.csv", "--k", "1", "--grid", "9000", "--extent", "-2,2,-2,2", "--out", "o"});
+  EXPECT_EQ(finished.code, 0) << finished.err;
+#if !defined(__SANITIZE_ADDRESS__)
+  EXPECT_LT(finished.peak_kilobytes, 300000);
+#endif
+  const auto map = npy_values<std::uint8_t>("o/labels.npy");
+  ASSERT_EQ(map.size(), 9000U * 9000U);
+  const std::vector<float> points = {-1, -1, 1, -1, -1, 1, 1, 1, 0.3F, 0.2F};
+  const std::uint8_t labels[] = {0, 1, 1, 0, 1};
+  for (std::uint64_t draw = 0; draw < 20000; ++draw) {
+    // Half of the draws within a row of the seam, which lies 2^26 / 9000 rows below the top.
+    const std::int64_t seam = 9000 - (std::int64_t{1} << 26) / 9000;
+    const std::int64_t row =
+        draw % 2 == 0 ? test::uniform_int(1, 2 * draw, 0, 8999) : test::uniform_int(1, 2 * draw, seam - 1, seam);
+    const std::int64_t column = test::uniform_int(1, 2 * draw + 1, 0, 8999);
+    const float step = 4.0F / 9000;
+    const float at[2] = {std::fma(static_cast<float>(column) + 0.5F, step, -2.0F),
+                         std::fma(static_cast<float>(row) + 0.5F, step, -2.0F)};
+    ASSERT_EQ(map[static_cast<std::size_t>(row * 9000 + column)],
+              labels[static_cast<std::size_t>(nearest(points, 2, at, 1)[0])]);
+  }
+}
+
+}  // namespace
+}  // namespace scalelab::host

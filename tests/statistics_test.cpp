@@ -1,0 +1,155 @@
+// Statistics against closed forms, tables and hand-made curves.
+#include "host/statistics.h"
+
+#include <gtest/gtest.h>
+
+#include <array>
+#include <cmath>
+#include <limits>
+
+namespace scalelab::host {
+namespace {
+
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kPi = 3.14159265358979323846;
+
+TEST(Statistics, MeanAndSpread) {
+  const Summary s = summarize(std::array{2.0, 4.0, 4.0, 4.0, 5.0, 5.0, 7.0, 9.0});
+  EXPECT_EQ(s.n, 8);
+  EXPECT_DOUBLE_EQ(s.mean, 5);
+  EXPECT_DOUBLE_EQ(s.sd, std::sqrt(32.0 / 7));
+  EXPECT_DOUBLE_EQ(s.standard_error, std::sqrt(32.0 / 7 / 8));
+  EXPECT_EQ(summarize(std::array{3.0}).mean, 3);
+  EXPECT_TRUE(std::isnan(summarize(std::array{3.0}).sd));
+  EXPECT_TRUE(std::isnan(summarize({}).mean));
+}
+
+TEST(Statistics, StudentAgainstClosedForms) {
+  for (const double t : {-3.0, -0.5, 0.0, 0.25, 1.0, 4.0}) {
+    EXPECT_NEAR(student_cdf(t, 1), 0.5 + std::atan(t) / kPi, 1e-14);
+    EXPECT_NEAR(student_cdf(t, 2), 0.5 + t / (2 * std::sqrt(2 + t * t)), 1e-14);
+    const double u = t / std::sqrt(3.0);
+    EXPECT_NEAR(student_cdf(t, 3), 0.5 + (u / (1 + u * u) + std::atan(u)) / kPi, 1e-14);
+    const double v = t * t / (4 + t * t);
+    EXPECT_NEAR(student_cdf(t, 4), 0.5 + 0.375 * t / std::sqrt(1 + t * t / 4) * (1 - v / 3), 1e-14);
+    // With many degrees of freedom: the normal law.
+    EXPECT_NEAR(student_cdf(t, 100000), 0.5 * std::erfc(-t / std::sqrt(2.0)), 1e-5);
+  }
+}
+
+TEST(Statistics, StudentAgainstTheTable) {
+  // The 97.5 % column that every table prints.
+  const std::array<std::pair<int, double>, 7> table = {
+      {{1, 12.7062}, {2, 4.30265}, {4, 2.77645}, {5, 2.57058}, {9, 2.26216}, {10, 2.22814}, {29, 2.04523}}};
+  for (const auto& [freedom, t] : table) {
+    EXPECT_NEAR(student_quantile(0.975, freedom), t, 1e-4) << freedom;
+    EXPECT_NEAR(student_quantile(0.025, freedom), -t, 1e-4) << freedom;
+  }
+  EXPECT_EQ(student_quantile(0.5, 4), 0);
+}
+
+TEST(Statistics, PairedDifferences) {
+  const std::array a = {0.10, 0.12, 0.11, 0.13, 0.09}, b = {0.15, 0.16, 0.17, 0.16, 0.16};
+  const Paired p = paired(a, b);
+  EXPECT_EQ(p.n, 5);
+  EXPECT_NEAR(p.mean, -0.05, 1e-12);
+  const double sd = std::sqrt((0 + 0.0001 + 0.0001 + 0.0004 + 0.0004) / 4);
+  EXPECT_NEAR(p.sd, sd, 1e-12);
+  EXPECT_NEAR(p.interval.low, -0.05 - 2.776445 * sd / std::sqrt(5.0), 1e-7);
+  EXPECT_NEAR(p.interval.high, -0.05 + 2.776445 * sd / std::sqrt(5.0), 1e-7);
+  EXPECT_EQ(p.below, 5);
+  EXPECT_EQ(p.above, 0);
+  EXPECT_DOUBLE_EQ(p.sign_p, 0.0625);
+  EXPECT_EQ(p.verdict(), -1);
+  EXPECT_EQ(paired(b, a).verdict(), 1);
+  EXPECT_THROW(paired(std::span(a).first(2), b), std::invalid_argument);
+}
+
+TEST(Statistics, NothingIsSaidThatThePairsDoNotCarry) {
+  EXPECT_EQ(paired(std::array{1.0, 2.0, 3.0}, std::array{2.0, 1.0, 3.5}).verdict(), 0);  // the interval holds zero
+  EXPECT_EQ(paired(std::array{1.0}, std::array{2.0}).verdict(), 0);                      // one pair
+  EXPECT_EQ(paired(std::array{1.0, 1.001}, std::array{2.0, 2.001}).verdict(), 0);        // two pairs
+  EXPECT_EQ(paired(std::array{1.0, 1.0, 1.0}, std::array{1.0, 1.0, 1.0}).verdict(), 0);  // all equal
+  EXPECT_EQ(paired(std::array{1.0, 1.0, 1.0}, std::array{1.5, 1.5, 1.5}).verdict(), -1);
+  EXPECT_EQ(paired({}, {}).verdict(), 0);
+}
+
+TEST(Statistics, SignTest) {
+  // 1 of 6 the other way: 2 (1 + 6) / 64; a tie is left out; half and half is no evidence at all.
+  EXPECT_DOUBLE_EQ(paired(std::array{0., 0., 0., 0., 0., 2., 1.}, std::array{1., 1., 1., 1., 1., 1., 1.}).sign_p,
+                   14.0 / 64);
+  EXPECT_DOUBLE_EQ(paired(std::array{0., 2.}, std::array{1., 1.}).sign_p, 1);
+}
+
+TEST(Statistics, BootstrapOfAMeanHasItsStandardError) {
+  std::vector<double> values;
+  for (int i = 0; i < 100; ++i) values.push_back(i);
+  const auto mean = [&](std::span<const int> drawn) {
+    double sum = 0;
+    for (const int i : drawn) sum += values[static_cast<std::size_t>(i)];
+    return sum / static_cast<double>(drawn.size());
+  };
+  const Interval interval = bootstrap(100, 1, mean);
+  // 49.5 -+ 1.96 sqrt(833.25 / 100); the percentile of 2000 replicates is itself uncertain by about 0.2.
+  EXPECT_NEAR(interval.low, 49.5 - 1.96 * 2.887, 0.8);
+  EXPECT_NEAR(interval.high, 49.5 + 1.96 * 2.887, 0.8);
+  const Interval again = bootstrap(100, 1, mean);
+  EXPECT_EQ(again.low, interval.low);
+  EXPECT_EQ(again.high, interval.high);
+  EXPECT_NE(bootstrap(100, 2, mean).low, interval.low);
+  EXPECT_TRUE(std::isnan(bootstrap(1, 1, mean).low));
+}
+
+TEST(Statistics, BootstrapDrawsEveryIndexAlike) {
+  std::array<std::int64_t, 5> counts{};
+  bootstrap(5, 3, [&](std::span<const int> drawn) {
+    for (const int i : drawn) ++counts.at(static_cast<std::size_t>(i));
+    return 0.0;
+  });
+  for (const std::int64_t count : counts) EXPECT_NEAR(static_cast<double>(count), 2000, 5 * std::sqrt(2000 * 0.8));
+}
+
+TEST(Statistics, BootstrapKeepsInfinities) {
+  const Interval interval = bootstrap(4, 1, [](std::span<const int> drawn) {
+    return drawn[0] == 0 ? kInfinity : 1.0;  // a quarter of the replicates
+  });
+  EXPECT_EQ(interval.low, 1);
+  EXPECT_EQ(interval.high, kInfinity);
+}
+
+TEST(Statistics, PowerLawIsRecovered) {
+  std::vector<double> x, y;
+  for (const double n : {250.0, 500.0, 1000.0, 4000.0, 64000.0}) {
+    x.push_back(n);
+    y.push_back(3.7 * std::pow(n, -0.5));
+  }
+  const PowerLaw law = fit_power_law(x, y);
+  EXPECT_NEAR(law.slope, -0.5, 1e-12);
+  EXPECT_NEAR(law.at(9e4), 3.7 / 300, 1e-12);
+  EXPECT_TRUE(std::isnan(fit_power_law(std::array{2.0, 2.0}, std::array{1.0, 3.0}).slope));
+}
+
+TEST(Statistics, CrossingInterpolatesInLogLog) {
+  const std::array x = {100.0, 1000.0, 10000.0}, y = {0.1, 0.01, 0.001};
+  EXPECT_NEAR(crossing(x, y, 0.01), 1000, 1e-9);
+  EXPECT_NEAR(crossing(x, y, 0.03), 100 * std::pow(10, std::log10(0.1 / 0.03)), 1e-9);
+  EXPECT_NEAR(crossing(x, y, 0.1), 100, 1e-9);
+  EXPECT_NEAR(crossing(x, y, 0.001), 10000, 1e-6);
+  EXPECT_EQ(crossing(x, y, 0.11), -kInfinity);
+  EXPECT_EQ(crossing(x, y, 0.0009), kInfinity);
+  EXPECT_EQ(crossing(x, y, 0), kInfinity);
+}
+
+TEST(Statistics, CrossingPoolsRises) {
+  // log2 values 0, -2, -1, -4: the middle two pool to -1.5.
+  const std::array x = {1.0, 2.0, 4.0, 8.0}, y = {1.0, 0.25, 0.5, 0.0625};
+  EXPECT_NEAR(crossing(x, y, std::exp2(-1.5)), 2, 1e-12);
+  EXPECT_NEAR(crossing(x, y, std::exp2(-0.75)), std::sqrt(2.0), 1e-12);
+  EXPECT_NEAR(crossing(x, y, std::exp2(-2.75)), 4 * std::sqrt(2.0), 1e-12);
+  // A curve that only rises is level, and only its level is reached.
+  EXPECT_EQ(crossing(std::array{1.0, 2.0}, std::array{0.1, 0.2}, 0.1), kInfinity);
+  EXPECT_EQ(crossing(std::array{1.0, 2.0}, std::array{0.1, 0.2}, 0.2), -kInfinity);
+}
+
+}  // namespace
+}  // namespace scalelab::host
