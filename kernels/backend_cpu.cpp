@@ -1,7 +1,7 @@
 // The CPU backend's table, and the life of a Context.
 #include <omp.h>
 
-#include <hwy/targets.h>
+#include <hwy/highway.h>
 
 #include <cstdlib>
 #include <cstring>
@@ -35,7 +35,7 @@ void copy(void* to, const void* from, std::size_t bytes, Context&) {
 void synchronize(Context&) {}
 
 std::string describe(Context& context) {
-  const std::int64_t targets = hwy::SupportedTargets();
+  const std::int64_t targets = HWY_SUPPORTED_TARGETS & HWY_TARGETS;  // what the CPU has of what was compiled
   const std::int64_t best = targets & -targets;
   return std::string(hwy::TargetName(best)) + ", " + std::to_string(context.threads()) +
          (context.threads() == 1 ? " thread" : " threads");
