@@ -16,6 +16,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/knn_check.h"
 #include "kernels/knn_tile-inl.h"
 #include "kernels/mlp_block.h"
 #include "kernels/mlp_check.h"
@@ -385,48 +386,6 @@ HWY_EXPORT(spiral_row);
 HWY_EXPORT(map_grid);
 
 [[noreturn]] void refuse(const std::string& why) { throw std::invalid_argument(why); }
-
-// Checks the grid and the band against an output of shape (rows, G, ...); returns the rows.
-std::int64_t check_band(const char* op, const Grid& grid, std::int64_t row_begin, std::int64_t rows,
-                        std::int64_t columns) {
-  const std::string name = op;
-  if (grid.size < 1 || grid.size > kMaxGrid) {
-    refuse(name + ": grid size " + std::to_string(grid.size) + " is outside 1 .. " + std::to_string(kMaxGrid));
-  }
-  const auto interval = [](float low, float high) {
-    return std::isfinite(low) && std::isfinite(high) && low < high && std::isfinite(high - low);
-  };
-  if (!interval(grid.x_min, grid.x_max) || !interval(grid.y_min, grid.y_max)) {
-    refuse(name + ": the grid's rectangle x " + std::to_string(grid.x_min) + " .. " + std::to_string(grid.x_max) +
-           ", y " + std::to_string(grid.y_min) + " .. " + std::to_string(grid.y_max) +
-           " is empty or not finite: each minimum must lie below its maximum");
-  }
-  if (columns != grid.size) {
-    refuse(name + ": the output has " + std::to_string(columns) + " columns and the grid " + std::to_string(grid.size) +
-           ": give an output of shape (rows, G, ...)");
-  }
-  if (row_begin < 0 || rows < 0 || row_begin > grid.size - rows) {
-    refuse(name + ": rows " + std::to_string(row_begin) + " .. " + std::to_string(row_begin + rows) +
-           " leave the grid of " + std::to_string(grid.size) + " rows");
-  }
-  return rows;
-}
-
-void check_neighbours(const char* op, View<const float> references, std::int64_t k) {
-  const std::string name = op;
-  const std::int64_t n = references.extent(0);
-  if (references.rank() != 2 || references.extent(1) != 2) {
-    refuse(name + ": references must be of shape (n, 2), got " + std::to_string(references.extent(1)) + " columns");
-  }
-  if (k < 1 || k > kMaxNeighbours) {
-    refuse(name + ": k = " + std::to_string(k) + " is outside 1 .. " + std::to_string(kMaxNeighbours));
-  }
-  if (k > n) {
-    refuse(name + ": k = " + std::to_string(k) + " neighbours were asked for and there are " + std::to_string(n) +
-           " references: ask for fewer or give more");
-  }
-  if (n > std::numeric_limits<int>::max()) refuse(name + ": more than 2^31 - 1 references");
-}
 
 }  // namespace
 

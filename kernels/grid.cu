@@ -9,6 +9,7 @@
 #include <string>
 
 #include "kernels/device.cuh"
+#include "kernels/knn_check.h"
 #include "kernels/tile.h"
 #include "kernels/tree_search.cuh"
 #include "scalelab/grid.h"
@@ -23,34 +24,6 @@ constexpr int kTileSide = 16;
 constexpr int kMostSubset = 128;
 
 [[noreturn]] void refuse(const std::string& why) { throw std::invalid_argument(why); }
-
-void check_band(const std::string& op, const Grid& grid, std::int64_t row_begin, std::int64_t rows,
-                std::int64_t columns) {
-  if (grid.size < 1 || grid.size > kMaxGrid) {
-    refuse(op + ": grid size " + std::to_string(grid.size) + " is outside 1 .. " + std::to_string(kMaxGrid));
-  }
-  const auto interval = [](float low, float high) {
-    return std::isfinite(low) && std::isfinite(high) && low < high && std::isfinite(high - low);
-  };
-  if (!interval(grid.x_min, grid.x_max) || !interval(grid.y_min, grid.y_max)) {
-    refuse(op + ": the grid's rectangle is empty or not finite");
-  }
-  if (columns != grid.size) refuse(op + ": the output must have " + std::to_string(grid.size) + " columns");
-  if (row_begin < 0 || row_begin > grid.size - rows) {
-    refuse(op + ": rows " + std::to_string(row_begin) + " .. " + std::to_string(row_begin + rows) +
-           " leave the grid of " + std::to_string(grid.size) + " rows");
-  }
-}
-
-void check_references(const std::string& op, View<const float> references, std::int64_t k) {
-  const std::int64_t n = references.extent(0);
-  if (references.rank() != 2 || references.extent(1) != 2) refuse(op + ": references must be (n, 2)");
-  if (k < 1 || k > n || k > kMaxNeighbours) {
-    refuse(op + ": k = " + std::to_string(k) + " is outside 1 .. min(n = " + std::to_string(n) + ", " +
-           std::to_string(kMaxNeighbours) + ")");
-  }
-  if (n > INT32_MAX) refuse(op + ": n = " + std::to_string(n) + " exceeds 2^31 - 1");
-}
 
 // A band of rows of a grid.
 struct Band {
@@ -546,7 +519,7 @@ void grid_knn(View<const float> references, const Grid& grid, std::int64_t row_b
   const Range range("grid_knn");
   const std::int64_t rows = indices.extent(0), k = indices.extent(2);
   check_band("grid_knn", grid, row_begin, rows, indices.extent(1));
-  check_references("grid_knn", references, k);
+  check_neighbours("grid_knn", references, k);
   if (!distances.empty() &&
       (distances.extent(0) != rows || distances.extent(1) != grid.size || distances.extent(2) != k)) {
     refuse("grid_knn: distances must be (rows, G, k) or empty");
@@ -560,7 +533,7 @@ void grid_knn_labels(View<const float> references, View<const std::uint8_t> refe
                      std::int64_t row_begin, View<std::uint8_t> labels, Context& context) {
   const Range range("grid_knn_labels");
   check_band("grid_knn_labels", grid, row_begin, labels.extent(0), labels.extent(1));
-  check_references("grid_knn_labels", references, k);
+  check_neighbours("grid_knn_labels", references, k);
   if (reference_labels.size() != references.extent(0)) refuse("grid_knn_labels: one label per reference is needed");
   const Output output{k, reference_labels.data(), labels.data(), nullptr, nullptr};
   grid_neighbours<true>(references, grid, row_begin, labels.extent(0), output, context);

@@ -201,7 +201,7 @@ __device__ void add_total(const TileOutput& output, int d, int centroid, const s
 
 // A warp does one tile: lists the centroids that can be nearest to a point of its box; one: adds the tile whole; else
 // each lane labels its points, and the shares of the candidates are added up over the warp before they go out.
-__global__ void __launch_bounds__(kWarpsPerBlock* kWarp)
+__global__ void __launch_bounds__(kWarpsPerBlock* kWarp, 4)
     assign_tiles_kernel(const __grid_constant__ BoxTree centroids, TiledPoints tiled, TileOutput output) {
   struct Shared {
     TileShared warps[kWarpsPerBlock];

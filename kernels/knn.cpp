@@ -15,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/knn_check.h"
 #include "kernels/knn_tile-inl.h"
 #include "kernels/parallel.h"
 #include "kernels/point_tree.h"
@@ -283,36 +284,12 @@ namespace {
 HWY_EXPORT(knn_by_tiles);
 HWY_EXPORT(knn_by_blocks);
 
-[[noreturn]] void refuse(const std::string& why) { throw std::invalid_argument("knn: " + why); }
-
 }  // namespace
 
 void knn(View<const float> references, View<const float> queries, View<int> indices, View<float> distances,
          Context& context) {
-  const std::int64_t n = references.extent(0), d = references.extent(1), q = queries.extent(0), k = indices.extent(1);
-  if (references.rank() != 2 || queries.rank() != 2 || indices.rank() != 2) {
-    refuse("references, queries and indices must have two axes: (n, d), (q, d) and (q, k)");
-  }
-  if (queries.extent(1) != d) {
-    refuse("references have " + std::to_string(d) + " features and queries " + std::to_string(queries.extent(1)) +
-           ": both must have the same");
-  }
-  if (indices.extent(0) != q) {
-    refuse("indices have " + std::to_string(indices.extent(0)) + " rows for " + std::to_string(q) +
-           " queries: give one row for each");
-  }
-  if (k < 1 || k > kMaxNeighbours) {
-    refuse("k = " + std::to_string(k) + " is outside 1 .. " + std::to_string(kMaxNeighbours));
-  }
-  if (k > n) {
-    refuse("k = " + std::to_string(k) + " neighbours were asked for and there are " + std::to_string(n) +
-           " references: ask for fewer or give more");
-  }
-  if (n > std::numeric_limits<int>::max()) refuse("more than 2^31 - 1 references: split them and merge the results");
-  if (!distances.empty() && (distances.rank() != 2 || distances.extent(0) != q || distances.extent(1) != k)) {
-    refuse("distances must have the shape of indices, (" + std::to_string(q) + ", " + std::to_string(k) +
-           "), or be an empty view, which leaves them out");
-  }
+  const std::int64_t d = references.extent(1), q = queries.extent(0), k = indices.extent(1);
+  check_knn(references, queries, indices, distances);
   if (q == 0) return;
   int* ids = indices.data();
   float* squared = distances.empty() ? nullptr : distances.data();

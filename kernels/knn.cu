@@ -4,6 +4,7 @@
 #include <string>
 
 #include "kernels/device.cuh"
+#include "kernels/knn_check.h"
 #include "kernels/pairwise.cuh"
 #include "kernels/tree_search.cuh"
 
@@ -14,24 +15,6 @@ namespace {
 constexpr int kWarpsPerBlock = 4;
 constexpr int kThreads = kWarpsPerBlock * kWarp;
 constexpr int kTreeDimensions = 3;
-
-void check_arguments(View<const float> references, View<const float> queries, View<int> indices,
-                     View<float> distances) {
-  const auto refuse = [](const std::string& why) { throw std::invalid_argument("knn: " + why); };
-  const std::int64_t n = references.extent(0), q = queries.extent(0), k = indices.extent(1);
-  if (references.rank() != 2 || queries.rank() != 2 || references.extent(1) != queries.extent(1)) {
-    refuse("references and queries must be (n, d) and (q, d) with the same d");
-  }
-  if (indices.rank() != 2 || indices.extent(0) != q) refuse("indices must be (q, k)");
-  if (!distances.empty() && (distances.rank() != 2 || distances.extent(0) != q || distances.extent(1) != k)) {
-    refuse("distances must be (q, k) or empty");
-  }
-  if (k < 1 || k > n || k > kMaxNeighbours) {
-    refuse("k = " + std::to_string(k) + " is outside 1 .. min(n = " + std::to_string(n) + ", " +
-           std::to_string(kMaxNeighbours) + ")");
-  }
-  if (n > INT32_MAX) refuse("n = " + std::to_string(n) + " exceeds 2^31 - 1");
-}
 
 // --- up to three dimensions ------------------------------------------------------------------------------------------
 
@@ -316,7 +299,7 @@ void knn_by_pairs(View<const float> references, View<const float> queries, View<
 void knn(View<const float> references, View<const float> queries, View<int> indices, View<float> distances,
          Context& context) {
   const Range range("knn");
-  check_arguments(references, queries, indices, distances);
+  check_knn(references, queries, indices, distances);
   const std::int64_t n = references.extent(0), d = references.extent(1);
   const int k = static_cast<int>(indices.extent(1));
   if (queries.extent(0) == 0) return;
