@@ -74,6 +74,15 @@ TEST(Compare, SeedsAreParsed) {
   }
 }
 
+TEST(Compare, ARangeOfSeedsThatEndsBeforeItBeginsIsNamed) {
+  try {
+    parse_seeds("4..0");
+    ADD_FAILURE() << "was taken";
+  } catch (const Failure& failure) {
+    EXPECT_NE(std::string(failure.what()).find("ends before it begins"), std::string::npos) << failure.what();
+  }
+}
+
 TEST(Compare, SizesAreParsed) {
   EXPECT_EQ(parse_sizes("1000,10000"), (std::vector<std::int64_t>{1000, 10000}));
   EXPECT_EQ(parse_sizes("500,20"), (std::vector<std::int64_t>{20, 500}));
@@ -306,6 +315,7 @@ TEST(Compare, TheSpiralGivesItsKnownErrors) {
 TEST(Compare, LabelNoiseIsInTheTrainingSetAndNotInTheTruth) {
   CompareOptions options = small_options("knn-1");
   options.sizes = {2000};
+  options.density_points = 4000;
   options.noise = 0.2;
   options.noise_panel = 0;
   const auto rows = measured(options, cpu_backend()).rows;
@@ -315,6 +325,7 @@ TEST(Compare, LabelNoiseIsInTheTrainingSetAndNotInTheTruth) {
     // 1-NN repeats its training labels, right or wrong: a fifth of the plane more is wrong where it was right.
     EXPECT_EQ(rows[i].train_error, 0);
     EXPECT_NEAR(rows[i].grid_error, clean[i].grid_error + 0.2 * (1 - 2 * clean[i].grid_error), 0.05);
+    EXPECT_NEAR(rows[i].density_error, clean[i].density_error + 0.2 * (1 - 2 * clean[i].density_error), 0.05);
   }
 }
 
@@ -407,6 +418,14 @@ TEST(Findings, TurnRoundWithTheNumbers) {
             std::string::npos);
   EXPECT_NE(title_of(c, "equal-n").find("kNN beats at every size mlp-xy"), std::string::npos) << title_of(c, "equal-n");
   EXPECT_NE(title_of(c, "extras").find("rises in 4"), std::string::npos) << title_of(c, "extras");
+}
+
+TEST(Findings, ClaimNoTurnWhereTheOrderOfKStays) {
+  const Comparison c =
+      made_up("knn-1,knn-5", 5, [](const std::string& model, std::int64_t n, std::uint64_t seed, double noise) {
+        return usual(model, n, seed, 0) + noise;
+      });
+  EXPECT_NE(title_of(c, "why-k1").find("turns round in 0 of 4 cases"), std::string::npos) << title_of(c, "why-k1");
 }
 
 TEST(Findings, AreOpenWhereTheSeedsDoNotAgree) {

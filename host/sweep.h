@@ -1,0 +1,50 @@
+// sweep: many trials, run once each whatever happens in between.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "host/command.h"
+#include "host/evaluate.h"
+#include "host/trial.h"
+
+namespace scalelab::host {
+
+// Every command that sweeps takes these: --out, --shard i/n, --retry failed, --dry-run.
+struct SweepOptions {
+  std::filesystem::path out;
+  std::string shard = "1/1";
+  std::string retry = "none";
+  bool dry_run = false;
+};
+void add_sweep_options(CLI::App& app, SweepOptions& options);
+
+struct SweepRow {
+  Trial trial;
+  Measurement measurement;
+};
+
+struct SweepResult {
+  std::vector<SweepRow> rows;  // in the order of the trials, of those that are done (by any shard)
+  std::int64_t planned = 0, failed = 0;
+  bool complete() const { return static_cast<std::int64_t>(rows.size()) == planned; }
+};
+
+// Trials of a sweep file: `{"name": ..., "title": ..., "grids": [{member of Trial: value or list of values, ...},
+// ...]}`. A grid stands for every combination of its lists; trials that stand in several grids run once. `"seeds":
+// "0..19"` and
+// `"samples": S` (epochs = S / n, at least 1) may stand for `seed` and `epochs`. Failure(kMisuse) names what is wrong.
+std::vector<Trial> expand_sweep(const nlohmann::json& file, const std::string& name);
+
+// A sweep that ships with the program (host/sweeps/NAME.json); Failure(kMisuse) that lists them when there is none.
+nlohmann::json ready_sweep(const std::string& name);
+
+// Runs what the store in options.out does not hold yet: its plan on stderr first, then groups of trials, each on disk
+// before the next. With --dry-run the plan is all. A signal finishes what is being written and throws Interrupted
+// (exit 75 with the command that resumes).
+SweepResult run_sweep(const std::vector<Trial>& trials, const SweepOptions& options, Session& session);
+
+}  // namespace scalelab::host

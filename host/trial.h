@@ -1,0 +1,66 @@
+// trial: one point of a sweep: which rows, in which order, with which weights masked.
+//
+// A trial is fully resolved: everything that its result depends on stands in it, and its id is a hash of that. The
+// result depends on the trial alone: not on the sweep it stands in, its neighbours, their order, shards or threads.
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace scalelab::host {
+
+// Raised when a change of the numerics changes what any trial measures: old rows are then not mixed with new ones.
+inline constexpr int kNumerics = 1;
+
+struct Trial {
+  // Data. "spiral": SPEC's mixture and manifold. "perceptron": Gaussian inputs labelled by a random teacher. Otherwise
+  // a file of labelled points (read_points_csv), of which a fifth is held out for the test, the same for every seed.
+  std::string data = "spiral";
+  std::string fingerprint;  // of the file: a hash of its bytes; empty for the built-in problems
+  std::int64_t n = 1000;    // training points before any choice
+  std::uint64_t seed = 0;   // of the points (of a file: which n), the start, the shuffles and random choices; < 2^32
+  double noise = 0;         // probability that a training label is turned over (spiral)
+  int dimension = 0;        // perceptron: of its inputs; 0 otherwise
+
+  // Model (model.h), or "perceptron": the max-margin one. Width and layers are a network's.
+  std::string model = "mlp-polar";
+  int width = 64, hidden_layers = 3;
+  int epochs = 1000;  // passes over the rows kept
+
+  // Choice of rows (difficulty.h). keep: all, hard, easy, random.
+  std::string keep = "all", score = "none";
+  double fraction = 1;             // kept, of n
+  int clusters = 0;                // k of scores that cluster; 0 where none is needed
+  std::string features = "input";  // what a score sees: input, or hidden (a network's last hidden layer)
+  double probe_angle = 0;          // perceptron: degrees between the probe that scores and the teacher
+
+  // Order of rows: shuffled (another every epoch), curriculum (easy first), anti (hard first), random (one list,
+  // mixed).
+  std::string order = "shuffled";
+
+  // Weights masked (lottery.h): dense, rewound, fine-tuned, restarted, random-mask, small-dense; level: rounds of
+  // pruning.
+  std::string ticket = "dense";
+  int level = 0;
+
+  // Measured on.
+  std::int64_t grid = 512;               // G of the spiral's grid error
+  std::int64_t density_points = 100000;  // fresh draws of the density error
+
+  bool operator==(const Trial&) const = default;
+};
+
+// A JSON object with every member under its own name, and back. Reading takes members that are absent as above, and
+// refuses unknown ones and values out of range: Failure(kMisuse) naming the member and what it may be.
+nlohmann::json to_json(const Trial& trial);
+Trial trial_from_json(const nlohmann::json& object);
+
+// 16 hex digits: a hash of the canonical JSON of the trial and of kNumerics.
+std::string trial_id(const Trial& trial);
+
+// Failure(kMisuse) when the members do not fit each other: k > n, a choice without a score, a ticket of a kNN model.
+void check_trial(const Trial& trial);
+
+}  // namespace scalelab::host
