@@ -49,18 +49,24 @@ struct Trial {
   std::int64_t grid = 512;               // G of the spiral's grid error
   std::int64_t density_points = 100000;  // fresh draws of the density error
 
+  bool is_knn() const;
+  bool is_network() const;
+  bool is_spiral() const;
   bool operator==(const Trial&) const = default;
 };
+
+// The trial with what cannot matter at a fixed value (a kNN's width, the clusters of a score that has none) and what
+// was left open filled in (the file's fingerprint), so that equal trials have equal ids. Failure(kMisuse) naming the
+// member when members are out of range or do not fit each other: k > n, a choice without a score, a ticket of a kNN
+// model.
+Trial resolved(Trial trial);
 
 // A JSON object with every member under its own name, and back. Reading takes members that are absent as above, and
 // refuses unknown ones and values out of range: Failure(kMisuse) naming the member and what it may be.
 nlohmann::json to_json(const Trial& trial);
 Trial trial_from_json(const nlohmann::json& object);
 
-// 16 hex digits: a hash of the canonical JSON of the trial and of kNumerics.
+// 16 hex digits: a hash of the canonical JSON of a resolved trial and of kNumerics. A file counts by its fingerprint.
 std::string trial_id(const Trial& trial);
-
-// Failure(kMisuse) when the members do not fit each other: k > n, a choice without a score, a ticket of a kNN model.
-void check_trial(const Trial& trial);
 
 }  // namespace scalelab::host
