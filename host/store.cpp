@@ -78,23 +78,27 @@ Store::Store(const fs::path& folder, int shard, int shards) {
                                        file_.string()));
   }
   try {
-    std::vector<fs::path> files;
-    for (const auto& entry : fs::directory_iterator(folder)) {
-      const std::string name = entry.path().filename().string();
-      if (name.starts_with("rows-") && name.ends_with(".jsonl")) files.push_back(entry.path());
-    }
-    std::sort(files.begin(), files.end());
-    for (const fs::path& file : files) {
-      const std::int64_t whole = read_shard(file, records_);
-      if (file != file_) continue;  // another's torn line may be one that is being written
-      if (::ftruncate(descriptor_, whole) != 0 || ::lseek(descriptor_, whole, SEEK_SET) < 0) {
-        cannot_write(file_, errno);
-      }
-    }
+    records_ = read(folder);
+    std::map<std::string, nlohmann::json> own;
+    const std::int64_t whole = read_shard(file_, own);  // another shard's torn line may be one that is being written
+    if (::ftruncate(descriptor_, whole) != 0 || ::lseek(descriptor_, whole, SEEK_SET) < 0) cannot_write(file_, errno);
   } catch (...) {
     ::close(descriptor_);
     throw;
   }
+}
+
+std::map<std::string, nlohmann::json> Store::read(const fs::path& folder) {
+  std::vector<fs::path> files;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("rows-") && name.ends_with(".jsonl")) files.push_back(entry.path());
+  }
+  std::sort(files.begin(), files.end());
+  std::map<std::string, nlohmann::json> records;
+  for (const fs::path& file : files) read_shard(file, records);
+  return records;
 }
 
 Store::~Store() { ::close(descriptor_); }

@@ -19,7 +19,7 @@ constexpr std::array kKeeps = {"all", "hard", "easy", "random"};
 constexpr std::array kScores = {"none",       "margin", "boundary",   "kmeans", "kmeans-cosine",
                                 "class-mean", "el2n",   "forgetting", "ddd"};
 constexpr std::array kFeatures = {"input", "hidden"};
-constexpr std::array kOrders = {"shuffled", "curriculum", "anti", "random"};
+constexpr std::array kOrders = {"shuffled", "random", "curriculum", "anti", "sorted", "sorted-anti"};
 constexpr std::array kTickets = {"dense", "rewound", "fine-tuned", "restarted", "random-mask", "small-dense"};
 
 [[noreturn]] void refuse(const std::string& member, const std::string& why) {
@@ -117,6 +117,16 @@ Trial trial_from_json(const nlohmann::json& object) {
   return trial;
 }
 
+const std::vector<std::string>& member_names() {
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> list;
+    Trial trial;
+    each_member(trial, [&](const char* name, auto&&...) { list.push_back(name); });
+    return list;
+  }();
+  return names;
+}
+
 Trial resolved(Trial trial) {
   if (trial.data == "perceptron") {
     if (trial.dimension == 0) trial.dimension = 200;
@@ -152,7 +162,7 @@ Trial resolved(Trial trial) {
   if (!built_in(trial.data) && trial.fingerprint.empty()) trial.fingerprint = fingerprint_of(trial.data);
 
   const bool scored = trial.keep == "hard" || trial.keep == "easy";
-  const bool ordered = trial.order == "curriculum" || trial.order == "anti";
+  const bool ordered = trial.order != "shuffled" && trial.order != "random";
   if (trial.keep == "all") trial.fraction = 1;
   if (trial.keep != "all" && !(trial.fraction > 0)) refuse("fraction", "must be above 0");
   if (!scored && !ordered) {
