@@ -13,6 +13,7 @@
 //                the ticket has left, biases and output layer counted on both sides; at a start of its own shape
 #pragma once
 
+#include <array>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -25,6 +26,8 @@
 
 namespace scalelab::host {
 
+inline constexpr std::array<const char*, 6> kTicketKinds = {"dense",     "rewound",     "fine-tuned",
+                                                            "restarted", "random-mask", "small-dense"};
 inline constexpr int kMaxLotteryLevel = 15;
 
 // A network that is asked for.
