@@ -56,6 +56,7 @@ CLI::Validator real_number(double low, double high) {
 namespace {
 
 volatile std::sig_atomic_t caught_signal = 0;
+int signals_held = 0;  // by the main thread alone
 
 extern "C" void on_signal(int number) {
   if (caught_signal != 0) ::_exit(128 + number);
@@ -70,13 +71,17 @@ void catch_signals() {
   action.sa_handler = on_signal;
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
+  sigaction(SIGUSR1, &action, nullptr);
   action.sa_handler = SIG_IGN;
   sigaction(SIGPIPE, &action, nullptr);
 }
 
 void throw_if_interrupted() {
-  if (caught_signal != 0) throw Interrupted(caught_signal);
+  if (caught_signal != 0 && signals_held == 0) throw Interrupted(caught_signal);
 }
+
+SignalsHeld::SignalsHeld() { ++signals_held; }
+SignalsHeld::~SignalsHeld() { --signals_held; }
 
 Progress::Progress(bool quiet) : quiet_(quiet), started_(Clock::now()), stage_started_(started_), last_(started_) {
   const char* term = std::getenv("TERM");
@@ -103,6 +108,11 @@ void Progress::update(const std::string& stage, std::int64_t done, std::int64_t 
   std::fprintf(stderr, terminal_ ? "\r%s\x1b[K" : "%s\n", line.c_str());
   std::fflush(stderr);
   shown_ = terminal_;
+}
+
+void Progress::say(const std::string& line) {
+  clear();
+  std::fprintf(stderr, "%s\n", line.c_str());
 }
 
 void Progress::clear() {

@@ -31,10 +31,19 @@ struct Common {
 CLI::Validator whole_number(std::uint64_t low, std::uint64_t high);
 CLI::Validator real_number(double low, double high);  // finite, ends included
 
-// The first SIGINT or SIGTERM is remembered, and Progress::update or throw_if_interrupted (error.h) throws it as
-// Interrupted; the second ends the program at once. SIGPIPE is ignored: writing to a closed pipe is an error like any
-// other.
+// The first SIGINT, SIGTERM or SIGUSR1 is remembered, and Progress::update or throw_if_interrupted (error.h) throws it
+// as Interrupted; the second ends the program at once. SIGPIPE is ignored: writing to a closed pipe is an error like
+// any other.
 void catch_signals();
+
+// While one lives, a signal is remembered and nothing more: what must be finished goes inside.
+class SignalsHeld {
+ public:
+  SignalsHeld();
+  ~SignalsHeld();
+  SignalsHeld(const SignalsHeld&) = delete;
+  SignalsHeld& operator=(const SignalsHeld&) = delete;
+};
 
 // Progress on stderr for anything over two seconds: silent when --quiet or when stderr is no terminal (then at most a
 // line every ten seconds).
@@ -44,6 +53,8 @@ class Progress {
   ~Progress();
   // Work done of work in all, in the stage's own unit. Cheap enough to call often. Throws Interrupted after a signal.
   void update(const std::string& stage, std::int64_t done, std::int64_t total);
+  // A line of its own on stderr, --quiet or not.
+  void say(const std::string& line);
   // Removes the progress line, so that something else can be printed.
   void clear();
 
@@ -96,6 +107,7 @@ Command add_dataset(CLI::App& program);     // dataset_command.cpp
 Command add_boundary(CLI::App& program);    // boundary.cpp
 Command add_knn(CLI::App& program);         // knn_command.cpp
 Command add_kmeans(CLI::App& program);      // kmeans_command.cpp
+Command add_sweep(CLI::App& program);       // sweep.cpp
 Command add_info(CLI::App& program);        // info.cpp
 Command add_theory(CLI::App& program);      // theory.cpp
 Command add_curriculum(CLI::App& program);  // curriculum.cpp

@@ -6,8 +6,10 @@
 
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "host/error.h"
 
@@ -125,6 +127,42 @@ void write_file(const fs::path& file, std::string_view text) {
   OutputFile output(file);
   output.write(text);
   output.commit();
+}
+
+namespace {
+
+struct Fnv {
+  std::uint64_t state = 0xcbf29ce484222325U;
+  void add(const char* bytes, std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) {
+      state = (state ^ static_cast<unsigned char>(bytes[i])) * 0x100000001b3U;
+    }
+  }
+  std::string digits() const {
+    std::uint64_t z = state;  // every bit of the state moves every bit of the result (splitmix64's last step)
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
+    return fmt::format("{:016x}", z ^ (z >> 31));
+  }
+};
+
+}  // namespace
+
+std::string fingerprint_of_text(std::string_view text) {
+  Fnv hash;
+  hash.add(text.data(), text.size());
+  return hash.digits();
+}
+
+std::string fingerprint_of(const fs::path& file) {
+  std::ifstream input(file, std::ios::binary);
+  if (!input || fs::is_directory(file)) throw Failure(kBadData, fmt::format("{}: cannot be read", file.string()));
+  Fnv hash;
+  std::vector<char> block(std::size_t{1} << 20);
+  while (input.read(block.data(), static_cast<std::streamsize>(block.size())) || input.gcount() > 0) {
+    hash.add(block.data(), static_cast<std::size_t>(input.gcount()));
+  }
+  return hash.digits();
 }
 
 void remove_stale_result(const fs::path& file) {

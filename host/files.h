@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <exception>
 #include <filesystem>
+#include <string>
 #include <string_view>
 
 namespace scalelab::host {
@@ -41,6 +42,11 @@ class OutputFile {
 };
 
 void write_file(const std::filesystem::path& file, std::string_view text);
+
+// 16 hex digits of a text, or of a file's bytes (Failure(kBadData) when it cannot be read): equal for equal bytes, and
+// different for different ones but for a chance of 2^-64. FNV-1a with a last mix.
+std::string fingerprint_of_text(std::string_view text);
+std::string fingerprint_of(const std::filesystem::path& file);
 
 // Removes `file` if it is there.
 void remove_stale_result(const std::filesystem::path& file);

@@ -79,21 +79,32 @@ std::vector<double> knn_point_errors(View<const float> references, std::span<con
   return errors;
 }
 
-double network_point_error(const MlpShape& shape, View<const float> parameters, View<const float> points,
-                           std::span<const std::uint8_t> labels, Context& context) {
-  const auto q = static_cast<std::int64_t>(labels.size());
+std::vector<std::uint8_t> network_predictions(const MlpShape& shape, View<const float> parameters,
+                                              View<const float> points, Context& context) {
+  const std::int64_t q = points.extent(0);
   const View<const float> one(parameters.data(), {1, parameters.size()});
-  std::int64_t wrong = 0;
+  std::vector<std::uint8_t> predicted(static_cast<std::size_t>(q));
   for (std::int64_t begin = 0; begin < q; begin += kChunk) {
     const std::int64_t count = std::min(kChunk, q - begin);
-    Buffer<float> scores(context, {1, count, 1});
+    Buffer<float> scores(context, {1, count, shape.outputs});
     context.backend().mlp_forward(shape, one, points.rows(begin, count), scores, context);
-    const std::vector<float> logits = scores.to_host();
+    const std::vector<float> host = scores.to_host();
     for (std::int64_t i = 0; i < count; ++i) {
-      wrong += (logits[static_cast<std::size_t>(i)] > 0 ? 1 : 0) != labels[static_cast<std::size_t>(begin + i)];
+      const float* row = host.data() + i * shape.outputs;
+      const auto best = shape.outputs == 1 ? (row[0] > 0 ? 1 : 0) : std::max_element(row, row + shape.outputs) - row;
+      predicted[static_cast<std::size_t>(begin + i)] = static_cast<std::uint8_t>(best);
     }
   }
-  return q == 0 ? 0 : static_cast<double>(wrong) / static_cast<double>(q);
+  return predicted;
+}
+
+double network_point_error(const MlpShape& shape, View<const float> parameters, View<const float> points,
+                           std::span<const std::uint8_t> labels, Context& context) {
+  if (labels.empty()) return 0;
+  const auto predicted = network_predictions(shape, parameters, points, context);
+  std::int64_t wrong = 0;
+  for (std::size_t i = 0; i < labels.size(); ++i) wrong += predicted[i] != labels[i];
+  return static_cast<double>(wrong) / static_cast<double>(labels.size());
 }
 
 }  // namespace scalelab::host

@@ -54,9 +54,13 @@ std::vector<double> knn_point_errors(View<const float> references,              
                                      std::span<const std::uint8_t> labels,            // (q)
                                      Context& context);
 
-// The same for one network of one output.
+// The class one network predicts for every point (mlp.h, predicted class), and the fraction that is not the label
+// given.
+std::vector<std::uint8_t> network_predictions(const MlpShape& shape, View<const float> parameters,  // (p)
+                                              View<const float> points,                             // (q, d)
+                                              Context& context);
 double network_point_error(const MlpShape& shape, View<const float> parameters,  // (p)
-                           View<const float> points,                             // (q, 2)
+                           View<const float> points,                             // (q, d)
                            std::span<const std::uint8_t> labels,                 // (q)
                            Context& context);
 

@@ -22,7 +22,10 @@ class Store {
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
 
-  // The records of all shards in the folder, by id.
+  // The records of all shards in a folder, by id; none when there is no such folder.
+  static std::map<std::string, nlohmann::json> read(const std::filesystem::path& folder);
+
+  // The same, as they were when this was opened, and what was appended since.
   const std::map<std::string, nlohmann::json>& records() const { return records_; }
   // On disk when it returns. Failure(kCannotWrite) when it is not; what was there before still is, whole.
   void append(const nlohmann::json& record);

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -42,9 +43,23 @@ std::vector<Trial> expand_sweep(const nlohmann::json& file, const std::string& n
 // A sweep that ships with the program (host/sweeps/NAME.json); Failure(kMisuse) that lists them when there is none.
 nlohmann::json ready_sweep(const std::string& name);
 
-// Runs what the store in options.out does not hold yet: its plan on stderr first, then groups of trials, each on disk
-// before the next. With --dry-run the plan is all. A signal finishes what is being written and throws Interrupted
-// (exit 75 with the command that resumes).
+// The trials that differ in their seed alone: their measurements by name, one value a seed.
+struct Series {
+  Trial trial;  // with seed 0
+  std::vector<std::uint64_t> seeds;
+  std::vector<std::string> statuses;
+  std::map<std::string, std::vector<double>> values;
+};
+// In the order of the rows; failed trials are left out.
+std::vector<Series> series_of(const SweepResult& result);
+// The members of Trial in which series differ, in the order of trial.h.
+std::vector<std::string> varying_members(const std::vector<Series>& series);
+// Rows and summaries as results.json holds them.
+nlohmann::json sweep_document(const std::string& name, const SweepResult& result, Session& session);
+
+// Runs what the store in options.out does not hold yet: its plan on stderr first, then groups of trials, each row on
+// disk as it is done. With --dry-run the plan is all. The first signal finishes the group and ends with
+// Failure(kStopped); the same command goes on. Rows are the same bits resumed, sharded and in any order of trials.
 SweepResult run_sweep(const std::vector<Trial>& trials, const SweepOptions& options, Session& session);
 
 }  // namespace scalelab::host

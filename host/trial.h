@@ -15,8 +15,9 @@ namespace scalelab::host {
 inline constexpr int kNumerics = 1;
 
 struct Trial {
-  // Data. "spiral": SPEC's mixture and manifold. "perceptron": Gaussian inputs labelled by a random teacher. Otherwise
-  // a file of labelled points (read_points_csv), of which a fifth is held out for the test, the same for every seed.
+  // Data. "spiral": the mixture and the manifold of scalelab/spiral.h. "perceptron": Gaussian inputs, labelled by the
+  // sign of the first. Otherwise a file of labelled points (read_points_csv), every feature scaled to [-1, 1] by its
+  // range in the file; a fifth of the rows is held out for the test, the same for every seed.
   std::string data = "spiral";
   std::string fingerprint;  // of the file: a hash of its bytes; empty for the built-in problems
   std::int64_t n = 1000;    // training points before any choice
@@ -36,8 +37,8 @@ struct Trial {
   std::string features = "input";  // what a score sees: input, or hidden (a network's last hidden layer)
   double probe_angle = 0;          // perceptron: degrees between the probe that scores and the teacher
 
-  // Order of rows: shuffled (another every epoch), curriculum (easy first), anti (hard first), random (one list,
-  // mixed).
+  // Order of rows: shuffled (another every epoch), or the whole run as one list (visit_order.h): random, curriculum,
+  // anti, sorted, sorted-anti; all but the first two by `score`.
   std::string order = "shuffled";
 
   // Weights masked (lottery.h): dense, rewound, fine-tuned, restarted, random-mask, small-dense; level: rounds of
@@ -49,18 +50,25 @@ struct Trial {
   std::int64_t grid = 512;               // G of the spiral's grid error
   std::int64_t density_points = 100000;  // fresh draws of the density error
 
+  bool is_knn() const;
+  bool is_network() const;
+  bool is_spiral() const;
   bool operator==(const Trial&) const = default;
 };
+
+// The trial with what cannot matter at a fixed value (a kNN's width, the clusters of a score that has none) and what
+// was left open filled in (the file's fingerprint), so that equal trials have equal ids. Failure(kMisuse) naming the
+// member when members are out of range or do not fit each other: k > n, a choice without a score, a ticket of a kNN
+// model.
+Trial resolved(Trial trial);
 
 // A JSON object with every member under its own name, and back. Reading takes members that are absent as above, and
 // refuses unknown ones and values out of range: Failure(kMisuse) naming the member and what it may be.
 nlohmann::json to_json(const Trial& trial);
 Trial trial_from_json(const nlohmann::json& object);
+const std::vector<std::string>& member_names();  // in the order in which they stand above
 
-// 16 hex digits: a hash of the canonical JSON of the trial and of kNumerics.
+// 16 hex digits: a hash of the canonical JSON of a resolved trial and of kNumerics. A file counts by its fingerprint.
 std::string trial_id(const Trial& trial);
-
-// Failure(kMisuse) when the members do not fit each other: k > n, a choice without a score, a ticket of a kNN model.
-void check_trial(const Trial& trial);
 
 }  // namespace scalelab::host
