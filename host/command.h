@@ -108,6 +108,7 @@ Command add_boundary(CLI::App& program);    // boundary.cpp
 Command add_knn(CLI::App& program);         // knn_command.cpp
 Command add_kmeans(CLI::App& program);      // kmeans_command.cpp
 Command add_sweep(CLI::App& program);       // sweep.cpp
+Command add_bench(CLI::App& program);       // bench/command.cpp
 Command add_info(CLI::App& program);        // info.cpp
 Command add_theory(CLI::App& program);      // theory.cpp
 Command add_curriculum(CLI::App& program);  // curriculum.cpp
