@@ -143,6 +143,7 @@ const Backend* cuda_backend(std::string* why_not) {
       .mlp_forward = cuda::mlp_forward,
       .mlp_backward = cuda::mlp_backward,
       .mlp_train = cuda::mlp_train,
+      .measure_ceilings = cuda::measure_ceilings,
   };
   return &table;
 }
