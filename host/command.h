@@ -110,6 +110,7 @@ Command add_kmeans(CLI::App& program);       // kmeans_command.cpp
 Command add_sweep(CLI::App& program);        // sweep.cpp
 Command add_prune(CLI::App& program);        // prune.cpp
 Command add_prune_study(CLI::App& program);  // prune_study.cpp
+Command add_bench(CLI::App& program);        // bench/command.cpp
 Command add_info(CLI::App& program);         // info.cpp
 Command add_theory(CLI::App& program);       // theory.cpp
 Command add_curriculum(CLI::App& program);   // curriculum.cpp

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <deque>
+#include <exception>
 #include <memory>
 #include <numeric>
 #include <optional>
@@ -193,10 +194,12 @@ class Evaluation {
   template <class Work>
   void guarded(std::vector<std::size_t> indices, Work&& work) {
     if (indices.empty()) return;
+    throw_if_interrupted();
+    const SignalsHeld held;  // what has begun is finished
     try {
       work();
     } catch (const std::exception& error) {
-      if (dynamic_cast<const Interrupted*>(&error) != nullptr) throw;
+      if (unreported_) std::rethrow_exception(unreported_);
       for (const std::size_t i : indices) {
         if (reported_.count(i) == 0) report(i, {fmt::format("failed: {}", error.what()), {}, 0});
       }
@@ -204,7 +207,12 @@ class Evaluation {
   }
   void report(std::size_t i, const Measurement& measurement) {
     reported_.insert(i);
-    done_(i, measurement);
+    try {
+      done_(i, measurement);
+    } catch (...) {  // a disk that is full is no fault of the trial
+      unreported_ = std::current_exception();
+      throw;
+    }
   }
 
   const Points& points(const Trial& trial) {
@@ -445,6 +453,7 @@ class Evaluation {
   std::function<void(std::int64_t, std::int64_t)> outer_;
   double total_ = 0, finished_ = 0, part_ = 0;
   std::set<std::size_t> reported_;
+  std::exception_ptr unreported_;
   std::map<std::size_t, std::vector<int>> rows_;
   std::map<decltype(data_key(Trial{})), std::unique_ptr<Points>> points_;
   std::map<std::pair<std::int64_t, std::int64_t>, std::unique_ptr<SpiralTest>> spiral_tests_;

@@ -42,7 +42,8 @@ double estimated_seconds(const Trial& trial);
 double estimated_bytes(const Trial& trial);
 
 // Evaluates resolved trials and reports each once, as it is done, by its index, in an order of its own. What goes wrong
-// with one trial is that trial's status; Interrupted goes through.
+// with one trial is that trial's status. A signal lets the joint run (or the kNN trial) that has begun finish, and is
+// then thrown as Interrupted.
 void evaluate(std::span<const Trial> trials, Session& session,
               const std::function<void(std::size_t index, const Measurement&)>& done);
 

@@ -168,6 +168,7 @@ int run(std::vector<std::string> arguments) {
   commands.push_back(add_sweep(program));
   commands.push_back(add_prune(program));
   commands.push_back(add_prune_study(program));
+  commands.push_back(add_bench(program));
   commands.push_back(add_info(program));
   std::vector<std::string> names;
   const Command* chosen = nullptr;

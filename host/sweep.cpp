@@ -247,8 +247,6 @@ SweepResult run_sweep(const std::vector<Trial>& trials, const SweepOptions& opti
         cost += estimated_seconds(trials[i]);
       }
       try {
-        throw_if_interrupted();
-        const SignalsHeld held;  // the group is finished first
         const auto outer = session.context.progress;
         session.context.progress = [&](std::int64_t done, std::int64_t whole) {
           const double share = whole > 0 ? static_cast<double>(done) / static_cast<double>(whole) : 0;
@@ -329,9 +327,11 @@ std::string text_of(const nlohmann::json& value) { return value.is_string() ? va
 
 std::string sweep_table(const std::vector<Series>& list) {
   const auto varying = varying_members(list);
-  const bool spiral = std::any_of(list.begin(), list.end(), [](const Series& s) { return s.trial.is_spiral(); });
-  const std::vector<std::string> measures =
-      spiral ? std::vector<std::string>{"grid_error", "density_error"} : std::vector<std::string>{"test_error"};
+  std::vector<std::string> measures;
+  for (const char* name : {"grid_error", "density_error", "test_error"}) {
+    const auto has = [&](const Series& series) { return series.values.count(name) != 0; };
+    if (std::any_of(list.begin(), list.end(), has)) measures.push_back(name);
+  }
   std::vector<std::vector<std::string>> cells(1);
   for (const auto& name : varying) cells[0].push_back(name);
   cells[0].push_back("seeds");

@@ -68,6 +68,7 @@ const Backend& cpu_backend() {
       .mlp_train = cpu::mlp_train,
       .max_margin = cpu::max_margin,
       .xor_sgd = cpu::xor_sgd,
+      .measure_ceilings = cpu::measure_ceilings,
   };
   return table;
 }

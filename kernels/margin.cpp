@@ -22,8 +22,7 @@ HWY_BEFORE_NAMESPACE();
 namespace scalelab::cpu::HWY_NAMESPACE {
 namespace {
 
-void max_margin_set(const float* examples, std::int64_t n, std::int64_t d, std::uint64_t number,
-                    const MaxMarginOptions& options, float* student, float* margin, int* sweeps) {
+void max_margin_set(const float* examples, std::int64_t n, std::int64_t d, const MaxMarginOptions& options, float* student, float* margin, int* sweeps) {
   const std::int64_t padded = padded_length(d);
   const auto rows = hwy::AllocateAligned<float>(static_cast<std::size_t>(n * padded));
   const auto w = hwy::AllocateAligned<float>(static_cast<std::size_t>(padded));
@@ -43,9 +42,10 @@ void max_margin_set(const float* examples, std::int64_t n, std::int64_t d, std::
   int made = 0;
   const auto sweep_over = [&](const std::vector<std::int32_t>& chosen) {
     const auto count = static_cast<std::uint32_t>(chosen.size());
+    const Shuffle order(count, 0, static_cast<std::uint32_t>(made));
     float worst = 0;
     for (std::uint32_t position = 0; position < count; ++position) {
-      const std::int64_t i = chosen[shuffled_index(position, count, number, static_cast<std::uint32_t>(made))];
+      const std::int64_t i = chosen[order(position)];
       const float* row = rows.get() + i * padded;
       if (!(squared_norms[i] > 0)) continue;  // an example at the origin has margin 0 whatever the student
       const float shortfall = 1.0F - dot(w.get(), row, padded);
@@ -102,8 +102,7 @@ void max_margin(View<const float> examples, View<float> students, View<float> ma
   }
   parallel_for(context, m, [&](std::int64_t set) {
     HWY_DYNAMIC_DISPATCH(max_margin_set)
-    (&examples(set, 0, 0), n, d, static_cast<std::uint64_t>(set), options, &students(set, 0), &margins(set),
-     &sweeps(set));
+    (&examples(set, 0, 0), n, d, options, &students(set, 0), &margins(set), &sweeps(set));
   });
 }
 

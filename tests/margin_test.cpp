@@ -107,10 +107,11 @@ TEST(MaxMargin, SameBitsAloneTogetherThreadsAndTargets) {
     EXPECT_TRUE(same_bits(one.sweeps, all.sweeps));
   }
   hwy::SetSupportedTargetsForTest(0);
-  // Set 0 alone: the first students of the whole.
-  const std::vector<float> first(examples.begin(), examples.begin() + n * d);
-  const Answer alone = solve(first, 1, n, d);
-  EXPECT_TRUE(same_bits(alone.students, {all.students.begin(), all.students.begin() + d}));
+  for (std::int64_t set = 0; set < m; ++set) {
+    const std::vector<float> own(examples.begin() + set * n * d, examples.begin() + (set + 1) * n * d);
+    const Answer alone = solve(own, 1, n, d);
+    EXPECT_TRUE(same_bits(alone.students, {all.students.begin() + set * d, all.students.begin() + (set + 1) * d}));
+  }
 }
 
 TEST(MaxMargin, RefusesShapesThatDoNotFit) {

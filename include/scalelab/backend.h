@@ -13,6 +13,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "scalelab/ceilings.h"
 #include "scalelab/curriculum.h"
 #include "scalelab/grid.h"
 #include "scalelab/kmeans.h"
@@ -51,6 +52,7 @@ struct Backend {
   MlpTrain* mlp_train;
   MaxMargin* max_margin = nullptr;
   XorSgd* xor_sgd = nullptr;
+  MeasureCeilings* measure_ceilings = nullptr;
 };
 
 const Backend& cpu_backend();

@@ -15,11 +15,11 @@ struct MaxMarginOptions {
 };
 
 // For each of m sets, the unit vector w through the origin that maximises the smallest w . example, by dual coordinate
-// ascent: sweeps over examples, in a new order each (shuffled_index of random.h with the set's number as seed), each
-// visit moving one multiplier to where its own condition holds.
+// ascent: sweeps over examples, in a new order each (shuffled_index of random.h with seed 0), each visit moving one
+// multiplier to where its own condition holds.
 //
 // Arithmetic  fp32. A dot product is 16 fma chains, chain j over coordinates j, j + 16, ..., added pairwise: j with
-//             j + 8, then 4, 2, 1. A set's result depends on its examples and its number alone.
+//             j + 8, then 4, 2, 1. A set's result depends on its examples alone.
 // Not separable or slow: sweeps = -1 when max_sweeps were not enough; the student is then the last iterate.
 // Throws      std::invalid_argument on shapes that do not fit, n < 1, d < 1, tolerance <= 0 or max_sweeps < 1.
 // Returns     after queueing the work (the CPU: after finishing it). Deterministic.

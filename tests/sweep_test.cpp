@@ -1,0 +1,355 @@
+// Sweeps: what a file stands for, and that no way of being stopped, split or reordered changes a row.
+#include "host/sweep.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <csignal>
+#include <map>
+#include <set>
+#include <thread>
+
+#include "host/error.h"
+#include "host/store.h"
+#include "tests/program.h"
+
+namespace scalelab::host {
+namespace {
+
+using Json = nlohmann::json;
+
+std::vector<Trial> expanded(const std::string& text) { return expand_sweep(Json::parse(text), "file.json"); }
+
+std::string refusal(const std::string& text) {
+  try {
+    expanded(text);
+  } catch (const Failure& failure) {
+    EXPECT_EQ(failure.exit_code, kMisuse);
+    return failure.what();
+  }
+  return "was taken";
+}
+
+TEST(Trial, JsonAndBack) {
+  Trial trial;
+  trial.model = "knn-3";
+  trial.n = 77;
+  trial.noise = 0.1;
+  trial.fraction = 0.3;
+  trial.keep = "hard";
+  trial.score = "kmeans";
+  EXPECT_EQ(trial_from_json(to_json(trial)), trial);
+  EXPECT_EQ(to_json(trial).size(), member_names().size());
+  EXPECT_EQ(trial_from_json(Json::object()), Trial{});
+  EXPECT_EQ(trial_from_json({{"n", 1e3}}).n, 1000);
+}
+
+TEST(Trial, WhatCannotMatterDoesNotChangeTheId) {
+  const auto id = [](const Json& members) { return trial_id(resolved(trial_from_json(members))); };
+  EXPECT_EQ(id({{"model", "knn-1"}, {"width", 8}}), id({{"model", "knn-1"}, {"width", 32}}));
+  EXPECT_EQ(id({{"keep", "random"}, {"fraction", 0.5}, {"score", "el2n"}}),
+            id({{"keep", "random"}, {"fraction", 0.5}}));
+  EXPECT_EQ(id({{"ticket", "rewound"}, {"level", 0}}), id(Json::object()));
+  EXPECT_EQ(id({{"model", "mlp-xy+weight-decay+focal+layer-norm"}}), id({{"model", "mlp-xy+extras"}}));
+  // Every member that does matter changes it.
+  const Json base = {{"keep", "hard"}, {"score", "kmeans"}, {"fraction", 0.5}, {"order", "curriculum"}};
+  std::set<std::string> ids = {id(base)};
+  const std::vector<Json> others = {{{"n", 999}},          {{"seed", 1}},      {{"noise", 0.1}},
+                                    {{"model", "mlp-xy"}}, {{"width", 32}},    {{"hidden_layers", 2}},
+                                    {{"epochs", 10}},      {{"keep", "easy"}}, {{"score", "margin"}},
+                                    {{"fraction", 0.4}},   {{"clusters", 10}}, {{"features", "hidden"}},
+                                    {{"order", "anti"}},   {{"grid", 100}},    {{"density_points", 10}}};
+  for (const Json& other : others) {
+    Json members = base;
+    members.update(other);
+    EXPECT_TRUE(ids.insert(id(members)).second) << other;
+  }
+}
+
+TEST(Trial, WhatDoesNotFitIsNamed) {
+  const auto why = [](const Json& members) -> std::string {
+    try {
+      resolved(trial_from_json(members));
+    } catch (const Failure& failure) {
+      EXPECT_EQ(failure.exit_code, kMisuse);
+      return failure.what();
+    }
+    return "was taken";
+  };
+  EXPECT_NE(why({{"widht", 8}}).find("'widht' is not known"), std::string::npos);
+  EXPECT_NE(why({{"n", 0}}).find("'n' must be a whole number from 1"), std::string::npos);
+  EXPECT_NE(why({{"n", "many"}}).find("'n' must be"), std::string::npos);
+  EXPECT_NE(why({{"n", 10.5}}).find("'n' must be"), std::string::npos);
+  EXPECT_NE(why({{"noise", 2}}).find("'noise' must be a number from 0 to 1"), std::string::npos);
+  EXPECT_NE(why({{"keep", "best"}}).find("one of all, hard"), std::string::npos);
+  EXPECT_NE(why({{"keep", "hard"}, {"fraction", 0.5}}).find("'score' is missing"), std::string::npos);
+  EXPECT_NE(why({{"order", "anti"}}).find("'score' is missing"), std::string::npos);
+  EXPECT_NE(why({{"keep", "random"}, {"fraction", 0}}).find("'fraction'"), std::string::npos);
+  EXPECT_NE(why({{"model", "knn-5"}, {"n", 4}}).find("more neighbours"), std::string::npos);
+  EXPECT_NE(why({{"model", "knn-5"}, {"ticket", "rewound"}, {"level", 1}}).find("is for networks"), std::string::npos);
+  EXPECT_NE(why({{"model", "tree"}}).find("tree"), std::string::npos);
+  EXPECT_NE(why({{"model", "perceptron"}}).find("needs data"), std::string::npos);
+  EXPECT_NE(why({{"n", 50}, {"keep", "hard"}, {"score", "kmeans"}}).find("'clusters' are 100"), std::string::npos);
+  EXPECT_EQ(why({{"model", "knn-5"}, {"n", 5}}), "was taken");
+}
+
+TEST(Sweep, AGridStandsForEveryCombination) {
+  const auto trials = expanded(R"({"grids": [{"model": ["knn-1", "mlp-xy"], "n": [10, 20, 30], "seeds": "0..3"}]})");
+  ASSERT_EQ(trials.size(), 24U);
+  std::set<std::string> ids;
+  for (const Trial& trial : trials) ids.insert(trial_id(trial));
+  EXPECT_EQ(ids.size(), 24U);
+  for (std::size_t i = 0; i < 4; ++i) EXPECT_EQ(trials[i].seed, i);  // a row's seeds stand together
+  EXPECT_EQ(expanded(R"({"grids": [{"n": 10, "seeds": "0..3"}, {"n": [10, 20], "seeds": "2..5"}]})").size(), 10U);
+}
+
+TEST(Sweep, SamplesStandForEpochs) {
+  const auto trials = expanded(R"({"grids": [{"n": [1000, 4000, 3000000], "samples": 1000000}]})");
+  EXPECT_EQ(trials[0].epochs, 1000);
+  EXPECT_EQ(trials[1].epochs, 250);
+  EXPECT_EQ(trials[2].epochs, 1);
+}
+
+TEST(Sweep, WhatAFileMayNotSayIsNamed) {
+  EXPECT_NE(refusal("[]").find("file.json: is not a JSON object"), std::string::npos);
+  EXPECT_NE(refusal(R"({"grids": []})").find("'grids' must be a list"), std::string::npos);
+  EXPECT_NE(refusal(R"({"grid": []})").find("'grid' is not known"), std::string::npos);
+  EXPECT_NE(refusal(R"({"grids": [{"n": []}]})").find("grid 1: 'n' is an empty list"), std::string::npos);
+  EXPECT_NE(refusal(R"({"grids": [{"n": 10}, {"m": 10}]})").find("grid 2: trial: 'm' is not known"), std::string::npos);
+  EXPECT_NE(refusal(R"({"grids": [{"seeds": "4..0"}]})").find("ends before it begins"), std::string::npos);
+  EXPECT_NE(refusal(R"({"grids": [{"samples": 100, "epochs": 1}]})").find("not both"), std::string::npos);
+}
+
+TEST(Sweep, EveryReadySweepIsOne) {
+  for (const char* name : {"scaling", "scaling-extended"}) {
+    EXPECT_GT(expand_sweep(ready_sweep(name), name).size(), 100U) << name;
+  }
+  EXPECT_THROW(ready_sweep("nothing"), Failure);
+}
+
+// --- the program
+// -------------------------------------------------------------------------------------------------------
+
+// Every kind of work there is, small.
+constexpr const char* kSweep = R"({"name": "small", "grids": [
+  {"model": ["knn-1", "mlp-polar"], "n": [50, 100], "epochs": 20, "seeds": "0..2", "grid": 32, "density_points": 200},
+  {"model": ["knn-1", "mlp-polar"], "n": 100, "epochs": 5, "keep": ["hard", "random"], "score": "kmeans", "clusters": 5,
+   "fraction": 0.5, "seeds": "0..1", "grid": 32, "density_points": 200},
+  {"n": 100, "epochs": 5, "order": ["curriculum", "random"], "score": "margin", "grid": 32, "density_points": 200},
+  {"n": 100, "epochs": 5, "ticket": ["rewound", "random-mask"], "level": [0, 1, 2], "grid": 32, "density_points": 200},
+  {"data": "perceptron", "n": 40, "dimension": 20, "keep": ["hard", "random"], "score": "margin", "fraction": 0.5,
+   "seeds": "0..1"}]})";
+
+class SweepProgram : public Program {
+ protected:
+  SweepProgram() { write_text(folder_ / "s.json", kSweep); }
+  // What results.json says of every row, but for how long it took.
+  std::map<std::string, Json> rows(const fs::path& out) const {
+    std::map<std::string, Json> rows;
+    const Json document = Json::parse(read_file(folder_ / out / "results.json"));
+    for (Json row : document["rows"]) {
+      row.erase("seconds");
+      const auto id = row["id"].get<std::string>();
+      EXPECT_TRUE(rows.emplace(id, std::move(row)).second) << id << " is there twice";
+    }
+    return rows;
+  }
+  static void expect_same(const std::map<std::string, Json>& got, const std::map<std::string, Json>& want) {
+    EXPECT_EQ(got.size(), want.size());
+    for (const auto& [id, row] : want) {
+      const auto found = got.find(id);
+      if (found == got.end()) {
+        ADD_FAILURE() << id << " is missing";
+      } else {
+        EXPECT_EQ(found->second, row);
+      }
+    }
+  }
+  std::size_t lines(const fs::path& file) const {
+    const std::string text = read_file(folder_ / file);
+    return static_cast<std::size_t>(std::count(text.begin(), text.end(), '\n'));
+  }
+};
+
+TEST_F(SweepProgram, RunsOnceAndIsThenDone) {
+  const Finished first = run({"sweep", "s.json", "--out", "a", "--quiet"});
+  ASSERT_EQ(first.code, 0) << first.err;
+  EXPECT_EQ(first.err, "");
+  const auto done = rows("a");
+  EXPECT_EQ(done.size(), 31U);
+  for (const auto& [id, row] : done) EXPECT_NE(row["status"].get<std::string>().rfind("failed", 0), 0U) << row;
+  const std::string store = read_file(folder_ / "a" / "rows-1-of-1.jsonl");
+  const Finished again = run({"sweep", "s.json", "--out", "a"});
+  EXPECT_EQ(again.code, 0);
+  EXPECT_NE(again.err.find("31 done before, 0 to run"), std::string::npos) << again.err;
+  EXPECT_EQ(read_file(folder_ / "a" / "rows-1-of-1.jsonl"), store);
+  expect_same(rows("a"), done);
+}
+
+TEST_F(SweepProgram, ShardsAndThreadsAndOrderGiveTheSameRows) {
+  ASSERT_EQ(run({"sweep", "s.json", "--out", "a", "--threads", "1"}).code, 0);
+  const auto whole = rows("a");
+  for (const char* shard : {"1/3", "2/3", "3/3"}) {
+    ASSERT_EQ(run({"sweep", "s.json", "--out", "b", "--shard", shard}).code, 0);
+  }
+  for (const char* file : {"b/rows-1-of-3.jsonl", "b/rows-2-of-3.jsonl", "b/rows-3-of-3.jsonl"}) {
+    EXPECT_GT(lines(file), 0U) << file;
+  }
+  expect_same(rows("b"), whole);
+  Json backwards = Json::parse(kSweep);
+  std::reverse(backwards["grids"].begin(), backwards["grids"].end());
+  write_text(folder_ / "back.json", backwards.dump());
+  ASSERT_EQ(run({"sweep", "back.json", "--out", "c"}).code, 0);
+  expect_same(rows("c"), whole);
+}
+
+TEST_F(SweepProgram, AShardThatRunsAloneSaysWhatIsMissing) {
+  const Finished half = run({"sweep", "s.json", "--out", "a", "--shard", "1/2", "--json"});
+  ASSERT_EQ(half.code, 0) << half.err;
+  const Json document = Json::parse(half.out);
+  EXPECT_FALSE(document["complete"].get<bool>());
+  EXPECT_EQ(document["planned"], 31);
+  EXPECT_LT(document["rows"].size(), 31U);
+}
+
+TEST_F(SweepProgram, KilledAtAnyMomentItLosesNothing) {
+  ASSERT_EQ(run({"sweep", "s.json", "--out", "whole"}).code, 0);
+  const auto whole = rows("whole");
+  // One work_key a group would be a better target; many more epochs make the groups long enough to be hit.
+  for (int kill = 0; kill < 10; ++kill) {
+    const pid_t child = start({"sweep", "s.json", "--out", "a", "--threads", "1"});
+    std::this_thread::sleep_for(std::chrono::milliseconds(5 + 23 * kill));
+    ::kill(child, SIGKILL);
+    finish(child);
+    if (fs::exists(folder_ / "a" / "rows-1-of-1.jsonl")) {
+      const auto records = Store::read(folder_ / "a");
+      for (const auto& [id, record] : records) {
+        ASSERT_TRUE(whole.count(id)) << id;
+        ASSERT_EQ(record["metrics"].size() + 4, whole.at(id).size() + 1) << record;
+      }
+    }
+  }
+  ASSERT_EQ(run({"sweep", "s.json", "--out", "a"}).code, 0);
+  expect_same(rows("a"), whole);
+  EXPECT_EQ(lines("a/rows-1-of-1.jsonl"), whole.size());  // nothing ran twice
+}
+
+TEST_F(SweepProgram, ASignalFinishesTheGroupAndTheSameCommandGoesOn) {
+  // Groups of some seconds each: 40 networks of 64 x 3, 600,000 samples each.
+  write_text(folder_ / "long.json", R"({"grids": [{"n": 1000, "samples": 3000000, "seeds": "0..63", "grid": 16,
+                                        "density_points": 10}]})");
+  const pid_t child = start({"sweep", "long.json", "--out", "a", "--threads", "1"});
+  for (int wait = 0; wait < 3000 && !fs::exists(folder_ / "a" / "rows-1-of-1.jsonl"); ++wait) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  ::kill(child, SIGUSR1);
+  ::kill(child, SIGTERM);  // the second, whichever that is, stops at once
+  const Finished finished = finish(child);
+  EXPECT_TRUE(finished.code == 128 + SIGTERM || finished.code == 128 + SIGUSR1) << finished.code;
+  // Between groups, the first ends it with 75.
+  write_text(folder_ / "many.json", R"({"grids": [{"model": "knn-1", "n": 100000, "seeds": "0..399", "grid": 512}]})");
+  const pid_t other = start({"sweep", "many.json", "--out", "b", "--threads", "1"});
+  for (int wait = 0; wait < 3000 && lines("b/rows-1-of-1.jsonl") == 0; ++wait) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
+  }
+  ::kill(other, SIGTERM);
+  const Finished stopped = finish(other);
+  EXPECT_EQ(stopped.code, 75) << stopped.err;
+  EXPECT_NE(stopped.err.find("the same command goes on from there"), std::string::npos) << stopped.err;
+  EXPECT_EQ(Store::read(folder_ / "b").size(), lines("b/rows-1-of-1.jsonl"));
+  EXPECT_GT(lines("b/rows-1-of-1.jsonl"), 0U);
+  EXPECT_LT(lines("b/rows-1-of-1.jsonl"), 400U);
+}
+
+TEST_F(SweepProgram, ADiskThatFillsUpCanBeGoneOnWith) {
+  ASSERT_EQ(run({"sweep", "s.json", "--out", "whole"}).code, 0);
+  rlimit old{};
+  ::getrlimit(RLIMIT_FSIZE, &old);
+  rlimit tight = old;
+  tight.rlim_cur = 6000;          // a few records
+  std::signal(SIGXFSZ, SIG_IGN);  // the child inherits it
+  ::setrlimit(RLIMIT_FSIZE, &tight);
+  const pid_t child = start({"sweep", "s.json", "--out", "a", "--quiet"});
+  ::setrlimit(RLIMIT_FSIZE, &old);
+  const Finished full = finish(child);
+  std::signal(SIGXFSZ, SIG_DFL);
+  EXPECT_EQ(full.code, 74) << full.err;
+  EXPECT_NE(full.err.find("rows-1-of-1.jsonl: cannot be written"), std::string::npos) << full.err;
+  EXPECT_EQ(std::count(full.err.begin(), full.err.end(), '\n'), 1) << full.err;
+  const std::size_t before = lines("a/rows-1-of-1.jsonl");
+  EXPECT_GT(before, 0U);
+  const Finished again = run({"sweep", "s.json", "--out", "a"});
+  EXPECT_EQ(again.code, 0);
+  EXPECT_NE(again.err.find(std::to_string(before) + " done before"), std::string::npos) << again.err;
+  expect_same(rows("a"), rows("whole"));
+}
+
+TEST_F(SweepProgram, ADiskThatIsFullStopsItAtTheFirstRow) {
+  // Each of these is a piece of work of its own, whose row is written by itself.
+  write_text(folder_ / "k.json", R"({"grids": [{"model": "knn-1", "n": 10, "seeds": "0..9", "grid": 16,
+                                     "density_points": 10}]})");
+  rlimit old{};
+  ::getrlimit(RLIMIT_FSIZE, &old);
+  rlimit tight = old;
+  tight.rlim_cur = 100;
+  std::signal(SIGXFSZ, SIG_IGN);
+  ::setrlimit(RLIMIT_FSIZE, &tight);
+  const pid_t child = start({"sweep", "k.json", "--out", "a", "--quiet"});
+  ::setrlimit(RLIMIT_FSIZE, &old);
+  const Finished full = finish(child);
+  std::signal(SIGXFSZ, SIG_DFL);
+  EXPECT_EQ(full.code, 74) << full.err;
+  EXPECT_EQ(read_file(folder_ / "a" / "rows-1-of-1.jsonl"), "");
+}
+
+TEST_F(SweepProgram, FailedTrialsAreSaidAndRunAgainWhenAsked) {
+  // Five neighbours of four kept rows: known only when the rows are chosen.
+  write_text(folder_ / "f.json", R"({"grids": [{"model": ["knn-1", "knn-5"], "n": 8, "keep": "random", "fraction": 0.5,
+                                     "grid": 16, "density_points": 10}]})");
+  const Finished first = run({"sweep", "f.json", "--out", "a", "--quiet"});
+  EXPECT_EQ(first.code, 1) << first.err;
+  EXPECT_NE(first.out.find("1 trials failed"), std::string::npos) << first.out;
+  EXPECT_EQ(lines("a/rows-1-of-1.jsonl"), 2U);
+  EXPECT_EQ(run({"sweep", "f.json", "--out", "a", "--quiet"}).code, 1);
+  EXPECT_EQ(lines("a/rows-1-of-1.jsonl"), 2U);
+  EXPECT_EQ(run({"sweep", "f.json", "--out", "a", "--quiet", "--retry", "failed"}).code, 1);
+  EXPECT_EQ(lines("a/rows-1-of-1.jsonl"), 3U);
+}
+
+TEST_F(SweepProgram, ADryRunShowsThePlanAndWritesNothing) {
+  const Finished plan = run({"sweep", "scaling", "--out", "a", "--dry-run"});
+  EXPECT_EQ(plan.code, 0);
+  EXPECT_NE(plan.err.find("820 trials; 0 done before, 820 to run (300 networks)"), std::string::npos) << plan.err;
+  EXPECT_FALSE(fs::exists(folder_ / "a"));
+}
+
+TEST_F(SweepProgram, BadInputIsOneLine) {
+  bad({"sweep", "none.json", "--out", "out"}, 2, "none.json: no such file");
+  bad({"sweep", "nothing", "--out", "out"}, 2, "neither a file nor a ready-made sweep");
+  write_text(folder_ / "broken.json", "{");
+  bad({"sweep", "broken.json", "--out", "out"}, 2, "broken.json: is not JSON");
+  bad({"sweep", "s.json", "--out", "out", "--shard", "3/2"}, 2, "--shard: '3/2' is not i/n");
+  bad({"sweep", "s.json"}, 2, "--out");
+  write_text(folder_ / "missing.json", R"({"grids": [{"data": "nowhere.csv", "model": "knn-1", "n": 5}]})");
+  bad({"sweep", "missing.json", "--out", "out"}, 3, "nowhere.csv: cannot be read");
+}
+
+TEST_F(SweepProgram, OwnPointsAreMeasuredOnWhatWasHeldOut) {
+  good({"dataset", "--n", "1000", "--out", "points.csv"});
+  write_text(folder_ / "own.json", R"({"grids": [
+    {"data": "points.csv", "model": ["knn-1", "mlp-polar"], "n": [100, 800], "epochs": 10, "seeds": "0..1"}]})");
+  ASSERT_EQ(run({"sweep", "own.json", "--out", "a", "--quiet"}).code, 0);
+  for (const auto& [id, row] : rows("a")) {
+    EXPECT_EQ(row["params"]["fingerprint"].get<std::string>().size(), 16U);
+    EXPECT_GT(row["test_error"].get<double>(), 0.0);
+    EXPECT_LT(row["test_error"].get<double>(), 0.5);
+    EXPECT_FALSE(row.contains("grid_error"));
+  }
+  write_text(folder_ / "many.json", R"({"grids": [{"data": "points.csv", "model": "knn-1", "n": 801}]})");
+  const Finished many = run({"sweep", "many.json", "--out", "b", "--quiet"});
+  EXPECT_EQ(many.code, 1);
+  EXPECT_NE(many.out.find("800 are for training and 200 are held out"), std::string::npos) << many.out;
+}
+
+}  // namespace
+}  // namespace scalelab::host
