@@ -102,16 +102,18 @@ struct Command {
   CLI::App* app;
   std::function<Outcome(Session&)> run;
 };
-Command add_compare(CLI::App& program);     // compare.cpp
-Command add_dataset(CLI::App& program);     // dataset_command.cpp
-Command add_boundary(CLI::App& program);    // boundary.cpp
-Command add_knn(CLI::App& program);         // knn_command.cpp
-Command add_kmeans(CLI::App& program);      // kmeans_command.cpp
-Command add_sweep(CLI::App& program);       // sweep.cpp
-Command add_bench(CLI::App& program);       // bench/command.cpp
-Command add_info(CLI::App& program);        // info.cpp
-Command add_theory(CLI::App& program);      // theory.cpp
-Command add_curriculum(CLI::App& program);  // curriculum.cpp
+Command add_compare(CLI::App& program);      // compare.cpp
+Command add_dataset(CLI::App& program);      // dataset_command.cpp
+Command add_boundary(CLI::App& program);     // boundary.cpp
+Command add_knn(CLI::App& program);          // knn_command.cpp
+Command add_kmeans(CLI::App& program);       // kmeans_command.cpp
+Command add_sweep(CLI::App& program);        // sweep.cpp
+Command add_prune(CLI::App& program);        // prune.cpp
+Command add_prune_study(CLI::App& program);  // prune_study.cpp
+Command add_bench(CLI::App& program);        // bench/command.cpp
+Command add_info(CLI::App& program);         // info.cpp
+Command add_theory(CLI::App& program);       // theory.cpp
+Command add_curriculum(CLI::App& program);   // curriculum.cpp
 
 // The JSON object that describes where a result was made: version, commit, backend, device, threads, compiler, host
 // CPU, and the command line. Unknown is null.

@@ -166,6 +166,8 @@ int run(std::vector<std::string> arguments) {
   commands.push_back(add_theory(program));
   commands.push_back(add_curriculum(program));
   commands.push_back(add_sweep(program));
+  commands.push_back(add_prune(program));
+  commands.push_back(add_prune_study(program));
   commands.push_back(add_bench(program));
   commands.push_back(add_info(program));
   std::vector<std::string> names;
