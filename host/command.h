@@ -114,6 +114,7 @@ Command add_bench(CLI::App& program);        // bench/command.cpp
 Command add_info(CLI::App& program);         // info.cpp
 Command add_theory(CLI::App& program);       // theory.cpp
 Command add_curriculum(CLI::App& program);   // curriculum.cpp
+Command add_lottery(CLI::App& program);      // lottery_command.cpp
 
 // The JSON object that describes where a result was made: version, commit, backend, device, threads, compiler, host
 // CPU, and the command line. Unknown is null.

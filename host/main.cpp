@@ -165,6 +165,7 @@ int run(std::vector<std::string> arguments) {
   commands.push_back(add_kmeans(program));
   commands.push_back(add_theory(program));
   commands.push_back(add_curriculum(program));
+  commands.push_back(add_lottery(program));
   commands.push_back(add_sweep(program));
   commands.push_back(add_prune(program));
   commands.push_back(add_prune_study(program));
