@@ -170,7 +170,11 @@ Command add_curriculum(CLI::App& program) {
   app->add_option("--test-examples", problem.test_examples, "Hard examples tested on")->check(whole_number(1, 1000000));
   app->add_option("--threshold", options->threshold, "Accuracy for the time to reach it")->check(real_number(0, 1));
   app->add_option("--out", options->out, "Folder for curriculum.json");
-  return {app, [options](Session& session) { return run_curriculum(*options, session); }};
+  const auto needs = [options] {
+    const auto networks = static_cast<double>(options->widths.size() * std::size(kOrders));
+    return Needs{{{Work::xor_sgd, networks}}, "--seeds"};
+  };
+  return {app, [options](Session& session) { return run_curriculum(*options, session); }, needs};
 }
 
 }  // namespace scalelab::host
