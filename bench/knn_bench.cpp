@@ -1,5 +1,6 @@
-// knn: neighbours of arbitrary queries, beside nanoflann, SciPy, scikit-learn, FAISS and PyTorch on as many threads.
-// Building an index counts, ours and theirs. Every peer's answers are compared with ours.
+// knn: neighbours of arbitrary queries, beside nanoflann, SciPy, scikit-learn, FAISS and PyTorch on as many threads,
+// and with a GPU beside PyTorch, CuPy and KeOps on it. Building an index counts, ours and theirs. Every peer's answers
+// are compared with ours.
 #include "scalelab/knn.h"
 
 #include "bench/bench.h"
@@ -84,15 +85,19 @@ void run(Bench& bench, Context& context, const Case& c) {
   const std::vector<int> ours_of_asked(ours.begin(), ours.begin() + c.sample * c.k);
   folder.write("references.f32", references);
   folder.write("queries.f32", asked);
-  const auto rows = bench.peer(
-      name, "knn.py",
-      fmt::format("{} {} {} {} {} {} 1 ids {}", folder.path().string(), c.n, c.d, c.sample, c.q, c.k, c.peers));
+  const std::string shape = fmt::format("{} {} {} {} {} {} 1", folder.path().string(), c.n, c.d, c.sample, c.q, c.k);
+  auto rows = bench.peer(name, "knn.py", fmt::format("{} ids {}", shape, c.peers));
+  if (&backend != &cpu_backend()) {
+    const auto on_gpu = bench.peer(name, "knn_gpu.py", shape + " cuda torch-gpu,cupy,keops");
+    rows.insert(rows.end(), on_gpu.begin(), on_gpu.end());
+  }
   for (const auto& row : rows) {
     if (row.contains("absent")) continue;
     const std::string who = row["who"];
     const auto theirs = folder.read<int>(who + ".ids.i32", ours_of_asked.size());
-    compare_neighbours(who, references, asked, c.d, c.k, ours_of_asked, theirs,
-                       c.d > 3 || who == "faiss" || who == "torch");
+    compare_neighbours(
+        who, references, asked, c.d, c.k, ours_of_asked, theirs,
+        who != "keops" && (c.d > 3 || who == "faiss" || who == "torch" || who == "torch-gpu" || who == "cupy"));
   }
 }
 
