@@ -59,6 +59,7 @@ struct Cell {
   std::map<std::uint64_t, double> kept;
   std::map<std::string, std::map<std::uint64_t, double>> errors;  // by measure
   int collapsed = 0, left_out = 0;                                // left out: failed or diverged
+  std::optional<double> theory{};                                 // perceptron: the solved error
 };
 
 struct Planned {
