@@ -59,6 +59,7 @@ struct Cell {
   std::map<std::uint64_t, double> kept;
   std::map<std::string, std::map<std::uint64_t, double>> errors;  // by measure
   int collapsed = 0, left_out = 0;                                // left out: failed or diverged
+  std::optional<double> theory;  // the exact error at infinite dimension, where it is known
 };
 
 struct Planned {
@@ -255,7 +256,9 @@ class Study {
       const auto found = by_id.find(trial_id(p.trial));
       if (found == by_id.end()) continue;
       const Measurement& m = *found->second;
-      Cell& cell = cells_[{p.choice, p.n}];
+      const auto [place, added] = cells_.try_emplace({p.choice, p.n});
+      Cell& cell = place->second;
+      if (added) cell.theory = theory(choices_[p.choice], p.n);
       if (m.failed() || m.status == "diverged") {
         ++cell.left_out;
         continue;
@@ -298,7 +301,6 @@ class Study {
     return paired(x, y);
   }
 
-  // The exact error at infinite dimension, where it is known.
   std::optional<double> theory(const Choice& choice, std::int64_t n) const {
     if (!on("perceptron")) return std::nullopt;
     Perceptron problem;
@@ -331,9 +333,9 @@ class Study {
                                 {"seeds", found->kept.size()},
                                 {"collapsed", found->collapsed},
                                 {"left_out", found->left_out}};
-        if (const auto exact = theory(choice, n)) {
+        if (found->theory) {
           entry["probe_angle"] = choice.angle;
-          entry["theory"] = *exact;
+          entry["theory"] = *found->theory;
         }
         for (const std::string& measure : measures_) {
           const Summary summary = summarize(values(found->errors.at(measure)));
@@ -408,7 +410,7 @@ class Study {
                 shown += fmt::format(" ({}{} {})", against.mean >= 0 ? "+" : "", percent(against.mean),
                                      verdict[against.verdict() + 1]);
               }
-              if (const auto exact = theory(choices_[*choice], n)) shown += fmt::format(" th {}", percent(*exact));
+              if (found->theory) shown += fmt::format(" th {}", percent(*found->theory));
             }
             line += fmt::format("  {:<32}", shown);
             if (name == "all") break;
