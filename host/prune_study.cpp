@@ -59,7 +59,7 @@ struct Cell {
   std::map<std::uint64_t, double> kept;
   std::map<std::string, std::map<std::uint64_t, double>> errors;  // by measure
   int collapsed = 0, left_out = 0;                                // left out: failed or diverged
-  std::optional<double> theory{};                                 // perceptron: the solved error
+  std::optional<double> theory;  // the exact error at infinite dimension, where it is known
 };
 
 struct Planned {
