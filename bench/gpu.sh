@@ -5,7 +5,7 @@
 # Use: bench/gpu.sh [--build-dir DIR] [--no-build] [--no-sanitizer] [--no-bench] [--seconds S]
 #   --build-dir DIR   where to build, or with --no-build where binaries built elsewhere lie (default build/gpu)
 #   --no-build        use the binaries as they are
-#   --seconds S       time given to each case of a bench (default 1)
+#   --seconds S       seconds of samples for each case of the bench (default 1)
 # Exit status: 0 all passed; 5 a check failed, the last lines say which; 69 something needed is missing; 2 misuse.
 set -uo pipefail
 cd "$(dirname "$0")/.."
@@ -57,7 +57,6 @@ if [ "$build" = 1 ]; then
   [ "$capability" = 90 ] && architecture=90a-real || architecture=$capability-real
   check configure cmake -S . -B "$build_dir" -DSCALELAB_CUDA=ON -DCMAKE_CUDA_ARCHITECTURES="$architecture"
   check build cmake --build "$build_dir" -j "$(nproc)"
-  [ "$bench" = 1 ] && check build-bench cmake --build "$build_dir" -j "$(nproc)" --target bench
 fi
 [ -x "$build_dir/scalelab" ] || missing "no program in $build_dir: the build failed, or --build-dir is wrong"
 
@@ -82,22 +81,14 @@ if [ "$sanitizer" = 1 ]; then
 fi
 
 if [ "$bench" = 1 ]; then
-  benches=("$build_dir"/*_bench)
-  [ ${#benches[@]} -gt 0 ] || missing "no benches in $build_dir"
-  for program in "${benches[@]}"; do
-    stem=$(basename "$program")
-    check "$stem" "$program" --seconds "$seconds" --json "$results/$stem.json"
-  done
+  check bench "$build_dir/scalelab" bench run --backend cuda --peers --budget "$seconds" --out "$results/bench.json"
 fi
 
 {
   echo "$name, driver$driver, sm_$capability, $(date -u +%Y-%m-%d)"
   echo "passed: ${passed[*]:-none}"
   echo "failed: ${failed[*]:-none}"
-  for program in "$results"/*_bench.log; do
-    printf '\n%s\n' "$(basename "$program" .log)"
-    cat "$program"
-  done
+  [ "$bench" = 1 ] && cat "$results/bench.log"
 } >"$results/table.txt"
 cat "$results/table.txt"
 [ ${#failed[@]} -eq 0 ] || { echo "gpu.sh: ${#failed[@]} failed: ${failed[*]}" >&2; exit 5; }

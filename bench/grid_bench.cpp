@@ -1,10 +1,6 @@
-// grid: neighbours, labels and the true spiral at every centre of a large grid, beside nanoflann (and a vote), and
-// scikit-learn, SciPy and FAISS on a sample of the cells, scaled. Every peer's answers are compared with ours.
+// grid: neighbours and labels at every centre of a large grid, beside nanoflann (and a vote), and scikit-learn, SciPy
+// and FAISS on a sample of the cells, scaled.
 #include "scalelab/grid.h"
-
-#include <sys/resource.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "bench/bench.h"
 #include "bench/knn_peers.h"
@@ -15,23 +11,14 @@
 namespace scalelab::bench {
 namespace {
 
-struct Case {
-  const char* data;  // uniform, mixture (SPEC's spots), clusters, collinear, pairs
-  std::int64_t n, size, k;
-  double noise;
-  bool labels;        // else ids
-  const char* peers;  // of Python, timed on a sample
-};
-
-host::Dataset make_data(const Case& c) {
-  const std::string kind = c.data;
-  if (kind == "mixture") return host::sample_spiral(host::default_mixture(), Spiral(), c.n, 1, c.noise);
+host::Dataset make_data(const std::string& kind, std::int64_t n, double noise) {
+  if (kind == "mixture") return host::sample_spiral(host::default_mixture(), Spiral(), n, 1, noise);
   host::Dataset data;
-  data.points.resize(static_cast<std::size_t>(2 * c.n));
-  data.labels.resize(static_cast<std::size_t>(c.n));
-  for (std::int64_t i = 0; i < c.n; ++i) {
+  data.points.resize(static_cast<std::size_t>(2 * n));
+  data.labels.resize(static_cast<std::size_t>(n));
+  for (std::int64_t i = 0; i < n; ++i) {
     float* p = &data.points[static_cast<std::size_t>(2 * i)];
-    const std::uint64_t source = static_cast<std::uint64_t>(kind == "pairs" ? i / 2 : i);
+    const auto source = static_cast<std::uint64_t>(kind == "pairs" ? i / 2 : i);
     const Words words = random_words(1, Stream::points, source);
     p[0] = 2 * uniform_float(words[0]) - 1;
     p[1] = 2 * uniform_float(words[1]) - 1;
@@ -40,7 +27,7 @@ host::Dataset make_data(const Case& c) {
       const Words centre = random_words(2, Stream::points, source / 2 % 20);
       for (int axis = 0; axis < 2; ++axis) p[axis] = 2 * uniform_float(centre[axis]) - 1 + 1e-6F * p[axis];
     }
-    const bool turned = uniform_double(words[2], words[3]) < c.noise;
+    const bool turned = uniform_double(words[2], words[3]) < noise;
     data.labels[static_cast<std::size_t>(i)] = Spiral().inside(p[0], p[1]) != turned;
   }
   return data;
@@ -52,182 +39,181 @@ std::uint8_t vote(const int* ids, std::int64_t k, const std::vector<std::uint8_t
   return 2 * ones > k;
 }
 
-float centre(const Grid& grid, std::int64_t i, int axis) {
-  return axis == 0 ? std::fma(static_cast<float>(i) + 0.5F, grid.step_x(), grid.x_min)
-                   : std::fma(static_cast<float>(i) + 0.5F, grid.step_y(), grid.y_min);
-}
+struct Arrays {
+  Arrays(const Parameters& p, Context& context)
+      : labels_wanted(p["what"] == "labels"),
+        n(p["n"]),
+        size(p["grid"]),
+        k(p["k"]),
+        data(make_data(p["data"], n, p["noise-percent"].get<double>() / 100)),
+        grid{.size = size},
+        references(context, data.points, {n, 2}),
+        reference_labels(context, data.labels, {n}),
+        ids(context, {labels_wanted ? 0 : size, size, k}),
+        labels(context, {labels_wanted ? size : 0, size}) {
+    if (p["what"] != "labels" && p["what"] != "ids") throw std::invalid_argument("grid: what must be ids or labels");
+  }
+  float centre(std::int64_t i) const { return std::fma(static_cast<float>(i) + 0.5F, grid.step_x(), grid.x_min); }
 
-void run(Bench& bench, Context& context, const Case& c) {
-  const std::string name = fmt::format("{} {} {}^2, {} refs, k = {}{}", c.labels ? "labels" : "ids", c.data, c.size,
-                                       c.n, c.k, c.noise > 0 ? fmt::format(", {:g} % noise", 100 * c.noise) : "");
-  if (!bench.wants(name)) return;
-  const host::Dataset data = make_data(c);
-  const Grid grid{c.size};
-  const std::int64_t cells = c.size * c.size, k = c.k;
-  const Buffer<float> references(context, data.points, {c.n, 2});
-  const Buffer<std::uint8_t> reference_labels(context, data.labels, {c.n});
-  Buffer<int> ids(context, {c.labels ? 0 : c.size, c.size, k});
-  Buffer<std::uint8_t> labels(context, {c.labels ? c.size : 0, c.size});
-  const Backend& backend = context.backend();
-  bench.time(
-      name, backend.name, static_cast<double>(cells), "query",
-      [&] {
-        if (c.labels) {
-          backend.grid_knn_labels(references, reference_labels, static_cast<int>(k), grid, 0, labels, context);
-        } else {
-          backend.grid_knn(references, grid, 0, ids, View<float>(), context);
-        }
-        context.synchronize();
-      },
-      backend.describe(context));
-  if (!bench.peers()) return;
-  const std::vector<int> our_ids = ids.to_host();
-  const std::vector<std::uint8_t> our_labels = labels.to_host();
+  bool labels_wanted;
+  std::int64_t n, size, k;
+  host::Dataset data;
+  Grid grid;
+  Buffer<float> references;
+  Buffer<std::uint8_t> reference_labels;
+  Buffer<int> ids;
+  Buffer<std::uint8_t> labels;
+};
 
 #if SCALELAB_HAS_NANOFLANN
+Peer nanoflann(const Arrays& a, const std::vector<int>& our_ids, const std::vector<std::uint8_t>& our_labels,
+               Context& context) {
   std::vector<int> their_ids(our_ids.size());
   std::vector<std::uint8_t> their_labels(our_labels.size());
-  bench.time(
-      name, c.labels ? "nanoflann + vote" : "nanoflann", static_cast<double>(cells), "query",
-      [&] {
-        const Nanoflann<2> tree(data.points);
-        in_parallel(context.threads(), c.size, [&](std::int64_t begin, std::int64_t end) {
-          std::vector<int> nearest(static_cast<std::size_t>(k));
-          std::vector<float> distances(static_cast<std::size_t>(k));
-          for (std::int64_t row = begin; row < end; ++row) {
-            for (std::int64_t column = 0; column < c.size; ++column) {
-              const float query[2] = {centre(grid, column, 0), centre(grid, row, 1)};
-              const std::int64_t cell = row * c.size + column;
-              int* to = c.labels ? nearest.data() : &their_ids[static_cast<std::size_t>(cell * k)];
-              tree.ask(query, static_cast<int>(k), to, distances.data());
-              if (c.labels) their_labels[static_cast<std::size_t>(cell)] = vote(to, k, data.labels);
-            }
-          }
-        });
-      },
-      fmt::format("{} threads", context.threads()));
-  if (c.labels) {
-    compare_labels("nanoflann + vote", our_labels, their_labels);
-  } else {
-    std::vector<float> queries;
-    for (std::int64_t cell = 0; cell < cells; ++cell) {
-      queries.push_back(centre(grid, cell % c.size, 0));
-      queries.push_back(centre(grid, cell / c.size, 1));
-    }
-    compare_neighbours("nanoflann", data.points, queries, 2, k, our_ids, their_ids, false);
+  Problem problem;
+  problem.run = [&] {
+    const Nanoflann<2> tree(a.data.points);
+    in_parallel(context.threads(), a.size, [&](std::int64_t begin, std::int64_t end) {
+      std::vector<int> nearest(static_cast<std::size_t>(a.k));
+      std::vector<float> distances(static_cast<std::size_t>(a.k));
+      for (std::int64_t row = begin; row < end; ++row) {
+        for (std::int64_t column = 0; column < a.size; ++column) {
+          const float query[2] = {a.centre(column), a.centre(row)};
+          const std::int64_t cell = row * a.size + column;
+          int* to = a.labels_wanted ? nearest.data() : &their_ids[static_cast<std::size_t>(cell * a.k)];
+          tree.ask(query, static_cast<int>(a.k), to, distances.data());
+          if (a.labels_wanted) their_labels[static_cast<std::size_t>(cell)] = vote(to, a.k, a.data.labels);
+        }
+      }
+    });
+  };
+  const Round round = time_round(problem, 1, context);
+  Peer peer{a.labels_wanted ? "nanoflann + vote" : "nanoflann", "", round.wall, round.cpu, "", ""};
+  if (a.labels_wanted) {
+    peer.answer = compare_labels(our_labels, their_labels);
+    return peer;
   }
-#else
-  fmt::print("  {:<34} absent: nanoflann.hpp was not found (libnanoflann-dev)\n", "nanoflann");
+  std::vector<float> queries;
+  for (std::int64_t cell = 0; cell < a.size * a.size; ++cell) {
+    queries.push_back(a.centre(cell % a.size));
+    queries.push_back(a.centre(cell / a.size));
+  }
+  peer.answer = compare_neighbours(a.data.points, queries, 2, a.k, our_ids, their_ids, false);
+  return peer;
+}
 #endif
 
-  if (std::string(c.peers).empty()) return;
+std::vector<Peer> peers(const Arrays& a, Context& context) {
+  std::vector<Peer> list;
+  const std::vector<int> our_ids = a.ids.to_host();
+  const std::vector<std::uint8_t> our_labels = a.labels.to_host();
+#if SCALELAB_HAS_NANOFLANN
+  list.push_back(nanoflann(a, our_ids, our_labels, context));
+#else
+  list.push_back({"nanoflann", "nanoflann.hpp was not found (libnanoflann-dev)", {}, {}, "", ""});
+#endif
   // Whole rows, evenly spaced, so that peers see neighbouring queries one after the other as in the whole grid.
-  const std::int64_t rows = std::min<std::int64_t>(c.size, 65536 / c.size), sample = rows * c.size;
+  const std::int64_t rows = std::clamp<std::int64_t>(65536 / a.size, 1, a.size), sample = rows * a.size;
   std::vector<float> asked;
   std::vector<int> ids_of_asked;
   std::vector<std::uint8_t> labels_of_asked;
   for (std::int64_t i = 0; i < rows; ++i) {
-    const std::int64_t row = (2 * i + 1) * c.size / (2 * rows);
-    for (std::int64_t column = 0; column < c.size; ++column) {
-      asked.push_back(centre(grid, column, 0));
-      asked.push_back(centre(grid, row, 1));
+    const std::int64_t row = (2 * i + 1) * a.size / (2 * rows);
+    for (std::int64_t column = 0; column < a.size; ++column) {
+      asked.push_back(a.centre(column));
+      asked.push_back(a.centre(row));
     }
-    const std::int64_t first = row * c.size;
-    if (c.labels) {
-      labels_of_asked.insert(labels_of_asked.end(), &our_labels[first], &our_labels[first] + c.size);
+    const std::int64_t first = row * a.size;
+    if (a.labels_wanted) {
+      labels_of_asked.insert(labels_of_asked.end(), &our_labels[first], &our_labels[first] + a.size);
     } else {
-      ids_of_asked.insert(ids_of_asked.end(), &our_ids[first * k], &our_ids[first * k] + c.size * k);
+      ids_of_asked.insert(ids_of_asked.end(), &our_ids[first * a.k], &our_ids[first * a.k] + a.size * a.k);
     }
   }
   const PeerFolder folder;
-  folder.write("references.f32", data.points);
-  folder.write("labels.u8", data.labels);
+  folder.write("references.f32", a.data.points);
+  folder.write("labels.u8", a.data.labels);
   folder.write("queries.f32", asked);
-  const auto peers = bench.peer(name, "knn.py",
-                                fmt::format("{} {} 2 {} {} {} 1 {} {}", folder.path().string(), c.n, sample, cells, k,
-                                            c.labels ? "labels" : "ids", c.peers));
-  for (const auto& row : peers) {
-    if (row.contains("absent")) continue;
-    const std::string who = row["who"];
-    if (c.labels) {
-      compare_labels(who, labels_of_asked, folder.read<std::uint8_t>(who + ".labels.u8", labels_of_asked.size()));
-    } else {
-      compare_neighbours(who, data.points, asked, 2, k, ids_of_asked,
-                         folder.read<int>(who + ".ids.i32", ids_of_asked.size()), who == "faiss");
+  const char* names = a.labels_wanted ? "sklearn" : a.n <= 20000 ? "scipy,sklearn,faiss" : "scipy,sklearn";
+  for (const auto& row : run_peers("knn.py",
+                                   fmt::format("{} {} 2 {} {} {} 1 {} {}", folder.path(), a.n, sample, a.size * a.size,
+                                               a.k, a.labels_wanted ? "labels" : "ids", names),
+                                   context.threads())) {
+    Peer peer = peer_of(row);
+    if (peer.absent.empty()) {
+      peer.answer =
+          a.labels_wanted
+              ? compare_labels(labels_of_asked,
+                               folder.read<std::uint8_t>(peer.who + ".labels.u8", labels_of_asked.size()))
+              : compare_neighbours(a.data.points, asked, 2, a.k, ids_of_asked,
+                                   folder.read<int>(peer.who + ".ids.i32", ids_of_asked.size()), peer.who == "faiss");
     }
+    list.push_back(std::move(peer));
   }
+  return list;
 }
 
-void run_truth(Bench& bench, Context& context) {
-  const std::int64_t size = 4096;
-  const Backend& backend = context.backend();
-  const Grid grid{size};
-  Buffer<std::uint8_t> truth(context, {size, size});
-  if (bench.wants("spiral labels 4096^2")) {
-    bench.time("spiral labels 4096^2", backend.name, static_cast<double>(size * size), "query", [&] {
-      backend.grid_spiral_labels(Spiral(), grid, 0, truth, context);
-      context.synchronize();
-    });
+Problem make(const Parameters& parameters, Context& context) {
+  const auto arrays = std::make_shared<Arrays>(parameters, context);
+  const double cells = static_cast<double>(arrays->size) * static_cast<double>(arrays->size);
+  Problem problem;
+  problem.work.units = cells;
+  problem.work.unit = "query";
+  problem.work.bytes = cells * (arrays->labels_wanted ? 1.0 : 4.0 * static_cast<double>(arrays->k)) +
+                       9.0 * static_cast<double>(arrays->n);
+  if (!arrays->labels_wanted) {
+    problem.work.flop = 6 * cells * static_cast<double>(arrays->k);
+    problem.work.counted = "the k answers alone";
   }
-  if (bench.wants("label confusion 4096^2, 2 classes")) {
-    backend.grid_spiral_labels(Spiral(), grid, 0, truth, context);
-    const std::vector<std::int64_t> zeros(4);
-    Buffer<std::int64_t> counts(context, zeros, {2, 2});
-    bench.time("label confusion 4096^2, 2 classes", backend.name, static_cast<double>(size * size), "label", [&] {
-      backend.label_confusion(truth, truth, counts, context);
-      context.synchronize();
-    });
-  }
-}
-
-// Peak memory of a process that makes one label map and nothing else. In a child, and before any thread is started.
-void peak_memory(Bench& bench) {
-  const std::int64_t size = 16384;
-  if (!bench.wants("peak memory of labels mixture 16384^2")) return;
-  const pid_t child = fork();
-  if (child < 0) throw std::runtime_error("cannot fork");
-  if (child == 0) {
-    Context context(cpu_backend(), 0, bench.threads());
-    const host::Dataset data = make_data({"mixture", 10000, size, 5, 0, true, ""});
-    const Buffer<float> references(context, data.points, {10000, 2});
-    const Buffer<std::uint8_t> reference_labels(context, data.labels, {10000});
-    Buffer<std::uint8_t> labels(context, {size, size});
-    cpu::grid_knn_labels(references, reference_labels, 5, Grid{size}, 0, labels, context);
-    _exit(0);
-  }
-  int status = 0;
-  rusage usage{};
-  wait4(child, &status, 0, &usage);
-  if (status != 0) throw std::runtime_error("the child that makes a map failed");
-  fmt::print("peak memory of labels mixture 16384^2, 10000 refs, k = 5 (cpu): {:.0f} MB, of which the map {:.0f} MB\n",
-             static_cast<double>(usage.ru_maxrss) * 1024e-6, static_cast<double>(size * size) * 1e-6);
+  problem.run = [arrays, &context] {
+    const Arrays& a = *arrays;
+    if (a.labels_wanted) {
+      context.backend().grid_knn_labels(a.references, a.reference_labels, static_cast<int>(a.k), a.grid, 0, a.labels,
+                                        context);
+    } else {
+      context.backend().grid_knn(a.references, a.grid, 0, a.ids, View<float>(), context);
+    }
+    context.synchronize();
+  };
+  problem.check = [arrays]() -> std::string {
+    const Arrays& a = *arrays;
+    const auto ids = a.ids.to_host();
+    const auto labels = a.labels.to_host();
+    for (std::uint64_t s = 0; s < 50; ++s) {
+      const Words words = random_words(7, Stream::test, s);
+      const auto row = static_cast<std::int64_t>(words[0] % static_cast<std::uint64_t>(a.size));
+      const auto column = static_cast<std::int64_t>(words[1] % static_cast<std::uint64_t>(a.size));
+      const float query[2] = {a.centre(column), a.centre(row)};
+      const auto want = nearest_by_search(a.data.points, 2, query, a.k);
+      const std::int64_t cell = row * a.size + column;
+      const bool right = a.labels_wanted
+                             ? labels[static_cast<std::size_t>(cell)] == vote(want.data(), a.k, a.data.labels)
+                             : std::equal(want.begin(), want.end(), ids.begin() + cell * a.k);
+      if (!right) return fmt::format("cell ({}, {}): not the answer of a search of all references", row, column);
+    }
+    return "";
+  };
+  problem.peers = [arrays, &context] { return peers(*arrays, context); };
+  return problem;
 }
 
 }  // namespace
-}  // namespace scalelab::bench
 
-int main(int argc, char** argv) {
-  using namespace scalelab;
-  bench::Bench bench(argc, argv);
-  bench::peak_memory(bench);
-  const Backend* gpu = cuda_backend();
-  Context context(gpu != nullptr ? *gpu : cpu_backend(), 0, bench.threads());
-  const bench::Case cases[] = {
-      {"uniform", 10000, 4096, 5, 0, false, "scipy,sklearn,faiss"},
-      {"mixture", 10000, 4096, 5, 0, false, "scipy,sklearn"},
-      {"uniform", 10000, 4096, 5, 0, true, "sklearn"},
-      {"mixture", 10000, 4096, 5, 0, true, "sklearn"},
-      {"mixture", 10000, 4096, 5, 0.1, true, "sklearn"},
-      {"uniform", 10000, 4096, 1, 0, false, ""},
-      {"uniform", 10000, 4096, 15, 0, false, ""},
-      {"uniform", 10000, 2048, 31, 0, false, ""},
-      {"uniform", 1000000, 4096, 5, 0, false, ""},
-      {"clusters", 10000, 2048, 5, 0, false, ""},
-      {"clusters", 10000, 2048, 5, 0, true, ""},
-      {"collinear", 10000, 1024, 5, 0, false, ""},
-      {"pairs", 10000, 2048, 5, 0, false, ""},
+Op grid_op() {
+  const auto c = [](const char* what, const char* data, std::int64_t n, std::int64_t grid, std::int64_t k,
+                    std::int64_t noise) {
+    return Parameters{{"what", what}, {"data", data}, {"n", n}, {"grid", grid}, {"k", k}, {"noise-percent", noise}};
   };
-  for (const auto& c : cases) bench::run(bench, context, c);
-  bench::run_truth(bench, context);
-  return bench.finish(context);
+  return {"grid",
+          "the k nearest of n references, or the label they vote for, at every cell of a grid",
+          {c("ids", "uniform", 10000, 4096, 5, 0), c("ids", "mixture", 10000, 4096, 5, 0),
+           c("labels", "uniform", 10000, 4096, 5, 0), c("labels", "mixture", 10000, 4096, 5, 0),
+           c("labels", "mixture", 10000, 4096, 5, 10), c("ids", "uniform", 10000, 4096, 1, 0),
+           c("ids", "uniform", 10000, 4096, 15, 0), c("ids", "uniform", 10000, 2048, 31, 0),
+           c("ids", "uniform", 1000000, 4096, 5, 0), c("ids", "clusters", 10000, 2048, 5, 0),
+           c("labels", "clusters", 10000, 2048, 5, 0), c("ids", "collinear", 10000, 1024, 5, 0),
+           c("ids", "pairs", 10000, 2048, 5, 0)},
+          make};
 }
+
+}  // namespace scalelab::bench

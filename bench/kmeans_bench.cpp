@@ -1,13 +1,9 @@
-// k-means: Lloyd's iterations from given centroids, and k-means++, beside scikit-learn and FAISS on as many threads.
-// A row is a whole fit, sorting and last assignment included; the note has the time per iteration, and for our row what
-// an iteration adds once the points are sorted. Answers after one iteration are compared: see `compare`.
+// k-means: Lloyd's iterations from given centroids, beside scikit-learn and FAISS on as many threads. A run is a whole
+// fit: sorting and the last assignment included.
 #include "scalelab/kmeans.h"
 
-#include <unistd.h>
-
+#include <fmt/format.h>
 #include <cmath>
-#include <fstream>
-#include <numeric>
 
 #include "bench/bench.h"
 #include "scalelab/buffer.h"
@@ -16,22 +12,15 @@
 namespace scalelab::bench {
 namespace {
 
-struct Case {
-  const char* data;  // uniform, clusters
-  std::int64_t n, d, k;
-  int iterations;
-};
-
-std::vector<float> make_points(const Case& c) {
-  std::vector<float> points(static_cast<std::size_t>(c.n * c.d));
-  const bool clusters = std::string(c.data) == "clusters";
-  for (std::int64_t i = 0; i < c.n; ++i) {
-    for (std::int64_t f = 0; f < c.d; ++f) {
-      float& x = points[static_cast<std::size_t>(i * c.d + f)];
+std::vector<float> make_points(const std::string& kind, std::int64_t n, std::int64_t d) {
+  std::vector<float> points(static_cast<std::size_t>(n * d));
+  for (std::int64_t i = 0; i < n; ++i) {
+    for (std::int64_t f = 0; f < d; ++f) {
+      float& x = points[static_cast<std::size_t>(i * d + f)];
       const auto at = static_cast<std::uint64_t>(i);
       const auto lane = static_cast<std::uint32_t>(f);
       x = uniform_float(random_words(1, Stream::points, at, lane)[0]);
-      if (clusters) {  // 64 spots of deviation 0.01
+      if (kind == "clusters") {  // 64 spots of deviation 0.01
         const float centre = uniform_float(random_words(2, Stream::points, at % 64, lane)[0]);
         x = centre + 0.01F * static_cast<float>(normal_pair(random_words(3, Stream::points, at, lane)).first);
       }
@@ -40,135 +29,148 @@ std::vector<float> make_points(const Case& c) {
   return points;
 }
 
-template <class T>
-std::vector<T> read_file(const std::filesystem::path& file, std::size_t count) {
-  std::vector<T> values(count);
-  std::ifstream in(file, std::ios::binary);
-  in.read(reinterpret_cast<char*>(values.data()), static_cast<std::streamsize>(count * sizeof(T)));
-  if (!in) throw std::runtime_error("cannot read " + file.string());
-  return values;
-}
-
-void write_file(const std::filesystem::path& file, const std::vector<float>& values) {
-  std::ofstream out(file, std::ios::binary);
-  out.write(reinterpret_cast<const char*>(values.data()), static_cast<std::streamsize>(values.size() * sizeof(float)));
-}
+struct Arrays {
+  Arrays(const Parameters& p, Context& c)
+      : context(c),
+        n(p["n"]),
+        d(p["d"]),
+        k(p["k"]),
+        iterations(p["iterations"]),
+        points(make_points(p["data"], n, d)),
+        p_(c, points, {n, d}),
+        centroids(c, {k, d}),
+        labels(c, {n}) {
+    if (k > n) throw std::invalid_argument("kmeans: k is above n");
+    for (std::int64_t j = 0; j < k; ++j) {
+      const auto at = points.begin() + j * (n / k) * d;
+      start.insert(start.end(), at, at + d);
+    }
+  }
+  void fit(int rounds) {
+    centroids.upload(start);
+    result = context.backend().kmeans_fit(p_, centroids, labels, {.max_iterations = rounds, .tolerance = 0}, context);
+    context.synchronize();
+  }
+  Context& context;
+  std::int64_t n, d, k;
+  int iterations;
+  std::vector<float> points, start;
+  Buffer<float> p_;
+  Buffer<float> centroids;
+  Buffer<int> labels;
+  KmeansResult result;
+};
 
 // A peer's label may differ from ours only where its arithmetic cannot tell the two centroids apart: in fp64, the gap
 // between the two distances must be within the rounding of the expanded form, x.x - 2 x.c + c.c in fp32 over d terms,
 // and of the peer's centroids, which are sums of fp32.
-void compare(const std::string& who, const Case& c, const std::vector<float>& points, const std::vector<float>& ours,
-             const std::vector<int>& our_labels, const std::filesystem::path& folder) {
-  const auto theirs = read_file<float>(folder / (who + ".centroids.f32"), ours.size());
-  const auto labels = read_file<int>(folder / (who + ".labels.i32"), our_labels.size());
+std::string compare(const Arrays& a, const std::vector<float>& theirs, const std::vector<int>& labels) {
+  const auto ours = a.centroids.to_host();
+  const auto our_labels = a.labels.to_host();
   double moved = 0;
   for (std::size_t i = 0; i < ours.size(); ++i) {
     moved = std::max(moved, std::abs(static_cast<double>(ours[i]) - static_cast<double>(theirs[i])));
   }
   std::int64_t differ = 0, unexplained = 0;
-  for (std::int64_t i = 0; i < c.n; ++i) {
-    const std::int64_t a = our_labels[static_cast<std::size_t>(i)], b = labels[static_cast<std::size_t>(i)];
-    if (a == b) continue;
+  for (std::int64_t i = 0; i < a.n; ++i) {
+    const std::int64_t mine = our_labels[static_cast<std::size_t>(i)], other = labels[static_cast<std::size_t>(i)];
+    if (mine == other) continue;
     ++differ;
     double distance_a = 0, distance_b = 0, magnitude = 0, reach = 0;
-    for (std::int64_t f = 0; f < c.d; ++f) {
-      const double x = points[static_cast<std::size_t>(i * c.d + f)];
-      const double p = ours[static_cast<std::size_t>(a * c.d + f)], q = ours[static_cast<std::size_t>(b * c.d + f)];
+    for (std::int64_t f = 0; f < a.d; ++f) {
+      const double x = a.points[static_cast<std::size_t>(i * a.d + f)];
+      const double p = ours[static_cast<std::size_t>(mine * a.d + f)];
+      const double q = ours[static_cast<std::size_t>(other * a.d + f)];
       distance_a += (x - p) * (x - p);
       distance_b += (x - q) * (x - q);
       magnitude += x * x + 2 * std::abs(x) * (std::abs(p) + std::abs(q)) + p * p + q * q;
       reach += std::abs(x - p) + std::abs(x - q);
     }
-    const double bound = 2 * (static_cast<double>(c.d) + 3) * 0x1p-24 * magnitude + 2 * moved * reach;
+    const double bound = 2 * (static_cast<double>(a.d) + 3) * 0x1p-24 * magnitude + 2 * moved * reach;
     unexplained += !(std::abs(distance_a - distance_b) <= bound);
   }
-  fmt::print(
-      "    {}: after one iteration centroids within {:.2g} of ours; {} of {} labels differ, {} by more than "
-      "rounding explains\n",
-      who, moved, differ, c.n, unexplained);
+  return fmt::format(
+      "after one iteration centroids within {:.2g}; {} of {} labels differ, {} by more than rounding "
+      "explains",
+      moved, differ, a.n, unexplained);
 }
 
-void lloyd(Bench& bench, Context& context, const Case& c) {
-  const std::string name = fmt::format("{} {} x {}, K = {}, {} iterations", c.data, c.n, c.d, c.k, c.iterations);
-  if (!bench.wants(name)) return;
-  const std::vector<float> points = make_points(c);
-  std::vector<float> start;
-  for (std::int64_t j = 0; j < c.k; ++j) {
-    const auto at = points.begin() + j * (c.n / c.k) * c.d;
-    start.insert(start.end(), at, at + c.d);
-  }
-  const Buffer<float> p(context, points, {c.n, c.d});
-  Buffer<float> centroids(context, {c.k, c.d});
-  Buffer<int> labels(context, {c.n});
-  const Backend& backend = context.backend();
-  KmeansResult result;
-  const auto fit = [&](int iterations) {
-    centroids.upload(start);
-    result = backend.kmeans_fit(p, centroids, labels, {.max_iterations = iterations, .tolerance = 0}, context);
-    context.synchronize();
-  };
-  // What an iteration adds, in CPU time: between fits of I and 4 I iterations, the quickest of three, because
-  // disturbances only add. The rest of a fit is sorting the points and the last assignment.
-  const auto quickest = [&](int iterations) {
-    double least = INFINITY;
-    for (int run = 0; run < 3; ++run) {
-      const double before = clock_seconds(CLOCK_PROCESS_CPUTIME_ID);
-      fit(iterations);
-      least = std::min(least, clock_seconds(CLOCK_PROCESS_CPUTIME_ID) - before);
-    }
-    return least;
-  };
-  const double few = quickest(c.iterations), many = quickest(4 * c.iterations);
-  const double added = (many - few) / (result.iterations - c.iterations);
-  fit(c.iterations);
-  if (result.converged) throw std::runtime_error(name + ": converged early, so that times would not compare");
-  bench.time(
-      name, backend.name, static_cast<double>(c.n) * static_cast<double>(c.k) * c.iterations, "pair",
-      [&] { fit(c.iterations); },
-      fmt::format("an iteration adds {:.2f} ms of CPU time; {} threads, inertia {:.8g}", 1e3 * added, context.threads(),
-                  result.inertia));
-  if (!bench.peers()) return;
-  const std::filesystem::path folder =
-      std::filesystem::temp_directory_path() / fmt::format("scalelab_kmeans_{}", getpid());
-  std::filesystem::create_directories(folder);
-  write_file(folder / "points.f32", points);
-  write_file(folder / "start.f32", start);
-  const auto rows =
-      bench.peer(name, "kmeans.py", fmt::format("{} {} {} {} {} 1", folder.string(), c.n, c.d, c.k, c.iterations));
-  fit(1);
+std::vector<Peer> peers(Arrays& a) {
+  const PeerFolder folder;
+  folder.write("points.f32", a.points);
+  folder.write("start.f32", a.start);
+  const auto rows = run_peers("kmeans.py", fmt::format("{} {} {} {} {} 1", folder.path(), a.n, a.d, a.k, a.iterations),
+                              a.context.threads());
+  a.fit(1);
+  std::vector<Peer> list;
   for (const auto& row : rows) {
-    if (!row.contains("absent")) compare(row["who"], c, points, centroids.to_host(), labels.to_host(), folder);
+    Peer peer = peer_of(row);
+    if (peer.absent.empty()) {
+      peer.answer = compare(a, folder.read<float>(peer.who + ".centroids.f32", a.start.size()),
+                            folder.read<int>(peer.who + ".labels.i32", static_cast<std::size_t>(a.n)));
+    }
+    list.push_back(std::move(peer));
   }
-  std::filesystem::remove_all(folder);
+  return list;
 }
 
-void plus_plus(Bench& bench, Context& context, const Case& c) {
-  const std::string name = fmt::format("k-means++ {} {} x {}, K = {}", c.data, c.n, c.d, c.k);
-  if (!bench.wants(name)) return;
-  const std::vector<float> points = make_points(c);
-  const Buffer<float> p(context, points, {c.n, c.d});
-  Buffer<float> centroids(context, {c.k, c.d});
-  bench.time(name, context.backend().name, static_cast<double>(c.n) * static_cast<double>(c.k), "pair", [&] {
-    context.backend().kmeans_plus_plus(p, 1, centroids, context);
-    context.synchronize();
-  });
+Problem make(const Parameters& parameters, Context& context) {
+  const auto arrays = std::make_shared<Arrays>(parameters, context);
+  const double n = static_cast<double>(arrays->n), k = static_cast<double>(arrays->k),
+               d = static_cast<double>(arrays->d), iterations = arrays->iterations;
+  Problem problem;
+  problem.work.units = n * k * iterations;
+  problem.work.unit = "pair";
+  problem.work.bytes = iterations * 4 * (n * d + k * d) + 4 * n;
+  if (arrays->d > 3) {
+    problem.work.flop = iterations * n * k * 3 * d;
+    problem.work.minima = iterations * n * k;
+    problem.work.counted = "every pair";
+  }
+  problem.run = [arrays] { arrays->fit(arrays->iterations); };
+  problem.check = [arrays]() -> std::string {
+    const Arrays& a = *arrays;
+    // The labels are those of the centroids returned: of every distance in fp32, the smallest, and the lower index.
+    const auto centroids = a.centroids.to_host();
+    const auto labels = a.labels.to_host();
+    for (std::int64_t s = 0; s < 200; ++s) {
+      const std::int64_t i = s * (a.n - 1) / 199;
+      float best = INFINITY;
+      int nearest = -1;
+      for (std::int64_t j = 0; j < a.k; ++j) {
+        float sum = 0;
+        for (std::int64_t f = 0; f < a.d; ++f) {
+          const float t =
+              a.points[static_cast<std::size_t>(i * a.d + f)] - centroids[static_cast<std::size_t>(j * a.d + f)];
+          sum = std::fma(t, t, sum);
+        }
+        if (sum < best) {
+          best = sum;
+          nearest = static_cast<int>(j);
+        }
+      }
+      if (labels[static_cast<std::size_t>(i)] != nearest) {
+        return fmt::format("point {}: its label is not the nearest centroid", i);
+      }
+    }
+    return "";
+  };
+  problem.peers = [arrays] { return peers(*arrays); };
+  return problem;
 }
 
 }  // namespace
-}  // namespace scalelab::bench
 
-int main(int argc, char** argv) {
-  using namespace scalelab;
-  bench::Bench bench(argc, argv);
-  const Backend* gpu = cuda_backend();
-  Context context(gpu != nullptr ? *gpu : cpu_backend(), 0, bench.threads());
-  const bench::Case cases[] = {
-      {"uniform", 1000000, 2, 100, 20},   {"uniform", 1000000, 2, 1000, 10}, {"clusters", 1000000, 2, 100, 20},
-      {"clusters", 1000000, 2, 1000, 10}, {"uniform", 1000000, 3, 1000, 10}, {"uniform", 100000, 512, 100, 5},
-      {"clusters", 100000, 512, 100, 5},
+Op kmeans_op() {
+  const auto c = [](const char* data, std::int64_t n, std::int64_t d, std::int64_t k, int iterations) {
+    return Parameters{{"data", data}, {"n", n}, {"d", d}, {"k", k}, {"iterations", iterations}};
   };
-  for (const auto& c : cases) bench::lloyd(bench, context, c);
-  bench::plus_plus(bench, context, {"uniform", 1000000, 2, 1000, 0});
-  bench::plus_plus(bench, context, {"uniform", 100000, 512, 100, 0});
-  return bench.finish(context);
+  return {"kmeans",
+          "a fit of k centroids to n points in d dimensions by Lloyd's iterations",
+          {c("uniform", 1000000, 2, 100, 20), c("uniform", 1000000, 2, 100, 80), c("uniform", 1000000, 2, 1000, 10),
+           c("uniform", 1000000, 2, 1000, 40), c("clusters", 1000000, 2, 100, 20), c("clusters", 1000000, 2, 1000, 10),
+           c("uniform", 1000000, 3, 1000, 10), c("uniform", 100000, 512, 100, 5), c("clusters", 100000, 512, 100, 5)},
+          make};
 }
+
+}  // namespace scalelab::bench

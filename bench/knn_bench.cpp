@@ -1,5 +1,5 @@
-// knn: neighbours of arbitrary queries, beside nanoflann, SciPy, scikit-learn, FAISS and PyTorch on as many threads.
-// Building an index counts, ours and theirs. Every peer's answers are compared with ours.
+// knn: neighbours of arbitrary queries, beside nanoflann, SciPy, scikit-learn, FAISS and PyTorch on as many threads,
+// and with a GPU beside PyTorch, CuPy and KeOps on it. Building an index counts, ours and theirs.
 #include "scalelab/knn.h"
 
 #include "bench/bench.h"
@@ -10,21 +10,14 @@
 namespace scalelab::bench {
 namespace {
 
-struct Case {
-  const char* data;  // uniform, clusters
-  std::int64_t n, q, d, k;
-  std::int64_t sample;  // queries that Python's peers are timed on
-  const char* peers;
-};
-
-std::vector<float> make_points(const Case& c, std::int64_t count, std::uint64_t seed) {
-  std::vector<float> points(static_cast<std::size_t>(count * c.d));
+std::vector<float> make_points(const std::string& kind, std::int64_t count, std::int64_t d, std::uint64_t seed) {
+  std::vector<float> points(static_cast<std::size_t>(count * d));
   for (std::int64_t i = 0; i < count; ++i) {
-    for (std::int64_t f = 0; f < c.d; ++f) {
+    for (std::int64_t f = 0; f < d; ++f) {
       const auto lane = static_cast<std::uint32_t>(f);
-      float& x = points[static_cast<std::size_t>(i * c.d + f)];
+      float& x = points[static_cast<std::size_t>(i * d + f)];
       x = 2 * uniform_float(random_words(seed, Stream::points, static_cast<std::uint64_t>(i), lane)[0]) - 1;
-      if (std::string(c.data) == "clusters" && i % 2 == 0) {  // half of the points in 20 clusters of width 1e-6
+      if (kind == "clusters" && i % 2 == 0) {  // half of the points in 20 clusters of width 1e-6
         const std::uint64_t cluster = static_cast<std::uint64_t>(i) / 2 % 20;
         x = 2 * uniform_float(random_words(3, Stream::points, cluster, lane)[0]) - 1 + 1e-6F * x;
       }
@@ -33,86 +26,133 @@ std::vector<float> make_points(const Case& c, std::int64_t count, std::uint64_t 
   return points;
 }
 
+struct Arrays {
+  Arrays(const Parameters& p, Context& context)
+      : n(p["n"]),
+        q(p["q"]),
+        d(p["d"]),
+        k(p["k"]),
+        references(make_points(p["data"], n, d, 1)),
+        queries(make_points(p["data"], q, d, 2)),
+        r(context, references, {n, d}),
+        x(context, queries, {q, d}),
+        indices(context, {q, k}),
+        distances(context, {q, k}) {}
+  std::int64_t n, q, d, k;
+  std::vector<float> references, queries;
+  Buffer<float> r, x;
+  Buffer<int> indices;
+  Buffer<float> distances;
+};
+
 #if SCALELAB_HAS_NANOFLANN
 template <int kFeatures>
-void time_nanoflann(Bench& bench, const std::string& name, const Case& c, const std::vector<float>& references,
-                    const std::vector<float>& queries, const std::vector<int>& ours, int threads) {
-  std::vector<int> ids(static_cast<std::size_t>(c.q * c.k));
+Peer nanoflann(const Arrays& a, const std::vector<int>& ours, Context& context) {
+  std::vector<int> ids(ours.size());
   std::vector<float> distances(ids.size());
-  bench.time(
-      name, "nanoflann", static_cast<double>(c.q), "query",
-      [&] {
-        const Nanoflann<kFeatures> tree(references);
-        in_parallel(threads, c.q, [&](std::int64_t begin, std::int64_t end) {
-          for (std::int64_t i = begin; i < end; ++i) {
-            tree.ask(&queries[i * c.d], static_cast<int>(c.k), &ids[i * c.k], &distances[i * c.k]);
-          }
-        });
-      },
-      fmt::format("{} threads", threads));
-  compare_neighbours("nanoflann", references, queries, c.d, c.k, ours, ids, false);
+  Problem problem;
+  problem.run = [&] {
+    const Nanoflann<kFeatures> tree(a.references);
+    in_parallel(context.threads(), a.q, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        tree.ask(&a.queries[i * a.d], static_cast<int>(a.k), &ids[i * a.k], &distances[i * a.k]);
+      }
+    });
+  };
+  const Round round = time_round(problem, 1, context);
+  return {
+      "nanoflann", "", round.wall, round.cpu, compare_neighbours(a.references, a.queries, a.d, a.k, ours, ids, false),
+      ""};
 }
 #endif
 
-void run(Bench& bench, Context& context, const Case& c) {
-  const std::string name = fmt::format("{} {} refs, {} queries, d = {}, k = {}", c.data, c.n, c.q, c.d, c.k);
-  if (!bench.wants(name)) return;
-  const std::vector<float> references = make_points(c, c.n, 1), queries = make_points(c, c.q, 2);
-  const Buffer<float> r(context, references, {c.n, c.d}), x(context, queries, {c.q, c.d});
-  Buffer<int> indices(context, {c.q, c.k});
-  Buffer<float> distances(context, {c.q, c.k});
-  const Backend& backend = context.backend();
-  bench.time(
-      name, backend.name, static_cast<double>(c.q), "query",
-      [&] {
-        backend.knn(r, x, indices, distances, context);
-        context.synchronize();
-      },
-      backend.describe(context));
-  if (!bench.peers()) return;
-  const std::vector<int> ours = indices.to_host();
-  if (c.d <= 3) {
+std::vector<Peer> peers(const Arrays& a, Context& context) {
+  std::vector<Peer> list;
+  const std::vector<int> ours = a.indices.to_host();
+  if (a.d <= 3) {
 #if SCALELAB_HAS_NANOFLANN
-    if (c.d == 2) time_nanoflann<2>(bench, name, c, references, queries, ours, context.threads());
-    if (c.d == 3) time_nanoflann<3>(bench, name, c, references, queries, ours, context.threads());
+    if (a.d == 2) list.push_back(nanoflann<2>(a, ours, context));
+    if (a.d == 3) list.push_back(nanoflann<3>(a, ours, context));
 #else
-    fmt::print("  {:<34} absent: nanoflann.hpp was not found (libnanoflann-dev)\n", "nanoflann");
+    list.push_back({"nanoflann", "nanoflann.hpp was not found (libnanoflann-dev)", {}, {}, "", ""});
 #endif
   }
+  // Python's peers are timed on a part of the queries: the slow ones would take hours for all.
+  const std::int64_t sample = std::min<std::int64_t>(a.q, std::max<std::int64_t>(5000, 100000 / a.k));
+  const std::vector<float> asked(a.queries.begin(), a.queries.begin() + sample * a.d);
+  const std::vector<int> ours_of_asked(ours.begin(), ours.begin() + sample * a.k);
   const PeerFolder folder;
-  const std::vector<float> asked(queries.begin(), queries.begin() + c.sample * c.d);
-  const std::vector<int> ours_of_asked(ours.begin(), ours.begin() + c.sample * c.k);
-  folder.write("references.f32", references);
+  folder.write("references.f32", a.references);
   folder.write("queries.f32", asked);
-  const auto rows = bench.peer(
-      name, "knn.py",
-      fmt::format("{} {} {} {} {} {} 1 ids {}", folder.path().string(), c.n, c.d, c.sample, c.q, c.k, c.peers));
-  for (const auto& row : rows) {
-    if (row.contains("absent")) continue;
-    const std::string who = row["who"];
-    const auto theirs = folder.read<int>(who + ".ids.i32", ours_of_asked.size());
-    compare_neighbours(who, references, asked, c.d, c.k, ours_of_asked, theirs,
-                       c.d > 3 || who == "faiss" || who == "torch");
+  const char* names = a.d <= 3 ? (a.n <= 20000 ? "scipy,sklearn,faiss" : "scipy,sklearn") : "faiss,torch,sklearn";
+  const std::string shape = fmt::format("{} {} {} {} {} {} 1", folder.path(), a.n, a.d, sample, a.q, a.k);
+  auto rows = run_peers("knn.py", fmt::format("{} ids {}", shape, names), context.threads());
+  if (&context.backend() != &cpu_backend()) {
+    const auto on_gpu = run_peers("knn_gpu.py", shape + " cuda torch-gpu,cupy,keops", context.threads());
+    rows.insert(rows.end(), on_gpu.begin(), on_gpu.end());
   }
+  for (const auto& row : rows) {
+    Peer peer = peer_of(row);
+    if (peer.absent.empty()) {
+      const auto theirs = folder.read<int>(peer.who + ".ids.i32", ours_of_asked.size());
+      const bool expanded = peer.who != "keops" && (a.d > 3 || peer.who == "faiss" || peer.who == "torch" ||
+                                                    peer.who == "torch-gpu" || peer.who == "cupy");
+      peer.answer = compare_neighbours(a.references, asked, a.d, a.k, ours_of_asked, theirs, expanded);
+    }
+    list.push_back(std::move(peer));
+  }
+  return list;
+}
+
+Problem make(const Parameters& parameters, Context& context) {
+  const auto arrays = std::make_shared<Arrays>(parameters, context);
+  Problem problem;
+  const Arrays& a = *arrays;
+  const double n = static_cast<double>(a.n), q = static_cast<double>(a.q), d = static_cast<double>(a.d);
+  problem.work.units = q;
+  problem.work.unit = "query";
+  problem.work.bytes = 4 * (n * d + q * d + 2 * q * static_cast<double>(a.k));
+  if (a.d > 3) {
+    problem.work.flop = 3 * n * q * d;  // a subtraction and a fused multiply-add
+    problem.work.minima = n * q;
+    problem.work.counted = "every pair";
+  } else {
+    problem.work.flop = 3 * q * d * static_cast<double>(a.k);
+    problem.work.counted = "the k answers alone";
+  }
+  problem.run = [arrays, &context] {
+    context.backend().knn(arrays->r, arrays->x, arrays->indices, arrays->distances, context);
+    context.synchronize();
+  };
+  problem.check = [arrays]() -> std::string {
+    const Arrays& a = *arrays;
+    const auto ids = arrays->indices.to_host();
+    for (std::int64_t s = 0; s < 20; ++s) {
+      const std::int64_t i = s * (a.q - 1) / 19;
+      const auto want = nearest_by_search(a.references, a.d, &a.queries[static_cast<std::size_t>(i * a.d)], a.k);
+      if (!std::equal(want.begin(), want.end(), ids.begin() + i * a.k)) {
+        return fmt::format("query {}: the neighbours are not those of a search of all references", i);
+      }
+    }
+    return "";
+  };
+  problem.peers = [arrays, &context] { return peers(*arrays, context); };
+  return problem;
 }
 
 }  // namespace
-}  // namespace scalelab::bench
 
-int main(int argc, char** argv) {
-  using namespace scalelab;
-  bench::Bench bench(argc, argv);
-  const Backend* gpu = cuda_backend();
-  Context context(gpu != nullptr ? *gpu : cpu_backend(), 0, bench.threads());
-  const bench::Case cases[] = {
-      {"uniform", 1000000, 1000000, 3, 16, 20000, "scipy,sklearn"},
-      {"uniform", 1000000, 1000000, 2, 5, 50000, "scipy,sklearn"},
-      {"uniform", 10000, 1000000, 2, 5, 20000, "scipy,sklearn,faiss"},
-      {"clusters", 1000000, 1000000, 2, 5, 20000, "scipy"},
-      {"uniform", 100000, 1000000, 2, 128, 5000, "scipy,sklearn"},
-      {"uniform", 100000, 5000, 128, 10, 5000, "faiss,torch,sklearn"},
-      {"uniform", 100000, 1, 128, 10, 1, "faiss,torch"},
+Op knn_op() {
+  const auto c = [](const char* data, std::int64_t n, std::int64_t q, std::int64_t d, std::int64_t k) {
+    return Parameters{{"data", data}, {"n", n}, {"q", q}, {"d", d}, {"k", k}};
   };
-  for (const auto& c : cases) bench::run(bench, context, c);
-  return bench.finish(context);
+  return {
+      "knn",
+      "the k nearest of n references for q arbitrary queries in d dimensions",
+      {c("uniform", 1000000, 1000000, 3, 16), c("uniform", 1000000, 1000000, 2, 5), c("uniform", 10000, 1000000, 2, 5),
+       c("clusters", 1000000, 1000000, 2, 5), c("uniform", 100000, 1000000, 2, 128),
+       c("uniform", 100000, 5000, 128, 10), c("uniform", 100000, 1, 128, 10)},
+      make};
 }
+
+}  // namespace scalelab::bench

@@ -1,18 +1,14 @@
-// knn_peers: what knn_bench and grid_bench share: nanoflann on as many threads, files for bench/peers/knn.py, and the
-// comparison of a peer's answers with ours.
+// knn_peers: what knn_bench and grid_bench share: nanoflann on as many threads, the comparison of a peer's answers with
+// ours, and the check of ours against every reference.
 #pragma once
 
-#include <unistd.h>
-
+#include <fmt/format.h>
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
-#include <fstream>
+#include <cstdint>
 #include <string>
 #include <thread>
 #include <vector>
-
-#include "bench/bench.h"
 
 #if __has_include(<nanoflann.hpp>)
 #include <nanoflann.hpp>
@@ -60,46 +56,17 @@ class Nanoflann {
 };
 #endif
 
-class PeerFolder {
- public:
-  PeerFolder() : path_(std::filesystem::temp_directory_path() / fmt::format("scalelab_knn_{}", getpid())) {
-    std::filesystem::create_directories(path_);
-  }
-  ~PeerFolder() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path_, ignored);
-  }
-  const std::filesystem::path& path() const { return path_; }
-  template <class T>
-  void write(const std::string& name, const std::vector<T>& values) const {
-    std::ofstream out(path_ / name, std::ios::binary);
-    out.write(reinterpret_cast<const char*>(values.data()), static_cast<std::streamsize>(values.size() * sizeof(T)));
-    if (!out.flush()) throw std::runtime_error("cannot write " + (path_ / name).string());
-  }
-  template <class T>
-  std::vector<T> read(const std::string& name, std::size_t count) const {
-    std::vector<T> values(count);
-    std::ifstream in(path_ / name, std::ios::binary);
-    in.read(reinterpret_cast<char*>(values.data()), static_cast<std::streamsize>(count * sizeof(T)));
-    if (!in) throw std::runtime_error("cannot read " + (path_ / name).string());
-    return values;
-  }
-
- private:
-  std::filesystem::path path_;
-};
-
-// Says how many of a peer's neighbours differ from ours, and how many of those by more than rounding explains: the two
+// How many of a peer's neighbours differ from ours, and how many of those by more than rounding explains: the two
 // distances, in fp64, must be within the rounding of `terms` operations on `magnitude(query, reference)`, which is the
 // distance itself for peers that subtract first, and |q|^2 + |p|^2 for those that expand the square.
-inline void compare_neighbours(const std::string& who, const std::vector<float>& references,
-                               const std::vector<float>& queries, std::int64_t d, std::int64_t k,
-                               const std::vector<int>& ours, const std::vector<int>& theirs, bool expanded) {
+inline std::string compare_neighbours(const std::vector<float>& references, const std::vector<float>& queries,
+                                      std::int64_t d, std::int64_t k, const std::vector<int>& ours,
+                                      const std::vector<int>& theirs, bool expanded) {
   std::int64_t differ = 0, unexplained = 0;
   for (std::size_t i = 0; i < ours.size(); ++i) {
     if (ours[i] == theirs[i]) continue;
     ++differ;
-    const float* query = &queries[i / k * d];
+    const float* query = &queries[static_cast<std::int64_t>(i) / k * d];
     const auto distance = [&](int r, double& scale) {
       double sum = 0;
       for (std::int64_t c = 0; c < d; ++c) {
@@ -113,15 +80,33 @@ inline void compare_neighbours(const std::string& who, const std::vector<float>&
     const double a = distance(ours[i], scale), b = distance(theirs[i], scale);
     unexplained += !(std::abs(a - b) <= 2 * static_cast<double>(d + 3) * 0x1p-24 * scale);
   }
-  fmt::print("    {}: {} of {} neighbours differ from ours, {} by more than its rounding explains\n", who, differ,
-             ours.size(), unexplained);
+  return fmt::format("{} of {} neighbours differ, {} by more than its rounding explains", differ, ours.size(),
+                     unexplained);
 }
 
-inline void compare_labels(const std::string& who, const std::vector<std::uint8_t>& ours,
-                           const std::vector<std::uint8_t>& theirs) {
+inline std::string compare_labels(const std::vector<std::uint8_t>& ours, const std::vector<std::uint8_t>& theirs) {
   std::int64_t differ = 0;
   for (std::size_t i = 0; i < ours.size(); ++i) differ += ours[i] != theirs[i];
-  fmt::print("    {}: {} of {} labels differ from ours\n", who, differ, ours.size());
+  return fmt::format("{} of {} labels differ", differ, ours.size());
+}
+
+// The k nearest of all references by (distance, index), with the canonical distance of knn.h.
+inline std::vector<int> nearest_by_search(const std::vector<float>& references, std::int64_t d, const float* query,
+                                          std::int64_t k) {
+  const std::int64_t n = static_cast<std::int64_t>(references.size()) / d;
+  std::vector<std::pair<float, int>> all(static_cast<std::size_t>(n));
+  for (std::int64_t i = 0; i < n; ++i) {
+    float s = 0;
+    for (std::int64_t c = 0; c < d; ++c) {
+      const float t = query[c] - references[static_cast<std::size_t>(i * d + c)];
+      s = std::fma(t, t, s);
+    }
+    all[static_cast<std::size_t>(i)] = {s, static_cast<int>(i)};
+  }
+  std::partial_sort(all.begin(), all.begin() + k, all.end());
+  std::vector<int> ids;
+  for (std::int64_t j = 0; j < k; ++j) ids.push_back(all[static_cast<std::size_t>(j)].second);
+  return ids;
 }
 
 }  // namespace scalelab::bench

@@ -1,95 +1,29 @@
-// mlp: training, scoring and maps of small networks, against PyTorch and scikit-learn on one thread each, with the same
-// network, data, batches and optimiser (Adam at a constant 3e-3). A quicker trainer that learns less is no trainer: the
-// losses reached are printed side by side, and must agree (PyTorch within a fifth, from the same start).
-#include <unistd.h>
+// mlp: training, scoring and maps of small networks, beside PyTorch and scikit-learn with the same network, data,
+// batches and optimiser (Adam at a constant 3e-3). A quicker trainer that learns less is no trainer: the losses reached
+// stand side by side.
+#include "scalelab/mlp.h"
 
+#include <fmt/format.h>
 #include <cmath>
-#if defined(__x86_64__)
-#include <immintrin.h>
-#elif defined(__aarch64__)
-#include <arm_neon.h>
-#endif
 
 #include "bench/bench.h"
 #include "scalelab/buffer.h"
+#include "scalelab/grid.h"
 #include "scalelab/random.h"
 
-namespace scalelab {
+namespace scalelab::bench {
 namespace {
 
-constexpr float kRate = 3e-3F;
 constexpr int kLast = 5;  // losses are means over this many last epochs
 
-// Fused multiply-adds a core makes when nothing else is asked of it, in GFLOP/s of CPU time; 0: not known here. The
-// empty asm makes the compiler believe that every sum is read, so that the loop stays.
-#define SCALELAB_FMA_RATE(V, broadcast, fma)                          \
-  V sums[12], factor = broadcast(0.999F), term = broadcast(0.001F);   \
-  for (V & sum : sums) sum = term;                                    \
-  constexpr int kSteps = 10'000'000;                                  \
-  const double begin = bench::clock_seconds(CLOCK_THREAD_CPUTIME_ID); \
-  for (int i = 0; i < kSteps; ++i) {                                  \
-    for (V & sum : sums) sum = fma(factor, sum, term);                \
-  }                                                                   \
-  asm volatile("" : : "r"(sums) : "memory");                          \
-  return 12.0 * 2 * (sizeof(V) / sizeof(float)) * kSteps * 1e-9 /     \
-         (bench::clock_seconds(CLOCK_THREAD_CPUTIME_ID) - begin);
-#if defined(__x86_64__)
-[[gnu::target("avx512f")]] double fma_rate_avx512() { SCALELAB_FMA_RATE(__m512, _mm512_set1_ps, _mm512_fmadd_ps) }
-[[gnu::target("avx2,fma")]] double fma_rate_avx2() { SCALELAB_FMA_RATE(__m256, _mm256_set1_ps, _mm256_fmadd_ps) }
-double fma_rate() {
-  if (__builtin_cpu_supports("avx512f")) return fma_rate_avx512();
-  return __builtin_cpu_supports("fma") ? fma_rate_avx2() : 0;
-}
-#elif defined(__aarch64__)
-double fma_rate() { SCALELAB_FMA_RATE(float32x4_t, vdupq_n_f32, vfmaq_f32) }
-#else
-double fma_rate() { return 0; }
-#endif
-
-// Training, per sample: forward 4 w^2 + 6 w, backward twice that without the gradient by the inputs (three hidden
-// layers, two features). Scoring: the forward part.
+// Three hidden layers, two features. Training, per sample: forward 4 w^2 + 6 w, backward twice that without the
+// gradient by the inputs. Scoring: the forward part.
 double train_flop(double w) { return 12 * w * w + 14 * w; }
 double score_flop(double w) { return 4 * w * w + 6 * w; }
 
-// Times `work` and says what share of the cores' fused multiply-adds it used, by CPU time.
-void time_flops(bench::Bench& bench, const std::string& name, const std::string& who, double units,
-                const std::string& unit, double flop, const std::function<void()>& work, const std::string& note = "") {
-  double cpu = 0;
-  int runs = 0;
-  bench.time(
-      name, who, units, unit,
-      [&] {
-        const double begin = bench::clock_seconds(CLOCK_PROCESS_CPUTIME_ID);
-        work();
-        cpu += bench::clock_seconds(CLOCK_PROCESS_CPUTIME_ID) - begin;
-        ++runs;
-      },
-      note);
-  const double rate = units * flop * runs / cpu * 1e-9, peak = fma_rate();
-  fmt::print("  {:<34} {:.1f} GFLOP/s a core", "", rate);
-  if (peak > 0) fmt::print(", {:.0f} % of the {:.0f} of a loop of fused multiply-adds", 100 * rate / peak, peak);
-  fmt::print("; {:.4g} {}/s of CPU time\n", units * runs / cpu, unit);
-}
-
-struct Data {
-  std::vector<float> inputs;
-  std::vector<std::uint8_t> labels;
-};
-
-Data spiral_points(std::int64_t n) {
-  Data data{std::vector<float>(2 * n), std::vector<std::uint8_t>(n)};
-  const Spiral spiral;
-  for (std::int64_t i = 0; i < n; ++i) {
-    const Words words = random_words(1, Stream::points, i);
-    for (int c = 0; c < 2; ++c) data.inputs[2 * i + c] = 2 * uniform_float(words[c]) - 1;
-    data.labels[i] = spiral.inside(data.inputs[2 * i], data.inputs[2 * i + 1]);
-  }
-  return data;
-}
-
 // Uniform +-1/sqrt(fan_in).
 std::vector<float> start(const MlpShape& shape, std::uint64_t seed) {
-  std::vector<float> values(parameter_count(shape));
+  std::vector<float> values(static_cast<std::size_t>(parameter_count(shape)));
   std::size_t at = 0;
   for (int l = 0; l <= shape.hidden_layers; ++l) {
     const int fan_in = l == 0 ? feature_count(shape) : shape.width;
@@ -102,149 +36,254 @@ std::vector<float> start(const MlpShape& shape, std::uint64_t seed) {
   return values;
 }
 
-// m networks of three hidden layers, trained from the start at every call; returns the first one's loss.
+// --- training
+// ----------------------------------------------------------------------------------------------------------
+
 struct Training {
-  Training(Context& context, const Data& data, int m, int width, int batch, int epochs)
-      : context_(context),
-        inputs_(context, data.inputs, {static_cast<std::int64_t>(data.labels.size()), 2}),
-        labels_(context, data.labels, {static_cast<std::int64_t>(data.labels.size())}),
-        losses_(context, {m, epochs}) {
-    for (int i = 0; i < m; ++i) {
+  Training(const Parameters& p, Context& c)
+      : context(c),
+        m(p["m"]),
+        width(p["width"]),
+        batch(p["batch"]),
+        epochs(p["epochs"]),
+        n(p["n"]),
+        losses(c, {m, epochs}) {
+    const Spiral spiral;
+    for (std::int64_t i = 0; i < n; ++i) {
+      const Words words = random_words(1, Stream::points, static_cast<std::uint64_t>(i));
+      for (int axis = 0; axis < 2; ++axis) points.push_back(2 * uniform_float(words[axis]) - 1);
+      classes.push_back(spiral.inside(points[points.size() - 2], points.back()) ? 1 : 0);
+    }
+    inputs.emplace_back(c, points, std::initializer_list<std::int64_t>{n, 2});
+    labels.emplace_back(c, classes, std::initializer_list<std::int64_t>{n});
+    for (std::int64_t i = 0; i < m; ++i) {
       MlpRun run;
       run.shape.width = width;
-      run.inputs = inputs_;
-      run.labels = labels_;
+      run.inputs = inputs[0];
+      run.labels = labels[0];
       run.epochs = epochs;
       run.batch_size = batch;
-      run.learning_rate = kRate;
+      run.learning_rate = 3e-3F;
       run.schedule = Schedule::constant;
-      run.seed = i;
-      starts_.push_back(start(run.shape, i));
-      parameters_.emplace_back(context, std::initializer_list<std::int64_t>{parameter_count(run.shape)});
-      run.parameters = parameters_.back();
-      run.epoch_losses = View<float>(losses_.view().data() + i * epochs, {epochs});
-      runs_.push_back(run);
+      run.seed = static_cast<std::uint64_t>(i);
+      starts.push_back(start(run.shape, run.seed));
+      parameters.emplace_back(c, std::initializer_list<std::int64_t>{parameter_count(run.shape)});
+      run.parameters = parameters.back();
+      run.epoch_losses = View<float>(losses.view().data() + i * epochs, {epochs});
+      runs.push_back(run);
     }
   }
-  void operator()() {
-    for (std::size_t i = 0; i < runs_.size(); ++i) parameters_[i].upload(starts_[i]);
-    context_.backend().mlp_train(runs_, context_);
-    context_.synchronize();
+  void run() {
+    for (std::size_t i = 0; i < runs.size(); ++i) parameters[i].upload(starts[i]);
+    context.backend().mlp_train(runs, context);
+    context.synchronize();
   }
+  // Mean loss of the first network over the last epochs.
   double loss() const {
-    const std::vector<float> losses = losses_.to_host();
+    const std::vector<float> all = losses.to_host();
     double sum = 0;
-    for (int i = 1; i <= kLast; ++i) sum += losses[runs_[0].epochs - i];
-    return sum / kLast;
+    const int last = std::min(kLast, epochs);
+    for (int i = 1; i <= last; ++i) sum += all[static_cast<std::size_t>(epochs - i)];
+    return sum / last;
   }
 
- private:
-  Context& context_;
-  Buffer<float> inputs_;
-  Buffer<std::uint8_t> labels_;
-  Buffer<float> losses_;
-  std::vector<std::vector<float>> starts_;
-  std::vector<Buffer<float>> parameters_;
-  std::vector<MlpRun> runs_;
+  Context& context;
+  std::int64_t m;
+  int width, batch, epochs;
+  std::int64_t n;
+  std::vector<float> points;
+  std::vector<std::uint8_t> classes;
+  std::vector<Buffer<float>> inputs;
+  std::vector<Buffer<std::uint8_t>> labels;
+  Buffer<float> losses;
+  std::vector<std::vector<float>> starts;
+  std::vector<Buffer<float>> parameters;
+  std::vector<MlpRun> runs;
 };
 
-int run(int argc, char** argv) {
-  bench::Bench bench(argc, argv);
-  Context one(cpu_backend(), 0, 1), all(cpu_backend(), 0, bench.threads());
-  const std::int64_t n = 1000;
-  const Data data = spiral_points(n);
-  const auto file = std::filesystem::temp_directory_path() / fmt::format("mlp_bench_{}.f32", getpid());
-  {
-    std::ofstream out(file, std::ios::binary);
-    for (std::int64_t i = 0; i < n; ++i) {
-      const float row[3] = {data.inputs[2 * i], data.inputs[2 * i + 1], static_cast<float>(data.labels[i])};
-      out.write(reinterpret_cast<const char*>(row), sizeof row);
-    }
+std::vector<Peer> training_peers(const Training& t) {
+  std::vector<Peer> list;
+  if (t.m != 1) return list;
+  const PeerFolder folder;
+  std::vector<float> rows;
+  for (std::int64_t i = 0; i < t.n; ++i) {
+    rows.insert(rows.end(), {t.points[2 * i], t.points[2 * i + 1], static_cast<float>(t.classes[i])});
   }
-  bool comparable = true;
-  const std::string start_file = file.string() + ".start";  // PyTorch begins with the same numbers
+  folder.write("rows.f32", rows);
+  folder.write("start.f32", t.starts[0]);  // PyTorch begins with the same numbers
+  const double ours = t.loss();
+  for (const auto& row :
+       run_peers("mlp.py",
+                 fmt::format("train {0}/rows.f32 --start {0}/start.f32 --width {1} --batch {2} "
+                             "--epochs {3}{4}",
+                             folder.path(), t.width, t.batch, t.epochs, t.width == 64 ? " --compile" : ""),
+                 1)) {
+    Peer peer = peer_of(row);
+    if (row.contains("loss")) {
+      const double loss = row["loss"];
+      const double factor = peer.who.find("PyTorch") == 0 ? 1.2 : 1.5;  // scikit-learn draws its own start
+      const bool near = loss < factor * ours && ours < factor * loss;
+      peer.answer = fmt::format("loss reached {:.4f}, ours {:.4f}{}", loss, ours, near ? "" : ": NOT COMPARABLE");
+    }
+    list.push_back(std::move(peer));
+  }
+  return list;
+}
 
-  struct Case {
-    int width, batch, epochs;
+Problem make_training(const Parameters& parameters, Context& context) {
+  const auto training = std::make_shared<Training>(parameters, context);
+  const Training& t = *training;
+  Problem problem;
+  problem.work.units = static_cast<double>(t.m * t.n) * t.epochs;
+  problem.work.unit = "sample";
+  problem.work.flop = problem.work.units * train_flop(t.width);
+  problem.work.counted = "12 w^2 + 14 w a sample";
+  problem.run = [training] { training->run(); };
+  problem.check = [training]() -> std::string {
+    const std::vector<float> losses = training->losses.to_host();
+    for (std::int64_t i = 0; i < training->m; ++i) {
+      const float first = losses[static_cast<std::size_t>(i * training->epochs)];
+      const float last = losses[static_cast<std::size_t>((i + 1) * training->epochs - 1)];
+      if (!std::isfinite(last) || (training->epochs > 1 && !(last < first))) {
+        return fmt::format("network {}: the loss went from {} to {}", i, first, last);
+      }
+    }
+    // The first network alone gives the bits that it gives among the others.
+    const auto together = training->parameters[0].to_host();
+    training->parameters[0].upload(training->starts[0]);
+    training->context.backend().mlp_train(std::span(training->runs).first(1), training->context);
+    training->context.synchronize();
+    return training->parameters[0].to_host() == together ? "" : "a network's bits depend on its neighbours";
   };
-  for (const Case& c : {Case{64, 64, 60}, {64, 0, 300}, {32, 64, 60}, {128, 64, 40}}) {
-    const std::string name = fmt::format("train {0}-{0}-{0}, N = {1}, {2}", c.width, n,
-                                         c.batch == 0 ? "full batch" : fmt::format("batch {}", c.batch));
-    if (!bench.wants(name)) continue;
-    Training training(one, data, 1, c.width, c.batch, c.epochs);
-    time_flops(bench, name, "scalelab, 1 thread", static_cast<double>(n) * c.epochs, "samples", train_flop(c.width),
-               [&] { training(); });
-    {
-      MlpShape shape;
-      shape.width = c.width;
-      const std::vector<float> values = start(shape, 0);
-      std::ofstream out(start_file, std::ios::binary);
-      out.write(reinterpret_cast<const char*>(values.data()),
-                static_cast<std::streamsize>(values.size() * sizeof(float)));
-    }
-    const auto peers =
-        bench.peer(name, "mlp.py",
-                   fmt::format("train {} --start {} --width {} --batch {} --epochs {}{}", file.string(), start_file,
-                               c.width, c.batch, c.epochs, c.width == 64 ? " --compile" : ""));
-    fmt::print("  loss reached: scalelab {:.4f}", training.loss());
-    for (const auto& peer : peers) {
-      if (!peer.contains("loss")) continue;
-      const double loss = peer["loss"];
-      // scikit-learn draws its own start.
-      const double factor = peer["who"].get<std::string>().find("PyTorch") == 0 ? 1.2 : 1.5;
-      const bool near = loss < factor * training.loss() && training.loss() < factor * loss;
-      comparable = comparable && near;
-      fmt::print(", {} {:.4f}{}", peer["who"].get<std::string>(), loss, near ? "" : " (NOT COMPARABLE)");
-    }
-    fmt::print("\n");
-  }
+  problem.peers = [training] { return training_peers(*training); };
+  return problem;
+}
 
-  if (const std::string name = "train 16 networks 64-64-64, N = 1000, batch 64"; bench.wants(name)) {
-    Training training(all, data, 16, 64, 64, 20);
-    time_flops(bench, name, fmt::format("scalelab, {} threads", all.threads()), 16.0 * n * 20, "samples",
-               train_flop(64), [&] { training(); });
-    Training alone(one, data, 16, 64, 64, 20);
-    bench.time(name, "scalelab, 1 thread", 16.0 * n * 20, "samples", [&] { alone(); });
-  }
+// --- scores and maps
+// ---------------------------------------------------------------------------------------------------
 
-  for (const int width : {64, 16}) {
-    const std::string name = fmt::format("score {0}-{0}-{0}, 512 x 512 points", width);
-    if (!bench.wants(name)) continue;
-    const std::int64_t points = 512 * 512;
-    MlpShape shape;
-    shape.width = width;
-    const Buffer<float> parameters(one, start(shape, 1), {1, parameter_count(shape)});
-    std::vector<float> host(2 * points);
-    for (std::int64_t i = 0; i < points; ++i) {
-      host[2 * i] = static_cast<float>(i % 512) / 256 - 1;
-      host[2 * i + 1] = static_cast<float>(i / 512) / 256 - 1;
+// The score of a network of three hidden layers in fp64, and through `magnitude` the sum of |terms| behind it.
+double score_in_double(const MlpShape& shape, const std::vector<float>& parameters, const float* input,
+                       double* magnitude) {
+  std::vector<double> values(input, input + 2), sizes = {std::abs(input[0]), std::abs(input[1])};
+  std::size_t at = 0;
+  for (int l = 0; l <= shape.hidden_layers; ++l) {
+    const auto fan_in = values.size();
+    const std::size_t fan_out = l == shape.hidden_layers ? 1 : static_cast<std::size_t>(shape.width);
+    std::vector<double> next(fan_out), next_sizes(fan_out);
+    for (std::size_t i = 0; i < fan_out; ++i) {
+      const double bias = parameters[at + fan_out * fan_in + i];
+      next[i] = bias;
+      next_sizes[i] = std::abs(bias);
+      for (std::size_t j = 0; j < fan_in; ++j) {
+        const double weight = parameters[at + i * fan_in + j];
+        next[i] += weight * values[j];
+        next_sizes[i] += std::abs(weight) * sizes[j];
+      }
+      if (l < shape.hidden_layers) next[i] = std::max(next[i], 0.0);
     }
-    const Buffer<float> inputs(one, host, {points, 2}), scores(one, {1, points, 1});
-    const Buffer<std::uint8_t> labels(one, {1, 512, 512});
-    time_flops(bench, name, "scalelab mlp_forward, 1 thread", points, "pixels", score_flop(width), [&] {
-      one.backend().mlp_forward(shape, parameters, inputs, scores, one);
-      one.synchronize();
-    });
-    for (const Encoding encoding : {Encoding::none, Encoding::polar}) {
-      MlpShape encoded = shape;
-      encoded.encoding = encoding;
-      time_flops(bench, name, encoding == Encoding::none ? "scalelab grid map, xy" : "scalelab grid map, polar", points,
-                 "pixels", score_flop(width), [&] {
-                   one.backend().grid_mlp_labels(encoded, parameters, {.size = 512}, 0, labels, one);
-                   one.synchronize();
-                 });
-    }
-    bench.peer(name, "mlp.py", fmt::format("forward --width {} --points {}", width, points));
+    at += fan_out * (fan_in + 1);
+    values = next;
+    sizes = next_sizes;
   }
+  *magnitude = sizes[0];
+  return values[0];
+}
 
-  std::filesystem::remove(file);
-  std::filesystem::remove(start_file);
-  const int code = bench.finish(one);
-  if (!comparable) fmt::print(stderr, "a peer's loss is not comparable with ours: the times say nothing\n");
-  return code != 0 ? code : comparable ? 0 : 5;
+struct Scoring {
+  Scoring(const Parameters& p, Context& c)
+      : context(c),
+        map(p["what"] == "map"),
+        side(static_cast<std::int64_t>(std::sqrt(p["n"].get<double>()))),
+        values((shape.width = p["width"], start(shape, 1))),
+        parameters(c, values, {1, parameter_count(shape)}),
+        inputs(c, coordinates(side), {side * side, 2}),
+        scores(c, {1, map ? 0 : side * side, 1}),
+        labels(c, {1, map ? side : 0, side}) {}
+  static std::vector<float> coordinates(std::int64_t side) {
+    const Grid grid{.size = side};
+    std::vector<float> list;
+    for (std::int64_t i = 0; i < side * side; ++i) {
+      list.push_back(std::fma(static_cast<float>(i % side) + 0.5F, grid.step_x(), grid.x_min));
+      list.push_back(std::fma(static_cast<float>(i / side) + 0.5F, grid.step_y(), grid.y_min));
+    }
+    return list;
+  }
+  Context& context;
+  bool map;
+  std::int64_t side;
+  MlpShape shape;
+  std::vector<float> values;
+  Buffer<float> parameters, inputs, scores;
+  Buffer<std::uint8_t> labels;
+};
+
+Problem make_scoring(const Parameters& parameters, Context& context) {
+  const auto scoring = std::make_shared<Scoring>(parameters, context);
+  const Scoring& s = *scoring;
+  const double points = static_cast<double>(s.side * s.side);
+  Problem problem;
+  problem.work.units = points;
+  problem.work.unit = "point";
+  problem.work.flop = points * score_flop(s.shape.width);
+  problem.work.bytes = points * (s.map ? 1 : 12);
+  problem.work.counted = "4 w^2 + 6 w a point";
+  problem.run = [scoring] {
+    const Scoring& s = *scoring;
+    if (s.map) {
+      s.context.backend().grid_mlp_labels(s.shape, s.parameters, {.size = s.side}, 0, s.labels, s.context);
+    } else {
+      s.context.backend().mlp_forward(s.shape, s.parameters, s.inputs, s.scores, s.context);
+    }
+    s.context.synchronize();
+  };
+  problem.check = [scoring]() -> std::string {
+    const Scoring& s = *scoring;
+    const auto scores = s.scores.to_host();
+    const auto labels = s.labels.to_host();
+    const auto inputs = s.inputs.to_host();
+    for (std::int64_t j = 0; j < 100; ++j) {
+      const std::int64_t i = j * (s.side * s.side - 1) / 99;
+      double magnitude = 0;
+      const double want = score_in_double(s.shape, s.values, &inputs[static_cast<std::size_t>(2 * i)], &magnitude);
+      // Each layer's chain adds width + 1 roundings to what it carries on.
+      const double bound = 4.0 * (s.shape.width + 2) * 0x1p-24 * magnitude;
+      const bool right = s.map ? std::abs(want) <= bound || labels[static_cast<std::size_t>(i)] == (want > 0 ? 1 : 0)
+                               : std::abs(scores[static_cast<std::size_t>(i)] - want) <= bound;
+      if (!right) return fmt::format("point {}: the score is {} in fp64", i, want);
+    }
+    return "";
+  };
+  problem.peers = [scoring]() -> std::vector<Peer> {
+    std::vector<Peer> list;
+    if (scoring->map) return list;
+    for (const auto& row : run_peers(
+             "mlp.py",
+             fmt::format("forward --width {} --points {}", scoring->shape.width, scoring->side * scoring->side), 1)) {
+      list.push_back(peer_of(row));
+    }
+    return list;
+  };
+  return problem;
 }
 
 }  // namespace
-}  // namespace scalelab
 
-int main(int argc, char** argv) { return scalelab::run(argc, argv); }
+Op mlp_op() {
+  const auto c = [](const char* what, std::int64_t m, int width, int batch, int epochs, std::int64_t n) {
+    return Parameters{{"what", what}, {"m", m}, {"width", width}, {"batch", batch}, {"epochs", epochs}, {"n", n}};
+  };
+  return {"mlp",
+          "train m networks of three hidden layers on n points; score n points, or make a map of n cells",
+          {c("train", 1, 64, 64, 60, 1000), c("train", 1, 64, 0, 300, 1000), c("train", 1, 32, 64, 60, 1000),
+           c("train", 1, 128, 64, 40, 1000), c("train", 16, 64, 64, 20, 1000), c("score", 1, 64, 0, 0, 262144),
+           c("score", 1, 16, 0, 0, 262144), c("map", 1, 64, 0, 0, 262144), c("map", 1, 16, 0, 0, 262144)},
+          [](const Parameters& parameters, Context& context) {
+            const std::string what = parameters["what"];
+            if (what == "train") return make_training(parameters, context);
+            if (what == "score" || what == "map") return make_scoring(parameters, context);
+            throw std::invalid_argument("mlp: what must be train, score or map");
+          }};
+}
+
+}  // namespace scalelab::bench

@@ -126,8 +126,64 @@ std::string type_name(const std::string& descr) {
 }
 
 struct Closer {
-  int descriptor;
+  explicit Closer(int d) : descriptor(d) {}
   ~Closer() { ::close(descriptor); }
+  Closer(const Closer&) = delete;
+  Closer& operator=(const Closer&) = delete;
+  int descriptor;
+};
+
+// A .npy file that has been opened: its header, and where its numbers begin.
+struct Opened {
+  explicit Opened(const std::filesystem::path& file)
+      : name(file.string()), closer(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
+    if (closer.descriptor < 0) fail(fmt::format("cannot be read: {}", std::strerror(errno)));
+    struct stat status {};
+    if (::fstat(closer.descriptor, &status) != 0) fail(fmt::format("cannot be read: {}", std::strerror(errno)));
+    if (!S_ISREG(status.st_mode)) fail("is not a regular file, and only those can be mapped into memory");
+    size = static_cast<std::size_t>(status.st_size);
+
+    unsigned char start[12] = {};
+    if (size < 10 || ::pread(closer.descriptor, start, sizeof start, 0) < 10 ||
+        std::memcmp(start, "\x93NUMPY", 6) != 0) {
+      fail(size == 0 ? "is empty" : "is no .npy file");
+    }
+    const int version = start[6];
+    if (version < 1 || version > 3) fail(fmt::format("is a .npy file of version {}, which is not known", version));
+    const std::size_t prefix = version == 1 ? 10 : 12;
+    std::size_t header_size = start[8] | static_cast<std::size_t>(start[9]) << 8;
+    if (version > 1)
+      header_size |= static_cast<std::size_t>(start[10]) << 16 | static_cast<std::size_t>(start[11]) << 24;
+    if (size < prefix + header_size) fail("is cut short inside its header");
+    if (header_size > 1 << 20) fail("has a header of over a megabyte");
+    std::string text(header_size, '\0');
+    if (::pread(closer.descriptor, text.data(), header_size, static_cast<off_t>(prefix)) !=
+        static_cast<ssize_t>(header_size)) {
+      fail("cannot be read");
+    }
+    if (!HeaderParser(text).parse(header)) fail("has a header that cannot be read");
+    offset = prefix + header_size;
+  }
+  [[noreturn]] void fail(const std::string& what) const { throw Failure(kBadData, name + ": " + what); }
+
+  // Fails unless exactly the numbers of the header's shape follow, `width` bytes each.
+  void require_whole(std::int64_t rows, std::int64_t features, std::size_t width) const {
+    const std::string shape = fmt::format("({})", fmt::join(header.shape, ", "));
+    if (rows == 0 || features == 0) fail(fmt::format("has shape {} and so no numbers", shape));
+    const auto r = static_cast<std::size_t>(rows), f = static_cast<std::size_t>(features);
+    const std::size_t room = (size - offset) / width;
+    if (r > room || f > room || r > room / f) {
+      fail(fmt::format("is cut short: its header promises shape {}, and {} bytes follow", shape, size - offset));
+    }
+    if (r * f * width != size - offset) {
+      fail(fmt::format("holds more than the shape {} that its header promises: {} bytes follow", shape, size - offset));
+    }
+  }
+
+  std::string name;
+  Closer closer;
+  std::size_t size = 0, offset = 0;
+  Header header;
 };
 
 }  // namespace
@@ -147,33 +203,9 @@ float half_to_float(std::uint16_t half) {
 }
 
 NpyMatrix::NpyMatrix(const std::filesystem::path& file, bool round_float64) : name_(file.string()) {
-  const auto fail = [&](const std::string& what) { throw Failure(kBadData, name_ + ": " + what); };
-  const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-  if (descriptor < 0) fail(fmt::format("cannot be read: {}", std::strerror(errno)));
-  const Closer closer{descriptor};
-  struct stat status {};
-  if (::fstat(descriptor, &status) != 0) fail(fmt::format("cannot be read: {}", std::strerror(errno)));
-  if (!S_ISREG(status.st_mode)) fail("is not a regular file, and only those can be mapped into memory");
-  const auto size = static_cast<std::size_t>(status.st_size);
-
-  unsigned char start[12] = {};
-  if (size < 10 || ::pread(descriptor, start, sizeof start, 0) < 10 || std::memcmp(start, "\x93NUMPY", 6) != 0) {
-    fail(size == 0 ? "is empty" : "is no .npy file");
-  }
-  const int version = start[6];
-  if (version < 1 || version > 3) fail(fmt::format("is a .npy file of version {}, which is not known", version));
-  const std::size_t prefix = version == 1 ? 10 : 12;
-  std::size_t header_size = start[8] | static_cast<std::size_t>(start[9]) << 8;
-  if (version > 1) header_size |= static_cast<std::size_t>(start[10]) << 16 | static_cast<std::size_t>(start[11]) << 24;
-  if (size < prefix + header_size) fail("is cut short inside its header");
-  if (header_size > 1 << 20) fail("has a header of over a megabyte");
-  std::string text(header_size, '\0');
-  if (::pread(descriptor, text.data(), header_size, static_cast<off_t>(prefix)) != static_cast<ssize_t>(header_size)) {
-    fail("cannot be read");
-  }
-  Header header;
-  if (!HeaderParser(text).parse(header)) fail("has a header that cannot be read");
-
+  const Opened opened(file);
+  const Header& header = opened.header;
+  const auto fail = [&](const std::string& what) { opened.fail(what); };
   std::size_t width = 4;
   if (header.descr == "<f4" || header.descr == "=f4") {
     type_ = Type::float32;
@@ -199,24 +231,15 @@ NpyMatrix::NpyMatrix(const std::filesystem::path& file, bool round_float64) : na
   }
   rows_ = header.shape[0];
   features_ = two_axes ? header.shape[1] : 1;
-  const std::string shape = fmt::format("({})", fmt::join(header.shape, ", "));
-  if (rows_ == 0 || features_ == 0) fail(fmt::format("has shape {} and so no numbers", shape));
-  const std::size_t offset = prefix + header_size, room = (size - offset) / width;
-  const auto rows = static_cast<std::size_t>(rows_), features = static_cast<std::size_t>(features_);
-  if (rows > room || features > room || rows > room / features) {
-    fail(fmt::format("is cut short: its header promises shape {}, and {} bytes follow", shape, size - offset));
-  }
-  if (rows * features * width != size - offset) {
-    fail(fmt::format("holds more than the shape {} that its header promises: {} bytes follow", shape, size - offset));
-  }
-  bytes_ = size;
-  map_ = ::mmap(nullptr, bytes_, PROT_READ, MAP_PRIVATE, descriptor, 0);
+  opened.require_whole(rows_, features_, width);
+  bytes_ = opened.size;
+  map_ = ::mmap(nullptr, bytes_, PROT_READ, MAP_PRIVATE, opened.closer.descriptor, 0);
   if (map_ == MAP_FAILED) {
     map_ = nullptr;
     fail(fmt::format("cannot be mapped into memory: {}", std::strerror(errno)));
   }
   ::madvise(map_, bytes_, MADV_SEQUENTIAL);
-  values_ = static_cast<const unsigned char*>(map_) + offset;
+  values_ = static_cast<const unsigned char*>(map_) + opened.offset;
 }
 
 NpyMatrix::~NpyMatrix() {
@@ -260,6 +283,40 @@ std::vector<float> NpyMatrix::read_all() const {
   return values;
 }
 
+std::vector<std::int64_t> read_npy_integers(const std::filesystem::path& file) {
+  const Opened opened(file);
+  const std::string& descr = opened.header.descr;
+  const auto& shape = opened.header.shape;
+  static constexpr std::string_view kKinds[] = {"i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"};
+  const bool known = descr.size() == 3 && std::count(std::begin(kKinds), std::end(kKinds), descr.substr(1)) == 1;
+  if (!known || descr[0] == '>')
+    opened.fail(fmt::format("holds {}; little-endian integers are needed", type_name(descr)));
+  if (shape.size() != 1 && !(shape.size() == 2 && shape[1] == 1)) {
+    opened.fail(fmt::format("has shape ({}); one integer a row is needed", fmt::join(shape, ", ")));
+  }
+  const auto width = static_cast<std::size_t>(descr[2] - '0');
+  opened.require_whole(shape[0], 1, width);
+  std::vector<unsigned char> bytes(static_cast<std::size_t>(shape[0]) * width);
+  for (std::size_t done = 0; done < bytes.size();) {
+    const ssize_t got = ::pread(opened.closer.descriptor, bytes.data() + done, bytes.size() - done,
+                                static_cast<off_t>(opened.offset + done));
+    if (got <= 0) opened.fail("cannot be read");
+    done += static_cast<std::size_t>(got);
+  }
+  std::vector<std::int64_t> values;
+  values.reserve(static_cast<std::size_t>(shape[0]));
+  for (std::size_t i = 0; i < bytes.size(); i += width) {
+    std::uint64_t bits = 0;
+    std::memcpy(&bits, bytes.data() + i, width);
+    if (descr[1] == 'i' && width < 8 && (bits >> (8 * width - 1)) != 0) bits |= ~std::uint64_t{0} << (8 * width);
+    if (descr[1] == 'u' && width == 8 && bits > static_cast<std::uint64_t>(INT64_MAX)) {
+      opened.fail(fmt::format("row {} is {}, which a signed 64-bit integer cannot hold", i / width, bits));
+    }
+    values.push_back(static_cast<std::int64_t>(bits));
+  }
+  return values;
+}
+
 FeatureRanges::FeatureRanges(std::int64_t features)
     : low_(static_cast<std::size_t>(features), HUGE_VALF), high_(static_cast<std::size_t>(features), -HUGE_VALF) {}
 
@@ -285,7 +342,10 @@ bool FeatureRanges::distances_fit() const {
 
 template <class T>
 NpyWriter<T>::NpyWriter(const std::filesystem::path& file, std::vector<std::int64_t> shape) : output_(file) {
-  const char* descr = std::is_same_v<T, float> ? "<f4" : std::is_same_v<T, std::int32_t> ? "<i4" : "|u1";
+  const char* descr = std::is_same_v<T, float>          ? "<f4"
+                      : std::is_same_v<T, std::int32_t> ? "<i4"
+                      : std::is_same_v<T, std::int64_t> ? "<i8"
+                                                        : "|u1";
   std::string header = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}{}), }}", descr,
                                    fmt::join(shape, ", "), shape.size() == 1 ? "," : "");
   // NumPy pads with spaces and a line feed until the numbers start at a multiple of 64 bytes.
@@ -309,6 +369,7 @@ NpyWriter<T>::NpyWriter(const std::filesystem::path& file, std::vector<std::int6
 
 template class NpyWriter<float>;
 template class NpyWriter<std::int32_t>;
+template class NpyWriter<std::int64_t>;
 template class NpyWriter<std::uint8_t>;
 
 }  // namespace scalelab::host

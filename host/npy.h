@@ -45,6 +45,9 @@ class NpyMatrix {
   std::int64_t rows_ = 0, features_ = 0;
 };
 
+// One integer a row, from a .npy file of any integer type, of shape (n) or (n, 1), n >= 1. Failure(kBadData) as above.
+std::vector<std::int64_t> read_npy_integers(const std::filesystem::path& file);
+
 // The range of each feature over all rows seen, and whether squared distances between such rows stay finite in fp32.
 class FeatureRanges {
  public:
@@ -76,6 +79,7 @@ class NpyWriter {
 };
 extern template class NpyWriter<float>;
 extern template class NpyWriter<std::int32_t>;
+extern template class NpyWriter<std::int64_t>;
 extern template class NpyWriter<std::uint8_t>;
 
 // The exact value of an IEEE half.

@@ -1,0 +1,208 @@
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <fmt/format.h>
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <stdexcept>
+
+#include "bench/bench.h"
+#include "host/statistics.h"
+#include "scalelab/buffer.h"
+
+namespace scalelab::bench {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+double clock_seconds(clockid_t clock) {
+  timespec now{};
+  clock_gettime(clock, &now);
+  return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
+}
+
+// Fills the caches with something else: 128 MiB in the backend's memory, more than any last level of today.
+class CacheEmptier {
+ public:
+  explicit CacheEmptier(Context& context)
+      : bytes_(std::size_t{1} << 27), host_(bytes_, 1), buffer_(context, {static_cast<std::int64_t>(bytes_)}) {}
+  void empty() {
+    host_[0] = static_cast<std::uint8_t>(host_[0] + 1);
+    buffer_.upload(host_);
+  }
+
+ private:
+  std::size_t bytes_;
+  std::vector<std::uint8_t> host_;
+  Buffer<std::uint8_t> buffer_;
+};
+
+std::vector<double> logarithms(std::span<const double> values) {
+  std::vector<double> logs;
+  for (const double value : values) logs.push_back(std::log(value));
+  return logs;
+}
+
+}  // namespace
+
+std::string case_name(const std::string& op, const Parameters& parameters) {
+  std::string name = op;
+  for (const auto& [key, value] : parameters.items()) {
+    name += fmt::format(" {}={}", key, value.is_string() ? value.get<std::string>() : value.dump());
+  }
+  return name;
+}
+
+double median(std::vector<double> values) {
+  if (values.empty()) return std::nan("");
+  std::sort(values.begin(), values.end());
+  const std::size_t half = values.size() / 2;
+  return values.size() % 2 == 1 ? values[half] : 0.5 * (values[half - 1] + values[half]);
+}
+
+Round time_round(const Problem& problem, double seconds, Context& context) {
+  Round round;
+  problem.run();
+  {
+    CacheEmptier caches(context);
+    caches.empty();
+    context.synchronize();
+    const double before = clock_seconds(CLOCK_MONOTONIC);
+    problem.run();
+    round.cold = clock_seconds(CLOCK_MONOTONIC) - before;
+  }
+  const double once_before = clock_seconds(CLOCK_MONOTONIC);
+  problem.run();
+  const double once = clock_seconds(CLOCK_MONOTONIC) - once_before;
+  const int runs = std::clamp(static_cast<int>(std::ceil(1e-3 / std::max(once, 1e-7))), 1, 10000);
+  const double start = clock_seconds(CLOCK_MONOTONIC);
+  while (round.wall.size() < 3 || clock_seconds(CLOCK_MONOTONIC) - start < seconds) {
+    const double wall = clock_seconds(CLOCK_MONOTONIC), cpu = clock_seconds(CLOCK_PROCESS_CPUTIME_ID);
+    for (int run = 0; run < runs; ++run) problem.run();
+    round.wall.push_back((clock_seconds(CLOCK_MONOTONIC) - wall) / runs);
+    round.cpu.push_back((clock_seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu) / runs);
+  }
+  return round;
+}
+
+Estimate estimate(std::span<const double> round_medians) {
+  Estimate result;
+  result.median = median({round_medians.begin(), round_medians.end()});
+  const auto summary = host::summarize(logarithms(round_medians));
+  const double reach =
+      summary.n < 2 ? std::nan("") : host::student_quantile(0.975, summary.n - 1) * summary.standard_error;
+  result.low = std::exp(summary.mean - reach);
+  result.high = std::exp(summary.mean + reach);
+  return result;
+}
+
+Verdict compare_rounds(std::span<const double> a, std::span<const double> b, double margin) {
+  const auto x = host::summarize(logarithms(a)), y = host::summarize(logarithms(b));
+  Verdict verdict;
+  verdict.ratio = std::exp(y.mean - x.mean);
+  if (x.n < 3 || y.n < 3) {
+    verdict.word = "unclear";
+    verdict.too_few = true;
+    verdict.low = 0;
+    verdict.high = std::numeric_limits<double>::infinity();
+    return verdict;
+  }
+  const double va = x.standard_error * x.standard_error, vb = y.standard_error * y.standard_error;
+  // Welch and Satterthwaite's degrees of freedom, rounded down.
+  const double freedom = va + vb > 0 ? (va + vb) * (va + vb) / (va * va / (x.n - 1) + vb * vb / (y.n - 1)) : 1e6;
+  const double reach =
+      host::student_quantile(0.975, std::clamp(static_cast<int>(freedom), 1, 1000)) * std::sqrt(va + vb);
+  verdict.low = std::exp(y.mean - x.mean - reach);
+  verdict.high = std::exp(y.mean - x.mean + reach);
+  if (verdict.low >= 1 / (1 + margin) && verdict.high <= 1 + margin) {
+    verdict.word = "same";
+  } else if (verdict.high < 1) {
+    verdict.word = "faster";
+  } else if (verdict.low > 1) {
+    verdict.word = "slower";
+  } else {
+    verdict.word = "unclear";
+  }
+  return verdict;
+}
+
+Roof binding_roof(const Work& work, const Ceilings& ceilings, double seconds) {
+  Roof roof;
+  const auto consider = [&](const char* name, double amount, double rate) {
+    if (!(amount > 0) || !(rate > 0) || amount / rate <= roof.floor_seconds) return;
+    roof = {name, amount / rate, amount / rate / seconds};
+  };
+  consider("memory", work.bytes, ceilings.copy_bytes);
+  consider("fma", work.flop, ceilings.fma_flop);
+  consider("minimum", work.minima, ceilings.minimum_ops);
+  return roof;
+}
+
+PeerFolder::PeerFolder() {
+  std::string name = (fs::temp_directory_path() / "scalelab_bench_XXXXXX").string();
+  if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot make a folder in " + name);
+  path_ = name;
+}
+PeerFolder::~PeerFolder() {
+  std::error_code ignored;
+  fs::remove_all(path_, ignored);
+}
+void PeerFolder::write(const std::string& name, const void* data, std::size_t bytes) const {
+  std::ofstream out(fs::path(path_) / name, std::ios::binary);
+  out.write(static_cast<const char*>(data), static_cast<std::streamsize>(bytes));
+  if (!out.flush()) throw std::runtime_error("cannot write " + path_ + "/" + name);
+}
+void PeerFolder::read(const std::string& name, void* data, std::size_t bytes) const {
+  std::ifstream in(fs::path(path_) / name, std::ios::binary);
+  in.read(static_cast<char*>(data), static_cast<std::streamsize>(bytes));
+  if (!in) throw std::runtime_error("cannot read " + path_ + "/" + name);
+}
+
+std::vector<nlohmann::json> run_peers(const std::string& script, const std::string& arguments, int threads) {
+  const char* python = std::getenv("SCALELAB_PYTHON");
+  const char* folder = std::getenv("SCALELAB_PEERS");
+  const std::string command = fmt::format(
+      "OMP_NUM_THREADS={0} OPENBLAS_NUM_THREADS={0} MKL_NUM_THREADS={0} {1} {2}/{3} {4} 2>/dev/null", threads,
+      python != nullptr ? python : "python3", folder != nullptr ? folder : SCALELAB_PEERS, script, arguments);
+  FILE* pipe = ::popen(command.c_str(), "r");
+  if (pipe == nullptr) return {{{"who", script}, {"absent", "python3 cannot be run"}}};
+  std::string output;
+  std::array<char, 4096> chunk;
+  while (const std::size_t got = std::fread(chunk.data(), 1, chunk.size(), pipe)) output.append(chunk.data(), got);
+  const int status = ::pclose(pipe);
+  std::vector<nlohmann::json> rows;
+  for (std::size_t begin = 0; begin < output.size();) {
+    const std::size_t end = std::min(output.find('\n', begin), output.size());
+    auto row = nlohmann::json::parse(output.substr(begin, end - begin), nullptr, false);
+    if (row.is_object() && row.contains("who")) rows.push_back(std::move(row));
+    begin = end + 1;
+  }
+  if (status != 0) {
+    rows.push_back(
+        {{"who", script},
+         {"absent", fmt::format("{} ended with status {}: are numpy and the peers installed? SCALELAB_PYTHON names "
+                                "the interpreter that has them",
+                                python != nullptr ? python : "python3", WEXITSTATUS(status))}});
+  }
+  return rows;
+}
+
+Peer peer_of(const nlohmann::json& row) {
+  Peer peer;
+  peer.who = row.at("who").get<std::string>();
+  peer.absent = row.value("absent", "");
+  if (!peer.absent.empty()) return peer;
+  peer.wall = row.value("wall", std::vector<double>{});
+  peer.cpu = row.value("cpu", std::vector<double>{});
+  peer.note = row.value("note", "");
+  return peer;
+}
+
+}  // namespace scalelab::bench

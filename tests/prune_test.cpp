@@ -1,0 +1,242 @@
+// prune: near-duplicates against a definition that looks at every pair; the command as people run it: every row is kept
+// or has its reason, the same bits every time, and bad input ends in one line.
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <numeric>
+#include <sstream>
+
+#include "host/difficulty.h"
+#include "host/near_duplicates.h"
+#include "tests/program.h"
+#include "tests/support.h"
+
+namespace scalelab::host {
+namespace {
+
+// Rows in groups of nearly one direction: about a third of them near-duplicates at eps = 0.01.
+std::vector<float> grouped_rows(int n, int d, std::uint64_t seed) {
+  std::vector<float> rows = test::uniform_floats(static_cast<std::size_t>(n) * d, seed);
+  for (int i = n / 3; i < n; ++i) {
+    const auto source = static_cast<int>(test::uniform_int(seed, 9000 + i, 0, n / 3 - 1));
+    const float scale = 0.5F + static_cast<float>(i % 3), spread = i % 4 == 0 ? 0.0F : 0.12F;
+    for (int c = 0; c < d; ++c) rows[i * d + c] = scale * (rows[source * d + c] + spread * rows[i * d + c]);
+  }
+  return rows;
+}
+
+TEST(NearDuplicates, AreThoseOfTheDefinition) {
+  const Common common{.quiet = true};
+  Context context(cpu_backend(), 0, 2);
+  Progress progress(true);
+  Session session{common, context, progress};
+  for (const int n : {1, 2, 127, 128, 129, 400}) {
+    constexpr int kFeatures = 7;
+    const std::vector<float> unit = unit_rows(grouped_rows(n, kFeatures, 3 + n), kFeatures);
+    const std::vector<float> difficulty = test::uniform_floats(static_cast<std::size_t>(n), 77);
+    for (const int k : {1, 3}) {
+      std::vector<int> clusters;
+      for (int i = 0; i < n; ++i) clusters.push_back(static_cast<int>(test::uniform_int(5, i, 0, k - 1)));
+      for (const bool hard : {true, false}) {
+        const std::vector<int> order = preference(difficulty, hard);
+        const auto found = near_duplicates(unit, kFeatures, clusters, order, 0.01, session);
+        // One row after the other against all that stayed.
+        std::map<int, std::pair<int, float>> want;
+        std::vector<int> stayed;
+        for (const int row : order) {
+          int matched = -1;
+          float nearest = 1e9F;
+          for (const int other : stayed) {
+            if (clusters[other] != clusters[row]) continue;
+            float s = 0;
+            for (int c = 0; c < kFeatures; ++c) {
+              const float t = unit[row * kFeatures + c] - unit[other * kFeatures + c];
+              s = std::fma(t, t, s);
+            }
+            if (s < nearest) {
+              nearest = s;
+              matched = other;
+            }
+          }
+          if (nearest <= 0.02) {
+            want[row] = {matched, static_cast<float>(1 - 0.5 * static_cast<double>(nearest))};
+          } else {
+            stayed.push_back(row);
+          }
+        }
+        ASSERT_EQ(found.size(), want.size()) << n << " rows, " << k << " clusters";
+        for (const Duplicate& duplicate : found) {
+          ASSERT_TRUE(want.contains(duplicate.row));
+          EXPECT_EQ(duplicate.matched, want[duplicate.row].first) << "row " << duplicate.row << " of " << n;
+          EXPECT_EQ(duplicate.cosine, want[duplicate.row].second);
+        }
+        if (n == 400) {
+          EXPECT_GT(found.size(), 50U);
+        }
+      }
+    }
+  }
+}
+
+// A chain of rows, each near the next and none near the one after: what removes a neighbour stays itself.
+TEST(NearDuplicates, ARemovedRowRemovesNoOther) {
+  const Common common{.quiet = true};
+  Context context(cpu_backend(), 0, 1);
+  Progress progress(true);
+  Session session{common, context, progress};
+  std::vector<float> rows;
+  constexpr int kRows = 300;
+  for (int i = 0; i < kRows; ++i) {
+    rows.push_back(static_cast<float>(std::cos(0.02 * i)));
+    rows.push_back(static_cast<float>(std::sin(0.02 * i)));
+  }
+  std::vector<int> order(kRows);
+  std::iota(order.begin(), order.end(), 0);
+  const auto found =
+      near_duplicates(unit_rows(rows, 2), 2, std::vector<int>(kRows), order, 1 - std::cos(0.021), session);
+  ASSERT_EQ(found.size(), static_cast<std::size_t>(kRows) / 2);
+  for (const Duplicate& duplicate : found) {
+    EXPECT_EQ(duplicate.row % 2, 1);
+    EXPECT_EQ(duplicate.matched % 2, 0);
+  }
+}
+
+class Prune : public Program {
+ protected:
+  static constexpr int kRows = 200, kFeatures = 5;
+  Prune() {
+    write_npy("x.npy", grouped_rows(kRows, kFeatures, 1), {kRows, kFeatures});
+    std::vector<std::int32_t> labels;
+    for (int i = 0; i < kRows; ++i) labels.push_back(i % 10 == 0 ? -7 : 40);
+    write_npy("y.npy", labels, {kRows});
+  }
+  struct Removed {
+    std::string reason, matched, cosine, score;
+  };
+  std::map<int, Removed> removed(const fs::path& folder) const {
+    std::istringstream text(read_file(folder_ / folder / "removed.csv"));
+    std::string line;
+    std::getline(text, line);
+    EXPECT_EQ(line, "id,reason,matched_id,cosine,score");
+    std::map<int, Removed> rows;
+    while (std::getline(text, line)) {
+      std::istringstream cells(line);
+      std::string id;
+      Removed row;
+      std::getline(cells, id, ',');
+      std::getline(cells, row.reason, ',');
+      std::getline(cells, row.matched, ',');
+      std::getline(cells, row.cosine, ',');
+      std::getline(cells, row.score, ',');
+      rows[std::stoi(id)] = row;
+    }
+    return rows;
+  }
+};
+
+TEST_F(Prune, EveryRowIsKeptOrHasItsReason) {
+  good({"prune", "--data", "x.npy", "--labels", "y.npy", "--score", "kmeans", "--clusters", "6", "--fraction", "0.4",
+        "--near-duplicates", "0.01", "--out", "out"});
+  const auto kept = npy_values<std::int64_t>("out/kept_ids.npy");
+  const auto scores = npy_values<float>("out/scores.npy");
+  const auto gone = removed("out");
+  const auto document = result("out");
+  ASSERT_EQ(kept.size(), 80U);
+  ASSERT_EQ(scores.size(), 200U);
+  EXPECT_TRUE(std::is_sorted(kept.begin(), kept.end()));
+  EXPECT_EQ(kept.size() + gone.size(), 200U);
+  int duplicates = 0, rare = 0;
+  float hardest_gone = -1, easiest_kept = 1e9F;
+  for (const auto& [id, row] : gone) {
+    EXPECT_FALSE(std::binary_search(kept.begin(), kept.end(), id));
+    EXPECT_EQ(std::stof(row.score), scores[id]);
+    if (row.reason == "near-duplicate") {
+      ++duplicates;
+      const int matched = std::stoi(row.matched);
+      EXPECT_TRUE(gone.count(matched) == 0 || gone.at(matched).reason == "fraction") << "a removed row removed " << id;
+      EXPECT_GE(std::stof(row.cosine), 0.99F - 1e-6F);
+      EXPECT_GE(scores[matched], scores[id]) << "the harder row is the one that stays";
+    } else {
+      EXPECT_EQ(row.reason, "fraction");
+      EXPECT_EQ(row.matched + row.cosine, "");
+      if (id % 10 != 0) hardest_gone = std::max(hardest_gone, scores[id]);
+    }
+  }
+  for (const std::int64_t id : kept) {
+    rare += id % 10 == 0;
+    if (id % 10 != 0) easiest_kept = std::min(easiest_kept, scores[id]);
+  }
+  EXPECT_GT(duplicates, 20);
+  EXPECT_GE(easiest_kept, hardest_gone) << "within the frequent class the hard rows are kept";
+  EXPECT_EQ(document["removed"]["near_duplicates"], duplicates);
+  EXPECT_EQ(document["kept"], 80);
+  EXPECT_EQ(document["classes"][0]["label"], "-7");
+  EXPECT_EQ(document["classes"][0]["kept"], rare);
+  std::int64_t members = 0;
+  for (const auto& size : document["clusters"]["sizes"]) members += size.get<std::int64_t>();
+  EXPECT_EQ(members, 200);
+}
+
+TEST_F(Prune, ScoresAreThoseOfTheLibraryAndTheSameBitsEveryTime) {
+  const Common common{.quiet = true};
+  Context context(cpu_backend(), 0, 1);
+  Progress progress(true);
+  Session session{common, context, progress};
+  const std::vector<float> rows = grouped_rows(kRows, kFeatures, 1);
+  for (const std::string score : {"kmeans", "kmeans-cosine"}) {
+    const Words words = {"prune",  "--data", "x.npy",      "--score", score,    "--clusters", "6",
+                         "--keep", "easy",   "--fraction", "0.3",     "--seed", "4",          "--out"};
+    Words first = words, second = words;
+    first.insert(first.end(), {"a", "--threads", "1"});
+    second.insert(second.end(), {"b", "--threads", "2"});
+    good(first);
+    good(second);
+    for (const char* file : {"kept_ids.npy", "scores.npy", "removed.csv"}) {
+      EXPECT_EQ(read_file(folder_ / "a" / file), read_file(folder_ / "b" / file)) << score << " " << file;
+    }
+    const auto want = score == "kmeans" ? euclidean_prototypes(rows, kFeatures, 6, 4, session)
+                                        : cosine_prototypes(unit_rows(rows, kFeatures), kFeatures, 6, 4, session);
+    EXPECT_TRUE(test::same_bits(npy_values<float>("a/scores.npy"), want.distances)) << score;
+    const auto kept = keep_rows(want.distances, std::vector<int>(kRows), 1, "easy", 0.3, 4);
+    EXPECT_EQ(npy_values<std::int64_t>("a/kept_ids.npy"), std::vector<std::int64_t>(kept.begin(), kept.end())) << score;
+  }
+}
+
+TEST_F(Prune, PointsInACsvFileHaveTheirLabels) {
+  write_text(folder_ / "p.csv", "x,y,label\n0,0,a\n1,0,a\n5,0,b\n9,0,b\n4,0,a\n");
+  good(
+      {"prune", "--data", "p.csv", "--score", "class-mean", "--fraction", "0.4", "--class-floor", "0", "--out", "out"});
+  // Class a has mean 5/3, b 7: row 4 lies 2.33 from its mean, rows 2 and 3 lie 2, row 0 5/3.
+  EXPECT_EQ(npy_values<std::int64_t>("out/kept_ids.npy"), (std::vector<std::int64_t>{2, 4}));
+  good({"prune", "--data", "p.csv", "--score", "random", "--fraction", "1", "--out", "all"});
+  EXPECT_EQ(npy_values<std::int64_t>("all/kept_ids.npy"), (std::vector<std::int64_t>{0, 1, 2, 3, 4}));
+}
+
+TEST_F(Prune, BadInputEndsInOneLine) {
+  write_npy("short.npy", std::vector<std::int32_t>{1, 2}, {2});
+  write_npy("zero.npy", std::vector<float>{1, 2, 0, 0}, {2, 2});
+  write_text(folder_ / "p.csv", "x,y,label\n0,0,a\n1,0,b\n");
+  bad({"prune", "--data", "x.npy", "--out", "out"}, 2, "needs --clusters");
+  bad({"prune", "--data", "x.npy", "--clusters", "201", "--out", "out"}, 2, "holds only 200 rows");
+  bad({"prune", "--data", "x.npy", "--clusters", "0", "--out", "out"}, 2, "--clusters");
+  bad({"prune", "--data", "x.npy", "--clusters", "5", "--fraction", "0", "--out", "out"}, 2, "--fraction");
+  bad({"prune", "--data", "x.npy", "--clusters", "5", "--fraction", "1.5", "--out", "out"}, 2, "--fraction");
+  bad({"prune", "--data", "x.npy", "--clusters", "5", "--score", "hardness", "--out", "out"}, 2, "--score");
+  bad({"prune", "--data", "x.npy", "--clusters", "5", "--score", "random", "--out", "out"}, 2, "of no use");
+  bad({"prune", "--data", "x.npy", "--score", "class-mean", "--out", "out"}, 2, "needs --labels");
+  bad({"prune", "--data", "x.npy", "--near-duplicates", "-1", "--clusters", "5", "--out", "out"}, 2,
+      "--near-duplicates");
+  bad({"prune", "--data", "missing.npy", "--clusters", "5", "--out", "out"}, 3, "missing.npy: cannot be read");
+  bad({"prune", "--data", "x.npy", "--labels", "short.npy", "--clusters", "5", "--out", "out"}, 3, "2 labels");
+  bad({"prune", "--data", "x.npy", "--labels", "x.npy", "--clusters", "5", "--out", "out"}, 3, "integers are needed");
+  bad({"prune", "--data", "y.npy", "--clusters", "5", "--out", "out"}, 3, "float32 or float16");
+  bad({"prune", "--data", "zero.npy", "--score", "kmeans-cosine", "--clusters", "1", "--out", "out"}, 3, "row 1");
+  bad({"prune", "--data", "zero.npy", "--clusters", "1", "--near-duplicates", "0.1", "--out", "out"}, 3, "row 1");
+  bad({"prune", "--data", "p.csv", "--labels", "y.npy", "--clusters", "1", "--out", "out"}, 2, "last column");
+  bad({"prune", "--data", "x.npy", "--clusters", "5", "--out", "x.npy"}, 74, "x.npy");
+}
+
+}  // namespace
+}  // namespace scalelab::host
