@@ -607,11 +607,7 @@ void grid_spiral_labels(const Spiral& spiral, const Grid& grid, std::int64_t row
 void label_confusion(View<const std::uint8_t> a, View<const std::uint8_t> b, View<std::int64_t> counts,
                      Context& context) {
   const std::int64_t n = a.size();
-  if (n != b.size()) {
-    refuse("label_confusion: " + std::to_string(n) + " labels were given against " + std::to_string(b.size()) +
-           ": both must be of one length");
-  }
-  check_counts("label_confusion", counts);
+  check_label_confusion(a, b, counts);
   constexpr std::int64_t kPiece = 1 << 20;
   std::mutex mutex;
   parallel_for(context, (n + kPiece - 1) / kPiece, [&](std::int64_t piece) {

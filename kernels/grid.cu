@@ -616,8 +616,7 @@ void label_confusion(View<const std::uint8_t> a, View<const std::uint8_t> b, Vie
                      Context& context) {
   const Range range("label_confusion");
   const std::int64_t n = a.size();
-  if (n != b.size()) refuse("label_confusion: both maps must have the same number of labels");
-  check_counts("label_confusion", counts);
+  check_label_confusion(a, b, counts);
   count_pairs(a.data(), b.data(), n, counts, context);
 }
 

@@ -763,7 +763,7 @@ KmeansResult kmeans_fit(View<const float> points, View<float> centroids, View<in
                         Context& context) {
   const Range range("kmeans_fit");
   check_kmeans_fit(points, centroids, labels, options);
-  const std::int64_t n = points.extent(0), d = points.extent(1), k = centroids.extent(0);
+  const std::int64_t n = points.extent(0), d = points.extent(1);
   Lloyd lloyd(points, centroids, labels, context);
   const double threshold =
       options.tolerance > 0 ? options.tolerance * (lloyd.spread() / (static_cast<double>(n) * static_cast<double>(d)))

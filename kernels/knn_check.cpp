@@ -11,6 +11,13 @@ namespace {
 
 [[noreturn]] void refuse(const std::string& why) { throw std::invalid_argument(why); }
 
+void check_counts(const char* op, View<std::int64_t> counts) {
+  const std::int64_t classes = counts.extent(0);
+  if (counts.rank() == 2 && counts.extent(1) == classes && classes >= 1 && classes <= 256) return;
+  refuse(std::string(op) + ": counts must be (classes, classes) with classes 1 .. 256, got (" +
+         std::to_string(classes) + ", " + std::to_string(counts.extent(1)) + ")");
+}
+
 }  // namespace
 
 void check_knn(View<const float> references, View<const float> queries, View<int> indices, View<float> distances) {
@@ -102,11 +109,12 @@ void check_reference_labels(const char* op, View<const float> references, View<c
          std::to_string(references.extent(0)) + " references: give one for each");
 }
 
-void check_counts(const char* op, View<std::int64_t> counts) {
-  const std::int64_t classes = counts.extent(0);
-  if (counts.rank() == 2 && counts.extent(1) == classes && classes >= 1 && classes <= 256) return;
-  refuse(std::string(op) + ": counts must be (classes, classes) with classes 1 .. 256, got (" +
-         std::to_string(classes) + ", " + std::to_string(counts.extent(1)) + ")");
+void check_label_confusion(View<const std::uint8_t> a, View<const std::uint8_t> b, View<std::int64_t> counts) {
+  if (a.size() != b.size()) {
+    refuse("label_confusion: " + std::to_string(a.size()) + " labels were given against " + std::to_string(b.size()) +
+           ": both must be of one length");
+  }
+  check_counts("label_confusion", counts);
 }
 
 void check_grid_confusion(const GridModel& a, const GridModel& b, const Grid& grid, std::int64_t row_begin,

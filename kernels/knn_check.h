@@ -18,7 +18,7 @@ std::int64_t check_band(const char* op, const Grid& grid, std::int64_t row_begin
 // k neighbours among references of shape (n, 2).
 void check_neighbours(const char* op, View<const float> references, std::int64_t k);
 void check_reference_labels(const char* op, View<const float> references, View<const std::uint8_t> labels);
-void check_counts(const char* op, View<std::int64_t> counts);
+void check_label_confusion(View<const std::uint8_t> a, View<const std::uint8_t> b, View<std::int64_t> counts);
 void check_grid_confusion(const GridModel& a, const GridModel& b, const Grid& grid, std::int64_t row_begin,
                           std::int64_t rows, View<std::int64_t> counts);
 void check_pack_labels(View<const std::uint8_t> labels, View<std::uint8_t> bits);

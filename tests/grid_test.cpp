@@ -136,7 +136,7 @@ TEST_P(GridTest, AwkwardSizesAndRectangles) {
       for (const std::int64_t k : {std::int64_t{1}, std::min<std::int64_t>(n, 4), std::min<std::int64_t>(n, 128)}) {
         Points points{uniform_floats(2 * n, n), random_labels(n, 3, n)};
         for (const Grid& grid : {Grid{size}, Grid{size, -0.3F, 0.1F, 0.2F, 0.21F}, Grid{size, 5, 9, -3, -2}}) {
-          if (leave_out(k > 32 && size > 2 ? 11 : 5) || size > shrunk(size, 33, 17, k)) continue;
+          if (leave_out(k > 32 && size > 2 ? 7 : 3) || size > shrunk(size, 33, 17, k)) continue;
           SCOPED_TRACE(testing::Message() << "G " << size << ", n " << n << ", k " << k << ", x_min " << grid.x_min);
           expect_naive(backend(), points, grid, k);
           if (HasFailure()) return;
@@ -180,7 +180,7 @@ TEST_P(GridTest, AwkwardReferences) {
   for (const auto& [name, change] : clouds) {
     for (const std::int64_t k : {1, 2, 5, 9, 33, 128}) {
       for (const int classes : {1, 2, 5}) {
-        if (leave_out(k > 32 ? 7 : 5)) continue;
+        if (leave_out(k > 32 ? 7 : 3)) continue;
         const std::int64_t size = shrunk(36, 20, 7, k);
         Points points{uniform, random_labels(n, classes, 9)};
         for (std::int64_t i = 0; i < n; ++i) change(i, &points.x[2 * i]);

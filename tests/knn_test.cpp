@@ -449,8 +449,8 @@ TEST_P(KnnTest, MergesManyRows) {
       for (std::int64_t j = 0; j < k; ++j) {
         own[row * k + j] = static_cast<int>(row % 2 * 2000 + j);
         other[row * k + j] = static_cast<int>(row % 7 + j);
-        own_distances[row * k + j] = static_cast<float>(row + j);
-        other_distances[row * k + j] = static_cast<float>(row + j + shift + (row % 5 == 0 ? 10 : 0));
+        own_distances[row * k + j] = static_cast<float>(4 + row + j);
+        other_distances[row * k + j] = static_cast<float>(4 + row + j + shift + (row % 5 == 0 ? 10 : 0));
       }
     }
     std::vector<int> want;

@@ -1089,7 +1089,8 @@ TEST_P(Mlp, AwkwardSizesTrain) {
 TEST_P(Mlp, TrainingLearns) {
   Context context(backend());
   if (on_executor()) {  // a few steps of a small one: enough for the loss to fall by a tenth
-    RunData data = some_run({.inputs = 2, .encoding = Encoding::polar, .width = 8, .hidden_layers = 1}, 64, 16, 12, 16);
+    RunData data =
+        some_run({.inputs = 2, .encoding = Encoding::polar, .width = 16, .hidden_layers = 1}, 64, 16, 40, 16);
     train({&data}, context);
     EXPECT_LT(data.epoch_losses.back(), 0.9F * data.epoch_losses.front());
     return;
