@@ -43,6 +43,7 @@ KERNELS = {
         "knn_alone_kernel": ("kThreads", "kWarpsPerBlock * sizeof(AloneBuffer)", 48, 60),
         "knn_pairs_kernel<64, 64>": ("kPairThreads", "sizeof(PairsShared<T0, T1>)", 168, 18),
         "knn_pairs_kernel<16, 256>": ("kPairThreads", "sizeof(PairsShared<T0, T1>)", 168, 12),
+        "knn_merge_kernel": ("kThreads", "kWarpsPerBlock * sizeof(MergeShared)", 48, 60),
         "merge_splits_kernel": ("kThreads", "kWarpsPerBlock * sizeof(AloneBuffer)", 48, 60),
     },
     "grid.cu": {
@@ -61,6 +62,7 @@ KERNELS = {
         "grid_cell_kernel<false>": ("kThreads", "kWarpsPerBlock * sizeof(CellShared)", 48, 60),
         "grid_cell_kernel<true>": ("kThreads", "kWarpsPerBlock * sizeof(CellShared)", 48, 60),
         "spiral_kernel": ("256", "0", 64, 50),
+        "pack_kernel": ("256", "0", 40, 75),
         "confusion_kernel": ("256", "kMostPrivate * 8", 64, 43),
     },
     "kmeans.cu": {
