@@ -21,6 +21,12 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
+# Shared memory of a network 2-T0-T0-T0-1 without layer norm, in training and when scored: weights and biases, then
+# features and planes of kRow floats a row (make_layout, TrainParts::of and scoring_floats say the same).
+NETWORK = "3 * (T0 + 4) + 3 * T0 + 2 * T0 * (T0 + 4) + 4"
+TRAIN = f"sizeof(TrainShared) + 4ull * ({NETWORK} + 3 * kRow + 3 * T0 * kRow)"
+SCORE = f"4ull * ({NETWORK} + 2 * kRow + 2 * T0 * kRow)"
+
 # kernel: threads of a block, dynamic shared memory (both C++ expressions of its file; T0, T1 are its template
 # arguments), most registers, least occupancy in percent on sm_80 and sm_90a. No kernel may use the stack or spill
 # beyond STACK.
@@ -64,6 +70,20 @@ KERNELS = {
         "spiral_kernel": ("256", "0", 64, 50),
         "pack_kernel": ("256", "0", 40, 75),
         "confusion_kernel": ("256", "kMostPrivate * 8", 64, 43),
+    },
+    "mlp.cu": {
+        **{f"mlp_train_kernel<{w}>": (f"kThreadsOf<{w}>", TRAIN if w else "sizeof(TrainShared)", 255, least)
+           for w, least in ((16, 12), (32, 12), (64, 6), (0, 12))},
+        **{f"mlp_forward_kernel<{w}>": (f"kThreadsOf<{w}>", SCORE if w else "0", most, least)
+           for w, most, least in ((16, 128, 18), (32, 128, 15), (64, 168, 12), (0, 128, 25))},
+        "mlp_pack_kernel": ("256", "0", 48, 60),
+        "mlp_encode_kernel": ("256", "0", 64, 50),
+        "mlp_check_rows_kernel": ("256", "0", 40, 75),
+    },
+    "mlp_grid.cu": {
+        **{f"grid_mlp_labels_kernel<{w}>": (f"kThreadsOf<{w}>", "sizeof(LabelShared)" + (f" + {SCORE}" if w else ""),
+                                            most, least)
+           for w, most, least in ((16, 128, 18), (32, 128, 15), (64, 168, 12), (0, 128, 25))},
     },
     "kmeans.cu": {
         "largest_kernel": ("kThreads", "0", 40, 75),
