@@ -490,8 +490,8 @@ double estimated_seconds(const Trial& trial) {
   const auto n = static_cast<double>(trial.n);
   const double test = static_cast<double>(trial.density_points) + static_cast<double>(trial.grid * trial.grid) / 20;
   const double kept = n * trial.fraction;
-  double seconds = 1e-6 * n;  // drawing the points
-  if (trial.is_knn()) return seconds + 5e-7 * (n + test);
+  double seconds = 4e-7 * n;  // drawing the points
+  if (trial.is_knn()) return seconds + 3e-6 * n + 4e-7 * test;
   if (trial.data == "perceptron") return seconds + 2e-9 * kept * kept * trial.dimension;
   const double per_sample = 6 * parameters_of(trial) / 5e10 + 3e-7;  // forward and backward at 50 GFLOP/s a core
   const double training = trial.epochs * kept * per_sample;

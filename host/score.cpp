@@ -11,10 +11,15 @@ constexpr std::int64_t kChunk = std::int64_t{1} << 18;
 }  // namespace
 
 std::uint8_t vote(std::span<const int> neighbours, std::span<const std::uint8_t> labels) {
+  if (neighbours.size() == 1) return labels[static_cast<std::size_t>(neighbours[0])];
   std::array<int, 256> counts{};
-  for (const int neighbour : neighbours) ++counts[labels[static_cast<std::size_t>(neighbour)]];
-  // max_element returns the first of equal ones: the smallest label.
-  return static_cast<std::uint8_t>(std::max_element(counts.begin(), counts.end()) - counts.begin());
+  std::uint8_t best = 255;
+  for (const int neighbour : neighbours) {
+    const std::uint8_t label = labels[static_cast<std::size_t>(neighbour)];
+    const int count = ++counts[label];
+    if (count > counts[best] || (count == counts[best] && label < best)) best = label;
+  }
+  return best;
 }
 
 GridTruth::GridTruth(Context& context, const Spiral& spiral, std::int64_t size, std::int64_t band_rows)

@@ -321,6 +321,52 @@ std::vector<std::string> varying_members(const std::vector<Series>& list) {
   return names;
 }
 
+std::vector<Curve> curves_of(const SweepResult& result, std::uint64_t seed) {
+  std::vector<Curve> curves;
+  std::map<std::string, std::size_t> numbers;
+  std::vector<std::map<std::int64_t, std::set<int>>> epochs;
+  for (const SweepRow& row : result.rows) {
+    Trial common = row.trial;
+    common.n = 1;
+    common.seed = 0;
+    common.epochs = 0;
+    const auto [found, added] = numbers.try_emplace(to_json(common).dump(), curves.size());
+    if (added) {
+      curves.push_back({common, "", {}, {}});
+      epochs.emplace_back();
+    }
+    epochs[found->second][row.trial.n].insert(row.trial.epochs);
+    if (row.measurement.status != "ok" && row.measurement.status != "unconverged") continue;
+    for (const char* measure : {"grid_error", "density_error", "test_error"}) {
+      const auto value = row.measurement.values.find(measure);
+      if (value == row.measurement.values.end() || !(value->second > 0)) continue;
+      curves[found->second].points[measure].push_back(
+          {static_cast<double>(row.trial.n), row.trial.seed, value->second});
+    }
+  }
+  std::vector<Series> commons;
+  for (const Curve& curve : curves) commons.push_back({curve.trial, {}, {}, {}});
+  const auto varying = varying_members(commons);
+  for (std::size_t i = 0; i < curves.size(); ++i) {
+    Curve& curve = curves[i];
+    const nlohmann::json members = to_json(curve.trial);
+    for (const auto& name : varying) {
+      const auto& value = members[name];
+      curve.name += fmt::format("{}{}={}", curve.name.empty() ? "" : " ", name,
+                                value.is_string() ? value.get<std::string>() : value.dump());
+    }
+    // Where a size was trained for several numbers of epochs, there is no one curve.
+    const bool one =
+        std::all_of(epochs[i].begin(), epochs[i].end(), [](const auto& n) { return n.second.size() == 1; });
+    for (const auto& [measure, points] : curve.points) {
+      std::set<double> sizes;
+      for (const LawPoint& point : points) sizes.insert(point.n);
+      if (one && sizes.size() >= 4) curve.laws.emplace(measure, fit_law(points, seed));
+    }
+  }
+  return curves;
+}
+
 namespace {
 
 std::string text_of(const nlohmann::json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
@@ -384,6 +430,11 @@ Outcome sweep_command(const std::string& file, const SweepOptions& options, Sess
   if (options.dry_run) return {document, text, kDone};
   const auto list = series_of(result);
   text = sweep.value("title", name) + "\n" + sweep_table(list);
+  for (const Curve& curve : curves_of(result, session.common.seed)) {
+    for (const auto& [measure, law] : curve.laws) {
+      text += fmt::format("{}{}{}: {}\n", curve.name, curve.name.empty() ? "" : ", ", measure, worded(law));
+    }
+  }
   if (result.failed > 0) {
     text += fmt::format("{} trials failed; --retry failed runs them again. The first: {}\n", result.failed,
                         std::find_if(result.rows.begin(), result.rows.end(), [](const SweepRow& row) {
@@ -430,6 +481,15 @@ nlohmann::json sweep_document(const std::string& name, const SweepResult& result
     }
     document["summary"].push_back(std::move(entry));
   }
+  document["laws"] = nlohmann::json::array();
+  for (const Curve& curve : curves_of(result, session.common.seed)) {
+    nlohmann::json params = to_json(curve.trial);
+    for (const char* name : {"n", "seed", "epochs"}) params.erase(name);
+    for (const auto& [measure, law] : curve.laws) {
+      document["laws"].push_back(
+          {{"series", curve.name}, {"params", params}, {"measure", measure}, {"law", to_json(law)}});
+    }
+  }
   return document;
 }
 
@@ -443,7 +503,11 @@ Command add_sweep(CLI::App& program) {
   app->add_option("file", options->file, "A JSON file of grids, or a ready-made sweep: " + ready_sweep_names())
       ->required();
   add_sweep_options(*app, options->sweep);
-  return {app, [options](Session& session) { return sweep_command(options->file, options->sweep, session); }};
+  return {app, [options](Session& session) { return sweep_command(options->file, options->sweep, session); },
+          // What a file asks for is known only when it is read; a sweep is long.
+          [] {
+            return Needs{{{Work::mlp_train, 1e12}}, "--shard"};
+          }};
 }
 
 }  // namespace scalelab::host

@@ -10,6 +10,7 @@
 
 #include "host/command.h"
 #include "host/evaluate.h"
+#include "host/law.h"
 #include "host/trial.h"
 
 namespace scalelab::host {
@@ -54,7 +55,17 @@ struct Series {
 std::vector<Series> series_of(const SweepResult& result);
 // The members of Trial in which series differ, in the order of trial.h.
 std::vector<std::string> varying_members(const std::vector<Series>& series);
-// Rows and summaries as results.json holds them.
+// Series that differ in nothing but n (and in epochs, which `samples` makes follow n): error against data.
+struct Curve {
+  Trial trial;                                          // with n = 1, seed = 0, epochs = 0
+  std::string name;                                     // the members in which curves differ, "model=knn-1 keep=all"
+  std::map<std::string, std::vector<LawPoint>> points;  // by measure: grid_error, density_error, test_error
+  std::map<std::string, Law> laws;                      // of those with four sizes and more
+};
+// In the order of the rows. Points that did not train ("collapsed", "diverged") and errors of zero are left out.
+std::vector<Curve> curves_of(const SweepResult& result, std::uint64_t seed);
+
+// Rows, summaries and laws as results.json holds them.
 nlohmann::json sweep_document(const std::string& name, const SweepResult& result, Session& session);
 
 // Runs what the store in options.out does not hold yet: its plan on stderr first, then groups of trials, each row on
