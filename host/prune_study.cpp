@@ -26,7 +26,7 @@ namespace {
 struct StudyOptions {
   std::string problem = "spiral", data, model, sizes, seeds = "0..4", keeps = "hard,easy";
   std::vector<std::string> scores, features = {"input"};
-  std::vector<double> fractions = {0.2, 0.4, 0.6}, angles = {0, 20};
+  std::vector<double> fractions = {0.2, 0.4}, angles = {0, 20};
   std::vector<int> clusters = {10, 100, 1000};
   std::int64_t samples = 1000000, grid = 512, density_points = 100000;
   int dimension = 200, width = 64, layers = 3;
