@@ -375,6 +375,7 @@ class Study {
 
   std::string tables() const {
     std::string text;
+    const int column = on("perceptron") ? 42 : 32;  // with the theory's value, or without
     std::size_t width = 0;
     for (const std::string& name : row_names()) width = std::max(width, name.size());
     for (const std::string& measure : measures_) {
@@ -388,7 +389,7 @@ class Study {
           std::string title = fraction == kRule ? "rule" : fmt::format("{:g} % kept", 100 * fraction);
           const Cell* some = cell(*find("random", fraction), n);
           if (some != nullptr) title += fmt::format(" ({})", grouped(std::llround(summarize(values(some->kept)).mean)));
-          text += fmt::format("  {:<32}", title);
+          text += fmt::format("  {:<{}}", title, column);
         }
         text.erase(text.find_last_not_of(' ') + 1);
         text += "\n";
@@ -412,7 +413,7 @@ class Study {
               }
               if (found->theory) shown += fmt::format(" th {}", percent(*found->theory));
             }
-            line += fmt::format("  {:<32}", shown);
+            line += fmt::format("  {:<{}}", shown, column);
             if (name == "all") break;
           }
           if (!any) continue;
