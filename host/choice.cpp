@@ -25,8 +25,8 @@ constexpr Crossover kCrossovers[] = {
      [](const Backend& b) { return b.kmeans_fit != nullptr; }},
     {Work::kmeans_far, "kmeans_fit", "points x clusters x features beyond 3", 1e9,
      [](const Backend& b) { return b.kmeans_fit != nullptr; }},
-    {Work::max_margin, "max_margin", "sets", 0, [](const Backend& b) { return b.max_margin != nullptr; }},
-    {Work::xor_sgd, "xor_sgd", "networks", 0, [](const Backend& b) { return b.xor_sgd != nullptr; }},
+    {Work::max_margin, "max_margin", "sets", 100, [](const Backend& b) { return b.max_margin != nullptr; }},
+    {Work::xor_sgd, "xor_sgd", "networks", 300, [](const Backend& b) { return b.xor_sgd != nullptr; }},
 };
 
 const Crossover& crossover_of(Work work) {

@@ -154,6 +154,8 @@ const Backend* cuda_backend(std::string* why_not) {
       .mlp_forward = cuda::mlp_forward,
       .mlp_backward = cuda::mlp_backward,
       .mlp_train = cuda::mlp_train,
+      .max_margin = cuda::max_margin,
+      .xor_sgd = cuda::xor_sgd,
       .measure_ceilings = cuda::measure_ceilings,
   };
   return &table;

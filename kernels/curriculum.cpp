@@ -6,11 +6,10 @@
 #include <algorithm>
 #include <cmath>
 #include <map>
-#include <stdexcept>
-#include <string>
 #include <vector>
 
 #include "kernels/parallel.h"
+#include "kernels/xor_check.h"
 #include "scalelab/random.h"
 
 #undef HWY_TARGET_INCLUDE
@@ -25,10 +24,6 @@ namespace {
 
 using Row = hwy::AlignedFreeUniquePtr<float[]>;
 
-// Lanes of random_words: what else a step draws besides its noise.
-constexpr std::uint32_t kClusterLane = 0xffffffffU;
-constexpr std::uint64_t kTestSteps = std::uint64_t{1} << 40;  // test examples are numbered from here on
-
 // Standard normals for the coordinates of example `number` of a seed.
 void draw_noise(std::uint64_t seed, std::uint64_t number, int d, float* noise) {
   for (int c = 0; c < d; c += 2) {
@@ -36,17 +31,6 @@ void draw_noise(std::uint64_t seed, std::uint64_t number, int d, float* noise) {
     noise[c] = static_cast<float>(pair.first);
     if (c + 1 < d) noise[c + 1] = static_cast<float>(pair.second);
   }
-}
-
-// Which of the four clusters, and a uniform number for the order that draws the variance.
-struct Draw {
-  int axis;      // 0: label +1, 1: label -1
-  float centre;  // +1 or -1 along it
-  float uniform;
-};
-Draw draw_cluster(std::uint64_t seed, std::uint64_t number) {
-  const Words words = random_words(seed, Stream::points, number, kClusterLane);
-  return {static_cast<int>(words[0] >> 31), (words[0] >> 30 & 1U) != 0 ? 1.0F : -1.0F, uniform_float(words[1])};
 }
 
 struct Network {
@@ -81,8 +65,7 @@ void run_seed(const XorProblem& problem, const std::vector<XorRun>& runs, const 
   const std::int64_t padded = padded_length(d);
   const std::uint64_t seed = runs[0].seed;
   const float root = 1.0F / std::sqrt(static_cast<float>(d));
-  const auto steps = static_cast<std::int64_t>(std::llround(static_cast<double>(problem.time) * d));
-  const auto easy_steps = static_cast<std::int64_t>(std::llround(static_cast<double>(problem.easy_share) * steps));
+  const std::int64_t steps = xor_steps(problem), easy_steps = xor_easy_steps(problem);
 
   std::vector<Network> networks;
   for (const XorRun& run : runs) {
@@ -107,14 +90,14 @@ void run_seed(const XorProblem& problem, const std::vector<XorRun>& runs, const 
   std::vector<float> test_labels(problem.test_examples);
   std::fill(noise.get(), noise.get() + padded, 0.0F);
   // x = (centre + sqrt(variance) noise) / sqrt(d)
-  const auto place = [&](const Draw& cluster, float variance, float* row) {
+  const auto place = [&](const XorDraw& cluster, float variance, float* row) {
     const float scale = std::sqrt(variance);
     for (std::int64_t c = 0; c < padded; ++c) row[c] = scale * noise[c] * root;
     row[cluster.axis] = ::fmaf(scale, noise[cluster.axis], cluster.centre) * root;
   };
   for (int i = 0; i < problem.test_examples; ++i) {
-    draw_noise(seed, kTestSteps + i, d, noise.get());
-    const Draw cluster = draw_cluster(seed, kTestSteps + i);
+    draw_noise(seed, kXorTestSteps + i, d, noise.get());
+    const XorDraw cluster = draw_xor_cluster(seed, kXorTestSteps + i);
     place(cluster, problem.hard_variance, test.get() + i * padded);
     test_labels[i] = cluster.axis == 0 ? 1.0F : -1.0F;
   }
@@ -122,7 +105,7 @@ void run_seed(const XorProblem& problem, const std::vector<XorRun>& runs, const 
   int evaluation = 0;
   for (std::int64_t step = 0; step < steps; ++step) {
     draw_noise(seed, step, d, noise.get());
-    const Draw cluster = draw_cluster(seed, step);
+    const XorDraw cluster = draw_xor_cluster(seed, step);
     const float label = cluster.axis == 0 ? 1.0F : -1.0F;
     const float rate =
         problem.decay ? problem.rate * static_cast<float>(steps - step) / static_cast<float>(steps) : problem.rate;
@@ -166,22 +149,10 @@ namespace scalelab::cpu {
 HWY_EXPORT(run_seed);
 
 void xor_sgd(const XorProblem& problem, std::span<const XorRun> runs, View<float> accuracies, Context& context) {
-  const auto refuse = [](const std::string& what) { throw std::invalid_argument("xor_sgd: " + what); };
-  if (problem.dimension < 2 || problem.dimension > 4096) refuse("dimension must be 2 to 4096");
-  if (!(problem.easy_variance > 0) || !(problem.hard_variance > 0)) refuse("variances must be above 0");
-  if (!(problem.easy_share >= 0 && problem.easy_share <= 1)) refuse("easy_share must be in [0, 1]");
-  if (!(problem.rate > 0) || !(problem.start >= 0)) refuse("rate must be above 0 and start not below 0");
-  if (problem.evaluations < 1 || problem.test_examples < 1) refuse("evaluations and test_examples must be at least 1");
-  if (!(static_cast<double>(problem.time) * problem.dimension >= problem.evaluations) || problem.time > 1e6) {
-    refuse("time must hold a step for every evaluation, and be at most 1e6");
-  }
+  check_xor_sgd(problem, runs, accuracies);
   const auto m = static_cast<std::int64_t>(runs.size());
-  if (accuracies.extent(0) != m || (m > 0 && accuracies.extent(1) != problem.evaluations)) {
-    refuse("accuracies must be (runs, evaluations)");
-  }
   std::map<std::uint64_t, std::vector<std::int64_t>> by_seed;
   for (std::int64_t i = 0; i < m; ++i) {
-    if (runs[i].hidden < 1 || runs[i].hidden > 1024) refuse("run " + std::to_string(i) + ": hidden must be 1 to 1024");
     by_seed[runs[i].seed].push_back(i);
   }
   std::vector<std::vector<std::int64_t>> groups;

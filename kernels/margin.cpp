@@ -9,6 +9,7 @@
 #include <string>
 #include <vector>
 
+#include "kernels/margin_check.h"
 #include "kernels/parallel.h"
 #include "scalelab/random.h"
 
@@ -92,15 +93,7 @@ HWY_EXPORT(max_margin_set);
 void max_margin(View<const float> examples, View<float> students, View<float> margins, View<int> sweeps,
                 const MaxMarginOptions& options, Context& context) {
   const std::int64_t m = examples.extent(0), n = examples.extent(1), d = examples.extent(2);
-  if (examples.rank() != 3 || n < 1 || d < 1) {
-    throw std::invalid_argument("max_margin: examples must be (m, n, d) with n and d at least 1");
-  }
-  if (students.extent(0) != m || students.extent(1) != d || margins.size() != m || sweeps.size() != m) {
-    throw std::invalid_argument("max_margin: students must be (m, d), margins and sweeps (m)");
-  }
-  if (!(options.tolerance > 0) || options.max_sweeps < 1) {
-    throw std::invalid_argument("max_margin: tolerance must be above 0 and max_sweeps at least 1");
-  }
+  check_max_margin(examples, students, margins, sweeps, options);
   parallel_for(context, m, [&](std::int64_t set) {
     HWY_DYNAMIC_DISPATCH(max_margin_set)
     (&examples(set, 0, 0), n, d, options, &students(set, 0), &margins(set), &sweeps(set));

@@ -192,5 +192,51 @@ TEST(XorSgd, RefusesWhatIsOutOfRange) {
   EXPECT_THROW(cpu::xor_sgd(XorProblem{}, runs, View<float>(small.data(), {1, 3}), context), std::invalid_argument);
 }
 
+// --- every backend ---------------------------------------------------------------------------------------------------
+
+class XorSgdBackends : public OnBackend {};
+SCALELAB_ON_EACH_BACKEND(XorSgdBackends);
+
+std::vector<float> train_on(const Backend& backend, const XorProblem& problem, const std::vector<XorRun>& runs) {
+  Context context(backend);
+  Guarded<float> accuracies(context, {static_cast<std::int64_t>(runs.size()), problem.evaluations});
+  backend.xor_sgd(problem, runs, accuracies, context);
+  return accuracies.to_host();
+}
+
+TEST_P(XorSgdBackends, GiveTheBitsOfTheCpu) {
+  for (const int d : {2, 16, 33}) {
+    XorProblem p;
+    p.dimension = d;
+    p.time = 4;
+    p.evaluations = 3;
+    p.test_examples = on_executor() ? 21 : 500;
+    p.decay = d == 16;
+    p.train_output = d != 16;
+    // More runs than blocks of the executor, of widths around the eight units that a block takes at once.
+    std::vector<XorRun> runs;
+    for (std::uint64_t seed = 0; seed < (d == 2 ? 7 : 1); ++seed) {
+      for (const Order order : {Order::curriculum, Order::anti, Order::random}) {
+        runs.push_back({seed, static_cast<int>(1 + 8 * (seed % 3)), order});
+      }
+    }
+    runs.push_back({9, 20, Order::random});
+    EXPECT_TRUE(same_bits(train_on(backend(), p, runs), train(p, runs))) << d;
+  }
+}
+
+TEST_P(XorSgdBackends, AgreeOnTheErrorFunctionButForRounding) {
+  XorProblem p;
+  p.dimension = 20;
+  p.gate = Gate::erf;
+  p.time = 3;
+  p.evaluations = 2;
+  p.test_examples = on_executor() ? 40 : 500;
+  const std::vector<XorRun> runs = {{1, 6, Order::curriculum}, {2, 3, Order::anti}};
+  const auto got = train_on(backend(), p, runs), want = train(p, runs);
+  // The C libraries' erf and exp differ in the last bit: an example at the very boundary may be judged differently.
+  for (std::size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(got[i], want[i], 1.01F / p.test_examples);
+}
+
 }  // namespace
 }  // namespace scalelab::test

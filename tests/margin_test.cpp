@@ -130,5 +130,44 @@ TEST(MaxMargin, RefusesShapesThatDoNotFit) {
   EXPECT_NO_THROW(cpu::max_margin(examples, students, margin, sweep, {}, context));
 }
 
+class MaxMarginBackends : public OnBackend {};
+SCALELAB_ON_EACH_BACKEND(MaxMarginBackends);
+
+TEST_P(MaxMarginBackends, GiveTheBitsOfTheCpu) {
+  struct Shape {
+    std::int64_t m, n, d;
+  };
+  for (const Shape& shape : {Shape{1, 1, 1}, {3, 5, 16}, {2, 20, 15}, {4, 12, 40}}) {
+    const auto examples = teacher_examples(shape.m, shape.n, shape.d, 4);
+    const Answer want = solve(examples, shape.m, shape.n, shape.d);
+    Context context(backend());
+    const Buffer<float> sets(context, examples, {shape.m, shape.n, shape.d});
+    Guarded<float> students(context, {shape.m, shape.d}), margins(context, {shape.m});
+    Guarded<int> sweeps(context, {shape.m});
+    backend().max_margin(sets, students, margins, sweeps, {}, context);
+    context.synchronize();
+    EXPECT_TRUE(same_bits(students.to_host(), want.students)) << shape.n << " x " << shape.d;
+    EXPECT_TRUE(same_bits(margins.to_host(), want.margins)) << shape.n << " x " << shape.d;
+    EXPECT_TRUE(same_bits(sweeps.to_host(), want.sweeps)) << shape.n << " x " << shape.d;
+  }
+}
+
+TEST_P(MaxMarginBackends, AnExampleAtTheOriginAndTooFewSweeps) {
+  auto examples = teacher_examples(2, 8, 6, 5);
+  std::fill(examples.begin() + 6, examples.begin() + 12, 0.0F);
+  for (const int sweeps_allowed : {1, 3, 200000}) {
+    const MaxMarginOptions options{.max_sweeps = sweeps_allowed};
+    const Answer want = solve(examples, 2, 8, 6, options);
+    Context context(backend());
+    const Buffer<float> sets(context, examples, {2, 8, 6});
+    Guarded<float> students(context, {2, 6}), margins(context, {2});
+    Guarded<int> sweeps(context, {2});
+    backend().max_margin(sets, students, margins, sweeps, options, context);
+    context.synchronize();
+    EXPECT_TRUE(same_bits(students.to_host(), want.students)) << sweeps_allowed;
+    EXPECT_TRUE(same_bits(sweeps.to_host(), want.sweeps)) << sweeps_allowed;
+  }
+}
+
 }  // namespace
 }  // namespace scalelab::test

@@ -52,5 +52,8 @@ using XorSgd = void(const XorProblem& problem, std::span<const XorRun> runs,
 namespace cpu {
 XorSgd xor_sgd;
 }
+namespace cuda {
+XorSgd xor_sgd;
+}
 
 }  // namespace scalelab

@@ -32,5 +32,8 @@ using MaxMargin = void(View<const float> examples,  // (m, n, d) label times inp
 namespace cpu {
 MaxMargin max_margin;
 }
+namespace cuda {
+MaxMargin max_margin;
+}
 
 }  // namespace scalelab
