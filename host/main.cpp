@@ -17,6 +17,7 @@
 #include "host/command.h"
 #include "host/error.h"
 #include "host/files.h"
+#include "host/story.h"
 
 namespace scalelab::host {
 namespace {
@@ -170,6 +171,7 @@ int run(std::vector<std::string> arguments) {
   commands.push_back(add_prune(program));
   commands.push_back(add_prune_study(program));
   commands.push_back(add_bench(program));
+  commands.push_back(add_story(program));
   commands.push_back(add_info(program));
   std::vector<std::string> names;
   const Command* chosen = nullptr;
@@ -217,8 +219,15 @@ int run(std::vector<std::string> arguments) {
   Progress progress(common.quiet);
   Session session{common, context, progress};
   const Stage stage(session, chosen->app->get_name());
-  const Outcome outcome = chosen->run(session);
+  Outcome outcome = chosen->run(session);
   progress.clear();
+  const CLI::Option* out = chosen->app->get_option_no_throw("--out");
+  const auto page = page_of(outcome.document);
+  if (page && out != nullptr && !out->results().empty()) {
+    const std::filesystem::path folder = out->results().front();
+    write_page(folder, *page);
+    outcome.text += (folder / "report.html").string() + "\n";
+  }
   print(common.json ? json_text(outcome.document) : outcome.text);
   return outcome.exit_code;
 }
