@@ -262,7 +262,7 @@ Outcome bench_run(const RunOptions& options, Session& session) {
   const Ceilings ceilings = backend.measure_ceilings != nullptr ? backend.measure_ceilings(1.5, context) : Ceilings{};
 
   struct Measured {
-    Work work;
+    bench::Work work;
     std::string wrong;
     std::vector<Round> rounds;
     std::vector<Peer> peers;

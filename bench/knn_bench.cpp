@@ -1,5 +1,5 @@
-// knn: neighbours of arbitrary queries, beside nanoflann, SciPy, scikit-learn, FAISS and PyTorch on as many threads.
-// Building an index counts, ours and theirs.
+// knn: neighbours of arbitrary queries, beside nanoflann, SciPy, scikit-learn, FAISS and PyTorch on as many threads,
+// and with a GPU beside PyTorch, CuPy and KeOps on it. Building an index counts, ours and theirs.
 #include "scalelab/knn.h"
 
 #include "bench/bench.h"
@@ -85,13 +85,18 @@ std::vector<Peer> peers(const Arrays& a, Context& context) {
   folder.write("references.f32", a.references);
   folder.write("queries.f32", asked);
   const char* names = a.d <= 3 ? (a.n <= 20000 ? "scipy,sklearn,faiss" : "scipy,sklearn") : "faiss,torch,sklearn";
-  for (const auto& row :
-       run_peers("knn.py", fmt::format("{} {} {} {} {} {} 1 ids {}", folder.path(), a.n, a.d, sample, a.q, a.k, names),
-                 context.threads())) {
+  const std::string shape = fmt::format("{} {} {} {} {} {} 1", folder.path(), a.n, a.d, sample, a.q, a.k);
+  auto rows = run_peers("knn.py", fmt::format("{} ids {}", shape, names), context.threads());
+  if (&context.backend() != &cpu_backend()) {
+    const auto on_gpu = run_peers("knn_gpu.py", shape + " cuda torch-gpu,cupy,keops", context.threads());
+    rows.insert(rows.end(), on_gpu.begin(), on_gpu.end());
+  }
+  for (const auto& row : rows) {
     Peer peer = peer_of(row);
     if (peer.absent.empty()) {
       const auto theirs = folder.read<int>(peer.who + ".ids.i32", ours_of_asked.size());
-      const bool expanded = a.d > 3 || peer.who == "faiss" || peer.who == "torch";
+      const bool expanded = peer.who != "keops" && (a.d > 3 || peer.who == "faiss" || peer.who == "torch" ||
+                                                    peer.who == "torch-gpu" || peer.who == "cupy");
       peer.answer = compare_neighbours(a.references, asked, a.d, a.k, ours_of_asked, theirs, expanded);
     }
     list.push_back(std::move(peer));

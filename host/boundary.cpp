@@ -29,7 +29,7 @@ struct Options {
   int k = 5;
   int width = 64, layers = 3, epochs = 0, batch_size = 64;
   double learning_rate = 3e-3, weight_decay = 0, focal = 0;
-  bool layer_norm = false;
+  bool layer_norm = false, bits = false;
   std::vector<const CLI::Option*> of_knn, of_mlp;  // options that belong to one model
 };
 
@@ -243,6 +243,10 @@ Outcome run(const Options& options, Session& session) {
     throw Failure(kBadData, fmt::format("{}: {} coordinates; a boundary in the plane needs two (x, y, label)",
                                         options.data, data.features));
   }
+  if (options.bits && data.classes != 2) {
+    throw Failure(kMisuse,
+                  fmt::format("--bits: a bit tells two classes apart, and {} has {}", options.data, data.classes));
+  }
   const Extent extent = given ? *given : extent_of(data);
   check_extent(extent, data, options);
   make_output_folder(options.out);
@@ -253,7 +257,8 @@ Outcome run(const Options& options, Session& session) {
   const std::filesystem::path folder = options.out;
   ClassPicture picture(data.classes, size);
   picture.set_points(data.points, data.labels, extent.x_min, extent.x_max, extent.y_min, extent.y_max);
-  NpyWriter<std::uint8_t> labels_file(folder / "labels.npy", {size, size});
+  const std::int64_t row_bytes = options.bits ? (size + 7) / 8 : size;
+  NpyWriter<std::uint8_t> labels_file(folder / "labels.npy", {size, row_bytes});
   PngWriter png(folder / "boundary.png", size, size, picture.palette());
 
   const Fitted fitted =
@@ -266,7 +271,8 @@ Outcome run(const Options& options, Session& session) {
   std::vector<std::int64_t> cells(static_cast<std::size_t>(data.classes));
   const std::int64_t band_rows = std::clamp<std::int64_t>(kBandCells / size, 1, size);
   const Buffer<std::uint8_t> band(context, {band_rows, size});
-  std::vector<std::uint8_t> labels;
+  const Buffer<std::uint8_t> packed(context, {options.bits ? band_rows : 0, row_bytes});
+  std::vector<std::uint8_t> labels, bits;
   for (std::int64_t end = size; end > 0; end -= band_rows) {
     const std::int64_t begin = std::max<std::int64_t>(end - band_rows, 0), rows = end - begin;
     painting.part(size - end, size - begin, size);
@@ -275,7 +281,15 @@ Outcome run(const Options& options, Session& session) {
     labels.resize(static_cast<std::size_t>(rows * size));
     context.backend().download(labels.data(), part.data(), labels.size(), context);
     for (const std::uint8_t label : labels) ++cells[label];
-    labels_file.write_at(begin * size, labels);
+    if (options.bits) {
+      const View<std::uint8_t> packed_part = packed.view().rows(0, rows);
+      context.backend().pack_labels(part, packed_part, context);
+      bits.resize(static_cast<std::size_t>(rows * row_bytes));
+      context.backend().download(bits.data(), packed_part.data(), bits.size(), context);
+      labels_file.write_at(begin * row_bytes, bits);
+    } else {
+      labels_file.write_at(begin * size, labels);
+    }
     for (std::int64_t top = 0; top < rows / 2; ++top) {
       const auto row = labels.begin() + top * size;
       std::swap_ranges(row, row + size, labels.begin() + (rows - 1 - top) * size);
@@ -303,6 +317,11 @@ Outcome run(const Options& options, Session& session) {
   outcome.document = {{"data", {{"file", options.data}, {"n", data.size()}}},
                       {"model", fitted.about},
                       {"grid", size},
+                      {"labels",
+                       {{"file", "labels.npy"},
+                        {"shape", {size, row_bytes}},
+                        {"bits_per_cell", options.bits ? 1 : 8},
+                        {"bit_order", options.bits ? nlohmann::json("little") : nlohmann::json()}}},
                       {"extent",
                        {{"x_min", shortest(extent.x_min)},
                         {"x_max", shortest(extent.x_max)},
@@ -355,6 +374,9 @@ Command add_boundary(CLI::App& program) {
                   "Folder for labels.npy (G, G) uint8, row 0 at the smallest y; boundary.png, largest y on top; and "
                   "result.json")
       ->required();
+  app->add_flag("--bits", o.bits,
+                "Two classes only: labels.npy (G, ceil(G / 8)) uint8, a bit a cell, lowest bit first; numpy.unpackbits("
+                "bits, axis=1, count=G, bitorder=\"little\") gives the labels back");
   const auto knn = [&](CLI::Option* option) { o.of_knn.push_back(option->group("Model knn")); };
   const auto mlp = [&](CLI::Option* option) { o.of_mlp.push_back(option->group("Model mlp")); };
   knn(app->add_option("--k", o.k, "Neighbours that vote; of labels with equally many the smallest")
@@ -375,7 +397,19 @@ Command add_boundary(CLI::App& program) {
   mlp(app->add_option("--schedule", o.schedule, "cosine (to 0) or constant")->check(one_of({"cosine", "constant"})));
   mlp(app->add_option("--weight-decay", o.weight_decay, "Decoupled, on all parameters")->check(real_number(0, 1000)));
   mlp(app->add_option("--focal", o.focal, "Gamma of the focal loss; 0: cross-entropy")->check(real_number(0, 100)));
-  return {app, [options](Session& session) { return run(*options, session); }};
+  const auto needs = [options] {
+    const auto cells = static_cast<double>(options->grid) * static_cast<double>(options->grid);
+    Needs needs{{}, "--grid"};
+    if (options->model == "knn") {
+      needs.parts = {{Work::grid_knn, cells}};
+    } else {
+      // A million samples, as without --epochs; the points are not counted for this.
+      const double p = static_cast<double>(options->width) * options->width * options->layers;
+      needs.parts = {{Work::mlp_train, 1e6 * p}, {Work::grid_mlp, cells * p}};
+    }
+    return needs;
+  };
+  return {app, [options](Session& session) { return run(*options, session); }, needs};
 }
 
 }  // namespace scalelab::host

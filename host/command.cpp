@@ -53,6 +53,25 @@ CLI::Validator real_number(double low, double high) {
       "");
 }
 
+CLI::Validator memory_size() {
+  return CLI::Validator(
+      [](std::string& text) {
+        std::uint64_t value = 0;
+        const char* const end = text.data() + text.size();
+        const auto [stop, error] = std::from_chars(text.data(), end, value);
+        const std::string units = "KMGT", rest(stop, end);
+        const std::size_t power = rest.empty() ? 0 : units.find(rest[0]) + 1;  // of a letter that is no unit: 0
+        const int shift = static_cast<int>(10 * power);
+        if (error != std::errc() || rest.size() > 1 || (rest.size() == 1 && power == 0) ||
+            value > (static_cast<std::uint64_t>(INT64_MAX) >> shift)) {
+          return fmt::format("'{}' is not a number of bytes, as 1000000, 512M or 8G", text);
+        }
+        text = std::to_string(value << shift);
+        return std::string();
+      },
+      "");
+}
+
 namespace {
 
 volatile std::sig_atomic_t caught_signal = 0;

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
+#include "host/choice.h"
 #include "host/error.h"
 #include "scalelab/backend.h"
 
@@ -30,6 +31,8 @@ struct Common {
 // Checks of an option's text, for CLI::Option::check. They say what was expected; plain decimal digits only.
 CLI::Validator whole_number(std::uint64_t low, std::uint64_t high);
 CLI::Validator real_number(double low, double high);  // finite, ends included
+// For CLI::Option::transform: "512M", "8G", in powers of 1024, become bytes.
+CLI::Validator memory_size();
 
 // The first SIGINT, SIGTERM or SIGUSR1 is remembered, and Progress::update or throw_if_interrupted (error.h) throws it
 // as Interrupted; the second ends the program at once. SIGPIPE is ignored: writing to a closed pipe is an error like
@@ -101,6 +104,8 @@ class Stage {
 struct Command {
   CLI::App* app;
   std::function<Outcome(Session&)> run;
+  // What it asks of a backend with the options given. Without it, --backend auto is the CPU.
+  std::function<Needs()> needs{};
 };
 Command add_compare(CLI::App& program);      // compare.cpp
 Command add_dataset(CLI::App& program);      // dataset_command.cpp

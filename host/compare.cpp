@@ -570,7 +570,23 @@ Command add_compare(CLI::App& program) {
   app->add_option("--noise-panel", arguments->noise_panel, "label noise at which the order of k is shown; 0: not shown")
       ->capture_default_str();
   app->add_option("--out", arguments->out, "folder for results.json, report.html and figures/")->capture_default_str();
-  return {app, [arguments](Session& session) { return run(*arguments, session); }};
+  const auto needs = [arguments] {
+    const CompareOptions options = checked(*arguments, 0);
+    const auto maps = static_cast<double>(options.sizes.size() * options.seeds.size());
+    const auto cells = maps * static_cast<double>(options.grid * options.grid);
+    Needs needs{{}, "--grid"};
+    for (const Model& model : options.models) {
+      if (model.is_knn()) {
+        needs.parts.push_back({Work::grid_knn, cells});
+        continue;
+      }
+      const auto p = static_cast<double>(initial_parameters(model.shape, 0).size());
+      needs.parts.push_back({Work::mlp_train, maps * options.epochs * 1000 * p});
+      needs.parts.push_back({Work::grid_mlp, cells * p});
+    }
+    return needs;
+  };
+  return {app, [arguments](Session& session) { return run(*arguments, session); }, needs};
 }
 
 }  // namespace scalelab::host

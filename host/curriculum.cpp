@@ -238,7 +238,13 @@ Command add_curriculum(CLI::App& program) {
   add_sweep_options(*app, spiral.sweep);
   app->get_option("--out")->required(false)->description("Folder for curriculum.json, and of the spiral's store");
   for (const char* name : {"--shard", "--retry", "--dry-run"}) of_spiral.push_back(app->get_option(name));
-  return {app, [options](Session& session) { return run_curriculum(*options, session); }};
+  const auto needs = [options] {
+    if (options->problem_name != "xor") return Needs{{{Work::mlp_train, 1e12}}, "--n"};
+    const auto networks =
+        static_cast<double>((options->widths.empty() ? 8 : options->widths.size()) * std::size(kOrders));
+    return Needs{{{Work::xor_sgd, networks}}, "--seeds"};
+  };
+  return {app, [options](Session& session) { return run_curriculum(*options, session); }, needs};
 }
 
 }  // namespace scalelab::host

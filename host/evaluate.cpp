@@ -200,6 +200,9 @@ class Evaluation {
       work();
     } catch (const std::exception& error) {
       if (unreported_) std::rethrow_exception(unreported_);
+      // A check that failed is no trial's fault: nothing that was measured here can be trusted.
+      const auto* failure = dynamic_cast<const Failure*>(&error);
+      if (failure != nullptr && failure->exit_code == kCheckFailed) throw;
       for (const std::size_t i : indices) {
         if (reported_.count(i) == 0) report(i, {fmt::format("failed: {}", error.what()), {}, 0});
       }

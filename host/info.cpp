@@ -38,12 +38,21 @@ Outcome run(Session& session) {
   } else {
     backends.push_back({{"name", "cuda"}, {"device", nullptr}, {"why_not", why_not}});
   }
+  nlohmann::json automatic = nlohmann::json::array();
+  std::string lines;
+  for (const Crossover& row : crossovers()) {
+    const bool present = cuda == nullptr || row.present(*cuda);
+    automatic.push_back({{"op", row.op}, {"unit", row.unit}, {"from", present ? nlohmann::json(row.amount) : nullptr}});
+    lines += present ? fmt::format("         {:<16} {:>7.2g} {}\n", row.op, row.amount, row.unit)
+                     : fmt::format("         {:<16} always on the CPU: the GPU has none yet\n", row.op);
+  }
   Outcome outcome;
   outcome.document = {
       {"backends", backends},
       {"memory", {{"total", memory("MemTotal")}, {"available", memory("MemAvailable")}}},
       {"limits",
        {{"neighbours", kMaxNeighbours}, {"grid", kMaxGrid}, {"width", 256}, {"hidden_layers", 4}, {"classes", 256}}},
+      {"auto", automatic},
       {"environment", environment(session)}};
 
   const auto& env = outcome.document["environment"];
@@ -51,21 +60,22 @@ Outcome run(Session& session) {
       "scalelab {}{}\n"
       "cpu      {}{}\n"
       "cuda     {}\n"
-      "auto     uses {}\n"
+      "auto     is the cpu{}\n{}"
       "memory   {}, {} available\n"
       "limits   k up to {}, grids up to {} x {}, networks up to 4 hidden layers of width 256, 256 classes\n",
       kVersion, env["commit"].is_null() ? "" : " (" + env["commit"].get<std::string>() + ")",
       backends[0]["device"].get<std::string>(), env["cpu"].is_null() ? "" : ", " + env["cpu"].get<std::string>(),
-      cuda != nullptr ? backends[1]["device"].get<std::string>() : why_not, cuda != nullptr ? "cuda" : "cpu",
-      gigabytes(outcome.document["memory"]["total"]), gigabytes(outcome.document["memory"]["available"]),
-      kMaxNeighbours, kMaxGrid, kMaxGrid);
+      cuda != nullptr ? backends[1]["device"].get<std::string>() : why_not,
+      cuda != nullptr ? ", and the GPU from these amounts of work on (not yet measured)" : "",
+      cuda != nullptr ? lines : "", gigabytes(outcome.document["memory"]["total"]),
+      gigabytes(outcome.document["memory"]["available"]), kMaxNeighbours, kMaxGrid, kMaxGrid);
   return outcome;
 }
 
 }  // namespace
 
 Command add_info(CLI::App& program) {
-  CLI::App* app = program.add_subcommand("info", "Version, backends and why not, memory, limits");
+  CLI::App* app = program.add_subcommand("info", "Version, backends and why not, what auto chooses, memory, limits");
   return {app, run};
 }
 

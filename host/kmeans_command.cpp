@@ -119,7 +119,14 @@ Command add_kmeans(CLI::App& program) {
   app->add_option("--out", options->out,
                   "Folder for centroids.npy (clusters, d) float32, labels.npy (n) int32 and result.json")
       ->required();
-  return {app, [options](Session& session) { return run(*options, session); }};
+  const auto needs = [options] {
+    const NpyMatrix data(options->data, options->round_float64);
+    const auto n = static_cast<double>(data.rows()), d = static_cast<double>(data.features());
+    Needs needs{{{Work::kmeans_near, n}}, "--data"};
+    if (d > 3) needs.parts = {{Work::kmeans_far, n * options->clusters * d}};
+    return needs;
+  };
+  return {app, [options](Session& session) { return run(*options, session); }, needs};
 }
 
 }  // namespace scalelab::host

@@ -197,7 +197,10 @@ Command add_lottery(CLI::App& program) {
   app->add_option("--density-points", trial.density_points, "Fresh draws errors are counted on")
       ->check(whole_number(1, 10'000'000));
   add_sweep_options(*app, options->sweep);
-  return {app, [options](Session& session) { return run(*options, session); }};
+  return {app, [options](Session& session) { return run(*options, session); },
+          [] {
+            return Needs{{{Work::mlp_train, 1e12}}, "--seeds"};
+          }};
 }
 
 }  // namespace scalelab::host

@@ -139,15 +139,6 @@ void print(const std::string& text) {
   output.commit();
 }
 
-const Backend& choose_backend(const Common& common) {
-  if (common.backend == "cpu") return cpu_backend();
-  std::string why;
-  const Backend* cuda = cuda_backend(&why);
-  if (cuda != nullptr) return *cuda;
-  if (common.backend == "cuda") throw Failure(kNoBackend, "--backend cuda: " + why);
-  return cpu_backend();
-}
-
 int run(std::vector<std::string> arguments) {
   CLI::App program("scalelab: what data and scale are worth, measured exactly.", "scalelab");
   program.option_defaults()->always_capture_default();
@@ -215,11 +206,22 @@ int run(std::vector<std::string> arguments) {
     throw Failure(kMisuse, fmt::format("{} is not known{}; see {}", word, suggestion(word, option_names(asked)), help));
   }
 
-  Context context(choose_backend(common), common.device, common.threads);
+  std::string why_not;
+  const Backend* cuda = cuda_backend(&why_not);
+  Needs needs;
+  if (cuda != nullptr && common.backend != "cpu" && chosen->needs) needs = chosen->needs();
+  const Choice choice = choose_backend(common.backend, needs, cuda, why_not);
   Progress progress(common.quiet);
-  Session session{common, context, progress};
-  const Stage stage(session, chosen->app->get_name());
-  Outcome outcome = chosen->run(session);
+  if (!choice.note.empty() && !common.quiet) progress.say(choice.note);
+  Outcome outcome = run_where_it_fits(
+      common.backend, *choice.backend, needs,
+      [&](const Backend& backend) {
+        Context context(backend, common.device, common.threads);
+        Session session{common, context, progress};
+        const Stage stage(session, chosen->app->get_name());
+        return chosen->run(session);
+      },
+      [&progress](const std::string& line) { progress.say(line); });
   progress.clear();
   const CLI::Option* out = chosen->app->get_option_no_throw("--out");
   const auto page = page_of(outcome.document);

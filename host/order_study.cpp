@@ -38,7 +38,7 @@ std::vector<Trial> trials_of(const OrderStudy& study) {
         trial.width = width;
         trial.order = order;
         trial.seed = seed;
-        trials.push_back(resolved(std::move(trial)));
+        trials.push_back(resolved(trial_from_json(to_json(trial))));  // by way of JSON: members are checked there
       }
     }
   }

@@ -26,7 +26,7 @@ namespace {
 struct StudyOptions {
   std::string problem = "spiral", data, model, sizes, seeds = "0..4", keeps = "hard,easy";
   std::vector<std::string> scores, features = {"input"};
-  std::vector<double> fractions = {0.2, 0.4, 0.6}, angles = {0, 20};
+  std::vector<double> fractions = {0.2, 0.4}, angles = {0, 20};
   std::vector<int> clusters = {10, 100, 1000};
   std::int64_t samples = 1000000, grid = 512, density_points = 100000;
   int dimension = 200, width = 64, layers = 3;
@@ -59,6 +59,7 @@ struct Cell {
   std::map<std::uint64_t, double> kept;
   std::map<std::string, std::map<std::uint64_t, double>> errors;  // by measure
   int collapsed = 0, left_out = 0;                                // left out: failed or diverged
+  std::optional<double> theory;  // the exact error at infinite dimension, where it is known
 };
 
 struct Planned {
@@ -374,6 +375,7 @@ class Study {
 
   std::string tables() const {
     std::string text;
+    const int column = on("perceptron") ? 42 : 32;  // with the theory's value, or without
     std::size_t width = 0;
     for (const std::string& name : row_names()) width = std::max(width, name.size());
     for (const std::string& measure : measures_) {
@@ -387,7 +389,7 @@ class Study {
           std::string title = fraction == kRule ? "rule" : fmt::format("{:g} % kept", 100 * fraction);
           const Cell* some = cell(*find("random", fraction), n);
           if (some != nullptr) title += fmt::format(" ({})", grouped(std::llround(summarize(values(some->kept)).mean)));
-          text += fmt::format("  {:<32}", title);
+          text += fmt::format("  {:<{}}", title, column);
         }
         text.erase(text.find_last_not_of(' ') + 1);
         text += "\n";
@@ -411,7 +413,7 @@ class Study {
               }
               if (found->theory) shown += fmt::format(" th {}", percent(*found->theory));
             }
-            line += fmt::format("  {:<32}", shown);
+            line += fmt::format("  {:<{}}", shown, column);
             if (name == "all") break;
           }
           if (!any) continue;

@@ -503,7 +503,11 @@ Command add_sweep(CLI::App& program) {
   app->add_option("file", options->file, "A JSON file of grids, or a ready-made sweep: " + ready_sweep_names())
       ->required();
   add_sweep_options(*app, options->sweep);
-  return {app, [options](Session& session) { return sweep_command(options->file, options->sweep, session); }};
+  return {app, [options](Session& session) { return sweep_command(options->file, options->sweep, session); },
+          // What a file asks for is known only when it is read; a sweep is long.
+          [] {
+            return Needs{{{Work::mlp_train, 1e12}}, "--shard"};
+          }};
 }
 
 }  // namespace scalelab::host

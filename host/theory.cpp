@@ -225,7 +225,12 @@ Command add_theory(CLI::App& program) {
   app->add_option("--dimension", options->dimension, "Dimensions of a simulation")->check(whole_number(2, 10000));
   app->add_option("--simulate-to", options->simulate_to, "Largest alpha simulated")->check(real_number(0, 1e4));
   app->add_option("--out", options->out, "Folder for theory.json");
-  return {app, [options](Session& session) { return run_theory(*options, session); }};
+  const auto needs = [options] {
+    Needs needs;
+    if (options->draws > 0) needs.parts = {{Work::max_margin, static_cast<double>(options->draws)}};
+    return needs;
+  };
+  return {app, [options](Session& session) { return run_theory(*options, session); }, needs};
 }
 
 }  // namespace scalelab::host

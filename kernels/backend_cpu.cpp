@@ -1,11 +1,14 @@
 // The CPU backend's table, and the life of a Context.
 #include <omp.h>
+#include <unistd.h>
 
 #include <hwy/highway.h>
 
 #include <cstdlib>
 #include <cstring>
+#include <fstream>
 #include <new>
+#include <string>
 
 #include "scalelab/backend.h"
 
@@ -34,6 +37,16 @@ void copy(void* to, const void* from, std::size_t bytes, Context&) {
 
 void synchronize(Context&) {}
 
+// What the kernel says could be had without swapping; without its word (no Linux), all of the machine's memory.
+std::size_t memory_free(Context&) {
+  std::ifstream file("/proc/meminfo");
+  std::string name, unit;
+  for (std::size_t kilobytes = 0; file >> name >> kilobytes && std::getline(file, unit);) {
+    if (name == "MemAvailable:") return kilobytes * 1024;
+  }
+  return static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
+}
+
 std::string describe(Context& context) {
   const std::int64_t targets = HWY_SUPPORTED_TARGETS & HWY_TARGETS;  // what the CPU has of what was compiled
   const std::int64_t best = targets & -targets;
@@ -53,13 +66,17 @@ const Backend& cpu_backend() {
       .upload = copy,
       .download = copy,
       .synchronize = synchronize,
+      .memory_free = memory_free,
       .describe = describe,
       .knn = cpu::knn,
+      .knn_merge = cpu::knn_merge,
       .grid_knn = cpu::grid_knn,
       .grid_knn_labels = cpu::grid_knn_labels,
       .grid_mlp_labels = cpu::grid_mlp_labels,
       .grid_spiral_labels = cpu::grid_spiral_labels,
       .label_confusion = cpu::label_confusion,
+      .grid_confusion = cpu::grid_confusion,
+      .pack_labels = cpu::pack_labels,
       .kmeans_assign = cpu::kmeans_assign,
       .kmeans_plus_plus = cpu::kmeans_plus_plus,
       .kmeans_fit = cpu::kmeans_fit,

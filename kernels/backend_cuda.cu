@@ -94,6 +94,13 @@ void download(void* to_host, const void* from, std::size_t bytes, Context& conte
 
 void synchronize(Context& context) { SCALELAB_CHECK(cudaStreamSynchronize(stream_of(context))); }
 
+std::size_t memory_free(Context& context) {
+  select_device(context);
+  std::size_t free_bytes = 0, total_bytes = 0;
+  SCALELAB_CHECK(cudaMemGetInfo(&free_bytes, &total_bytes));
+  return free_bytes;
+}
+
 std::string describe(Context& context) {
   cudaDeviceProp properties{};
   SCALELAB_CHECK(cudaGetDeviceProperties(&properties, context.device()));
@@ -130,13 +137,17 @@ const Backend* cuda_backend(std::string* why_not) {
       .upload = cuda::upload,
       .download = cuda::download,
       .synchronize = cuda::synchronize,
+      .memory_free = cuda::memory_free,
       .describe = cuda::describe,
       .knn = cuda::knn,
+      .knn_merge = cuda::knn_merge,
       .grid_knn = cuda::grid_knn,
       .grid_knn_labels = cuda::grid_knn_labels,
       .grid_mlp_labels = cuda::grid_mlp_labels,
       .grid_spiral_labels = cuda::grid_spiral_labels,
       .label_confusion = cuda::label_confusion,
+      .grid_confusion = cuda::grid_confusion,
+      .pack_labels = cuda::pack_labels,
       .kmeans_assign = cuda::kmeans_assign,
       .kmeans_plus_plus = cuda::kmeans_plus_plus,
       .kmeans_fit = cuda::kmeans_fit,

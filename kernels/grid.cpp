@@ -12,6 +12,7 @@
 #include <limits>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -28,7 +29,7 @@
 #define SCALELAB_KERNELS_GRID_TASK
 namespace scalelab::cpu {
 
-// One call of grid_knn or grid_knn_labels.
+// What grid_knn or grid_knn_labels is asked for, or one of the models of grid_confusion.
 struct GridTask {
   const PointTree& tree;
   const Grid& grid;
@@ -36,8 +37,52 @@ struct GridTask {
   std::size_t k;
   int* ids = nullptr;                              // (rows, G, k), or null: labels are asked for
   float* distances = nullptr;                      // (rows, G, k), or null
-  const std::uint8_t* reference_labels = nullptr;  // (n)
-  std::uint8_t* labels = nullptr;                  // (rows, G)
+  const std::uint8_t* reference_labels = nullptr;  // (n), or null: neighbours are asked for
+  std::uint8_t* labels = nullptr;                  // (rows, G), or null: each tile's go elsewhere
+};
+
+// Counts pairs of labels. Neighbouring cells mostly agree: eight equal pairs are counted at once, and four tables take
+// turns, since adding to one would wait for its last sum.
+class PairCounts {
+ public:
+  explicit PairCounts(std::int64_t classes) : classes_(classes), tables_(kTables * classes * classes) {}
+
+  void add(const std::uint8_t* a, const std::uint8_t* b, std::int64_t n) {
+    std::int64_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+      std::uint64_t of_a, of_b;
+      std::memcpy(&of_a, a + i, 8);
+      std::memcpy(&of_b, b + i, 8);
+      constexpr std::uint64_t kEach = 0x0101010101010101;
+      if (of_a == kEach * a[i] && of_b == kEach * b[i]) {
+        cell(i / 8, a[i], b[i]) += 8;
+      } else {
+        for (std::int64_t j = i; j < i + 8; ++j) ++cell(j, a[j], b[j]);
+      }
+    }
+    for (; i < n; ++i) ++cell(i, a[i], b[i]);
+  }
+  void add_to(View<std::int64_t> counts) const {
+    for (std::int64_t i = 0; i < counts.size(); ++i) {
+      for (int table = 0; table < kTables; ++table) counts.data()[i] += tables_[table * counts.size() + i];
+    }
+  }
+
+ private:
+  static constexpr int kTables = 4;
+  std::int64_t& cell(std::int64_t turn, std::int64_t row, std::int64_t column) {
+    const std::int64_t last = classes_ - 1;  // keeps labels beyond the classes inside the table
+    return tables_[(turn % kTables * classes_ + std::min(row, last)) * classes_ + std::min(column, last)];
+  }
+  std::int64_t classes_;
+  std::vector<std::int64_t> tables_;
+};
+
+// One of the two models of grid_confusion: what its neighbours are found by, or the truth.
+struct ConfusionSide {
+  std::optional<PointTree> tree;
+  std::optional<GridTask> task;
+  Spiral spiral;
 };
 
 }  // namespace scalelab::cpu
@@ -49,12 +94,21 @@ namespace scalelab::cpu::HWY_NAMESPACE {
 // One thread's work on the tiles of a task.
 class GridTiles {
  public:
-  explicit GridTiles(const GridTask& task) : task_(task), k_(task.k), selector_(task.k) {}
+  explicit GridTiles(const GridTask& task)
+      : task_(task), k_(task.k), selector_(task.k), labels_(task.labels), label_stride_(task.grid.size) {}
 
   // Cells [column, column + width) x [row, row + height) of the band; rows count from the band's first.
   struct Area {
     std::int64_t column, row, width, height;
   };
+
+  // The labels of the areas visited from now on, all within `area`, go to `labels` (area.height, area.width).
+  void put_labels(const Area& area, std::uint8_t* labels) {
+    labels_ = labels;
+    label_row_ = area.row;
+    label_column_ = area.column;
+    label_stride_ = area.width;
+  }
 
   // Answers every cell of the area. `list` has the candidates of a tile around it, or is null: then they are gathered.
   void visit(const Area& area, const Candidates* list, std::size_t level) {
@@ -67,18 +121,18 @@ class GridTiles {
         split(area, nullptr, level);
         return;
       }
-      if (task_.labels != nullptr) {
+      if (task_.reference_labels != nullptr) {
         for (std::size_t i = 0; i < gathered.size; ++i) gathered.label[i] = task_.reference_labels[gathered.id[i]];
       }
       list = &gathered;
     }
     Candidates& near = work_.level(level++);
-    if (task_.labels != nullptr) {
+    if (task_.reference_labels != nullptr) {
       narrow<2, true>(*list, tile, k_, work_, near);
       const Vote vote = count_labels(near);
       if (vote.decided) {
         for (std::int64_t i = 0; i < area.height; ++i) {
-          std::memset(task_.labels + (area.row + i) * task_.grid.size + area.column, vote.winner, area.width);
+          std::memset(label_at(area.row + i, area.column), vote.winner, area.width);
         }
       } else if (cells > 4 * kSmallest || is_worth_splitting(cells, near.size)) {
         split(area, &near, level);
@@ -273,10 +327,13 @@ class GridTiles {
                 for (std::size_t lane = 0; lane < selector_.lanes(); ++lane) labels[lane] = most_common(list, lane);
               }
               for (std::int64_t i = 0; i < part.height; ++i) {
-                std::memcpy(task_.labels + (part.row + i) * task_.grid.size + part.column, labels + i * columns,
-                            part.width);
+                std::memcpy(label_at(part.row + i, part.column), labels + i * columns, part.width);
               }
             });
+  }
+
+  std::uint8_t* label_at(std::int64_t row, std::int64_t column) const {
+    return labels_ + (row - label_row_) * label_stride_ + (column - label_column_);
   }
 
   // The label of most of a lane's neighbours, the smallest of equally common ones.
@@ -299,20 +356,31 @@ class GridTiles {
   Selector<2> selector_;
   std::vector<float> x_squared_;
   int votes_[256] = {};
+  std::uint8_t* labels_;  // of cell (label_row_, label_column_)
+  std::int64_t label_row_ = 0, label_column_ = 0, label_stride_;
 };
 
-void map_grid(const GridTask& task, Context& context) {
-  // Tiles large enough that gathering their candidates costs little, and enough of them for all threads.
-  std::int64_t side = 256;
+// Calls body(area) for the tiles of a band, on threads. They are large enough that gathering their candidates costs
+// little, and there are enough of them for all threads.
+inline constexpr std::int64_t kLargestSide = 256;
+template <class Body>
+void for_each_tile(std::int64_t size, std::int64_t rows, Context& context, const Body& body) {
+  std::int64_t side = kLargestSide;
   const auto across = [&side](std::int64_t n) { return (n + side - 1) / side; };
-  while (side > 32 && across(task.grid.size) * across(task.rows) < 16 * context.threads()) side /= 2;
-  const std::int64_t columns = across(task.grid.size), tiles = columns * across(task.rows);
-  std::vector<std::unique_ptr<GridTiles>> workers(std::max(context.threads(), 1));
+  while (side > 32 && across(size) * across(rows) < 16 * context.threads()) side /= 2;
+  const std::int64_t columns = across(size), tiles = columns * across(rows);
   parallel_for(context, tiles, [&](std::int64_t tile) {
+    const std::int64_t column = tile % columns * side, row = tile / columns * side;
+    body(GridTiles::Area{column, row, std::min(side, size - column), std::min(side, rows - row)});
+  });
+}
+
+void map_grid(const GridTask& task, Context& context) {
+  std::vector<std::unique_ptr<GridTiles>> workers(std::max(context.threads(), 1));
+  for_each_tile(task.grid.size, task.rows, context, [&](const GridTiles::Area& area) {
     std::unique_ptr<GridTiles>& worker = workers[omp_get_thread_num()];
     if (!worker) worker = std::make_unique<GridTiles>(task);
-    const std::int64_t column = tile % columns * side, row = tile / columns * side;
-    worker->visit({column, row, std::min(side, task.grid.size - column), std::min(side, task.rows - row)}, nullptr, 0);
+    worker->visit(area, nullptr, 0);
   });
 }
 
@@ -343,8 +411,9 @@ HWY_INLINE V angle_lanes(D d, V y, V x) {
   return hn::IfThenElse(hn::Eq(larger, zero), zero, result);
 }
 
-// The arithmetic of Spiral::inside for one row of the grid.
-void spiral_row(const Spiral& spiral, const Grid& grid, std::int64_t row, std::uint8_t* HWY_RESTRICT labels) {
+// The arithmetic of Spiral::inside for `cells` cells of a row of the grid, from column `first` on.
+void spiral_row(const Spiral& spiral, const Grid& grid, std::int64_t row, std::int64_t first, std::int64_t cells,
+                std::uint8_t* HWY_RESTRICT labels) {
   const hn::ScalableTag<double> d;
   using V = hn::Vec<decltype(d)>;
   constexpr std::size_t kMost = hn::MaxLanes(d);
@@ -354,9 +423,9 @@ void spiral_row(const Spiral& spiral, const Grid& grid, std::int64_t row, std::u
   const V y = hn::Set(d, y_scalar), y_squared = hn::Set(d, y_scalar * y_scalar);
   const V turn_length = hn::Set(d, two_pi), one = hn::Set(d, 1.0), zero = hn::Zero(d);
   alignas(64) double centres[kMost], inside[kMost];
-  for (std::int64_t column = 0; column < grid.size; column += lanes) {
+  for (std::int64_t column = 0; column < cells; column += lanes) {
     for (std::size_t i = 0; i < lanes; ++i) {
-      centres[i] = std::fma(static_cast<float>(column + i) + 0.5F, grid.step_x(), grid.x_min);
+      centres[i] = std::fma(static_cast<float>(first + column + i) + 0.5F, grid.step_x(), grid.x_min);
     }
     const V x = hn::Load(d, centres);
     const V rho = hn::Sqrt(fused(d, x, x, y_squared));
@@ -370,8 +439,74 @@ void spiral_row(const Spiral& spiral, const Grid& grid, std::int64_t row, std::u
     width = hn::IfThenElse(hn::Lt(tip, width), tip, width);
     const V off = hn::Abs(fused(d, hn::Set(d, -c), t, rho));
     hn::Store(hn::IfThenElseZero(hn::Lt(off, hn::Mul(hn::Set(d, 0.5 * kPi * c), width)), one), d, inside);
-    const std::size_t count = std::min<std::size_t>(lanes, grid.size - column);
+    const std::size_t count = std::min<std::size_t>(lanes, cells - column);
     for (std::size_t i = 0; i < count; ++i) labels[column + i] = inside[i] != 0;
+  }
+}
+
+// One thread's work for grid_confusion: a tile's labels under both models, and the pairs counted so far.
+class ConfusionTiles {
+ public:
+  ConfusionTiles(const ConfusionSide& a, const ConfusionSide& b, const Grid& grid, std::int64_t row_begin,
+                 std::int64_t classes)
+      : sides_{{a, {}, {}}, {b, {}, {}}}, grid_(grid), row_begin_(row_begin), counts_(classes) {
+    for (Side& side : sides_) {
+      side.labels.resize(kLargestSide * kLargestSide);
+      if (side.model.task) side.tiles = std::make_unique<GridTiles>(*side.model.task);
+    }
+  }
+  void count(const GridTiles::Area& area) {
+    for (Side& side : sides_) {
+      if (side.tiles) {
+        side.tiles->put_labels(area, side.labels.data());
+        side.tiles->visit(area, nullptr, 0);
+        continue;
+      }
+      for (std::int64_t i = 0; i < area.height; ++i) {
+        spiral_row(side.model.spiral, grid_, row_begin_ + area.row + i, area.column, area.width,
+                   side.labels.data() + i * area.width);
+      }
+    }
+    counts_.add(sides_[0].labels.data(), sides_[1].labels.data(), area.width * area.height);
+  }
+  const PairCounts& counts() const { return counts_; }
+
+ private:
+  struct Side {
+    const ConfusionSide& model;
+    std::unique_ptr<GridTiles> tiles;  // null: the truth
+    std::vector<std::uint8_t> labels;
+  };
+  Side sides_[2];
+  const Grid& grid_;
+  std::int64_t row_begin_;
+  PairCounts counts_;
+};
+
+void confuse_grid(const ConfusionSide& a, const ConfusionSide& b, const Grid& grid, std::int64_t row_begin,
+                  std::int64_t rows, View<std::int64_t> counts, Context& context) {
+  std::vector<std::unique_ptr<ConfusionTiles>> workers(std::max(context.threads(), 1));
+  for_each_tile(grid.size, rows, context, [&](const GridTiles::Area& area) {
+    std::unique_ptr<ConfusionTiles>& worker = workers[omp_get_thread_num()];
+    if (!worker) worker = std::make_unique<ConfusionTiles>(a, b, grid, row_begin, counts.extent(0));
+    worker->count(area);
+  });
+  for (const auto& worker : workers) {
+    if (worker) worker->counts().add_to(counts);
+  }
+}
+
+// StoreMaskBits keeps the order of lanes: lane 0 is the lowest bit.
+void pack_row(const std::uint8_t* HWY_RESTRICT labels, std::int64_t columns, std::uint8_t* HWY_RESTRICT bits) {
+  const hn::ScalableTag<std::uint8_t> d;
+  const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  std::int64_t column = 0;
+  for (; lanes >= 8 && column + lanes <= columns; column += lanes) {
+    hn::StoreMaskBits(d, hn::Ne(hn::LoadU(d, labels + column), hn::Zero(d)), bits + column / 8);
+  }
+  for (; column < columns; ++column) {
+    const std::uint8_t bit = static_cast<std::uint8_t>((labels[column] != 0 ? 1U : 0U) << column % 8);
+    bits[column / 8] = static_cast<std::uint8_t>(column % 8 == 0 ? bit : bits[column / 8] | bit);
   }
 }
 
@@ -384,6 +519,8 @@ namespace {
 
 HWY_EXPORT(spiral_row);
 HWY_EXPORT(map_grid);
+HWY_EXPORT(confuse_grid);
+HWY_EXPORT(pack_row);
 
 [[noreturn]] void refuse(const std::string& why) { throw std::invalid_argument(why); }
 
@@ -411,10 +548,7 @@ void grid_knn_labels(View<const float> references, View<const std::uint8_t> refe
                      std::int64_t row_begin, View<std::uint8_t> labels, Context& context) {
   const std::int64_t rows = check_band("grid_knn_labels", grid, row_begin, labels.extent(0), labels.extent(1));
   check_neighbours("grid_knn_labels", references, k);
-  if (reference_labels.size() != references.extent(0)) {
-    refuse("grid_knn_labels: " + std::to_string(reference_labels.size()) + " labels were given for " +
-           std::to_string(references.extent(0)) + " references: give one for each");
-  }
+  check_reference_labels("grid_knn_labels", references, reference_labels);
   if (rows == 0) return;
   const PointTree tree = PointTree::of_references(references, k, context);
   GridTask task{tree, grid, row_begin, rows, static_cast<std::size_t>(k)};
@@ -466,36 +600,48 @@ void grid_spiral_labels(const Spiral& spiral, const Grid& grid, std::int64_t row
                         Context& context) {
   const std::int64_t rows = check_band("grid_spiral_labels", grid, row_begin, labels.extent(0), labels.extent(1));
   parallel_for(context, rows, [&](std::int64_t i) {
-    HWY_DYNAMIC_DISPATCH(spiral_row)(spiral, grid, row_begin + i, labels.data() + i * grid.size);
+    HWY_DYNAMIC_DISPATCH(spiral_row)(spiral, grid, row_begin + i, 0, grid.size, labels.data() + i * grid.size);
   });
 }
 
 void label_confusion(View<const std::uint8_t> a, View<const std::uint8_t> b, View<std::int64_t> counts,
                      Context& context) {
-  const std::int64_t n = a.size(), classes = counts.extent(0);
-  if (n != b.size()) {
-    refuse("label_confusion: " + std::to_string(n) + " labels were given against " + std::to_string(b.size()) +
-           ": both must be of one length");
-  }
-  if (counts.rank() != 2 || counts.extent(1) != classes || classes < 1 || classes > 256) {
-    refuse("label_confusion: counts must be (classes, classes) with classes 1 .. 256, got (" + std::to_string(classes) +
-           ", " + std::to_string(counts.extent(1)) + ")");
-  }
+  const std::int64_t n = a.size();
+  check_label_confusion(a, b, counts);
   constexpr std::int64_t kPiece = 1 << 20;
-  constexpr int kTables = 4;  // neighbours often agree: adding to four tables in turn does not wait for the last sum
   std::mutex mutex;
   parallel_for(context, (n + kPiece - 1) / kPiece, [&](std::int64_t piece) {
-    std::vector<std::uint32_t> tables(kTables * classes * classes);
-    const std::int64_t begin = piece * kPiece, end = std::min(n, begin + kPiece);
-    const std::int64_t last = classes - 1;  // keeps labels beyond the classes inside the table
-    for (std::int64_t i = begin; i < end; ++i) {
-      const std::int64_t row = std::min<std::int64_t>(a(i), last), column = std::min<std::int64_t>(b(i), last);
-      ++tables[((i % kTables) * classes + row) * classes + column];
-    }
+    const std::int64_t begin = piece * kPiece, count = std::min(n, begin + kPiece) - begin;
+    PairCounts pairs(counts.extent(0));
+    pairs.add(a.data() + begin, b.data() + begin, count);
     const std::lock_guard<std::mutex> lock(mutex);
-    for (std::int64_t cell = 0; cell < classes * classes; ++cell) {
-      for (int table = 0; table < kTables; ++table) counts.data()[cell] += tables[table * classes * classes + cell];
-    }
+    pairs.add_to(counts);
+  });
+}
+
+void grid_confusion(const GridModel& a, const GridModel& b, const Grid& grid, std::int64_t row_begin, std::int64_t rows,
+                    View<std::int64_t> counts, Context& context) {
+  check_grid_confusion(a, b, grid, row_begin, rows, counts);
+  if (rows == 0) return;
+  ConfusionSide sides[2];
+  const GridModel* const models[2] = {&a, &b};
+  for (int i = 0; i < 2; ++i) {
+    const GridModel& model = *models[i];
+    sides[i].spiral = model.spiral;
+    if (model.k == 0) continue;
+    sides[i].tree = PointTree::of_references(model.references, model.k, context);
+    sides[i].task.emplace(GridTask{*sides[i].tree, grid, row_begin, rows, static_cast<std::size_t>(model.k)});
+    sides[i].task->reference_labels = model.labels.data();
+  }
+  HWY_DYNAMIC_DISPATCH(confuse_grid)(sides[0], sides[1], grid, row_begin, rows, counts, context);
+}
+
+void pack_labels(View<const std::uint8_t> labels, View<std::uint8_t> bits, Context& context) {
+  check_pack_labels(labels, bits);
+  if (labels.empty()) return;
+  const std::int64_t columns = labels.extent(1), bytes = bits.extent(1);
+  parallel_for(context, labels.extent(0), [&](std::int64_t row) {
+    HWY_DYNAMIC_DISPATCH(pack_row)(labels.data() + row * columns, columns, bits.data() + row * bytes);
   });
 }
 

@@ -6,6 +6,7 @@
 // cells. Where a region has too many candidates to list (references denser than cells, or clustered), its cells search
 // the tree instead (tree_search.cuh).
 #include <cmath>
+#include <optional>
 #include <string>
 
 #include "kernels/device.cuh"
@@ -428,21 +429,17 @@ int region_side(std::int64_t n, std::int64_t size) {
 }
 
 template <bool kLabels>
-void grid_neighbours(View<const float> references, const Grid& grid, std::int64_t row_begin, std::int64_t rows,
-                     const Output& output, Context& context) {
-  if (rows == 0) return;
-  const BoxTreeStorage storage(references, context);
-  const Band band(grid, row_begin, rows);
+void grid_neighbours(const BoxTree& tree, const Band& band, const Output& output, Context& context) {
   if (output.k > kMostTogether) {
-    launch(context, ceil_div(rows * grid.size, kWarpsPerBlock), kThreads, kWarpsPerBlock * sizeof(CellShared),
-           grid_cell_kernel<kLabels>, storage.tree(), band, output);
+    launch(context, ceil_div(band.rows * band.size, kWarpsPerBlock), kThreads, kWarpsPerBlock * sizeof(CellShared),
+           grid_cell_kernel<kLabels>, tree, band, output);
     return;
   }
-  const int side = region_side(references.extent(0), grid.size);
-  const std::int64_t across = ceil_div(grid.size, side), regions = across * ceil_div(rows, side);
+  const int side = region_side(tree.count, band.size);
+  const std::int64_t across = ceil_div(band.size, side), regions = across * ceil_div(band.rows, side);
   with_list_length(output.k, [&](auto length) {
     launch(context, ceil_div(regions, kWarpsPerBlock), kThreads, kWarpsPerBlock * sizeof(RegionShared<length()>),
-           grid_region_kernel<length(), kLabels>, storage.tree(), band, output, side, across, regions);
+           grid_region_kernel<length(), kLabels>, tree, band, output, side, across, regions);
   });
 }
 
@@ -450,6 +447,12 @@ __global__ void spiral_kernel(Spiral spiral, Band band, std::uint8_t* labels) {
   const std::int64_t cell = global_thread();
   if (cell >= band.rows * band.size) return;
   labels[cell] = spiral.inside(band.x(cell % band.size), band.y(cell / band.size)) ? 1 : 0;
+}
+
+void label_spiral(const Spiral& spiral, const Band& band, std::uint8_t* labels, Context& context) {
+  constexpr int kSpiralThreads = 256;
+  launch(context, ceil_div(band.rows * band.size, kSpiralThreads), kSpiralThreads, 0, spiral_kernel, spiral, band,
+         labels);
 }
 
 // --- confusion -------------------------------------------------------------------------------------------------------
@@ -512,6 +515,64 @@ __global__ void confusion_kernel(const std::uint8_t* a, const std::uint8_t* b, s
   }
 }
 
+// Adds the pairs of two maps of n labels to counts (classes, classes).
+void count_pairs(const std::uint8_t* a, const std::uint8_t* b, std::int64_t n, View<std::int64_t> counts,
+                 Context& context) {
+  constexpr int kCountThreads = 256;
+  constexpr std::int64_t kMostBlocks = 2048;
+  const std::int64_t classes = counts.extent(0), blocks = ceil_div(n, kCountThreads * kRun);
+  const bool privately = classes * classes <= kMostPrivate;
+  launch(context, blocks < kMostBlocks ? blocks : kMostBlocks, kCountThreads,
+         privately ? kMostPrivate * sizeof(unsigned long long) : 0, confusion_kernel, a, b, n,
+         static_cast<int>(classes), privately, reinterpret_cast<unsigned long long*>(counts.data()));
+}
+
+// The labels of one model, band by band.
+class ModelLabels {
+ public:
+  ModelLabels(const GridModel& model, std::int64_t cells, Context& context) : model_(model), labels_(cells, context) {
+    if (model.k > 0) storage_.emplace(model.references, context);
+  }
+  const std::uint8_t* of(const Band& band, Context& context) {
+    if (storage_) {
+      const Output output{model_.k, model_.labels.data(), labels_.data(), nullptr, nullptr};
+      grid_neighbours<true>(storage_->tree(), band, output, context);
+    } else {
+      label_spiral(model_.spiral, band, labels_.data(), context);
+    }
+    return labels_.data();
+  }
+
+ private:
+  const GridModel& model_;
+  Scratch<std::uint8_t> labels_;
+  std::optional<BoxTreeStorage> storage_;  // of a model with references
+};
+
+// --- bits ------------------------------------------------------------------------------------------------------------
+
+// A thread makes one byte.
+__global__ void pack_kernel(const std::uint8_t* labels, std::int64_t rows, std::int64_t columns, std::int64_t bytes,
+                            std::uint8_t* bits) {
+  const std::int64_t i = global_thread();
+  if (i >= rows * bytes) return;
+  const std::int64_t row = i / bytes, column = i % bytes * 8;
+  const std::uint8_t* from = labels + row * columns + column;
+  unsigned byte = 0;
+  if (columns - column >= 8 && reinterpret_cast<std::uintptr_t>(from) % 8 == 0) {
+    const uint2 words = *reinterpret_cast<const uint2*>(from);
+#pragma unroll
+    for (int j = 0; j < 4; ++j) {
+      byte |= (words.x >> 8 * j & 0xffU) != 0 ? 1U << j : 0U;
+      byte |= (words.y >> 8 * j & 0xffU) != 0 ? 16U << j : 0U;
+    }
+  } else {
+    const int count = columns - column < 8 ? static_cast<int>(columns - column) : 8;
+    for (int j = 0; j < count; ++j) byte |= from[j] != 0 ? 1U << j : 0U;
+  }
+  bits[i] = static_cast<std::uint8_t>(byte);
+}
+
 }  // namespace
 
 void grid_knn(View<const float> references, const Grid& grid, std::int64_t row_begin, View<int> indices,
@@ -524,9 +585,11 @@ void grid_knn(View<const float> references, const Grid& grid, std::int64_t row_b
       (distances.extent(0) != rows || distances.extent(1) != grid.size || distances.extent(2) != k)) {
     refuse("grid_knn: distances must be (rows, G, k) or empty");
   }
+  if (rows == 0) return;
   const Output output{static_cast<int>(k), nullptr, nullptr, indices.data(),
                       distances.empty() ? nullptr : distances.data()};
-  grid_neighbours<false>(references, grid, row_begin, rows, output, context);
+  const BoxTreeStorage storage(references, context);
+  grid_neighbours<false>(storage.tree(), Band(grid, row_begin, rows), output, context);
 }
 
 void grid_knn_labels(View<const float> references, View<const std::uint8_t> reference_labels, int k, const Grid& grid,
@@ -534,9 +597,11 @@ void grid_knn_labels(View<const float> references, View<const std::uint8_t> refe
   const Range range("grid_knn_labels");
   check_band("grid_knn_labels", grid, row_begin, labels.extent(0), labels.extent(1));
   check_neighbours("grid_knn_labels", references, k);
-  if (reference_labels.size() != references.extent(0)) refuse("grid_knn_labels: one label per reference is needed");
+  check_reference_labels("grid_knn_labels", references, reference_labels);
+  if (labels.extent(0) == 0) return;
   const Output output{k, reference_labels.data(), labels.data(), nullptr, nullptr};
-  grid_neighbours<true>(references, grid, row_begin, labels.extent(0), output, context);
+  const BoxTreeStorage storage(references, context);
+  grid_neighbours<true>(storage.tree(), Band(grid, row_begin, labels.extent(0)), output, context);
 }
 
 void grid_spiral_labels(const Spiral& spiral, const Grid& grid, std::int64_t row_begin, View<std::uint8_t> labels,
@@ -544,27 +609,40 @@ void grid_spiral_labels(const Spiral& spiral, const Grid& grid, std::int64_t row
   const Range range("grid_spiral_labels");
   const std::int64_t rows = labels.extent(0);
   check_band("grid_spiral_labels", grid, row_begin, rows, labels.extent(1));
-  constexpr int kSpiralThreads = 256;
-  launch(context, ceil_div(rows * grid.size, kSpiralThreads), kSpiralThreads, 0, spiral_kernel, spiral,
-         Band(grid, row_begin, rows), labels.data());
+  label_spiral(spiral, Band(grid, row_begin, rows), labels.data(), context);
 }
 
 void label_confusion(View<const std::uint8_t> a, View<const std::uint8_t> b, View<std::int64_t> counts,
                      Context& context) {
   const Range range("label_confusion");
-  const std::int64_t n = a.size(), classes = counts.extent(0);
-  if (n != b.size()) refuse("label_confusion: both maps must have the same number of labels");
-  if (counts.rank() != 2 || counts.extent(1) != classes || classes < 1 || classes > 256) {
-    refuse("label_confusion: counts must be (classes, classes) with classes 1 .. 256");
+  const std::int64_t n = a.size();
+  check_label_confusion(a, b, counts);
+  count_pairs(a.data(), b.data(), n, counts, context);
+}
+
+void grid_confusion(const GridModel& a, const GridModel& b, const Grid& grid, std::int64_t row_begin, std::int64_t rows,
+                    View<std::int64_t> counts, Context& context) {
+  const Range range("grid_confusion");
+  check_grid_confusion(a, b, grid, row_begin, rows, counts);
+  if (rows == 0) return;
+  // Labels live from their making to their counting in bands of this many cells, two of which an H100 holds in its L2.
+  constexpr std::int64_t kBandCells = std::int64_t{1} << 24;
+  const std::int64_t fitting = kBandCells / grid.size < 64 ? 64 : kBandCells / grid.size;  // whole regions
+  const std::int64_t band_rows = fitting < rows ? fitting : rows;
+  ModelLabels labels_a(a, band_rows * grid.size, context), labels_b(b, band_rows * grid.size, context);
+  for (std::int64_t begin = 0; begin < rows; begin += band_rows) {
+    const Band band(grid, row_begin + begin, rows - begin < band_rows ? rows - begin : band_rows);
+    const std::uint8_t* of_a = labels_a.of(band, context);
+    count_pairs(of_a, labels_b.of(band, context), band.rows * band.size, counts, context);
   }
-  if (n == 0) return;
-  constexpr int kCountThreads = 256;
-  constexpr std::int64_t kMostBlocks = 2048;
-  const bool privately = classes * classes <= kMostPrivate;
-  const std::int64_t blocks = ceil_div(n, kCountThreads * kRun);
-  launch(context, blocks < kMostBlocks ? blocks : kMostBlocks, kCountThreads,
-         privately ? kMostPrivate * sizeof(unsigned long long) : 0, confusion_kernel, a.data(), b.data(), n,
-         static_cast<int>(classes), privately, reinterpret_cast<unsigned long long*>(counts.data()));
+}
+
+void pack_labels(View<const std::uint8_t> labels, View<std::uint8_t> bits, Context& context) {
+  const Range range("pack_labels");
+  check_pack_labels(labels, bits);
+  constexpr int kPackThreads = 256;
+  launch(context, ceil_div(bits.size(), kPackThreads), kPackThreads, 0, pack_kernel, labels.data(), labels.extent(0),
+         labels.extent(1), bits.extent(1), bits.data());
 }
 
 }  // namespace scalelab::cuda

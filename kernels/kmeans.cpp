@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "kernels/distance.h"
+#include "kernels/kmeans_check.h"
 #include "kernels/kmeans_tiles.h"
 #include "kernels/kmeans_total.h"
 #include "kernels/parallel.h"
@@ -495,26 +496,6 @@ constexpr std::int64_t kTotalsBytes = std::int64_t{256} << 20;
 // Assigning alone pays for sorting the points from this many centroids and pairs up.
 constexpr std::int64_t kTiledCentroids = 128, kTiledPairs = std::int64_t{1} << 23;
 
-void require(bool condition, const std::string& what) {
-  if (!condition) throw std::invalid_argument(what);
-}
-
-void check_points(const std::string& op, View<const float> points, View<const float> centroids) {
-  constexpr std::int64_t kMost = std::numeric_limits<int>::max();
-  const std::int64_t n = points.extent(0), k = centroids.extent(0);
-  require(points.rank() == 2 && centroids.rank() == 2, op + ": points (n, d) and centroids (k, d) have two axes");
-  require(points.extent(1) >= 1 && points.extent(1) == centroids.extent(1),
-          op + ": points have " + std::to_string(points.extent(1)) + " features, centroids " +
-              std::to_string(centroids.extent(1)));
-  require(k >= 1, op + ": no centroids");
-  require(n <= kMost && k <= kMost, op + ": more than 2^31 - 1 points or centroids");
-}
-
-void check_labels(const std::string& op, std::int64_t n, View<int> labels) {
-  require(labels.size() == n,
-          op + ": " + std::to_string(labels.size()) + " labels for " + std::to_string(n) + " points");
-}
-
 // Threads worth waking for passes of so many multiply-adds each: one per 2^18 of them, some tens of microseconds.
 int useful_threads(double multiply_adds, const Context& context) {
   return static_cast<int>(std::clamp<double>(multiply_adds * 0x1p-18, 1, context.threads()));
@@ -768,11 +749,8 @@ double spread_of(View<const float> points, const std::vector<FixedPoint>& fixed,
 
 void kmeans_assign(View<const float> points, View<const float> centroids, View<int> labels, View<float> distances,
                    Context& context) {
-  check_points("kmeans_assign", points, centroids);
+  check_kmeans_assign(points, centroids, labels, distances);
   const std::int64_t n = points.extent(0), d = points.extent(1), k = centroids.extent(0);
-  check_labels("kmeans_assign", n, labels);
-  require(distances.empty() || distances.size() == n,
-          "kmeans_assign: " + std::to_string(distances.size()) + " distances for " + std::to_string(n) + " points");
   if (n == 0) return;
   Buffer<float> own_distances(context, {distances.empty() ? n : 0});
   const bool tiled = (d == 2 || d == 3) && k >= kTiledCentroids && n * k >= kTiledPairs;
@@ -781,9 +759,8 @@ void kmeans_assign(View<const float> points, View<const float> centroids, View<i
 }
 
 void kmeans_plus_plus(View<const float> points, std::uint64_t seed, View<float> centroids, Context& context) {
-  check_points("kmeans_plus_plus", points, centroids);
+  check_kmeans_plus_plus(points, centroids);
   const std::int64_t n = points.extent(0), d = points.extent(1), k = centroids.extent(0);
-  require(k <= n, "kmeans_plus_plus: " + std::to_string(k) + " centroids of " + std::to_string(n) + " points");
   Context quiet(context.backend(), context.device(),
                 useful_threads(static_cast<double>(n * d), context));  // progress is in centroids
   Buffer<float> distances(quiet, {n});
@@ -835,12 +812,8 @@ void kmeans_plus_plus(View<const float> points, std::uint64_t seed, View<float> 
 
 KmeansResult kmeans_fit(View<const float> points, View<float> centroids, View<int> labels, const KmeansOptions& options,
                         Context& context) {
-  check_points("kmeans_fit", points, centroids);
+  check_kmeans_fit(points, centroids, labels, options);
   const std::int64_t n = points.extent(0), d = points.extent(1), k = centroids.extent(0);
-  check_labels("kmeans_fit", n, labels);
-  require(k <= n, "kmeans_fit: " + std::to_string(k) + " clusters of " + std::to_string(n) + " points");
-  require(options.max_iterations >= 0, "kmeans_fit: max_iterations is negative");
-  require(options.tolerance >= 0, "kmeans_fit: tolerance is negative or NaN");
   // Progress is in iterations, not in the pieces of one.
   Context quiet(context.backend(), context.device(),
                 useful_threads(static_cast<double>(n * d) * static_cast<double>(k), context));

@@ -5,10 +5,10 @@
 #include <bit>
 #include <cfloat>
 #include <optional>
-#include <string>
 #include <vector>
 
 #include "kernels/device.cuh"
+#include "kernels/kmeans_check.h"
 #include "kernels/kmeans_total.h"
 #include "kernels/pairwise.cuh"
 #include "kernels/tree_search.cuh"
@@ -27,25 +27,6 @@ constexpr std::int64_t kMostBlocks = 4096;  // of kernels whose threads stride
 constexpr unsigned kInfinity = 0x7f800000U;
 
 using Total = unsigned long long;  // two's complement, as atomics take it
-
-void require(bool condition, const std::string& what) {
-  if (!condition) throw std::invalid_argument(what);
-}
-
-void check_points(const std::string& op, View<const float> points, View<const float> centroids) {
-  const std::int64_t n = points.extent(0), k = centroids.extent(0);
-  require(points.rank() == 2 && centroids.rank() == 2, op + ": points (n, d) and centroids (k, d) have two axes");
-  require(points.extent(1) >= 1 && points.extent(1) == centroids.extent(1),
-          op + ": points have " + std::to_string(points.extent(1)) + " features, centroids " +
-              std::to_string(centroids.extent(1)));
-  require(k >= 1, op + ": no centroids");
-  require(n <= INT32_MAX && k <= INT32_MAX, op + ": more than 2^31 - 1 points or centroids");
-}
-
-void check_labels(const std::string& op, std::int64_t n, View<int> labels) {
-  require(labels.size() == n,
-          op + ": " + std::to_string(labels.size()) + " labels for " + std::to_string(n) + " points");
-}
 
 std::int64_t at_most(std::int64_t blocks) { return std::min(blocks, kMostBlocks); }
 
@@ -746,11 +727,8 @@ __global__ void draw_kernel(const float* points, std::int64_t n, std::int64_t d,
 void kmeans_assign(View<const float> points, View<const float> centroids, View<int> labels, View<float> distances,
                    Context& context) {
   const Range range("kmeans_assign");
-  check_points("kmeans_assign", points, centroids);
+  check_kmeans_assign(points, centroids, labels, distances);
   const std::int64_t n = points.extent(0);
-  check_labels("kmeans_assign", n, labels);
-  require(distances.empty() || distances.size() == n,
-          "kmeans_assign: " + std::to_string(distances.size()) + " distances for " + std::to_string(n) + " points");
   if (n == 0) return;
   constexpr std::int64_t kTiledCentroids = 128;  // below, looking at all pairs costs less than sorting the points
   const bool tiled = points.extent(1) <= kTileDimensions && centroids.extent(0) >= kTiledCentroids;
@@ -760,9 +738,8 @@ void kmeans_assign(View<const float> points, View<const float> centroids, View<i
 
 void kmeans_plus_plus(View<const float> points, std::uint64_t seed, View<float> centroids, Context& context) {
   const Range range("kmeans_plus_plus");
-  check_points("kmeans_plus_plus", points, centroids);
+  check_kmeans_plus_plus(points, centroids);
   const std::int64_t n = points.extent(0), d = points.extent(1), k = centroids.extent(0);
-  require(k <= n, "kmeans_plus_plus: " + std::to_string(k) + " centroids of " + std::to_string(n) + " points");
   const std::int64_t blocks = ceil_div(n, kBlockRows);
   Scratch<float> distances(n, context);
   Scratch<Total> weights(blocks, context);
@@ -785,12 +762,8 @@ void kmeans_plus_plus(View<const float> points, std::uint64_t seed, View<float> 
 KmeansResult kmeans_fit(View<const float> points, View<float> centroids, View<int> labels, const KmeansOptions& options,
                         Context& context) {
   const Range range("kmeans_fit");
-  check_points("kmeans_fit", points, centroids);
-  const std::int64_t n = points.extent(0), d = points.extent(1), k = centroids.extent(0);
-  check_labels("kmeans_fit", n, labels);
-  require(k <= n, "kmeans_fit: " + std::to_string(k) + " clusters of " + std::to_string(n) + " points");
-  require(options.max_iterations >= 0, "kmeans_fit: max_iterations is negative");
-  require(options.tolerance >= 0, "kmeans_fit: tolerance is negative or NaN");
+  check_kmeans_fit(points, centroids, labels, options);
+  const std::int64_t n = points.extent(0), d = points.extent(1);
   Lloyd lloyd(points, centroids, labels, context);
   const double threshold =
       options.tolerance > 0 ? options.tolerance * (lloyd.spread() / (static_cast<double>(n) * static_cast<double>(d)))

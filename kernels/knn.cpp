@@ -13,6 +13,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "kernels/knn_check.h"
@@ -284,7 +285,30 @@ namespace {
 HWY_EXPORT(knn_by_tiles);
 HWY_EXPORT(knn_by_blocks);
 
+// Threads take this many rows at a time.
+constexpr std::int64_t kMergeRows = 4096;
+
 }  // namespace
+
+void knn_merge(View<const int> indices, View<const float> distances, std::int64_t first, View<int> merged_indices,
+               View<float> merged_distances, Context& context) {
+  check_knn_merge(indices, distances, first, merged_indices, merged_distances);
+  const std::int64_t q = indices.extent(0), k = indices.extent(1);
+  parallel_for(context, (q + kMergeRows - 1) / kMergeRows, [&](std::int64_t piece) {
+    std::pair<float, int> own[kMaxNeighbours];
+    for (std::int64_t row = piece * kMergeRows; row < std::min(q, (piece + 1) * kMergeRows); ++row) {
+      for (std::int64_t j = 0; j < k; ++j) own[j] = {merged_distances(row, j), merged_indices(row, j)};
+      for (std::int64_t j = 0, a = 0, b = 0; j < k; ++j) {
+        const std::pair<float, int> other(distances(row, b), static_cast<int>(first) + indices(row, b));
+        const bool from_other = other < own[a];
+        const std::pair<float, int>& next = from_other ? other : own[a];
+        merged_distances(row, j) = next.first;
+        merged_indices(row, j) = next.second;
+        ++(from_other ? b : a);
+      }
+    }
+  });
+}
 
 void knn(View<const float> references, View<const float> queries, View<int> indices, View<float> distances,
          Context& context) {

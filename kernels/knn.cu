@@ -294,7 +294,59 @@ void knn_by_pairs(View<const float> references, View<const float> queries, View<
   }
 }
 
+// --- merging ---------------------------------------------------------------------------------------------------------
+
+struct MergeShared {
+  Key own[kMaxNeighbours], other[kMaxNeighbours];
+};
+
+// A warp merges one of q rows. A key's place among both lists is its place in its own and how many of the other come
+// before it; of equal keys those of the row that was there come first.
+__global__ void __launch_bounds__(kThreads)
+    knn_merge_kernel(const int* indices, const float* distances, std::int64_t q, int k, int first, int* merged_indices,
+                     float* merged_distances) {
+  struct Shared {
+    MergeShared warps[kWarpsPerBlock];
+  };
+  auto& shared = dynamic_shared<Shared>()->warps[warp_in_block()];
+  const std::int64_t row = global_warp();
+  if (row >= q) return;
+  for (int j = lane_index(); j < k; j += kWarp) {
+    shared.own[j] = make_key(merged_distances[row * k + j], merged_indices[row * k + j]);
+    shared.other[j] = make_key(distances[row * k + j], first + indices[row * k + j]);
+  }
+  __syncwarp();
+  for (int i = lane_index(); i < 2 * k; i += kWarp) {
+    const bool is_own = i < k;
+    const int j = is_own ? i : i - k;
+    const Key key = is_own ? shared.own[j] : shared.other[j];
+    const Key* list = is_own ? shared.other : shared.own;
+    int low = 0, high = k;  // how many of `list` come before the key
+    while (low < high) {
+      const int middle = (low + high) / 2;
+      if (list[middle] < key || (!is_own && list[middle] == key)) {
+        low = middle + 1;
+      } else {
+        high = middle;
+      }
+    }
+    if (j + low >= k) continue;
+    merged_indices[row * k + j + low] = key_index(key);
+    merged_distances[row * k + j + low] = key_distance(key);
+  }
+}
+
 }  // namespace
+
+void knn_merge(View<const int> indices, View<const float> distances, std::int64_t first, View<int> merged_indices,
+               View<float> merged_distances, Context& context) {
+  const Range range("knn_merge");
+  check_knn_merge(indices, distances, first, merged_indices, merged_distances);
+  const std::int64_t q = indices.extent(0);
+  launch(context, ceil_div(q, kWarpsPerBlock), kThreads, kWarpsPerBlock * sizeof(MergeShared), knn_merge_kernel,
+         indices.data(), distances.data(), q, static_cast<int>(indices.extent(1)), static_cast<int>(first),
+         merged_indices.data(), merged_distances.data());
+}
 
 void knn(View<const float> references, View<const float> queries, View<int> indices, View<float> distances,
          Context& context) {

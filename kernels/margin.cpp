@@ -22,7 +22,8 @@ HWY_BEFORE_NAMESPACE();
 namespace scalelab::cpu::HWY_NAMESPACE {
 namespace {
 
-void max_margin_set(const float* examples, std::int64_t n, std::int64_t d, const MaxMarginOptions& options, float* student, float* margin, int* sweeps) {
+void max_margin_set(const float* examples, std::int64_t n, std::int64_t d, const MaxMarginOptions& options,
+                    float* student, float* margin, int* sweeps) {
   const std::int64_t padded = padded_length(d);
   const auto rows = hwy::AllocateAligned<float>(static_cast<std::size_t>(n * padded));
   const auto w = hwy::AllocateAligned<float>(static_cast<std::size_t>(padded));

@@ -21,6 +21,12 @@ import tempfile
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
+# Shared memory of a network 2-T0-T0-T0-1 without layer norm, in training and when scored: weights and biases, then
+# features and planes of kRow floats a row (make_layout, TrainParts::of and scoring_floats say the same).
+NETWORK = "3 * (T0 + 4) + 3 * T0 + 2 * T0 * (T0 + 4) + 4"
+TRAIN = f"sizeof(TrainShared) + 4ull * ({NETWORK} + 3 * kRow + 3 * T0 * kRow)"
+SCORE = f"4ull * ({NETWORK} + 2 * kRow + 2 * T0 * kRow)"
+
 # kernel: threads of a block, dynamic shared memory (both C++ expressions of its file; T0, T1 are its template
 # arguments), most registers, least occupancy in percent on sm_80 and sm_90a. No kernel may use the stack or spill
 # beyond STACK.
@@ -43,6 +49,7 @@ KERNELS = {
         "knn_alone_kernel": ("kThreads", "kWarpsPerBlock * sizeof(AloneBuffer)", 48, 60),
         "knn_pairs_kernel<64, 64>": ("kPairThreads", "sizeof(PairsShared<T0, T1>)", 168, 18),
         "knn_pairs_kernel<16, 256>": ("kPairThreads", "sizeof(PairsShared<T0, T1>)", 168, 12),
+        "knn_merge_kernel": ("kThreads", "kWarpsPerBlock * sizeof(MergeShared)", 48, 60),
         "merge_splits_kernel": ("kThreads", "kWarpsPerBlock * sizeof(AloneBuffer)", 48, 60),
     },
     "grid.cu": {
@@ -61,7 +68,22 @@ KERNELS = {
         "grid_cell_kernel<false>": ("kThreads", "kWarpsPerBlock * sizeof(CellShared)", 48, 60),
         "grid_cell_kernel<true>": ("kThreads", "kWarpsPerBlock * sizeof(CellShared)", 48, 60),
         "spiral_kernel": ("256", "0", 64, 50),
+        "pack_kernel": ("256", "0", 40, 75),
         "confusion_kernel": ("256", "kMostPrivate * 8", 64, 43),
+    },
+    "mlp.cu": {
+        **{f"mlp_train_kernel<{w}>": (f"kThreadsOf<{w}>", TRAIN if w else "sizeof(TrainShared)", 255, least)
+           for w, least in ((16, 12), (32, 12), (64, 6), (0, 12))},
+        **{f"mlp_forward_kernel<{w}>": (f"kThreadsOf<{w}>", SCORE if w else "0", most, least)
+           for w, most, least in ((16, 128, 18), (32, 128, 15), (64, 168, 12), (0, 128, 25))},
+        "mlp_pack_kernel": ("256", "0", 48, 60),
+        "mlp_encode_kernel": ("256", "0", 64, 50),
+        "mlp_check_rows_kernel": ("256", "0", 40, 75),
+    },
+    "mlp_grid.cu": {
+        **{f"grid_mlp_labels_kernel<{w}>": (f"kThreadsOf<{w}>", "sizeof(LabelShared)" + (f" + {SCORE}" if w else ""),
+                                            most, least)
+           for w, most, least in ((16, 128, 18), (32, 128, 15), (64, 168, 12), (0, 128, 25))},
     },
     "kmeans.cu": {
         "largest_kernel": ("kThreads", "0", 40, 75),

@@ -381,8 +381,12 @@ TEST_P(Kmeans, ThreadsAndRunsGiveTheSameBits) {
   }
 }
 
-TEST_P(Kmeans, TotalsSharedByManyThreadsGiveTheSameBits) {
-  if (!on_cpu()) GTEST_SKIP() << "threads are the CPU's";
+// Threads and vector targets are the CPU's alone.
+class KmeansOnCpu : public Kmeans {};
+INSTANTIATE_TEST_SUITE_P(, KmeansOnCpu, testing::Values("cpu"),
+                         [](const auto& info) { return std::string(info.param); });
+
+TEST_P(KmeansOnCpu, TotalsSharedByManyThreadsGiveTheSameBits) {
   // 64 threads' own totals would take more than the CPU backend allows them.
   const std::int64_t d = 512, k = 1030;
   const Floats points = make(Kind::uniform, 1100, d, 9), start = start_from(points, d, k);
@@ -390,8 +394,7 @@ TEST_P(Kmeans, TotalsSharedByManyThreadsGiveTheSameBits) {
   expect_same(fit(points, start, d, options, 64), fit(points, start, d, options, 1), "64 threads");
 }
 
-TEST_P(Kmeans, VectorTargetsGiveTheSameBits) {
-  if (!on_cpu()) GTEST_SKIP() << "vector targets are the CPU's";
+TEST_P(KmeansOnCpu, VectorTargetsGiveTheSameBits) {
   const std::int64_t best = hwy::SupportedTargets();
   int targets = 0;
   for (const std::int64_t d : {2, 3, 17, 64}) {

@@ -9,6 +9,7 @@
 
 #include "host/dataset.h"
 #include "host/error.h"
+#include "host/evaluate.h"
 #include "host/model.h"
 #include "tests/support.h"
 
@@ -239,7 +240,8 @@ TEST(Lottery, SameBitsAloneTogetherAndOnAnyNumberOfThreads) {
   }
 }
 
-TEST(Lottery, AMaskThatGrowsBackIsAFault) {
+// The CPU backend, but that it trains every weight, pruned or not.
+const Backend& forgetful_backend() {
   static const Backend forgetful = [] {
     Backend backend = cpu_backend();
     backend.mlp_train = [](std::span<const MlpRun> runs, Context& context) {
@@ -249,7 +251,11 @@ TEST(Lottery, AMaskThatGrowsBackIsAFault) {
     };
     return backend;
   }();
-  Bench bench(forgetful);
+  return forgetful;
+}
+
+TEST(Lottery, AMaskThatGrowsBackIsAFault) {
+  Bench bench(forgetful_backend());
   EXPECT_NO_THROW(bench.run({bench.chain(1, {{"dense", 0}, {"small-dense", 4}})}));  // nothing is pruned
   for (const char* kind : {"rewound", "fine-tuned", "restarted", "random-mask"}) {
     try {
@@ -260,6 +266,25 @@ TEST(Lottery, AMaskThatGrowsBackIsAFault) {
       EXPECT_NE(std::string(failure.what()).find(std::string(kind) + " at level 1"), std::string::npos);
     }
   }
+}
+
+TEST(Lottery, AMaskThatGrowsBackEndsASweepInsteadOfBecomingARow) {
+  Bench bench(forgetful_backend());
+  Trial trial;
+  trial.n = 50;
+  trial.width = 8;
+  trial.epochs = 3;
+  trial.grid = trial.density_points = 16;
+  trial.ticket = "rewound";
+  trial.level = 1;
+  int reported = 0;
+  try {
+    evaluate(std::vector{resolved(trial)}, bench.session, [&](std::size_t, const Measurement&) { ++reported; });
+    ADD_FAILURE() << "passed";
+  } catch (const Failure& failure) {
+    EXPECT_EQ(failure.exit_code, kCheckFailed);
+  }
+  EXPECT_EQ(reported, 0);
 }
 
 TEST(Lottery, WhatDivergesIsReportedAndStopsItsOwnChainOnly) {

@@ -1087,8 +1087,15 @@ TEST_P(Mlp, AwkwardSizesTrain) {
 }
 
 TEST_P(Mlp, TrainingLearns) {
-  if (on_executor()) GTEST_SKIP() << "too long for the executor";
   Context context(backend());
+  if (on_executor()) {  // a few steps of a small one: enough for the loss to fall by a tenth
+    RunData data =
+        some_run({.inputs = 2, .encoding = Encoding::polar, .width = 16, .hidden_layers = 1}, 64, 16, 40, 16);
+    data.run.learning_rate = 0.03F;
+    train({&data}, context);
+    EXPECT_LT(data.epoch_losses.back(), 0.9F * data.epoch_losses.front());
+    return;
+  }
   for (const bool layer_norm : {false, true}) {
     for (const Activation activation : {Activation::relu, Activation::tanh, Activation::gelu}) {
       RunData data = some_run({.inputs = 2,

@@ -139,6 +139,39 @@ TEST_F(Npy, Float64IsRoundedOnlyWhenAsked) {
             "row 0, column 0 is inf as a 32-bit number; every number must be finite");
 }
 
+TEST_F(Npy, IntegersOfEveryTypeAreRead) {
+  const auto integers = [&](const std::string& descr, const std::string& shape, const std::string& numbers) {
+    write(npy(dictionary(descr, shape), numbers));
+    return read_npy_integers(file_);
+  };
+  using Integers = std::vector<std::int64_t>;
+  EXPECT_EQ(integers("|i1", "(3,)", bytes_of(std::vector<std::int8_t>{-1, 0, 127})), (Integers{-1, 0, 127}));
+  EXPECT_EQ(integers("|u1", "(2,)", bytes_of(std::vector<std::uint8_t>{0, 255})), (Integers{0, 255}));
+  EXPECT_EQ(integers("|b1", "(2, 1)", bytes_of(std::vector<std::uint8_t>{0, 1})), (Integers{0, 1}));
+  EXPECT_EQ(integers("<i2", "(2,)", bytes_of(std::vector<std::int16_t>{-32768, 5})), (Integers{-32768, 5}));
+  EXPECT_EQ(integers("<u2", "(1,)", bytes_of(std::vector<std::uint16_t>{65535})), (Integers{65535}));
+  EXPECT_EQ(integers("<i4", "(2,)", bytes_of(std::vector<std::int32_t>{-7, 7})), (Integers{-7, 7}));
+  EXPECT_EQ(integers("<u4", "(1,)", bytes_of(std::vector<std::uint32_t>{4294967295})), (Integers{4294967295}));
+  EXPECT_EQ(integers("<i8", "(1,)", bytes_of(Integers{INT64_MIN})), (Integers{INT64_MIN}));
+  EXPECT_EQ(integers("<u8", "(1,)", bytes_of(std::vector<std::uint64_t>{INT64_MAX})), (Integers{INT64_MAX}));
+  const auto refused = [&](const std::string& descr, const std::string& shape, const std::string& numbers) {
+    try {
+      integers(descr, shape, numbers);
+    } catch (const Failure& failure) {
+      EXPECT_EQ(failure.exit_code, kBadData);
+      return std::string(failure.what()).substr(file_.string().size() + 2);
+    }
+    return std::string("nothing");
+  };
+  const std::string eight(8, '\xff');
+  EXPECT_EQ(refused("<u8", "(1,)", eight), "row 0 is 18446744073709551615, which a signed 64-bit integer cannot hold");
+  EXPECT_EQ(refused("<f4", "(2,)", eight), "holds float32; little-endian integers are needed");
+  EXPECT_EQ(refused(">i4", "(2,)", eight), "holds int32; little-endian integers are needed");
+  EXPECT_EQ(refused("<i4", "(1, 2)", eight), "has shape (1, 2); one integer a row is needed");
+  EXPECT_EQ(refused("<i4", "(3,)", eight), "is cut short: its header promises shape (3), and 8 bytes follow");
+  EXPECT_EQ(refused("<i4", "(0,)", ""), "has shape (0) and so no numbers");
+}
+
 TEST_F(Npy, WhatIsWrongIsNamed) {
   const std::string numbers = bytes_of(six_);
   EXPECT_EQ(complaint(""), "is empty");

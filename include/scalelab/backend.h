@@ -34,16 +34,21 @@ struct Backend {
   void (*upload)(void* to, const void* from_host, std::size_t bytes, Context&);    // returns when `from_host` is free
   void (*download)(void* to_host, const void* from, std::size_t bytes, Context&);  // returns when `to_host` is filled
   void (*synchronize)(Context&);
+  // Bytes that can be allocated now, as far as the system tells; others may take them.
+  std::size_t (*memory_free)(Context&);
   // One line: the device's name and what matters of it (instruction set and threads, or architecture and memory).
   std::string (*describe)(Context&);
 
   // The ops. Null: this backend lacks the op; ask before calling. Of two backends the cpu lacks none.
   Knn* knn;
+  KnnMerge* knn_merge;
   GridKnn* grid_knn;
   GridKnnLabels* grid_knn_labels;
   GridMlpLabels* grid_mlp_labels;
   GridSpiralLabels* grid_spiral_labels;
   LabelConfusion* label_confusion;
+  GridConfusion* grid_confusion;
+  PackLabels* pack_labels;
   KmeansAssign* kmeans_assign;
   KmeansPlusPlus* kmeans_plus_plus;
   KmeansFit* kmeans_fit;

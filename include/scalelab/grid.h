@@ -66,12 +66,38 @@ using LabelConfusion = void(View<const std::uint8_t> a,  // (any shape)
                             View<std::int64_t> counts,   // (classes, classes) in and out, classes 1 .. 256
                             Context&);
 
+// What gives every cell a label: the vote of the k nearest references (GridKnnLabels), or with k = 0 the truth
+// (GridSpiralLabels), for which the references are left empty.
+struct GridModel {
+  View<const float> references;     // (n, 2)
+  View<const std::uint8_t> labels;  // (n)
+  int k = 0;
+  Spiral spiral;
+};
+
+// LabelConfusion of two models' maps, without the maps: adds, for every cell of the band, one to counts(label under a,
+// label under b). The memory it takes beside the models' own does not grow with the grid. The same bits on every
+// backend. Throws as the two maps would and as LabelConfusion, and when the truth meets fewer than two classes.
+using GridConfusion = void(const GridModel& a, const GridModel& b, const Grid& grid, std::int64_t row_begin,
+                           std::int64_t rows,
+                           View<std::int64_t> counts,  // (classes, classes) in and out, classes 1 .. 256
+                           Context&);
+
+// One bit a cell: bit j of byte i of a row is 1 where the label in column 8 i + j is not 0, and 0 beyond the last
+// column. NumPy's packbits(labels, axis=1, bitorder="little"); unpackbits(bits, axis=1, count=columns,
+// bitorder="little") gives the labels back. Throws when the shapes do not fit. No rows or no columns write nothing.
+using PackLabels = void(View<const std::uint8_t> labels,  // (rows, columns)
+                        View<std::uint8_t> bits,          // (rows, ceil(columns / 8)) out
+                        Context&);
+
 namespace cpu {
 GridKnn grid_knn;
 GridKnnLabels grid_knn_labels;
 GridMlpLabels grid_mlp_labels;
 GridSpiralLabels grid_spiral_labels;
 LabelConfusion label_confusion;
+GridConfusion grid_confusion;
+PackLabels pack_labels;
 }  // namespace cpu
 namespace cuda {
 GridKnn grid_knn;
@@ -79,6 +105,8 @@ GridKnnLabels grid_knn_labels;
 GridMlpLabels grid_mlp_labels;
 GridSpiralLabels grid_spiral_labels;
 LabelConfusion label_confusion;
+GridConfusion grid_confusion;
+PackLabels pack_labels;
 }  // namespace cuda
 
 }  // namespace scalelab

@@ -28,11 +28,28 @@ using Knn = void(View<const float> references,  // (n, d)
                  View<float> distances,         // (q, k) out, squared; may be empty: then not written
                  Context&);
 
+// The neighbours among two sets of references, out of the neighbours among each: replaces every row by the k nearest of
+// both rows, in the order of Knn. So references may come in pieces [0, n1), [n1, n2), ..., and the result is that of
+// all of them at once, bit for bit. Throws      std::invalid_argument: shapes differ, k outside 1 .. kMaxNeighbours,
+// first < 0. Undefined   rows must be as Knn leaves them; of two equal (distance, index) pairs both are kept. A sum of
+// an index and
+//             `first` beyond 2^31 - 1.
+// Empty       q = 0 writes nothing.
+// Returns     after queueing the work (the CPU: after finishing it). Deterministic.
+using KnnMerge = void(View<const int> indices,      // (q, k), counted from reference `first`
+                      View<const float> distances,  // (q, k)
+                      std::int64_t first,
+                      View<int> merged_indices,      // (q, k) in and out, counted from reference 0
+                      View<float> merged_distances,  // (q, k) in and out
+                      Context&);
+
 namespace cpu {
 Knn knn;
-}
+KnnMerge knn_merge;
+}  // namespace cpu
 namespace cuda {
 Knn knn;
-}
+KnnMerge knn_merge;
+}  // namespace cuda
 
 }  // namespace scalelab

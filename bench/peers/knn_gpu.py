@@ -1,0 +1,109 @@
+"""Neighbours from PyTorch, CuPy and KeOps on a GPU, on the points of knn_bench.
+
+Usage: knn_gpu.py FOLDER N D Q TOTAL K SECONDS DEVICE PEER[,PEER...]
+FOLDER holds references.f32 (N, D) and queries.f32 (Q, D), raw little-endian. The Q queries stand for TOTAL: times are
+scaled by TOTAL / Q, and the note says so. DEVICE is cuda, or cpu to try the script (PyTorch and KeOps only). Points are
+on the device before the clock starts, as ours are, and neighbours stay there. Prints one JSON object a line (bench.h),
+`absent` with the reason for a peer that cannot run; leaves WHO.ids.i32 (Q, K), for the answers to be compared.
+"""
+
+import json
+import sys
+import time
+
+import numpy as np
+
+folder, n, d, q, total, k = sys.argv[1], *map(int, sys.argv[2:7])
+seconds, device, peers = float(sys.argv[7]), sys.argv[8], sys.argv[9].split(",")
+references = np.fromfile(f"{folder}/references.f32", np.float32).reshape(n, d)
+queries = np.fromfile(f"{folder}/queries.f32", np.float32).reshape(q, d)
+STEP = max(1, 2**28 // n)  # queries whose distances are held at once: 1 GiB of them
+
+
+class Absent(Exception):
+    """Why a peer cannot run here."""
+
+
+def report(who, ask, wait, note):
+    """Times ask(), which queues work, until wait() returns; ids, as a NumPy array, go to a file."""
+    answer = ask()
+    wait()
+    np.ascontiguousarray(answer(), np.int32).reshape(q, k).tofile(f"{folder}/{who}.ids.i32")
+    wall, cpu = [], []
+    begin = time.perf_counter()
+    while len(wall) < 3 or time.perf_counter() - begin < seconds:
+        before, cpu_before = time.perf_counter(), time.process_time()
+        ask()
+        wait()
+        wall.append((time.perf_counter() - before) * total / q)
+        cpu.append((time.process_time() - cpu_before) * total / q)
+    if q < total:
+        note += f"; timed on {q} of the queries, scaled"
+    print(json.dumps({"who": who, "units": float(total), "unit": "query", "wall": wall, "cpu": cpu, "note": note}),
+          flush=True)
+
+
+def on_torch():
+    """PyTorch, both point sets on the device, and what waits for its work."""
+    import torch
+
+    if device == "cuda" and not torch.cuda.is_available():
+        raise Absent("PyTorch finds no CUDA device")
+    points, asked = torch.from_numpy(references).to(device), torch.from_numpy(queries).to(device)
+    return torch, points, asked, torch.cuda.synchronize if device == "cuda" else lambda: None
+
+
+def torch():
+    library, points, asked, wait = on_torch()
+
+    def ask():
+        parts = [library.cdist(part, points).topk(k, largest=False).indices for part in asked.split(STEP)]
+        return lambda: library.cat(parts).cpu().numpy()
+
+    report("torch-gpu", ask, wait, f"{library.__version__}, cdist + topk, {STEP} queries at a time")
+
+
+def cupy():
+    import cupy as library
+
+    if device != "cuda":
+        raise Absent("CuPy needs a GPU")
+    points, asked = library.asarray(references), library.asarray(queries)
+    norms = (points * points).sum(axis=1)
+
+    def nearest(part):
+        # Squared distances less |q|^2, which orders nothing.
+        scores = norms - 2 * part @ points.T
+        near = library.argpartition(scores, k - 1, axis=1)[:, :k]
+        order = library.take_along_axis(scores, near, axis=1).argsort(axis=1)
+        return library.take_along_axis(near, order, axis=1)
+
+    def ask():
+        parts = [nearest(asked[i:i + STEP]) for i in range(0, q, STEP)]
+        return lambda: library.asnumpy(library.concatenate(parts))
+
+    report("cupy", ask, library.cuda.get_current_stream().synchronize,
+           f"{library.__version__}, GEMM + argpartition, {STEP} queries at a time")
+
+
+def keops():
+    import pykeops
+    from pykeops.torch import LazyTensor
+
+    library, points, asked, wait = on_torch()
+    all_points = LazyTensor(points[None, :, :].contiguous())
+
+    def ask():
+        squared = ((LazyTensor(asked[:, None, :].contiguous()) - all_points) ** 2).sum(-1)
+        found = squared.argKmin(k, dim=1)
+        return lambda: found.cpu().numpy()
+
+    report("keops", ask, wait, f"{pykeops.__version__}, argKmin")
+
+
+for peer in peers:
+    try:
+        {"torch-gpu": torch, "cupy": cupy, "keops": keops}[peer]()
+    except Exception as error:  # absent, without a compiler, out of memory: the bench goes on and says which
+        why = str(error).strip().split("\n")[0] or type(error).__name__
+        print(json.dumps({"who": peer, "absent": why}), flush=True)

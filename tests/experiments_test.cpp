@@ -1,0 +1,275 @@
+// theory, curriculum and lottery as people run them: bad options, the shape of what they write, and small runs against
+// closed forms and against the paired statistics of their own rows.
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "host/lottery.h"
+#include "tests/program.h"
+#include "tests/support.h"
+
+namespace scalelab::host {
+namespace {
+
+using Json = nlohmann::json;
+
+class Experiments : public Program {
+ protected:
+  Json json(Words words) const {
+    words.insert(words.end(), {"--json", "--quiet"});
+    return Json::parse(good(words));
+  }
+};
+
+// Both commands that sweep write one document and print the same, but for the time and place of its making.
+Json without_environment(Json document) {
+  document.erase("environment");
+  for (Json& row : document["rows"]) row.erase("seconds");
+  return document;
+}
+
+TEST_F(Experiments, TheoryRefusesWhatHasNoMeaning) {
+  bad({"theory", "--alpha", "0"}, 2, "--alpha");
+  bad({"theory", "--alpha", "1,x"}, 2, "--alpha");
+  bad({"theory", "--fractions", "1.5"}, 2, "--fractions");
+  bad({"theory", "--fractions", "0"}, 2, "--fractions");
+  bad({"theory", "--keep", "soft"}, 2, "--keep");
+  bad({"theory", "--angle", "90"}, 2, "--angle");
+  bad({"theory", "--draws", "-1"}, 2, "--draws");
+  bad({"theory", "--dimension", "1"}, 2, "--dimension");
+}
+
+TEST_F(Experiments, TheoryIsTheClosedFormWhereThereIsOne) {
+  const Json document = json({"theory", "--alpha", "0.5,3,1000", "--fractions", "1,0.5", "--keep", "hard,easy"});
+  EXPECT_EQ(document["experiment"], "theory");
+  ASSERT_EQ(document["rows"].size(), 9U);  // three sizes; the whole, and two ways to keep a half
+  std::map<std::tuple<double, double, std::string>, Json> rows;
+  for (const Json& row : document["rows"]) rows[{row["alpha_total"], row["fraction"], row["keep"]}] = row;
+  // Published to five digits; with much data the error of the max-margin student times alpha tends to a constant, 0.5.
+  EXPECT_NEAR((rows[{0.5, 1, "random"}]["error"].get<double>()), 0.32885, 6e-6);
+  EXPECT_NEAR((rows[{3, 0.5, "hard"}]["error"].get<double>()), 0.21536, 6e-6);
+  EXPECT_NEAR((rows[{3, 0.5, "easy"}]["error"].get<double>()), 0.14278, 6e-6);
+  EXPECT_NEAR((rows[{1000, 1, "random"}]["error"].get<double>()) * 1000, 0.5, 0.005);
+  for (const auto& [key, row] : rows) {
+    // The error is the angle to the teacher; half of the data at random is the whole of half as much.
+    EXPECT_NEAR(row["error"].get<double>(), std::acos(row["overlap"].get<double>()) / 3.14159265358979, 1e-9);
+    EXPECT_FALSE(row.contains("simulated"));
+  }
+  EXPECT_EQ((rows[{3, 1, "random"}]["error"]), (rows[{3, 1, "random"}]["error_random"]));
+  ASSERT_EQ(document["crossovers"].size(), 2U);
+  EXPECT_NEAR(document["crossovers"][0]["alpha_total"].get<double>(), 2.91, 0.006);  // hard, a half
+}
+
+TEST_F(Experiments, SimulationsLieAroundTheTheory) {
+  // Few dimensions bias the simulation downwards by some per cent: at 60 within five standard errors and a tenth.
+  const Words words = {"theory",      "--alpha", "3",       "--fractions", "1,0.5", "--keep", "hard",
+                       "--dimension", "60",      "--draws", "24",          "--out", "o"};
+  const Json document = json(words);
+  for (const Json& row : document["rows"]) {
+    const Json& simulated = row["simulated"];
+    EXPECT_EQ(simulated["draws"], 24);
+    EXPECT_EQ(simulated["unconverged"], 0);
+    const double theory = row["error"], mean = simulated["mean"], error = simulated["standard_error"];
+    EXPECT_GT(error, 0);
+    EXPECT_LE(std::abs(mean - theory), 5 * error + 0.1 * theory) << row;
+  }
+  EXPECT_EQ(Json::parse(read_file(folder_ / "o" / "theory.json"))["rows"], document["rows"]);
+  EXPECT_EQ(json(words)["rows"], document["rows"]);  // the same bits again
+}
+
+TEST_F(Experiments, CurriculumRefusesWhatBelongsElsewhere) {
+  bad({"curriculum", "--problem", "parity"}, 2, "--problem");
+  bad({"curriculum", "--problem", "spiral"}, 2, "--out is required for --problem spiral");
+  bad({"curriculum", "--problem", "spiral", "--time", "3", "--out", "out"}, 2,
+      "--time does not belong to --problem spiral");
+  bad({"curriculum", "--epochs", "3"}, 2, "--epochs does not belong to --problem xor");
+  bad({"curriculum", "--data", "p.csv"}, 2, "--data does not belong to --problem xor");
+  bad({"curriculum", "--dry-run"}, 2, "--dry-run does not belong to --problem xor");
+  bad({"curriculum", "--widths", "0"}, 2, "--widths");
+  bad({"curriculum", "--problem", "spiral", "--widths", "4,300", "--out", "out"}, 2, "--widths 300");
+  bad({"curriculum", "--gate", "tanh"}, 2, "--gate");
+  bad({"curriculum", "--seeds", "3..1"}, 2, "--seeds");
+  bad({"curriculum", "--easy-variance", "0"}, 2, "--easy-variance");
+  bad({"curriculum", "--time", "0.02", "--dimension", "10"}, 2, "time must hold a step for every evaluation");
+  bad({"curriculum", "--problem", "spiral", "--orders", "easy", "--out", "out"}, 2, "--orders");
+  bad({"curriculum", "--problem", "spiral", "--score", "luck", "--out", "out"}, 2, "'score' must be");
+  bad({"curriculum", "--problem", "spiral", "--model", "knn-1", "--out", "out"}, 2, "only networks");
+  bad({"curriculum", "--problem", "spiral", "--data", "none.csv", "--out", "out"}, 3, "none.csv: cannot be read");
+  write_text(folder_ / "p.csv", "0,0,0\n1,1,1\n2,2,1\n3,1,0\n");
+  bad({"curriculum", "--problem", "spiral", "--data", "p.csv", "--n", "4", "--clusters", "2", "--out", "out"}, 2,
+      "p.csv: n = 4");
+  bad({"curriculum", "--problem", "spiral", "--data", "p.csv", "--n", "2", "--score", "margin", "--out", "out"}, 2,
+      "'margin' is the distance to the true boundary");
+}
+
+TEST_F(Experiments, CurriculumOnXor) {
+  const Words words = {"curriculum", "--widths",      "2,8", "--seeds",         "0..5", "--dimension", "50", "--time",
+                       "4",          "--evaluations", "2",   "--test-examples", "200",  "--out",       "o"};
+  const Json document = json(words);
+  // 2 p (1 - p), p = Phi(-1 / sqrt(2 var)).
+  EXPECT_NEAR(document["bayes_error"]["easy"].get<double>(), 0.00156, 6e-6);
+  EXPECT_NEAR(document["bayes_error"]["hard"].get<double>(), 0.14493, 6e-6);
+  ASSERT_EQ(document["rows"].size(), 2U);
+  for (const Json& row : document["rows"]) {
+    for (const char* order : {"curriculum", "random", "anti"}) {
+      ASSERT_EQ(row[order]["final"].size(), 6U);
+      ASSERT_EQ(row[order]["course"].size(), 2U);
+      EXPECT_EQ(row[order]["course"][1]["time"], 4.0);
+      double sum = 0;
+      for (const double accuracy : row[order]["final"]) {
+        sum += accuracy;
+        EXPECT_LE(accuracy, 1 - document["bayes_error"]["hard"].get<double>() + 0.1);  // 200 examples: 4 s.e. are 0.1
+        EXPECT_NEAR(accuracy * 200, std::round(accuracy * 200), 1e-4);
+      }
+      EXPECT_NEAR(row[order]["course"][1]["accuracy"].get<double>(), sum / 6, 1e-12);
+    }
+    double difference = 0;
+    for (std::size_t s = 0; s < 6; ++s) {
+      difference += row["curriculum"]["final"][s].get<double>() - row["random"]["final"][s].get<double>();
+    }
+    EXPECT_NEAR(row["curriculum_minus_random"]["mean"].get<double>(), difference / 6, 1e-12);
+  }
+  EXPECT_EQ(Json::parse(read_file(folder_ / "o" / "curriculum.json"))["rows"], document["rows"]);
+}
+
+TEST_F(Experiments, CurriculumOnTheSpiral) {
+  const Words words = {"curriculum",
+                       "--problem",
+                       "spiral",
+                       "--widths",
+                       "8,4",
+                       "--seeds",
+                       "0..3",
+                       "--n",
+                       "200",
+                       "--epochs",
+                       "400",
+                       "--grid",
+                       "32",
+                       "--density-points",
+                       "400",
+                       "--orders",
+                       "curriculum,sorted-anti",
+                       "--out",
+                       "o"};
+  const Json document = json(words);
+  EXPECT_EQ(document["rows"].size(), 2U * 3 * 4);
+  ASSERT_EQ(document["widths"].size(), 2U);
+  EXPECT_EQ(document["widths"][0]["width"], 4);
+  std::map<std::tuple<int, std::string, int>, Json> rows;
+  for (const Json& row : document["rows"]) {
+    EXPECT_EQ(row["kept"], 200);
+    EXPECT_EQ(row["params"]["score"], row["params"]["order"] == "random" ? "none" : "margin");
+    rows[{row["params"]["width"], row["params"]["order"], row["params"]["seed"]}] = row;
+  }
+  int compared = 0;
+  for (const Json& width : document["widths"]) {
+    for (const Json& contrast : width["contrasts"]) {
+      const std::string measure = contrast["measure"], order = contrast["order"];
+      double difference = 0;
+      for (int seed = 0; seed < 4; ++seed) {
+        difference += rows[{width["width"], order, seed}][measure].get<double>() -
+                      rows[{width["width"], "random", seed}][measure].get<double>();
+      }
+      EXPECT_NEAR(contrast["mean"].get<double>(), difference / 4, 1e-12);
+      EXPECT_EQ(contrast["verdict"], contrast["low"] > 0 ? 1 : contrast["high"] < 0 ? -1 : 0);
+      compared += difference != 0;
+    }
+    EXPECT_EQ(width["contrasts"].size(), 4U);  // two orders, two errors
+  }
+  EXPECT_GT(compared, 0);  // orders do something
+  EXPECT_EQ(document["findings"].size(), 2U);
+  EXPECT_EQ(without_environment(Json::parse(read_file(folder_ / "o" / "curriculum.json"))),
+            without_environment(document));
+  // Nothing is run again, and a plan is only a plan.
+  EXPECT_EQ(without_environment(json(words)), without_environment(document));
+  Words plan = words;
+  plan.insert(plan.end(), {"--dry-run", "--quiet"});
+  plan[plan.size() - 3] = "other";
+  const Finished planned = run(plan);
+  EXPECT_EQ(planned.code, 0);
+  EXPECT_NE(planned.err.find("24 to run"), std::string::npos) << planned.err;
+  EXPECT_TRUE(nothing_in("other"));
+}
+
+TEST_F(Experiments, CurriculumOnPeoplesOwnPoints) {
+  std::string csv = "a,b,c,kind\n";
+  const auto draws = test::uniform_floats(3 * 90, 8);
+  for (std::size_t i = 0; i < 90; ++i) {
+    const char* kind = draws[3 * i] > 0.3F ? "far" : draws[3 * i + 1] > 0 ? "up" : "down";
+    for (std::size_t c = 0; c < 3; ++c) csv += std::to_string(100 * draws[3 * i + c]) + ",";
+    csv += std::string(kind) + "\n";
+  }
+  write_text(folder_ / "p.csv", csv);
+  const Json document = json({"curriculum", "--problem", "spiral", "--data", "p.csv", "--clusters", "5", "--n", "70",
+                              "--epochs", "150", "--widths", "8", "--seeds", "0..2", "--out", "o"});
+  EXPECT_EQ(document["rows"].size(), 5U * 3);
+  EXPECT_EQ(document["rows"][3]["params"]["score"], "kmeans");
+  EXPECT_EQ(document["rows"][3]["params"]["model"], "mlp-xy");
+  for (const Json& row : document["rows"]) {
+    EXPECT_EQ(row["status"], "ok");
+    const double held_out = row["test_error"].get<double>() * 18;  // a fifth of 90
+    EXPECT_NEAR(held_out, std::round(held_out), 1e-9);
+  }
+}
+
+TEST_F(Experiments, LotteryRefusesWhatCannotBePruned) {
+  bad({"lottery"}, 2, "--out");
+  bad({"lottery", "--levels", "0", "--out", "out"}, 2, "--levels");
+  bad({"lottery", "--levels", "16", "--out", "out"}, 2, "--levels");
+  bad({"lottery", "--widths", "1", "--out", "out"}, 2, "--widths");
+  bad({"lottery", "--hidden-layers", "5", "--out", "out"}, 2, "--hidden-layers");
+  bad({"lottery", "--model", "knn-1", "--out", "out"}, 2, "only networks have weights to prune");
+  bad({"lottery", "--model", "tree", "--out", "out"}, 2, "model 'tree'");
+  bad({"lottery", "--seeds", "1,1", "--out", "out"}, 2, "--seeds");
+  bad({"lottery", "--data", "none.csv", "--out", "out"}, 3, "none.csv: cannot be read");
+}
+
+TEST_F(Experiments, LotteryComparesEveryControlAtEveryLevel) {
+  const Words words = {"lottery", "--widths", "10",       "--levels", "4,1",    "--seeds", "0..2",
+                       "--n",     "60",       "--epochs", "20",       "--grid", "32",      "--density-points",
+                       "400",     "--out",    "o"};
+  const Json document = json(words);
+  EXPECT_EQ(document["rows"].size(), 3U * (1 + 2 * 5));
+  const std::int64_t weights = 2 * 10 + 10 * 10;
+  std::map<std::tuple<std::string, int, int>, Json> rows;
+  for (const Json& row : document["rows"]) {
+    const std::string kind = row["params"]["ticket"];
+    const int level = row["params"]["level"];
+    EXPECT_EQ(row["status"].get<std::string>().find("failed"), std::string::npos) << row["status"];
+    if (kind != "dense" && kind != "small-dense") {
+      EXPECT_EQ(row["weights"], kept_at_level(weights, level)) << kind;
+      EXPECT_NEAR(row["density"].get<double>(), std::pow(0.8, level), 0.5 / static_cast<double>(weights));
+    }
+    rows[{kind, level, row["params"]["seed"]}] = row;
+  }
+  const Json& levels = document["widths"][0]["levels"];
+  ASSERT_EQ(levels.size(), 2U);
+  EXPECT_EQ(levels[0]["level"], 1);  // ascending
+  for (const Json& level : levels) {
+    EXPECT_EQ(level["contrasts"].size(), 6U * 2);
+    for (const Json& contrast : level["contrasts"]) {
+      double difference = 0;
+      for (int seed = 0; seed < 3; ++seed) {
+        const auto error = [&](const std::string& kind) -> double {
+          return rows.at({kind, kind == "dense" ? 0 : level["level"].get<int>(), seed})[contrast["measure"]];
+        };
+        difference += error(contrast["kind"]) - error(contrast["against"]);
+      }
+      EXPECT_NEAR(contrast["mean"].get<double>(), difference / 3, 1e-12) << contrast;
+    }
+  }
+  EXPECT_EQ(document["findings"].size(), 7U);
+  // Split into shards, asked for in other words, by one thread: the same rows.
+  for (const char* shard : {"2/2", "1/2"}) {
+    Words part = words;
+    part.back() = "parts";
+    part.insert(part.end(), {"--quiet", "--threads", "1", "--shard", shard});
+    good(part);
+  }
+  EXPECT_EQ(without_environment(Json::parse(read_file(folder_ / "parts" / "lottery.json"))),
+            without_environment(document));
+}
+
+}  // namespace
+}  // namespace scalelab::host
