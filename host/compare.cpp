@@ -529,7 +529,7 @@ Outcome run(const Arguments& arguments, Session& session) {
                     {"seed", options.seeds[0]}});
   }
   session.progress.update("report", 0, 1);
-  write_file(out / "report.html", comparison_page(comparison, document, figures));
+  write_page(out, comparison_page(comparison, document, figures));
   write_file(out / "results.json", document.dump(1) + "\n");
   session.progress.clear();
 

@@ -17,6 +17,7 @@
 #include "host/command.h"
 #include "host/error.h"
 #include "host/files.h"
+#include "host/story.h"
 
 namespace scalelab::host {
 namespace {
@@ -161,6 +162,7 @@ int run(std::vector<std::string> arguments) {
   commands.push_back(add_prune(program));
   commands.push_back(add_prune_study(program));
   commands.push_back(add_bench(program));
+  commands.push_back(add_story(program));
   commands.push_back(add_info(program));
   std::vector<std::string> names;
   const Command* chosen = nullptr;
@@ -211,7 +213,7 @@ int run(std::vector<std::string> arguments) {
   const Choice choice = choose_backend(common.backend, needs, cuda, why_not);
   Progress progress(common.quiet);
   if (!choice.note.empty() && !common.quiet) progress.say(choice.note);
-  const Outcome outcome = run_where_it_fits(
+  Outcome outcome = run_where_it_fits(
       common.backend, *choice.backend, needs,
       [&](const Backend& backend) {
         Context context(backend, common.device, common.threads);
@@ -221,6 +223,13 @@ int run(std::vector<std::string> arguments) {
       },
       [&progress](const std::string& line) { progress.say(line); });
   progress.clear();
+  const CLI::Option* out = chosen->app->get_option_no_throw("--out");
+  const auto page = page_of(outcome.document);
+  if (page && out != nullptr && !out->results().empty()) {
+    const std::filesystem::path folder = out->results().front();
+    write_page(folder, *page);
+    outcome.text += (folder / "report.html").string() + "\n";
+  }
   print(common.json ? json_text(outcome.document) : outcome.text);
   return outcome.exit_code;
 }

@@ -1,103 +1,22 @@
+// The page of a comparison: live panels, pictures, findings, charts.
 #include "host/report.h"
 
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <fstream>
 #include <set>
 #include <sstream>
-#include <stdexcept>
 
 #include "embedded.h"
+#include "host/dataset.h"
 #include "host/error.h"
+#include "host/page.h"
+#include "host/statistics.h"
 
 namespace scalelab::host {
-
-std::string html_escape(std::string_view text) {
-  std::string escaped;
-  for (const char c : text) {
-    switch (c) {
-      case '&': escaped += "&amp;"; break;
-      case '<': escaped += "&lt;"; break;
-      case '>': escaped += "&gt;"; break;
-      case '"': escaped += "&quot;"; break;
-      case '\'': escaped += "&#39;"; break;
-      default: escaped += c;
-    }
-  }
-  return escaped;
-}
-
-std::string script_json(const nlohmann::json& value) {
-  // These characters stand in JSON only inside strings, where \u escapes mean the same.
-  std::string text;
-  for (const char c : value.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace)) {
-    switch (c) {
-      case '<': text += "\\u003c"; break;
-      case '>': text += "\\u003e"; break;
-      case '&': text += "\\u0026"; break;
-      default: text += c;
-    }
-  }
-  return text;
-}
-
-std::string base64(std::string_view bytes) {
-  static constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string text;
-  text.reserve((bytes.size() + 2) / 3 * 4);
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    std::uint32_t block = 0;
-    for (std::size_t j = 0; j < 3; ++j) {
-      block = block << 8 | (i + j < bytes.size() ? static_cast<unsigned char>(bytes[i + j]) : 0U);
-    }
-    for (std::size_t j = 0; j < 4; ++j) text += i + j <= bytes.size() ? kDigits[block >> (18 - 6 * j) & 63] : '=';
-  }
-  return text;
-}
-
-std::string csv_of(const std::vector<std::string>& columns, const std::vector<std::vector<std::string>>& rows) {
-  std::string text;
-  const auto line = [&](const std::vector<std::string>& cells) {
-    for (std::size_t i = 0; i < cells.size(); ++i) {
-      if (i > 0) text += ',';
-      if (cells[i].find_first_of(",\"\n\r") == std::string::npos) {
-        text += cells[i];
-        continue;
-      }
-      text += '"';
-      for (const char c : cells[i]) text += c == '"' ? std::string("\"\"") : std::string(1, c);
-      text += '"';
-    }
-    text += '\n';
-  };
-  line(columns);
-  for (const auto& row : rows) line(row);
-  return text;
-}
-
-std::string fill_template(std::string_view page, const std::map<std::string, std::string>& values) {
-  std::string text;
-  std::set<std::string> used;
-  for (std::size_t at = 0; at < page.size();) {
-    const std::size_t open = std::min(page.find("{{", at), page.size());
-    text += page.substr(at, open - at);
-    if (open == page.size()) break;
-    const std::size_t close = page.find("}}", open);
-    if (close == std::string_view::npos) throw std::logic_error("report template: {{ without }}");
-    const std::string name(page.substr(open + 2, close - open - 2));
-    const auto value = values.find(name);
-    if (value == values.end()) throw std::logic_error("report template: no value for " + name);
-    text += value->second;
-    used.insert(name);
-    at = close + 2;
-  }
-  for (const auto& [name, value] : values) {
-    if (!used.contains(name)) throw std::logic_error("report template: no place for " + name);
-  }
-  return text;
-}
 
 namespace {
 
@@ -107,45 +26,6 @@ std::string file_bytes(const std::filesystem::path& file) {
   bytes << stream.rdbuf();
   if (!stream) throw Failure(kBadData, file.string() + ": cannot be read back");
   return bytes.str();
-}
-
-std::string data_uri(const std::string& type, const std::string& bytes) {
-  return "data:" + type + ";base64," + base64(bytes);
-}
-
-std::string download(const std::string& label, const std::string& file, const std::string& type,
-                     const std::string& bytes) {
-  return fmt::format("<a class=\"download\" download=\"{}\" href=\"{}\">{}</a>", html_escape(file),
-                     data_uri(type, bytes), html_escape(label));
-}
-
-bool numeric(const std::string& cell) {
-  return !cell.empty() && (std::isdigit(static_cast<unsigned char>(cell[0])) != 0 || cell[0] == '-' || cell[0] == '+');
-}
-
-std::string table(const std::vector<std::string>& columns, const std::vector<std::vector<std::string>>& rows,
-                  const std::string& caption) {
-  std::string html = fmt::format(
-      "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{0}\"><table><caption>{0}"
-      "</caption><thead><tr>",
-      html_escape(caption));
-  for (const auto& column : columns) html += "<th scope=\"col\">" + html_escape(column) + "</th>";
-  html += "</tr></thead><tbody>";
-  for (const auto& row : rows) {
-    html += "<tr>";
-    for (const auto& cell : row) {
-      html += fmt::format("<td{}>{}</td>", numeric(cell) ? " class=\"number\"" : "", html_escape(cell));
-    }
-    html += "</tr>";
-  }
-  return html + "</tbody></table></div>";
-}
-
-// A table behind a <details>, with its CSV.
-std::string data_behind(const std::string& summary, const std::string& file, const std::vector<std::string>& columns,
-                        const std::vector<std::vector<std::string>>& rows) {
-  return fmt::format("<details class=\"data\"><summary>{}</summary><p>{}</p>{}</details>", html_escape(summary),
-                     download("CSV", file, "text/csv", csv_of(columns, rows)), table(columns, rows, summary));
 }
 
 std::string describe(const Model& model) {
@@ -169,13 +49,14 @@ std::string describe(const Model& model) {
 
 std::string gallery(const Comparison& comparison, const std::vector<Figure>& figures) {
   const CompareOptions& options = comparison.options;
-  std::string html;
+  std::string html = "<div class=\"gallery\">";
   const auto picture = [&](const Figure& figure, const std::string& caption, const std::string& alt) {
     const std::string source = data_uri("image/png", file_bytes(figure.file));
     return fmt::format(
         "<figure><button type=\"button\" class=\"zoom\" aria-label=\"Enlarge: {1}\"><img width=\"512\" "
-        "height=\"512\" alt=\"{1}\" src=\"{0}\"></button><figcaption>{2}</figcaption></figure>",
-        source, html_escape(alt), caption);
+        "height=\"512\" alt=\"{1}\" data-model=\"{3}\" data-n=\"{4}\" src=\"{0}\"></button><figcaption>{2}"
+        "</figcaption></figure>",
+        source, html_escape(alt), caption, html_escape(figure.model), figure.n);
   };
   html +=
       "<article class=\"card\"><h3>the truth</h3><p class=\"what\">a band that winds round the origin; points are "
@@ -209,23 +90,7 @@ std::string gallery(const Comparison& comparison, const std::vector<Figure>& fig
     }
     html += "</div></article>";
   }
-  return html;
-}
-
-std::string findings_html(const nlohmann::json& document) {
-  std::string html;
-  for (const auto& finding : document.at("findings")) {
-    std::string points;
-    for (const auto& point : finding.at("points")) points += "<li>" + html_escape(point.get<std::string>()) + "</li>";
-    if (!points.empty()) points = "<ul>" + points + "</ul>";
-    html += fmt::format("<article class=\"finding\" id=\"{}\"><h3>{}</h3><p>{}</p>{}{}</article>",
-                        html_escape(finding.at("id").get<std::string>()),
-                        html_escape(finding.at("title").get<std::string>()),
-                        html_escape(finding.at("text").get<std::string>()), points,
-                        data_behind("The numbers behind it", finding.at("id").get<std::string>() + ".csv",
-                                    finding.at("columns"), finding.at("table")));
-  }
-  return html;
+  return html + "</div>";
 }
 
 // Bars on a logarithmic axis of kNN points, one per network and size: from N to its equivalent, with the interval.
@@ -251,7 +116,7 @@ std::string equivalents_html(const Comparison& comparison) {
       if (value.starts_with(words)) value = sign + value.substr(std::string_view(words).size());
     }
     html += fmt::format(
-        "<div class=\"bar\" data-measure=\"{}\"><span class=\"name\">{} <small>at {}</small></span><span "
+        "<div class=\"bar\" data-shown=\"{}\"><span class=\"name\">{} <small>at {}</small></span><span "
         "class=\"track\"><i class=\"fill\" style=\"left:{:.2f}%;width:{:.2f}%\"></i>",
         e.measure, html_escape(e.model), grouped(e.n), std::min(from, to), std::abs(to - from));
     if (interval) {
@@ -301,30 +166,20 @@ std::string results_table(const Comparison& comparison) {
     }
     rows.push_back(std::move(line));
   }
-  return fmt::format("<p>{}</p>", download("CSV", "results.csv", "text/csv", csv_of(columns, rows))) +
-         table(columns, rows,
-               fmt::format("Mean \u00b1 standard deviation over {} seed{}", options.seeds.size(),
-                           options.seeds.size() == 1 ? "" : "s"));
+  return fmt::format("<p>{}</p>", download_html("CSV", "results.csv", "text/csv", csv_of(columns, rows))) +
+         table_html(columns, rows,
+                    fmt::format("Mean \u00b1 standard deviation over {} seed{}", options.seeds.size(),
+                                options.seeds.size() == 1 ? "" : "s"));
 }
 
-std::string rows_behind(const std::string& summary, const std::string& file, const std::vector<Row>& rows) {
-  std::vector<std::vector<std::string>> lines;
-  for (const Row& row : rows) {
-    lines.push_back({row.model, std::to_string(row.n), std::to_string(row.seed), fmt::format("{:g}", row.noise),
-                     fmt::format("{:.6f}", row.grid_error), fmt::format("{:.6f}", row.density_error), row.status});
-  }
-  return data_behind(summary, file, {"model", "n", "seed", "label noise", "grid_error", "density_error", "status"},
-                     lines);
-}
-
-std::string methods(const Comparison& comparison) {
+std::vector<std::string> methods(const Comparison& comparison) {
   const CompareOptions& options = comparison.options;
   std::vector<std::string> epochs;
   for (const std::int64_t n : options.sizes) {
     epochs.push_back(fmt::format("{} at N = {}", grouped(options.epochs_at(n)), grouped(n)));
   }
   const MlpShape shape = options.models.empty() ? MlpShape{} : options.models.back().shape;
-  std::vector<std::string> items = {
+  return {
       "The problem: a band that winds four times round the origin of [-1, 1]\u00b2 (tip radius 0.92, half-width a "
       "quarter of the pitch), a cusp at its start and a sharp tip at its end. Inside is orange, outside blue. Points "
       "come from a fixed mixture of 24 Gaussian spots, placed without regard to the band.",
@@ -352,67 +207,343 @@ std::string methods(const Comparison& comparison) {
       "map.",
       "The same seeds give the same numbers whatever the number of threads.",
   };
-  std::string html = "<ul>";
-  for (const auto& item : items) html += "<li>" + html_escape(item) + "</li>";
-  return html + "</ul>";
 }
 
-std::string environment_html(const nlohmann::json& document) {
-  std::vector<std::vector<std::string>> rows;
-  const nlohmann::json environment = document.value("environment", nlohmann::json::object());
-  for (const auto& [key, value] : environment.items()) {
-    rows.push_back({key, value.is_string() ? value.get<std::string>() : value.is_null() ? "unknown" : value.dump()});
+// --- live panels -----------------------------------------------------------------------------------------------------
+
+constexpr int kMostLiveNeighbours = 9;
+constexpr std::int64_t kMostLivePoints = 10'000;
+constexpr std::size_t kMostLiveBytes = 4 << 20;  // of networks; what is beyond is in the pictures alone
+
+template <class T>
+std::string base64_of(std::span<const T> values) {
+  return base64({reinterpret_cast<const char*>(values.data()), values.size_bytes()});
+}
+
+const char* encoding_name(Encoding encoding) {
+  switch (encoding) {
+    case Encoding::polar: return "polar";
+    case Encoding::polar_raw: return "polar-raw";
+    case Encoding::polar_trig: return "polar-trig";
+    default: return "xy";
   }
-  return rows.empty() ? "" : table({"what", "value"}, rows, "Where it was made");
+}
+
+// What live.js evaluates: null when there is no model that it can.
+nlohmann::json live_data(const Comparison& comparison) {
+  const CompareOptions& options = comparison.options;
+  std::set<std::int64_t> sizes;
+  for (std::int64_t n = 250; n <= std::min(kMostLivePoints, options.sizes.back()); n *= 2) sizes.insert(n);
+  for (const std::int64_t n : options.sizes) {
+    if (n <= kMostLivePoints) sizes.insert(n);
+  }
+  auto models = nlohmann::json::array();
+  std::size_t bytes = 0;
+  for (std::size_t m = 0; m < options.models.size(); ++m) {
+    const Model& model = options.models[m];
+    if (model.is_knn()) {
+      if (model.neighbours > kMostLiveNeighbours || sizes.empty() || *sizes.rbegin() < model.neighbours) continue;
+      models.push_back({{"name", model.name}, {"k", model.neighbours}});
+      continue;
+    }
+    nlohmann::json networks = nlohmann::json::object();
+    for (const std::int64_t n : options.sizes) {
+      const auto found = comparison.networks.find({m, n});
+      if (found == comparison.networks.end()) continue;
+      const std::vector<float>& parameters = found->second;
+      bytes += parameters.size() * sizeof(float);
+      const bool finite = std::all_of(parameters.begin(), parameters.end(), [](float p) { return std::isfinite(p); });
+      if (bytes <= kMostLiveBytes && finite) networks[std::to_string(n)] = base64_of(std::span(parameters));
+    }
+    if (networks.empty()) continue;
+    models.push_back({{"name", model.name},
+                      {"encoding", encoding_name(model.shape.encoding)},
+                      {"width", model.shape.width},
+                      {"layers", model.shape.hidden_layers},
+                      {"layer_norm", model.shape.layer_norm},
+                      {"networks", networks}});
+  }
+  if (models.empty()) return nullptr;
+  const std::int64_t n = sizes.empty() ? 1 : *sizes.rbegin();
+  const Dataset data = sample_spiral(default_mixture(), Spiral{}, n, options.seeds[0], options.noise);
+  // The article's question: a network with the right idea on little data against nearest neighbours on more.
+  std::string left = models.front().at("name"), right = models.back().at("name");
+  for (const auto& model : models) {
+    const std::string name = model.at("name");
+    if (name == "mlp-polar") left = name;
+    if (name == "knn-5") right = name;
+  }
+  const Spiral spiral;
+  return {{"points", base64_of(std::span(data.points))},
+          {"labels", base64_of(std::span(data.labels))},
+          {"sizes", sizes},
+          {"seed", options.seeds[0]},
+          {"spiral", {{"turns", spiral.turns}, {"tip_radius", spiral.tip_radius}, {"start_angle", spiral.start_angle}}},
+          {"models", models},
+          {"left", {{"model", left}, {"n", options.sizes.front()}}},
+          {"right", {{"model", right}, {"n", options.sizes.back()}}}};
+}
+
+std::string live_panels() {
+  const auto panel = [](const std::string& side, const std::string& name, const std::string& chooser) {
+    return fmt::format(
+        "<figure data-side=\"{}\"><div class=\"chooser\">{}</div><div class=\"stage\"><canvas width=\"400\" "
+        "height=\"400\" tabindex=\"0\" role=\"img\" aria-label=\"{}\"></canvas><i hidden></i></div><figcaption>"
+        "</figcaption></figure>",
+        side, chooser, name);
+  };
+  const auto chooser = [](const std::string& side) {
+    return fmt::format(
+        "<label>{0} model<select></select></label><label>N = <output></output><input type=\"range\" min=\"0\" "
+        "max=\"0\" step=\"1\" aria-label=\"{0}: training points\"></label>",
+        side);
+  };
+  return "<noscript><p class=\"unavailable\">The live panels need JavaScript; the pictures below are the record."
+         "</p></noscript><div class=\"live\" id=\"live-panels\" hidden>" +
+         panel("left", "Left model", chooser("Left")) + panel("right", "Right model", chooser("Right")) +
+         panel("difference", "Where the two differ, and which of them is right",
+               "<span>Where the two differ, and which of them is right</span>") +
+         "</div><div class=\"tools\"><span class=\"buttons\"><button type=\"button\" id=\"live-in\" "
+         "aria-label=\"Zoom in\">+</button><button type=\"button\" id=\"live-out\" aria-label=\"Zoom out\">\u2212"
+         "</button><button type=\"button\" id=\"live-reset\">whole</button></span><label><input type=\"checkbox\" "
+         "id=\"live-points\"> training points</label><label><input type=\"checkbox\" id=\"live-confidence\"> shade by "
+         "confidence</label><span>Drag, double-click or pinch; wheel once a panel is chosen; keys + \u2212 0 and "
+         "arrows.</span></div><p class=\"unavailable\" id=\"live-status\" role=\"status\"></p>";
+}
+
+// --- charts ----------------------------------------------------------------------------------------------------------
+
+double geometric_mean(const std::vector<double>& values) {
+  double sum = 0;
+  for (const double value : values) sum += std::log(value);
+  return std::exp(sum / static_cast<double>(values.size()));
+}
+
+// One model's errors over N: geometric means as marks (errors of 0 left out), seeds as samples.
+Line error_line(const std::string& name, const std::vector<Row>& rows, const std::string& model,
+                const std::string& measure) {
+  Line line{.name = name};
+  std::map<std::int64_t, std::vector<double>> by_size;
+  for (const Row& row : rows) {
+    if (row.model != model || row.status != "ok") continue;
+    line.samples.push_back(
+        {.x = static_cast<double>(row.n), .y = row.error(measure), .note = fmt::format("seed {}", row.seed)});
+    if (row.error(measure) > 0) by_size[row.n].push_back(row.error(measure));
+  }
+  for (const auto& [n, errors] : by_size) {
+    line.marks.push_back({.x = static_cast<double>(n), .y = geometric_mean(errors), .note = "mean"});
+  }
+  return line;
+}
+
+Chart curve_chart(const Comparison& comparison, const std::string& title, const std::string& measure) {
+  Chart chart{.id = "curve-" + measure,
+              .title = title,
+              .subtitle = fmt::format("{}{} error against the number of training points, both axes logarithmic. Small "
+                                      "dots are single seeds, lines and large marks geometric means. A dashed line "
+                                      "runs from a network's mark to the kNN curve: where it ends, kNN does as well.",
+                                      measure == "grid" ? "G" : "D", measure.substr(1)),
+              .x = {.title = "training points N", .short_name = "N", .logarithmic = true},
+              .y = {.title = measure + " error", .logarithmic = true, .percent = true},
+              .lines = {},
+              .command = command_of(comparison.options),
+              .measure = measure};
+  for (const int k : kCurveNeighbours) {
+    Line line = error_line(fmt::format("kNN, k = {}", k), comparison.curve, fmt::format("knn-{}", k), measure);
+    line.colour = k == 1 ? "blue" : "blue-soft";
+    line.dashed = k != 1;
+    chart.lines.push_back(std::move(line));
+  }
+  std::set<std::int64_t> sizes;
+  for (const Row& row : comparison.curve) sizes.insert(row.n);
+  chart.x.ticks.assign(sizes.begin(), sizes.end());
+  const auto all = equivalents(comparison);
+  for (const Model& model : comparison.options.models) {
+    if (model.is_knn()) continue;
+    Line line = error_line(model.name, comparison.rows, model.name, measure);
+    line.colour = "orange";
+    line.joined = false;
+    line.hollow = model.name.find('+') != std::string::npos;
+    switch (model.shape.encoding) {
+      case Encoding::polar: line.shape = "triangle"; break;
+      case Encoding::polar_raw: line.shape = "rectRot"; break;
+      case Encoding::polar_trig: line.shape = "circle"; break;
+      case Encoding::none: line.shape = "rect"; break;
+    }
+    std::vector<Line> bridges;
+    for (const Equivalent& e : all) {
+      if (e.model != model.name || e.measure != measure || e.seeds == 0 || !std::isfinite(e.points)) continue;
+      for (const Mark& mark : line.marks) {
+        if (mark.x != static_cast<double>(e.n)) continue;
+        bridges.push_back({.name = model.name,
+                           .marks = {{.x = mark.x, .y = mark.y, .note = "equivalent"},
+                                     {.x = e.points, .y = mark.y, .note = "equivalent"}},
+                           .colour = "orange",
+                           .dashed = true,
+                           .thin = true,
+                           .bare = true});
+      }
+    }
+    chart.lines.push_back(std::move(line));
+    chart.lines.insert(chart.lines.end(), bridges.begin(), bridges.end());
+  }
+  return chart;
+}
+
+Chart noise_chart(const Comparison& comparison, const std::string& title, const std::string& measure) {
+  const CompareOptions& options = comparison.options;
+  Chart chart{.id = "noise-" + measure,
+              .title = title,
+              .subtitle = fmt::format("Mean {} error of kNN against k on the same points; with noise, {:g} % of the "
+                                      "training labels are turned over and errors are against the true labels. Small "
+                                      "dots are single seeds.",
+                                      measure, 100 * options.noise_panel),
+              .x = {.title = "neighbours k", .short_name = "k", .zero = true},
+              .y = {.title = measure + " error", .percent = true, .zero = true},
+              .lines = {},
+              .command = command_of(options),
+              .measure = measure,
+              .low = true};
+  for (const int k : kPanelNeighbours) chart.x.ticks.push_back(k);
+  for (const double noise : {0.0, options.noise_panel}) {
+    for (std::size_t i = 0; i < options.sizes.size(); ++i) {
+      const std::int64_t n = options.sizes[i];
+      Line line{.name = fmt::format("N = {}, {}", grouped(n),
+                                    noise > 0 ? fmt::format("{:g} % noise", 100 * noise) : "no noise")};
+      line.colour = noise > 0 ? "orange" : "blue";
+      line.dashed = i % 2 == 1;
+      line.shape = i % 2 == 1 ? "rectRot" : "circle";
+      for (const int k : kPanelNeighbours) {
+        const auto errors = errors_of(comparison.noise_panel, fmt::format("knn-{}", k), n, measure, noise);
+        for (const double error : errors)
+          line.samples.push_back({.x = static_cast<double>(k), .y = error, .note = "seed"});
+        if (!errors.empty()) {
+          line.marks.push_back({.x = static_cast<double>(k), .y = summarize(errors).mean, .note = "mean"});
+        }
+      }
+      chart.lines.push_back(std::move(line));
+    }
+  }
+  return chart;
+}
+
+// The question in three pictures: the truth, a network on the smallest set, neighbours on the largest.
+std::string front_pictures(const Comparison& comparison, const std::vector<Figure>& figures) {
+  const CompareOptions& options = comparison.options;
+  std::string html = "<div class=\"pictures\">";
+  const auto named = [&](const std::string& wished, bool knn) {
+    std::string name;
+    for (const Model& model : options.models) {
+      if (model.is_knn() == knn && (name.empty() || model.name == wished)) name = model.name;
+    }
+    return name;
+  };
+  const std::vector<std::pair<std::string, std::int64_t>> wanted = {
+      {"truth", 0}, {named("mlp-polar", false), options.sizes.front()}, {named("knn-5", true), options.sizes.back()}};
+  for (const auto& [model, n] : wanted) {
+    for (const Figure& figure : figures) {
+      if (figure.model != model || figure.n != n) continue;
+      const auto errors = errors_of(comparison.rows, model, n, "grid", options.noise);
+      html += fmt::format(
+          "<figure><img width=\"512\" height=\"512\" alt=\"{0}\" src=\"{1}\"><figcaption><b>{0}</b><span>{2}</span>"
+          "</figcaption></figure>",
+          html_escape(n == 0 ? "the truth" : fmt::format("{} on {} points", model, grouped(n))),
+          data_uri("image/png", file_bytes(figure.file)),
+          errors.empty() ? "" : html_escape(fmt::format("grid error {} %", percent(summarize(errors).mean))));
+    }
+  }
+  return html + "</div>";
+}
+
+const Finding* finding_named(const std::vector<Finding>& said, const std::string& id) {
+  const auto found = std::find_if(said.begin(), said.end(), [&](const Finding& f) { return f.id == id; });
+  return found == said.end() ? nullptr : &*found;
 }
 
 }  // namespace
 
-std::string comparison_page(const Comparison& comparison, const nlohmann::json& document,
-                            const std::vector<Figure>& figures) {
+Page comparison_page(const Comparison& comparison, const nlohmann::json& document, const std::vector<Figure>& figures) {
   const CompareOptions& options = comparison.options;
   std::vector<std::string> sizes;
   for (const std::int64_t n : options.sizes) sizes.push_back(grouped(n));
-  const std::string bars = equivalents_html(comparison);
-  const auto& said = document.at("findings");
-  const std::string headline =
-      said.empty() ? "Which model learns the spiral?" : said.at(0).at("title").get<std::string>();
-  std::string chart_js = embedded::chart_js;
-  for (std::size_t at = 0; (at = chart_js.find("</script", at)) != std::string::npos; at += 3) {
-    chart_js.replace(at, 2, "<\\/");
+  const std::string listed_sizes = fmt::to_string(fmt::join(sizes, " and "));
+  const std::vector<Finding> said = findings(comparison);
+  Page page{.title = fmt::format("The spiral at {} points", listed_sizes),
+            .kicker = "scalelab compare",
+            .headline = said.empty() ? "Which model learns the spiral?" : said.front().title,
+            .lead = fmt::format("{} model{} on the same points at N = {}, {} seed{}{}. Which one predicts the colour "
+                                "of a closed spiral best, and how many points is a good idea worth?",
+                                options.models.size(), options.models.size() == 1 ? "" : "s", listed_sizes,
+                                options.seeds.size(), options.seeds.size() == 1 ? "" : "s",
+                                options.noise > 0 ? fmt::format(", {:g} % label noise", 100 * options.noise) : "")};
+  const nlohmann::json live = live_data(comparison);
+  if (!live.is_null()) {
+    page.sections.push_back(
+        {.id = "live",
+         .title = "Two models, place by place",
+         .note = fmt::format("Not pictures: the networks and points of seed {} are in this page and are evaluated at "
+                             "every pixel as you move. The pictures further down are the record.",
+                             options.seeds[0]),
+         .html = live_panels()});
+    page.scripts = "<script type=\"application/json\" id=\"live-data\">" + script_json(live) + "</script>\n" +
+                   script_html(embedded::live_js);
   }
-  const std::string results = document.dump(1) + "\n";
-  return fill_template(
-      embedded::report_html,
-      {
-          {"title", html_escape(fmt::format("The spiral at {} points", fmt::to_string(fmt::join(sizes, " and "))))},
-          {"headline", html_escape(headline)},
-          {"subtitle",
-           html_escape(fmt::format(
-               "{} model{} on the same points at N = {}, {} seed{}{}. Which one predicts the colour of "
-               "a closed spiral best, and how many points is a good idea worth?",
-               options.models.size(), options.models.size() == 1 ? "" : "s", fmt::to_string(fmt::join(sizes, " and ")),
-               options.seeds.size(), options.seeds.size() == 1 ? "" : "s",
-               options.noise > 0 ? fmt::format(", {:g} % label noise", 100 * options.noise) : ""))},
-          {"seed", std::to_string(options.seeds[0])},
-          {"gallery", gallery(comparison, figures)},
-          {"findings", findings_html(document)},
-          {"equivalents", bars},
-          {"equivalents_hidden", bars.empty() ? "hidden" : ""},
-          {"curve_hidden", comparison.curve.empty() ? "hidden" : ""},
-          {"curve_data", rows_behind("The data of the kNN curve", "curve.csv", comparison.curve)},
-          {"network_data", rows_behind("The data of every model", "rows.csv", comparison.rows)},
-          {"noise_hidden", comparison.noise_panel.empty() ? "hidden" : ""},
-          {"noise_level", fmt::format("{:g}", 100 * options.noise_panel)},
-          {"noise_data", rows_behind("The data of the noise panel", "noise.csv", comparison.noise_panel)},
-          {"table", results_table(comparison)},
-          {"methods", methods(comparison)},
-          {"command", html_escape(document.at("command").get<std::string>())},
-          {"environment", environment_html(document)},
-          {"results_download", download("results.json", "results.json", "application/json", results)},
-          {"results", script_json(document)},
-          {"chart_js", chart_js},
-      });
+  page.sections.push_back(
+      {.id = "pictures",
+       .title = "What each model makes of the same points",
+       .note = fmt::format("Areas are what the model predicts, the black line is where it changes its mind, dots are "
+                           "its training points (seed {}; the errors are of the model in the picture, means over seeds "
+                           "stand in the table). Choose a picture to enlarge it.",
+                           options.seeds[0]),
+       .html = gallery(comparison, figures)});
+  page.sections.push_back(
+      {.id = "findings",
+       .title = "What the seeds carry",
+       .note = "Every sentence is worded from the numbers of this run. Models are compared on the same points, seed by "
+               "seed; a verdict is given only where the 95 % interval of the difference leaves zero out.",
+       .html = findings_html(said)});
+  std::string charts;
+  const std::string bars = equivalents_html(comparison);
+  if (!bars.empty()) {
+    charts += fmt::format(
+        "<div class=\"panel\"><h3>How many kNN points is a network worth?</h3><p class=\"what\">From the points the "
+        "network saw (grey tick) to the points kNN (k = 1) needs for the same error (dot), with the 95&nbsp;% "
+        "bootstrap "
+        "interval over seeds. An arrow head: beyond the curve.</p>{}{}</div>",
+        bars,
+        finding_named(said, "data-equivalent") == nullptr
+            ? ""
+            : data_behind("The data of these bars", "equivalents.csv", finding_named(said, "data-equivalent")->columns,
+                          finding_named(said, "data-equivalent")->table, command_of(options)));
+  }
+  const auto title_of = [&](const std::string& id, const std::string& otherwise) {
+    const Finding* finding = finding_named(said, id);
+    return finding == nullptr ? otherwise : finding->title;
+  };
+  for (const std::string measure : {"grid", "density"}) {
+    if (!comparison.curve.empty()) {
+      charts +=
+          chart_html(curve_chart(comparison, title_of("law", "Error against the number of training points"), measure));
+    }
+    if (!comparison.noise_panel.empty()) {
+      charts += chart_html(
+          noise_chart(comparison, title_of("why-k1", "The order of k, without label noise and with"), measure));
+    }
+  }
+  if (!charts.empty()) {
+    page.sections.push_back({.id = "charts",
+                             .title = "Error against data",
+                             .note = "Grid error counts every place alike; density error counts places as often as "
+                                     "data come from there.",
+                             .html = "<div class=\"panels\">" + charts + "</div>"});
+  }
+  page.sections.push_back(
+      {.id = "table", .title = "Every model, every size, every error", .html = results_table(comparison)});
+  page.methods = methods(comparison);
+  page.command = document.at("command");
+  page.document = document;
+  page.picture = front_pictures(comparison, figures);
+  return page;
 }
 
 }  // namespace scalelab::host
