@@ -617,6 +617,8 @@ void main() {
     document.querySelector('.tools').hidden = true;
   }
   area.hidden = false;
-  window.scalelabLive = {labels, score: (name, n, x, y) => score(models.get(name), n, x, y), settled: () => settled, view, webgl: painter !== null};
+  window.scalelabLive = {labels, score: (name, n, x, y) => score(models.get(name), n, x, y), 
+    settled: async () => { for (let last = null; last !== settled;) { last = settled; await last; } },  // the latest, whatever came between
+    view, webgl: painter !== null};
   refresh();
 })();

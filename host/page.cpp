@@ -355,7 +355,8 @@ namespace {
 
 std::string environment_html(const nlohmann::json& document) {
   std::vector<std::vector<std::string>> rows;
-  const nlohmann::json environment = document.value("environment", nlohmann::json::object());
+  const nlohmann::json environment =
+      document.is_object() ? document.value("environment", nlohmann::json::object()) : nlohmann::json::object();
   for (const auto& [key, value] : environment.items()) {
     rows.push_back({key, value.is_string() ? value.get<std::string>() : value.is_null() ? "unknown" : value.dump()});
   }

@@ -308,12 +308,23 @@ std::vector<Series> series_of(const SweepResult& result) {
   return list;
 }
 
+namespace {
+
+const std::set<std::string> kMayBeAbsent = {"width",    "hidden_layers", "epochs",        "dimension",
+                                            "clusters", "grid",          "density_points"};
+
+}  // namespace
+
 std::vector<std::string> varying_members(const std::vector<Series>& list) {
   std::vector<std::string> names;
   std::map<std::string, std::set<std::string>> seen;
   for (const Series& series : list) {
     const nlohmann::json members = to_json(series.trial);
-    for (const auto& [name, value] : members.items()) seen[name].insert(value.dump());
+    for (const auto& [name, value] : members.items()) {
+      // Zero is what these have where they do not apply.
+      const bool absent = value.is_number() && value.get<double>() == 0 && kMayBeAbsent.contains(name);
+      if (!absent) seen[name].insert(value.dump());
+    }
   }
   for (const std::string& name : member_names()) {
     if (seen[name].size() > 1 && name != "fingerprint") names.push_back(name);

@@ -289,7 +289,7 @@ constexpr const char* kEveryKind = "knn-1,knn-3,knn-9,mlp-xy,mlp-polar,mlp-polar
 TEST(Browser, LivePanelsShowTheLabelsOfTheOps) {
   NEEDS_BROWSER();
   const fs::path folder = folder_of("live");
-  const Made made = make_comparison(folder, kEveryKind, 10, 2);
+  const Made made = make_comparison(folder, kEveryKind, 100, 2);
   const nlohmann::json report = ask(folder, made.page, labels_probe(64) + kCanvases + R"(
   await scalelabLive.settled();
   report.panels = [...document.querySelectorAll('#live-panels canvas')].map((canvas) => {
@@ -307,7 +307,7 @@ TEST(Browser, LivePanelsShowTheLabelsOfTheOps) {
   EXPECT_EQ(found.unexplained, 0);
   EXPECT_LE(found.differing * 2000, found.pixels);
   ASSERT_EQ(report.at("panels").size(), 3U);
-  for (const auto& colours : report.at("panels")) EXPECT_GE(colours.get<int>(), 2);
+  for (const auto& colours : report.at("panels")) EXPECT_GE(colours.get<int>(), 2) << report.at("panels");
   EXPECT_NE(report.at("captions")[0].get<std::string>().find("of this view wrong"), std::string::npos);
   ASSERT_FALSE(report.at("charts").empty());
   for (const auto& colours : report.at("charts")) EXPECT_GE(colours.get<int>(), 20);
