@@ -41,8 +41,8 @@ std::vector<Chapter> chapters() {
        "nearest neighbours that know nothing.",
        {{"compare",
          {"compare"},
-         {"compare", "--sizes", "250,1000", "--seeds", "0..2", "--epochs", "60", "--grid", "256", "--curve-to", "8000",
-          "--density-points", "10000"}},
+         {"compare", "--sizes", "250,1000", "--seeds", "0..2", "--epochs", "300", "--grid", "256", "--curve-to",
+          "16000", "--density-points", "10000"}},
         {"scaling", {"sweep", "scaling"}, {"sweep", "scaling-quick"}}}},
       {"choice",
        "Choosing the data",
@@ -52,10 +52,10 @@ std::vector<Chapter> chapters() {
          {"theory", "--alpha", "0.5,1,3,10", "--fractions", "1,0.5,0.2"}},
         {"prune-study",
          {"prune-study", "--sizes", "1000,2000,4000,8000", "--seeds", "0..2", "--scores", "margin,boundary,kmeans,el2n",
-          "--clusters", "100", "--samples", "200000", "--grid", "256"},
-         {"prune-study", "--sizes", "250,500,1000,2000", "--seeds", "0..2", "--scores", "margin,kmeans", "--fractions",
-          "0.5", "--clusters", "20", "--samples", "10000", "--grid", "64", "--density-points", "4000", "--width",
-          "16"}}}},
+          "--clusters", "100", "--samples", "500000", "--grid", "256"},
+         {"prune-study", "--model", "knn-1", "--sizes", "1000,2000,4000,8000", "--seeds", "0..2", "--scores",
+          "margin,boundary,kmeans", "--fractions", "0.5", "--clusters", "100", "--grid", "256", "--density-points",
+          "20000"}}}},
       {"order",
        "Ordering the data, against width",
        "Does it pay to show the easy examples first? It depends on how large the network is.",
@@ -64,12 +64,12 @@ std::vector<Chapter> chapters() {
          {"curriculum", "--seeds", "0..19", "--dimension", "60", "--widths", "2,4,8,16,64", "--test-examples", "1000"}},
         {"curriculum-spiral",
          {"curriculum", "--problem", "spiral", "--seeds", "0..4", "--epochs", "300", "--grid", "256"},
-         {"curriculum", "--problem", "spiral", "--widths", "4,16,64", "--seeds", "0..2", "--n", "500", "--epochs", "40",
-          "--grid", "64", "--density-points", "4000", "--orders", "curriculum,anti"}},
+         {"curriculum", "--problem", "spiral", "--widths", "4,16,64", "--seeds", "0..2", "--epochs", "200", "--grid",
+          "128", "--density-points", "10000", "--orders", "curriculum,anti"}},
         {"lottery",
          {"lottery", "--widths", "64", "--levels", "2,5,8,11", "--seeds", "0..2", "--epochs", "300", "--grid", "256"},
-         {"lottery", "--widths", "32", "--levels", "3,8", "--seeds", "0..2", "--n", "500", "--epochs", "40", "--grid",
-          "64", "--density-points", "4000"}}}},
+         {"lottery", "--widths", "32", "--levels", "3,8", "--seeds", "0..2", "--epochs", "200", "--grid", "128",
+          "--density-points", "10000"}}}},
   };
 }
 
@@ -244,7 +244,7 @@ Command add_story(CLI::App& program) {
   CLI::App* app =
       program.add_subcommand("story", "Every experiment in order, and one page that leads through what they found");
   app->add_option("--out", options->out, "Folder of index.html and of the experiments; what is done is not run again");
-  app->add_flag("--quick", options->quick, "Small sizes and few seeds: a look in a minute or two, not a result");
+  app->add_flag("--quick", options->quick, "Small sizes and few seeds: a look in a few minutes, not a result");
   return {app, [options](Session& session) { return run_story(options->out, options->quick, session); }};
 }
 
