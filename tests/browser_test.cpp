@@ -1,5 +1,5 @@
 // Pages in a real browser (headless Chromium): no errors, charts that are drawn, and live panels that agree with the
-// labels of the ops. Skipped where there is no Chromium; SCALELAB_BROWSER names another.
+// labels of the ops. Built where CMake finds a Chromium; SCALELAB_BROWSER names another.
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -38,8 +38,7 @@ std::string browser() {
   return "";
 }
 
-#define NEEDS_BROWSER() \
-  if (browser().empty()) GTEST_SKIP() << "no Chromium on PATH, and SCALELAB_BROWSER is not set"
+#define NEEDS_BROWSER() ASSERT_FALSE(browser().empty()) << "no Chromium on PATH, and SCALELAB_BROWSER is not set"
 
 fs::path folder_of(const std::string& name) {
   const fs::path folder = fs::path(testing::TempDir()) / fmt::format("scalelab_browser_{}_{}", name, ::getpid());
@@ -299,7 +298,7 @@ TEST(Browser, LivePanelsShowTheLabelsOfTheOps) {
   });
   report.captions = [...document.querySelectorAll('#live-panels figcaption')].map((c) => c.textContent);)");
   EXPECT_EQ(report.at("problems"), nlohmann::json::array());
-  if (!report.value("webgl", false)) GTEST_SKIP() << "this Chromium has no WebGL2, not even in software";
+  ASSERT_TRUE(report.value("webgl", false)) << "this Chromium has no WebGL2, not even in software";
   const Agreement found = agreement(made.comparison, report.at("labels"), 64);
   fmt::print("{} of {} pixels differ ({:.4f} %), {} of them by more than rounding\n", found.differing, found.pixels,
              100.0 * static_cast<double>(found.differing) / static_cast<double>(found.pixels), found.unexplained);
@@ -320,7 +319,7 @@ TEST(Browser, TheLivePanelsNetworkHasTheSizeOfTheComparisons) {
   const Made made = make_comparison(folder, "mlp-polar,mlp-xy+layer-norm", 64, 3);
   const nlohmann::json report = ask(folder, made.page, labels_probe(32));
   EXPECT_EQ(report.at("problems"), nlohmann::json::array());
-  if (!report.value("webgl", false)) GTEST_SKIP() << "this Chromium has no WebGL2, not even in software";
+  ASSERT_TRUE(report.value("webgl", false)) << "this Chromium has no WebGL2, not even in software";
   const Agreement found = agreement(made.comparison, report.at("labels"), 32);
   fmt::print("{} of {} pixels differ, {} of them by more than rounding\n", found.differing, found.pixels,
              found.unexplained);
@@ -336,7 +335,7 @@ TEST(Browser, AWrongShaderIsFound) {
   ASSERT_NE(made.page.find(right), std::string::npos);
   made.page.replace(made.page.find(right), right.size(), wrong);
   const nlohmann::json report = ask(folder, made.page, labels_probe(32));
-  if (!report.value("webgl", false)) GTEST_SKIP() << "this Chromium has no WebGL2, not even in software";
+  ASSERT_TRUE(report.value("webgl", false)) << "this Chromium has no WebGL2, not even in software";
   EXPECT_GT(agreement(made.comparison, report.at("labels"), 32).unexplained, 10);
   fs::remove_all(folder);
 }
