@@ -24,7 +24,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Shared memory of a network 2-T0-T0-T0-1 without layer norm, in training and when scored: weights and biases, then
 # features and planes of kRow floats a row (make_layout, TrainParts::of and scoring_floats say the same).
 NETWORK = "3 * (T0 + 4) + 3 * T0 + 2 * T0 * (T0 + 4) + 4"
-TRAIN = f"sizeof(TrainShared) + 4ull * ({NETWORK} + 3 * kRow + 3 * T0 * kRow)"
+TRAIN = f"sizeof(TrainShared<kSamples>) + 4ull * ({NETWORK} + 3 * kRow + 3 * T0 * kRow)"
 SCORE = f"4ull * ({NETWORK} + 2 * kRow + 2 * T0 * kRow)"
 
 # kernel: threads of a block, dynamic shared memory (both C++ expressions of its file; T0, T1 are its template
@@ -72,8 +72,9 @@ KERNELS = {
         "confusion_kernel": ("256", "kMostPrivate * 8", 64, 43),
     },
     "mlp.cu": {
-        **{f"mlp_train_kernel<{w}>": (f"kThreadsOf<{w}>", TRAIN if w else "sizeof(TrainShared)", 255, least)
-           for w, least in ((16, 12), (32, 12), (64, 6), (0, 12))},
+        **{f"mlp_train_kernel<Block<{w}>>": (f"kThreadsOf<{w}>", TRAIN.replace("T0", str(w)), 255, least)
+           for w, least in ((16, 12), (32, 12), (64, 6))},
+        "mlp_train_kernel<Team>": ("kThreadsOf<0>", "sizeof(SharedOf<Team>)", 255, 12),
         **{f"mlp_forward_kernel<{w}>": (f"kThreadsOf<{w}>", SCORE if w else "0", most, least)
            for w, most, least in ((16, 128, 18), (32, 128, 15), (64, 168, 12), (0, 128, 25))},
         "mlp_pack_kernel": ("256", "0", 48, 60),
@@ -174,6 +175,7 @@ def ptxas_report(words, directory, arch):
     names = demangled([row[0] for row in rows])
     report = []
     for row, full in zip(rows, names):
+        full = re.sub(r"(?<=<)(?:\w+::|\(anonymous namespace\)::)+", "", full).replace("> >", ">>")
         match = re.match(r"(?:void )?((?:\w+::|\(anonymous namespace\)::)*)(\w+(?:<[^()]*>)?)\(", full)
         if match and match[1].startswith("scalelab::"):  # not the kernels of Thrust and CUB
             report.append((re.sub(r"\(int\)|\(bool\)", "", match[2]), *row[1:]))

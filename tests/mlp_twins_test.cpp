@@ -282,6 +282,47 @@ TEST_F(MlpTwins, DivergenceIsTheSame) {
   EXPECT_EQ(outcomes[2].diverged[0], -1);
 }
 
+// A few runs of wide networks are each trained by a team of blocks: a cluster, or for a large batch more blocks than a
+// cluster holds; many such runs by a block each. All with the CPU's bits, also where one diverges and its team goes on
+// to the next.
+TEST_F(MlpTwins, TeamsOfBlocksHaveTheSameBits) {
+  Trial small;
+  small.seed = 40;
+  small.n = 90;
+  small.run.shape = {.encoding = Encoding::polar,
+                     .width = 100,
+                     .hidden_layers = 2,
+                     .activation = Activation::gelu,
+                     .layer_norm = true};
+  small.run.epochs = 2;
+  small.run.batch_size = 40;
+  expect_same({small}, *cuda_, *cpu_);
+
+  Trial large;
+  large.seed = 50;
+  large.n = on_gpu_ ? 5000 : 330;
+  large.run.shape = {.width = on_gpu_ ? 256 : 128, .hidden_layers = 2, .outputs = 3};
+  large.run.epochs = 1;
+  large.run.batch_size = on_gpu_ ? 2000 : 320;
+  expect_same({large}, *cuda_, *cpu_);
+
+  std::vector<Trial> many(on_gpu_ ? 300 : 40);
+  for (std::size_t i = 0; i < many.size(); ++i) {
+    many[i].seed = 60 + 3 * i;
+    many[i].n = 10 + static_cast<std::int64_t>(i);
+    many[i].run.shape = {.width = 70, .hidden_layers = 1};
+    many[i].run.epochs = i % 5 == 1 ? 3 : 1;
+    many[i].run.schedule = Schedule::constant;
+    many[i].run.optimizer = Optimizer::sgd;
+    many[i].run.learning_rate = i % 5 == 1 ? 1e37F : 0.05F;
+    many[i].run.batch_size = 8;
+  }
+  expect_same(many, *cuda_, *cpu_);
+  const std::vector<Trial> few(many.begin(), many.begin() + 3);
+  expect_same(few, *cuda_, *cpu_);
+  EXPECT_GE(train(few, *cuda_)[1].diverged[0], 0);
+}
+
 TEST_F(MlpTwins, LabelMapsAreTheSame) {
   const Grid grid{.size = on_gpu_ ? 1024 : 37, .x_min = -1.25F, .x_max = 0.75F, .y_min = -1, .y_max = 1};
   for (MlpShape shape : shapes()) {
