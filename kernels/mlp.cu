@@ -508,38 +508,59 @@ __device__ __forceinline__ void store_delta(const DeltaTile<kRows>& tile, Activa
   }
 }
 
-// A warp's tiles of the gradient by a plane on tensor cores: weights (padded, stride) delta, both words, from a first
-// row and column.
+// A warp's tiles of the gradient by a plane, of a Tensor crew, from a first row and column.
 template <class Crew>
 struct DeltaTiles {
   using Tiles = PlaneTiles<Crew::kWidth>;
+  static constexpr int kCount = Tiles::kRows * Tiles::kColumns;
   ProductTile tiles[Tiles::kRows][Tiles::kColumns];
 
+  // As delta_product, both factors words.
   __device__ __forceinline__ void multiply(const Crew& crew, const MlpLayout& layout, const float* weights,
                                            const float* delta, int row, int column) {
     const int padded = Crew::kWidth > 0 ? Crew::kWidth : layout.padded, stride = padded + 4;
     const float4 zero = make_float4(0, 0, 0, 0);
 #pragma unroll
-    for (int e = 0; e < Tiles::kRows * Tiles::kColumns; ++e) {
-      tiles[e / Tiles::kColumns][e % Tiles::kColumns].begin(zero, zero);
-    }
+    for (int e = 0; e < kCount; ++e) tiles[e / Tiles::kColumns][e % Tiles::kColumns].begin(zero, zero);
     multiply_words<Tiles::kRows, Tiles::kColumns, true, false>(tiles, weights + row * stride, stride, delta + column,
                                                                crew.row(layout), padded,
                                                                layout.precision == Precision::bf16x3);
   }
-  // store_delta of them all; the activations are words.
-  __device__ __forceinline__ void store(Activation activation, const float* activations, const float* slopes, float* to,
-                                        int plane_row, int row, int column) const {
+  // As delta_product_outputs, in fp32.
+  __device__ __forceinline__ void multiply_outputs(const float* weights, int stride, int outputs, const float* deltas,
+                                                   int plane_row, int row, int column) {
 #pragma unroll
-    for (int e = 0; e < Tiles::kRows * Tiles::kColumns; ++e) {
-      const int m = e / Tiles::kColumns, n = e % Tiles::kColumns;
-      const float4 first = tiles[m][n].row(0), second = tiles[m][n].row(1);
-      const DeltaTile<2> tile = {{{first.x, first.y, first.z, first.w}, {second.x, second.y, second.z, second.w}},
-                                 row + 16 * m + ProductTile::first_row(),
-                                 1,
-                                 column + 16 * n + ProductTile::first_column()};
-      store_delta(tile, activation, activations, slopes, to, plane_row, true);
+    for (int e = 0; e < kCount; ++e) {
+      DeltaTile<2> tile = place(e, row, column);
+      delta_product_outputs(tile, weights, stride, outputs, deltas, plane_row);
+      const auto sums = [&](int i) {
+        return make_float4(tile.sum[i][0], tile.sum[i][1], tile.sum[i][2], tile.sum[i][3]);
+      };
+      tiles[e / Tiles::kColumns][e % Tiles::kColumns].begin(sums(0), sums(1));
     }
+  }
+  __device__ __forceinline__ void store(Activation activation, const float* activations, const float* slopes, float* to,
+                                        int plane_row, bool words, int row, int column) const {
+#pragma unroll
+    for (int e = 0; e < kCount; ++e) {
+      DeltaTile<2> tile = place(e, row, column);
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const float4 sums = tiles[e / Tiles::kColumns][e % Tiles::kColumns].row(i);
+#pragma unroll
+        for (int c = 0; c < kTileColumns; ++c) tile.sum[i][c] = element(sums, c);
+      }
+      store_delta(tile, activation, activations, slopes, to, plane_row, words);
+    }
+  }
+
+ private:
+  // This lane's part of tile e, its sums zero.
+  __device__ static DeltaTile<2> place(int e, int row, int column) {
+    return {{},
+            row + e / Tiles::kColumns * 16 + ProductTile::first_row(),
+            1,
+            column + e % Tiles::kColumns * 16 + ProductTile::first_column()};
   }
 };
 
@@ -608,13 +629,18 @@ __device__ __forceinline__ void backward(Crew& crew, const MlpLayout& layout, co
     // The gradient by the plane below, while this layer's weights are as the forward pass saw them. In place it waits
     // in registers for the last reader of that plane's values.
     DeltaTile<kRows> tile;
-    DeltaTiles<Crew> split_tiles;
-    if (on_tensor_cores) {
+    DeltaTiles<Crew> tiles;  // of a Tensor crew, in its place
+    if (Crew::kSplit && l > 0) {
       float* const to = deltas + ((l - 1) & 1) * layout.plane();
       const float* const slopes = activation == Activation::gelu ? planes.slopes(l - 1) : nullptr;
       for_each_group<Crew, PlaneTiles<kWidth>>(crew, padded, crew.samples(layout), [&](int row, int column) {
-        split_tiles.multiply(crew, layout, net.values + layout.weights[l], delta, row, column);
-        if (!kInPlace) split_tiles.store(activation, planes.activations(l - 1), slopes, to, plane_row, row, column);
+        if (top) {
+          tiles.multiply_outputs(net.values + layout.output_weights, stride, layout.outputs, scores, plane_row, row,
+                                 column);
+        } else {
+          tiles.multiply(crew, layout, net.values + layout.weights[l], delta, row, column);
+        }
+        if (!kInPlace) tiles.store(activation, planes.activations(l - 1), slopes, to, plane_row, !top, row, column);
       });
       crew.sync();
     } else if (l > 0) {
@@ -656,9 +682,9 @@ __device__ __forceinline__ void backward(Crew& crew, const MlpLayout& layout, co
     if (kInPlace && l > 0) {
       const float* const slopes = activation == Activation::gelu ? planes.slopes(l - 1) : nullptr;
       float* const plane = planes.activations(l - 1);
-      if (on_tensor_cores) {
+      if (Crew::kSplit) {
         for_each_group<Crew, PlaneTiles<kWidth>>(crew, padded, crew.samples(layout), [&](int row, int column) {
-          split_tiles.store(activation, plane, slopes, plane, plane_row, row, column);
+          tiles.store(activation, plane, slopes, plane, plane_row, !top, row, column);
         });
       } else {
         store_delta(tile, activation, plane, slopes, plane, plane_row);

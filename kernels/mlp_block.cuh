@@ -308,7 +308,8 @@ struct WeightTiles {  // of the weights of a layer
 template <class Crew, class Tiles, class Use>
 __device__ __forceinline__ void for_each_group(const Crew& crew, int rows, int columns, Use use) {
   const int across = columns / (16 * Tiles::kColumns), groups = rows / (16 * Tiles::kRows) * across;
-  for (int i = crew.thread() / kWarp; i < groups; i += crew.threads() / kWarp) {
+  const int warp = crew.thread() / kWarp, warps = crew.threads() / kWarp;
+  for (int i = warp; Crew::kWidth > 0 ? i == warp : i < groups; i += warps) {  // on chip a warp has one, as said above
     use(i / across * 16 * Tiles::kRows, i % across * 16 * Tiles::kColumns);
   }
 }
