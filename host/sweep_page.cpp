@@ -368,7 +368,8 @@ std::optional<Finding> laws_finding(const Layout& layout, const std::string& err
     return std::isfinite(interval.low) ? format(interval.low) + " to " + format(interval.high) : std::string("-");
   };
   const auto exponent = [](double b) { return fmt::format("{:.3f}", -b); };
-  std::vector<std::string> verdicts;
+  // What the title says of each series, by verdict, in this order.
+  constexpr const char* kVerdicts[] = {"power", "power with floor", "exponential", "flat", "no form", "not decidable"};
   std::map<std::string, std::vector<std::string>> names;
   for (const Strand& strand : layout.strands) {
     const auto found = laws.find(strand.name);
@@ -377,10 +378,9 @@ std::optional<Finding> laws_finding(const Layout& layout, const std::string& err
     const LawFit& fit = *found->second.fit();
     const bool floored = fit.curve.form == LawForm::floor, power = fit.curve.form != LawForm::exponential;
     const std::string series = strand.name.empty() ? "the series" : strand.name;
-    if (!names.contains(law.verdict)) verdicts.push_back(law.verdict);
-    names[law.verdict].push_back(power && law.verdict != "not decidable" && law.verdict != "no form"
-                                     ? fmt::format("{} (N^{:.2f})", series, -fit.curve.b)
-                                     : series);
+    names[law.verdict].push_back(law.verdict == "power" ? fmt::format("{} falls as N^{:.2f}", series, -fit.curve.b)
+                                 : floored ? fmt::format("{} levels off at {} %", series, percent(fit.curve.c))
+                                           : series);
     f.table.push_back(
         {strand.name, law.verdict, power ? exponent(fit.curve.b) : "-",
          power ? range({-fit.b.high, -fit.b.low}, [](double b) { return fmt::format("{:.3f}", b); }) : "-",
@@ -390,15 +390,26 @@ std::optional<Finding> laws_finding(const Layout& layout, const std::string& err
     f.points.push_back((strand.name.empty() ? "" : strand.name + ": ") + worded(law));
   }
   if (f.table.empty()) return std::nullopt;
-  for (const std::string& verdict : verdicts) {
-    f.title += fmt::format("{}{}: {}", f.title.empty() ? "" : "; ", verdict == "power" ? "power law" : verdict,
-                           fmt::to_string(fmt::join(names[verdict], ", ")));
+  const std::map<std::string, std::string> said = {
+      {"power", "fall as powers of N"}, {"power with floor", "level off"}, {"exponential", "fall exponentially"},
+      {"flat", "no fall seen"},         {"no form", "no one law fits"},    {"not decidable", "law open"}};
+  for (const std::string verdict : kVerdicts) {
+    if (!names.contains(verdict)) continue;
+    const std::vector<std::string>& list = names[verdict];
+    const bool own_words = verdict == "power" || verdict == "power with floor";
+    f.title += f.title.empty() ? "" : "; ";
+    if (list.size() > 3) {
+      f.title += fmt::format("{} series: {}", list.size(), said.at(verdict));
+    } else if (own_words) {
+      f.title += fmt::to_string(fmt::join(list, ", "));
+    } else {
+      f.title += fmt::format("{}: {}", fmt::to_string(fmt::join(list, ", ")), said.at(verdict));
+    }
   }
-  f.title = fmt::format("The law of the {} error. {}", short_error(error),
-                        static_cast<char>(std::toupper(static_cast<unsigned char>(f.title[0]))) + f.title.substr(1));
+  f.title = fmt::format("Along N, {} error: {}", short_error(error), f.title);
   f.text =
       "The largest N is held out of the fit, predicted, and then shown. A form is named only where it is the one "
-      "left: not beaten by another, and not off the held-out point.";
+      "left: not beaten by another, and not off the held-out point; flat where the exponent's interval holds zero.";
   return f;
 }
 

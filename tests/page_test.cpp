@@ -167,7 +167,7 @@ TEST(Story, ASweepOverSizesHasALawThatWasHeldToTheLargest) {
     return (t.is_knn() ? 3 * std::pow(t.n, -0.5) : 9 * std::pow(t.n, -0.8)) * wobble;
   });
   const Page page = sweep_page("A sweep", document);
-  EXPECT_EQ(page.headline, "The law of the density error. Power law: knn-1 (N^-0.50), mlp-polar (N^-0.80)");
+  EXPECT_EQ(page.headline, "Along N, density error: knn-1 falls as N^-0.50, mlp-polar falls as N^-0.80");
   EXPECT_EQ(page.command, "scalelab sweep 'a b.json'");
   const std::string html = page_html(page);
   expect_no_network(html);
