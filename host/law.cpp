@@ -259,9 +259,9 @@ void decide(Law& law) {
     return undecided(fmt::format("{} sizes; {} are needed", law.sizes.size(), kFewestSizes));
   }
   const LawFit& simplest = law.fits[0];
-  if (simplest.curve.form == LawForm::power && simplest.b.low <= 0 && simplest.b.high >= 0) {
+  if (simplest.curve.form == LawForm::power && simplest.b.low <= 0) {
     law.verdict = "flat";
-    law.why = "the interval of the power law's exponent holds zero";
+    law.why = "the interval of the power law's exponent does not leave zero out";
     return;
   }
   std::vector<const LawFit*> left;
