@@ -115,6 +115,17 @@ struct Training {
 
 }  // namespace
 
+StageClock::StageClock(Comparison& comparison) : comparison_(comparison), last_(now()) {}
+
+void StageClock::charge(const std::string& stage) {
+  auto& stages = comparison_.stages;
+  auto found = std::find_if(stages.begin(), stages.end(), [&](const auto& one) { return one.first == stage; });
+  if (found == stages.end()) found = stages.insert(stages.end(), {stage, 0.0});
+  const double time = now();
+  found->second += time - last_;
+  last_ = time;
+}
+
 int CompareOptions::epochs_at(std::int64_t n) const {
   if (same_epochs) return epochs;
   return std::max(1, static_cast<int>(std::llround(static_cast<double>(epochs) * 1000.0 / static_cast<double>(n))));
@@ -156,11 +167,13 @@ Comparison measure(const CompareOptions& options, Session& session) {
   Context& context = session.context;
   Progress& progress = session.progress;
   Comparison result{.options = options};
+  StageClock clock(result);
 
   progress.update("truth", 0, 1);
   const GridTruth truth(context, Spiral{}, options.grid);
   const Dataset draws = sample_spiral(default_mixture(), Spiral{}, options.density_points, kTestDraws | options.seed);
   const Buffer<float> draw_points(context, draws.points, {options.density_points, 2});
+  clock.charge("truth and test draws");
 
   const KnnWork work = knn_work(options);
   std::set<double> noises = {options.noise};
@@ -178,6 +191,7 @@ Comparison measure(const CompareOptions& options, Session& session) {
   std::int64_t done = 0;
   for (const std::uint64_t seed : options.seeds) {
     const SeedData& points = data.emplace_back(context, seed, largest, noises);
+    clock.charge("drawing points");
     for (const auto& [set, ks_set] : work) {
       const auto [noise, n] = set;
       if (ks_set.empty()) continue;
@@ -188,12 +202,14 @@ Comparison measure(const CompareOptions& options, Session& session) {
       const bool shown = std::find(options.sizes.begin(), options.sizes.end(), n) != options.sizes.end();
       const auto train = shown ? knn_point_errors(references, labels, ks, references, labels, context)
                                : std::vector<double>(ks.size(), std::nan(""));
+      clock.charge("kNN: errors on points");
       for (std::size_t i = 0; i < ks.size(); ++i) {
         const double start = now();
         const GridScore score = truth.knn(references, points.labels_of(noise, n), ks[i]);
         Row row{knn_name(ks[i]), n, seed, noise, score.error, density[i], train[i], now() - start};
         if (score.one_class()) row.status = "collapsed";
         knn[{seed, noise, n, ks[i]}] = row;
+        clock.charge("kNN: label maps");
         progress.update("nearest neighbours: label maps", ++done,
                         maps * static_cast<std::int64_t>(options.seeds.size()));
       }
@@ -242,6 +258,7 @@ Comparison measure(const CompareOptions& options, Session& session) {
     context.synchronize();
     context.progress = nullptr;
     const double seconds = now() - start;
+    clock.charge("networks: training");
     double all = 0;
     for (const double cost : costs) all += cost;
     for (std::size_t i = 0; i < trainings.size(); ++i) {
@@ -252,11 +269,13 @@ Comparison measure(const CompareOptions& options, Session& session) {
       const double map_start = now();
       const GridScore score = truth.network(model.shape, training.parameters);
       const double map_seconds = now() - map_start;
+      clock.charge("networks: label maps");
       Row row{model.name, training.n, training.seed, options.noise};
       row.grid_error = score.error;
       row.density_error = network_point_error(model.shape, training.parameters, draw_points, draws.labels, context);
       row.train_error = network_point_error(model.shape, training.parameters, data[s].points_of(training.n),
                                             data[s].host_labels(options.noise, training.n), context);
+      clock.charge("networks: errors on points");
       row.seconds = seconds * costs[i] / all + map_seconds;
       if (score.one_class()) row.status = "collapsed";
       if (training.diverged.to_host()[0] >= 0) row.status = "diverged";
@@ -522,10 +541,13 @@ Outcome run(const Arguments& arguments, Session& session) {
   std::error_code ignored;
   fs::remove(out / "results.json", ignored);
 
-  const Comparison comparison = measure(options, session);
+  Comparison comparison = measure(options, session);
+  StageClock clock(comparison);
   nlohmann::json document = to_json(comparison);
   document["environment"] = environment(session);
+  clock.charge("findings");
   const std::vector<Figure> figures = draw_figures(comparison, out / "figures", session);
+  clock.charge("pictures");
   auto& list = document["figures"] = nlohmann::json::array();
   for (const Figure& figure : figures) {
     list.push_back({{"file", "figures/" + figure.file.filename().string()},
@@ -535,11 +557,18 @@ Outcome run(const Arguments& arguments, Session& session) {
   }
   session.progress.update("report", 0, 1);
   write_page(out, comparison_page(comparison, document, figures));
+  clock.charge("report");
+  auto& stages = document["stages"] = nlohmann::json::array();
+  for (const auto& [stage, seconds] : comparison.stages) stages.push_back({{"stage", stage}, {"seconds", seconds}});
   write_file(out / "results.json", document.dump(1) + "\n");
   session.progress.clear();
 
   Outcome outcome;
-  outcome.text = to_text(comparison) + fmt::format("\n{}\n", (out / "report.html").string());
+  outcome.text = to_text(comparison) + "\nSeconds:";
+  for (const auto& [stage, seconds] : comparison.stages) {
+    outcome.text += fmt::format("{} {} {:.2f}", &stage == &comparison.stages.front().first ? "" : ",", stage, seconds);
+  }
+  outcome.text += fmt::format("\n{}\n", (out / "report.html").string());
   outcome.document = std::move(document);
   return outcome;
 }

@@ -58,8 +58,21 @@ struct Comparison {
   std::vector<Row> rows{};         // sizes x seeds x models
   std::vector<Row> curve{};        // kNN at k = 1 and 5, over N, every seed
   std::vector<Row> noise_panel{};  // kNN over k, without noise and with, at every size, every seed
+  // What the time went into, in order: name and seconds. Work that takes turns is added up.
+  std::vector<std::pair<std::string, double>> stages{};
   // Networks of the first seed, by (index of the model, size), for the pictures.
   std::map<std::pair<std::size_t, std::int64_t>, std::vector<float>> networks{};
+};
+
+// Adds the time since the last call, or since it was made, to a stage.
+class StageClock {
+ public:
+  explicit StageClock(Comparison& comparison);
+  void charge(const std::string& stage);
+
+ private:
+  Comparison& comparison_;
+  double last_;
 };
 
 // Neighbours of the curve and of the noise panel.
