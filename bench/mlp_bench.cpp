@@ -7,6 +7,7 @@
 #include <cmath>
 
 #include "bench/bench.h"
+#include "host/model.h"
 #include "scalelab/buffer.h"
 #include "scalelab/grid.h"
 #include "scalelab/random.h"
@@ -66,6 +67,7 @@ struct Training {
       run.learning_rate = 3e-3F;
       run.schedule = Schedule::constant;
       run.seed = static_cast<std::uint64_t>(i);
+      run.precision = host::parse_precision(p["precision"]);
       starts.push_back(start(run.shape, run.seed));
       parameters.emplace_back(c, std::initializer_list<std::int64_t>{parameter_count(run.shape)});
       run.parameters = parameters.back();
@@ -103,7 +105,7 @@ struct Training {
 
 std::vector<Peer> training_peers(const Training& t) {
   std::vector<Peer> list;
-  if (t.m != 1) return list;
+  if (t.m != 1 || t.runs[0].precision != Precision::fp32) return list;
   const PeerFolder folder;
   std::vector<float> rows;
   for (std::int64_t i = 0; i < t.n; ++i) {
@@ -136,8 +138,10 @@ Problem make_training(const Parameters& parameters, Context& context) {
   Problem problem;
   problem.work.units = static_cast<double>(t.m * t.n) * t.epochs;
   problem.work.unit = "sample";
-  problem.work.flop = problem.work.units * train_flop(t.width);
-  problem.work.counted = "12 w^2 + 14 w a sample";
+  if (t.runs[0].precision == Precision::fp32) {  // the roof of fp32 says nothing of tensor cores
+    problem.work.flop = problem.work.units * train_flop(t.width);
+    problem.work.counted = "12 w^2 + 14 w a sample";
+  }
   problem.run = [training] { training->run(); };
   problem.check = [training]() -> std::string {
     const std::vector<float> losses = training->losses.to_host();
@@ -270,20 +274,25 @@ Problem make_scoring(const Parameters& parameters, Context& context) {
 }  // namespace
 
 Op mlp_op() {
-  const auto c = [](const char* what, std::int64_t m, int width, int batch, int epochs, std::int64_t n) {
-    return Parameters{{"what", what}, {"m", m}, {"width", width}, {"batch", batch}, {"epochs", epochs}, {"n", n}};
+  const auto c = [](const char* what, std::int64_t m, int width, int batch, int epochs, std::int64_t n,
+                    const char* precision = "fp32") {
+    return Parameters{{"what", what},     {"m", m}, {"width", width},        {"batch", batch},
+                      {"epochs", epochs}, {"n", n}, {"precision", precision}};
   };
-  return {"mlp",
-          "train m networks of three hidden layers on n points; score n points, or make a map of n cells",
-          {c("train", 1, 64, 64, 60, 1000), c("train", 1, 64, 0, 300, 1000), c("train", 1, 32, 64, 60, 1000),
-           c("train", 1, 128, 64, 40, 1000), c("train", 16, 64, 64, 20, 1000), c("score", 1, 64, 0, 0, 262144),
-           c("score", 1, 16, 0, 0, 262144), c("map", 1, 64, 0, 0, 262144), c("map", 1, 16, 0, 0, 262144)},
-          [](const Parameters& parameters, Context& context) {
-            const std::string what = parameters["what"];
-            if (what == "train") return make_training(parameters, context);
-            if (what == "score" || what == "map") return make_scoring(parameters, context);
-            throw std::invalid_argument("mlp: what must be train, score or map");
-          }};
+  return {
+      "mlp",
+      "train m networks of three hidden layers on n points; score n points, or make a map of n cells",
+      {c("train", 1, 64, 64, 60, 1000), c("train", 1, 64, 0, 300, 1000), c("train", 1, 32, 64, 60, 1000),
+       c("train", 1, 128, 64, 40, 1000), c("train", 16, 64, 64, 20, 1000), c("train", 1, 64, 64, 60, 1000, "bf16x3"),
+       c("train", 1, 64, 64, 60, 1000, "bf16"), c("train", 16, 64, 64, 20, 1000, "bf16x3"),
+       c("train", 16, 64, 64, 20, 1000, "bf16"), c("score", 1, 64, 0, 0, 262144), c("score", 1, 16, 0, 0, 262144),
+       c("map", 1, 64, 0, 0, 262144), c("map", 1, 16, 0, 0, 262144)},
+      [](const Parameters& parameters, Context& context) {
+        const std::string what = parameters["what"];
+        if (what == "train") return make_training(parameters, context);
+        if (what == "score" || what == "map") return make_scoring(parameters, context);
+        throw std::invalid_argument("mlp: what must be train, score or map");
+      }};
 }
 
 }  // namespace scalelab::bench

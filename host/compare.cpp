@@ -241,6 +241,7 @@ Comparison measure(const CompareOptions& options, Session& session) {
         run.schedule = model.schedule;
         run.optimizer = model.optimizer;
         run.weight_decay = model.weight_decay;
+        run.precision = model.precision;
         run.seed = options.seeds[s];
         run.diverged = training.diverged;
         runs.push_back(run);
@@ -340,6 +341,7 @@ std::string command_of(const CompareOptions& options) {
     const MlpShape& shape = options.models.back().shape;
     command += fmt::format(" --width {} --hidden-layers {}", shape.width, shape.hidden_layers);
   }
+  if (options.precision != "fp32") command += " --precision " + options.precision;
   return command + fmt::format(" --noise {} --density-points {} --curve-to {} --noise-panel {} --seed {}",
                                options.noise, options.density_points, options.curve_to, options.noise_panel,
                                options.seed);
@@ -405,6 +407,7 @@ nlohmann::json to_json(const Comparison& comparison) {
         {"epochs", options.epochs},
         {"same_epochs", options.same_epochs},
         {"epochs_at", epochs},
+        {"precision", options.precision},
         {"noise", options.noise},
         {"density_points", options.density_points},
         {"curve_to", options.curve_to},
@@ -485,7 +488,7 @@ struct Arguments {
   int epochs = 1000, width = 64, hidden_layers = 3;
   bool same_epochs = false;
   double noise = 0, noise_panel = 0.1;
-  std::string out = "./scalelab-compare";
+  std::string precision = "fp32", out = "./scalelab-compare";
 };
 
 template <class T>
@@ -511,6 +514,7 @@ CompareOptions checked(const Arguments& arguments, std::uint64_t seed) {
   for (Model& model : options.models) {
     model.shape.width = arguments.width;
     model.shape.hidden_layers = arguments.hidden_layers;
+    model.precision = parse_precision(arguments.precision);
     if (model.neighbours > options.sizes.front()) {
       throw Failure(kMisuse, fmt::format("{} needs {} points or more, and --sizes asks for {}", model.name,
                                          model.neighbours, options.sizes.front()));
@@ -519,6 +523,7 @@ CompareOptions checked(const Arguments& arguments, std::uint64_t seed) {
   options.grid = arguments.grid;
   options.epochs = arguments.epochs;
   options.same_epochs = arguments.same_epochs;
+  options.precision = arguments.precision;
   options.noise = arguments.noise;
   options.density_points = arguments.density_points;
   options.curve_to = arguments.curve_to;
@@ -590,6 +595,7 @@ Command add_compare(CLI::App& program) {
   app->add_flag("--same-epochs", arguments->same_epochs, "take --epochs at every N as it is");
   app->add_option("--width", arguments->width, "units in each hidden layer, 2 .. 256")->capture_default_str();
   app->add_option("--hidden-layers", arguments->hidden_layers, "1 .. 4")->capture_default_str();
+  app->add_option("--precision", arguments->precision, kPrecisionHelp)->check(precision_name())->capture_default_str();
   app->add_option("--noise", arguments->noise, "probability that a training label is turned over")
       ->capture_default_str();
   app->add_option("--density-points", arguments->density_points, "fresh draws that the density error is counted on")

@@ -23,7 +23,8 @@ struct CompareOptions {
   // same_epochs it makes `epochs` passes at every size instead.
   int epochs = 1000;
   bool same_epochs = false;
-  double noise = 0;  // probability that a training label is turned over; errors are against the truth
+  std::string precision = "fp32";  // in which networks train (model.h)
+  double noise = 0;                // probability that a training label is turned over; errors are against the truth
   std::int64_t density_points = 100000;
   std::int64_t curve_to = 256000;  // largest N of the kNN curve (250, 500, 1000, 2000, ...); 0: no curve
   double noise_panel = 0.1;        // label noise of the kNN panel; 0: no panel

@@ -125,6 +125,7 @@ class ScoringNetworks {
       run.schedule = model_.schedule;
       run.optimizer = model_.optimizer;
       run.weight_decay = model_.weight_decay;
+      run.precision = parse_precision(trial.precision);
       run.seed = seed(trial, j);
       runs_.push_back(run);
     }
@@ -563,6 +564,7 @@ std::string difficulty_key(const Trial& trial) {
     key.width = trial.width;
     key.hidden_layers = trial.hidden_layers;
     key.epochs = trial.epochs;
+    key.precision = trial.precision;
   }
   return to_json(key).dump();
 }

@@ -10,6 +10,8 @@
 // Beyond width 64 everything is in L2, and where there are fewer runs than multiprocessors a team of blocks trains one:
 // a cluster, or where there are none, or a large batch has work for more blocks, blocks of one cooperative launch. Each
 // element is still one chain in one thread, so that a run's bits do not depend on its team.
+// Below fp32 (Tensor crews) the optimiser works on master weights in fp32, which lie where the moments lie, and leaves
+// beside them what the products read: words in the place of weights between hidden layers, copies of all others.
 #include <algorithm>
 #include <bit>
 #include <cmath>
@@ -85,7 +87,7 @@ struct Teams {
 // The crew of a run at kWidth 0.
 struct Team {
   static constexpr int kWidth = 0, kTileRows = 4;
-  static constexpr bool kTeam = true;
+  static constexpr bool kTeam = true, kSplit = false;
   static constexpr int kMaxSamples = 1024;
   int rank, blocks;
   bool cluster;
@@ -141,11 +143,7 @@ __device__ inline Crew crew_of(const Teams& teams) {
 }
 
 template <class Crew>
-inline constexpr int kMaxSamplesOf = kSamples;
-template <>
-inline constexpr int kMaxSamplesOf<Team> = Team::kMaxSamples;
-template <class Crew>
-using SharedOf = TrainShared<kMaxSamplesOf<Crew>>;
+using SharedOf = TrainShared<Crew::kTeam ? Team::kMaxSamples : kSamples>;
 static_assert(sizeof(SharedOf<Block<16>>) % 16 == 0 && sizeof(SharedOf<Team>) % 16 == 0);
 
 // Floats of each part of a run's memory.
@@ -160,8 +158,8 @@ struct TrainParts {
   }
 };
 
-// Beside weights and planes: moments (2), gradient, mask.
-inline constexpr int kBesides = 4;
+// Beside weights and planes: moments (2), gradient, mask; below fp32 master weights.
+SCALELAB_HD constexpr int besides_of(bool split) { return split ? 5 : 4; }
 
 // What every update of one step multiplies by.
 struct Rule {
@@ -194,9 +192,16 @@ __device__ __forceinline__ void update(const Rule& rule, float gradient, float& 
 
 // The parameters of a block's network and what an optimiser keeps of them, all packed.
 struct Network {
-  float *values, *first, *second, *gradient;
+  float* values;  // what products and scores read
+  float* master;  // what learns; in fp32 the same
+  float *first, *second, *gradient;
   const float* mask;  // 1 where a value learns, 0 where it stays zero; null: all learn
 };
+
+// How `values` show a master weight: as itself, as a copy, as a word.
+enum class Shown { itself, copy, word };
+template <class Crew>
+inline constexpr Shown kShown = Crew::kSplit ? Shown::copy : Shown::itself;
 
 // What becomes of a gradient summed over a tile of samples: `begins` a batch's sum or adds to one in memory, and
 // `learns`: it is complete, and goes straight into an update.
@@ -204,25 +209,29 @@ struct Flow {
   bool begins, learns;
 };
 
+template <Shown kShown>
 __device__ __forceinline__ void settle(const Network& net, const Flow& flow, const Rule& rule, int at, float gradient) {
   if (!flow.learns) {
     net.gradient[at] = gradient;
     return;
   }
   if (net.mask != nullptr && net.mask[at] == 0) return;  // value and moments stay zero
-  float value = net.values[at], first = net.first[at], second = net.second[at];
+  float value = net.master[at], first = net.first[at], second = net.second[at];
   update(rule, gradient, value, first, second);
-  net.values[at] = value;
+  net.master[at] = value;
+  if (kShown == Shown::copy) net.values[at] = value;
   net.first[at] = first;
   net.second[at] = second;
 }
 
-__device__ __forceinline__ void settle4(const Network& net, const Flow& flow, const Rule& rule, int at, float4 g) {
+template <Shown kShown>
+__device__ __forceinline__ void settle4(const MlpLayout& layout, const Network& net, const Flow& flow, const Rule& rule,
+                                        int at, float4 g) {
   if (!flow.learns) {
     store4(net.gradient + at, g);
     return;
   }
-  float4 value = load4(net.values + at), first = load4(net.first + at), second = load4(net.second + at);
+  float4 value = load4(net.master + at), first = load4(net.first + at), second = load4(net.second + at);
   update(rule, g.x, value.x, first.x, second.x);
   update(rule, g.y, value.y, first.y, second.y);
   update(rule, g.z, value.z, first.z, second.z);
@@ -237,9 +246,14 @@ __device__ __forceinline__ void settle4(const Network& net, const Flow& flow, co
     first = held(first);
     second = held(second);
   }
-  store4(net.values + at, value);
+  store4(net.master + at, value);
   store4(net.first + at, first);
   store4(net.second + at, second);
+  if (kShown == Shown::copy) store4(net.values + at, value);
+  if (kShown == Shown::word) {
+    store4(net.values + at, make_float4(word_of(layout, value.x), word_of(layout, value.y), word_of(layout, value.z),
+                                        word_of(layout, value.w)));
+  }
 }
 
 // --- sums over samples -----------------------------------------------------------------------------------------------
@@ -331,7 +345,46 @@ __device__ __forceinline__ void weight_gradients(const Crew& crew, const MlpLayo
       }
     }
 #pragma unroll
-    for (int i = 0; i < plane_rows; ++i) settle4(net, flow, rule, first + i * step, sum[i]);
+    for (int i = 0; i < plane_rows; ++i) settle4<kShown<Crew>>(layout, net, flow, rule, first + i * step, sum[i]);
+  }
+}
+
+// weight_gradients on tensor cores, of a layer between hidden layers. Warp: groups of tiles.
+template <class Crew>
+__device__ __forceinline__ void weight_gradients_split(const Crew& crew, const MlpLayout& layout, const Network& net,
+                                                       const Flow& flow, const Rule& rule, int weights,
+                                                       const float* below, const float* delta, int count) {
+  using Tiles = WeightTiles<Crew::kWidth>;
+  const int padded = Crew::kWidth > 0 ? Crew::kWidth : layout.padded, stride = padded + 4, plane_row = crew.row(layout);
+  for_each_group<Crew, Tiles>(crew, padded, padded, [&](int group_row, int group_column) {
+    const int first =
+        weights + (group_row + ProductTile::first_row()) * stride + group_column + ProductTile::first_column();
+    const float4 zero = make_float4(0, 0, 0, 0);
+    ProductTile tiles[Tiles::kRows][Tiles::kColumns];
+#pragma unroll
+    for (int e = 0; e < Tiles::kRows * Tiles::kColumns; ++e) {
+      const int m = e / Tiles::kColumns, n = e % Tiles::kColumns;
+      const float* const begin = net.gradient + first + 16 * m * stride + 16 * n;
+      tiles[m][n].begin(flow.begins ? zero : load4(begin), flow.begins ? zero : load4(begin + stride));
+    }
+    multiply_words<Tiles::kRows, Tiles::kColumns, true, true>(
+        tiles, below + group_row * plane_row, plane_row, delta + group_column * plane_row, plane_row,
+        (count + 15) / 16 * 16, layout.precision == Precision::bf16x3);
+#pragma unroll
+    for (int e = 0; e < 2 * Tiles::kRows * Tiles::kColumns; ++e) {
+      const int m = e / 2 / Tiles::kColumns, n = e / 2 % Tiles::kColumns;
+      settle4<Shown::word>(layout, net, flow, rule, first + (16 * m + e % 2) * stride + 16 * n, tiles[m][n].row(e % 2));
+    }
+  });
+}
+
+template <class Crew>
+__device__ __forceinline__ void bias_gradients(const Crew& crew, const MlpLayout& layout, const Network& net,
+                                               const Flow& flow, const Rule& rule, int layer, const float* delta,
+                                               int count) {
+  const int bias = layout.bias[layer], row = crew.row(layout);
+  for (int o = crew.thread(); o < layout.width; o += crew.threads()) {
+    settle<kShown<Crew>>(net, flow, rule, bias + o, add_row(delta + o * row, count, begin_of(net, flow, bias + o)));
   }
 }
 
@@ -344,9 +397,7 @@ __device__ __forceinline__ void layer_gradients(const Crew& crew, const MlpLayou
   const int rows = layout.rows(layer), weights = layout.weights[layer], bias = layout.bias[layer];
   if (rows >= kTileRows) {
     weight_gradients(crew, layout, net, flow, rule, rows, weights, below, delta, count);
-    for (int o = thread; o < width; o += threads) {
-      settle(net, flow, rule, bias + o, add_row(delta + o * row, count, begin_of(net, flow, bias + o)));
-    }
+    bias_gradients(crew, layout, net, flow, rule, layer, delta, count);
     return;
   }
   // Few inputs: an element a thread, the bias as one row more.
@@ -356,7 +407,7 @@ __device__ __forceinline__ void layer_gradients(const Crew& crew, const MlpLayou
     const float start = begin_of(net, flow, at);
     const float sum =
         i < rows ? dot_rows(below + i * row, delta + o * row, count, start) : add_row(delta + o * row, count, start);
-    settle(net, flow, rule, at, sum);
+    settle<kShown<Crew>>(net, flow, rule, at, sum);
   }
 }
 
@@ -371,7 +422,7 @@ __device__ __forceinline__ void output_gradients(const Crew& crew, const MlpLayo
     const float start = begin_of(net, flow, at);
     const float sum =
         o < width ? dot_rows(deltas + j * row, top + o * row, count, start) : add_row(deltas + j * row, count, start);
-    settle(net, flow, rule, at, sum);
+    settle<kShown<Crew>>(net, flow, rule, at, sum);
   }
 }
 
@@ -427,10 +478,15 @@ __device__ __forceinline__ void delta_product_outputs(DeltaTile<kRows>& tile, co
   }
 }
 
-// Times the activation's derivative, into `to`, which may be the plane of `activations` itself.
+// The number that a word stands for.
+__device__ __forceinline__ float number_of(float word) { return joined(__float_as_uint(word)); }
+
+// Times the activation's derivative, into `to`, which may be the plane of `activations` itself. `words`: that is what
+// the activations are. A word is above zero as a float where its number is.
 template <int kRows>
 __device__ __forceinline__ void store_delta(const DeltaTile<kRows>& tile, Activation activation,
-                                            const float* activations, const float* slopes, float* to, int plane_row) {
+                                            const float* activations, const float* slopes, float* to, int plane_row,
+                                            bool words = false) {
 #pragma unroll
   for (int i = 0; i < kRows; ++i) {
     const int at = (tile.row + i * tile.step) * plane_row + tile.column;
@@ -440,7 +496,8 @@ __device__ __forceinline__ void store_delta(const DeltaTile<kRows>& tile, Activa
       const float4 h = load4(activations + at);
       result = make_float4(h.x > 0 ? sum[0] : 0, h.y > 0 ? sum[1] : 0, h.z > 0 ? sum[2] : 0, h.w > 0 ? sum[3] : 0);
     } else if (activation == Activation::tanh) {
-      const float4 h = load4(activations + at);
+      float4 h = load4(activations + at);
+      if (words) h = make_float4(number_of(h.x), number_of(h.y), number_of(h.z), number_of(h.w));
       result = make_float4(sum[0] * ::fmaf(-h.x, h.x, 1.0F), sum[1] * ::fmaf(-h.y, h.y, 1.0F),
                            sum[2] * ::fmaf(-h.z, h.z, 1.0F), sum[3] * ::fmaf(-h.w, h.w, 1.0F));
     } else {
@@ -450,6 +507,62 @@ __device__ __forceinline__ void store_delta(const DeltaTile<kRows>& tile, Activa
     store4(to + at, result);
   }
 }
+
+// A warp's tiles of the gradient by a plane, of a Tensor crew, from a first row and column.
+template <class Crew>
+struct DeltaTiles {
+  using Tiles = PlaneTiles<Crew::kWidth>;
+  static constexpr int kCount = Tiles::kRows * Tiles::kColumns;
+  ProductTile tiles[Tiles::kRows][Tiles::kColumns];
+
+  // As delta_product, both factors words.
+  __device__ __forceinline__ void multiply(const Crew& crew, const MlpLayout& layout, const float* weights,
+                                           const float* delta, int row, int column) {
+    const int padded = Crew::kWidth > 0 ? Crew::kWidth : layout.padded, stride = padded + 4;
+    const float4 zero = make_float4(0, 0, 0, 0);
+#pragma unroll
+    for (int e = 0; e < kCount; ++e) tiles[e / Tiles::kColumns][e % Tiles::kColumns].begin(zero, zero);
+    multiply_words<Tiles::kRows, Tiles::kColumns, true, false>(tiles, weights + row * stride, stride, delta + column,
+                                                               crew.row(layout), padded,
+                                                               layout.precision == Precision::bf16x3);
+  }
+  // As delta_product_outputs, in fp32.
+  __device__ __forceinline__ void multiply_outputs(const float* weights, int stride, int outputs, const float* deltas,
+                                                   int plane_row, int row, int column) {
+#pragma unroll
+    for (int e = 0; e < kCount; ++e) {
+      DeltaTile<2> tile = place(e, row, column);
+      delta_product_outputs(tile, weights, stride, outputs, deltas, plane_row);
+      const auto sums = [&](int i) {
+        return make_float4(tile.sum[i][0], tile.sum[i][1], tile.sum[i][2], tile.sum[i][3]);
+      };
+      tiles[e / Tiles::kColumns][e % Tiles::kColumns].begin(sums(0), sums(1));
+    }
+  }
+  __device__ __forceinline__ void store(Activation activation, const float* activations, const float* slopes, float* to,
+                                        int plane_row, bool words, int row, int column) const {
+#pragma unroll
+    for (int e = 0; e < kCount; ++e) {
+      DeltaTile<2> tile = place(e, row, column);
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const float4 sums = tiles[e / Tiles::kColumns][e % Tiles::kColumns].row(i);
+#pragma unroll
+        for (int c = 0; c < kTileColumns; ++c) tile.sum[i][c] = element(sums, c);
+      }
+      store_delta(tile, activation, activations, slopes, to, plane_row, words);
+    }
+  }
+
+ private:
+  // This lane's part of tile e, its sums zero.
+  __device__ static DeltaTile<2> place(int e, int row, int column) {
+    return {{},
+            row + e / Tiles::kColumns * 16 + ProductTile::first_row(),
+            1,
+            column + e % Tiles::kColumns * 16 + ProductTile::first_column()};
+  }
+};
 
 // The gradient by the values before `normalize`, in place of the one by the values behind it. Thread: a sample.
 template <class Crew>
@@ -506,10 +619,31 @@ __device__ __forceinline__ void backward(Crew& crew, const MlpLayout& layout, co
                          inverse + l * crew.samples(layout), delta);
       crew.sync();
     }
+    const bool on_tensor_cores = Crew::kSplit && !top && l > 0;
+    if (on_tensor_cores) {
+      bias_gradients(crew, layout, net, flow, rule, l, delta, count);
+      crew.sync();
+      split_plane(crew, layout, delta);
+      crew.sync();
+    }
     // The gradient by the plane below, while this layer's weights are as the forward pass saw them. In place it waits
     // in registers for the last reader of that plane's values.
     DeltaTile<kRows> tile;
-    if (l > 0) {
+    DeltaTiles<Crew> tiles;  // of a Tensor crew, in its place
+    if (Crew::kSplit && l > 0) {
+      float* const to = deltas + ((l - 1) & 1) * layout.plane();
+      const float* const slopes = activation == Activation::gelu ? planes.slopes(l - 1) : nullptr;
+      for_each_group<Crew, PlaneTiles<kWidth>>(crew, padded, crew.samples(layout), [&](int row, int column) {
+        if (top) {
+          tiles.multiply_outputs(net.values + layout.output_weights, stride, layout.outputs, scores, plane_row, row,
+                                 column);
+        } else {
+          tiles.multiply(crew, layout, net.values + layout.weights[l], delta, row, column);
+        }
+        if (!kInPlace) tiles.store(activation, planes.activations(l - 1), slopes, to, plane_row, !top, row, column);
+      });
+      crew.sync();
+    } else if (l > 0) {
       float* const to = kInPlace ? planes.activations(l - 1) : deltas + ((l - 1) & 1) * layout.plane();
       const float* const slopes = activation == Activation::gelu ? planes.slopes(l - 1) : nullptr;
       for (int t = thread; t < positions; t += crew.threads()) {
@@ -535,18 +669,26 @@ __device__ __forceinline__ void backward(Crew& crew, const MlpLayout& layout, co
     const float* const below = l > 0 ? planes.activations(l - 1) : x;
     if (top) {
       output_gradients(crew, layout, net, flow, rule, below, scores, count);
+    } else if (on_tensor_cores) {
+      weight_gradients_split(crew, layout, net, flow, rule, layout.weights[l], below, delta, count);
     } else {
       layer_gradients(crew, layout, net, flow, rule, l, below, delta, count);
     }
     if (norm && thread < layout.width) {
-      settle(net, flow, rule, layout.shift[l] + thread, shift_gradient);
-      settle(net, flow, rule, layout.gain[l] + thread, gain_gradient);
+      settle<kShown<Crew>>(net, flow, rule, layout.shift[l] + thread, shift_gradient);
+      settle<kShown<Crew>>(net, flow, rule, layout.gain[l] + thread, gain_gradient);
     }
     crew.sync();
     if (kInPlace && l > 0) {
       const float* const slopes = activation == Activation::gelu ? planes.slopes(l - 1) : nullptr;
       float* const plane = planes.activations(l - 1);
-      store_delta(tile, activation, plane, slopes, plane, plane_row);
+      if (Crew::kSplit) {
+        for_each_group<Crew, PlaneTiles<kWidth>>(crew, padded, crew.samples(layout), [&](int row, int column) {
+          tiles.store(activation, plane, slopes, plane, plane_row, !top, row, column);
+        });
+      } else {
+        store_delta(tile, activation, plane, slopes, plane, plane_row);
+      }
       crew.sync();
     }
   }
@@ -685,7 +827,8 @@ __global__ void __launch_bounds__(kThreadsOf<Crew::kWidth>, kTrainBlocks<Crew::k
 
     // Where this run's memory is.
     float* const besides = workspace + blockIdx.x / (Crew::kTeam ? teams.blocks : 1) * floats;
-    float* const values = kWidth > 0 ? reinterpret_cast<float*>(&shared + 1) : besides + kBesides * std::int64_t{size};
+    float* const values =
+        kWidth > 0 ? reinterpret_cast<float*>(&shared + 1) : besides + besides_of(Crew::kSplit) * std::int64_t{size};
     float* const x = values + size;
     const int row = crew.row(layout);
     float* const scores = x + layout.first_rows * row;
@@ -695,7 +838,12 @@ __global__ void __launch_bounds__(kThreadsOf<Crew::kWidth>, kTrainBlocks<Crew::k
     float* const deltas = planes.base + layout.layers * layout.kinds * layout.plane();  // kWidth 0
     float* const moments = kWidth > 0 && moments_on_chip ? deltas : besides;
     float* const mask = besides + 3 * std::int64_t{size};
-    const Network net{values, moments, moments + size, besides + 2 * std::int64_t{size},
+    float* const master = !Crew::kSplit ? values : kWidth > 0 && moments_on_chip ? moments + 2 * size : mask + size;
+    const Network net{values,
+                      master,
+                      moments,
+                      moments + size,
+                      besides + 2 * std::int64_t{size},
                       job.weight_mask != nullptr ? mask : nullptr};
 
     // This slice's epochs; a run that has diverged has none.
@@ -707,7 +855,7 @@ __global__ void __launch_bounds__(kThreadsOf<Crew::kWidth>, kTrainBlocks<Crew::k
     const auto clear_sums = [&] {
       for (int s = static_cast<int>(threadIdx.x); s < kSamples; s += kThreadsOf<kWidth>) shared.sums[s] = 0;
     };
-    pack(crew, layout, job.parameters, values);
+    pack(crew, layout, job.parameters, master);
     for (int i = thread; i < 2 * size; i += threads) moments[i] = 0;
     for (int i = thread; i < size; i += threads) mask[i] = 1;
     clear_sums();
@@ -716,12 +864,21 @@ __global__ void __launch_bounds__(kThreadsOf<Crew::kWidth>, kTrainBlocks<Crew::k
     crew.sync();
     for_each_parameter(layout, thread, threads, [&](int p, int at) {
       const bool learns = job.weight_mask == nullptr || job.weight_mask[p] != 0;
-      if (!learns) values[at] = mask[at] = 0;
+      if (!learns) master[at] = mask[at] = 0;
       if (job.state != nullptr && learns) {
         moments[at] = job.state[p];
         moments[size + at] = job.state[job.p + p];
       }
     });
+    if (Crew::kSplit) {
+      crew.sync();
+      for (int i = thread; i < size; i += threads) {
+        const auto between = [&](int l) {
+          return l < layout.layers && i >= layout.weights[l] && i < layout.weights[l] + layout.padded * layout.stride;
+        };
+        values[i] = between(1) || between(2) || between(3) ? word_of(layout, master[i]) : master[i];
+      }
+    }
     Cursor cursor{epoch_begin, 0};
     const bool idle = status >= 0 || epoch_begin == epoch_end;
     if (!idle) find_rows(job, cursor, shared.rows);
@@ -769,7 +926,7 @@ __global__ void __launch_bounds__(kThreadsOf<Crew::kWidth>, kTrainBlocks<Crew::k
       if (ends) ++step;
       if (epoch_ends && learning) {
         bool good = true;
-        for (int i = thread; i < size; i += threads) good = good && ::fabsf(values[i]) <= kMaxFloat;
+        for (int i = thread; i < size; i += threads) good = good && ::fabsf(master[i]) <= kMaxFloat;
         const bool all_good = crew.all(good);
         if (!all_good) {
           epochs_done = cursor.epoch - epoch_begin;
@@ -791,7 +948,7 @@ __global__ void __launch_bounds__(kThreadsOf<Crew::kWidth>, kTrainBlocks<Crew::k
       if (thread == 0) *job.loss = static_cast<float>(loss_sum / static_cast<double>(job.r));
     } else {
       for_each_parameter(layout, thread, threads, [&](int p, int at) {
-        job.parameters[p] = values[at];
+        job.parameters[p] = master[at];
         if (job.state != nullptr) {
           job.state[p] = moments[at];
           job.state[job.p + p] = moments[size + at];
@@ -929,8 +1086,8 @@ class FeatureTables {
 
 std::size_t train_shared_bytes(const MlpLayout& layout, bool moments_on_chip) {
   const TrainParts parts = TrainParts::of(layout, true);
-  return sizeof(TrainShared<kSamples>) +
-         static_cast<std::size_t>(parts.network * (moments_on_chip ? 3 : 1) + parts.planes) * 4;
+  const int networks = !moments_on_chip ? 1 : layout.precision == Precision::fp32 ? 3 : 4;
+  return sizeof(TrainShared<kSamples>) + static_cast<std::size_t>(parts.network * networks + parts.planes) * 4;
 }
 
 // The class that a run of this shape trains in: the narrowest that holds it, if its memory fits on chip.
@@ -942,14 +1099,24 @@ int train_class(const MlpShape& shape, Context& context) {
              : 0;
 }
 
+// Which kernel trains a run.
+struct TrainClass {
+  int width;   // train_class
+  bool split;  // below fp32, which takes two hidden layers to differ from it
+  auto operator<=>(const TrainClass&) const = default;
+};
+
 // use<Crew>() for the crew that trains a class.
 template <class Use>
-auto with_crew(int width, Use use) {
-  switch (width) {
-    case 16: return use.template operator()<Block<16>>();
-    case 32: return use.template operator()<Block<32>>();
-    case 64: return use.template operator()<Block<64>>();
-    default: return use.template operator()<Team>();
+auto with_crew(const TrainClass& of, Use use) {
+  const auto either = [&]<class Crew>() {
+    return of.split ? use.template operator()<Tensor<Crew>>() : use.template operator()<Crew>();
+  };
+  switch (of.width) {
+    case 16: return either.template operator()<Block<16>>();
+    case 32: return either.template operator()<Block<32>>();
+    case 64: return either.template operator()<Block<64>>();
+    default: return either.template operator()<Team>();
   }
 }
 
@@ -957,13 +1124,13 @@ auto with_crew(int width, Use use) {
 class JobClass {
  public:
   // `jobs` are taken from the queue in the order given.
-  JobClass(int width, std::vector<Job> jobs, Context& context)
-      : width_(width),
+  JobClass(const TrainClass& of, std::vector<Job> jobs, Context& context)
+      : class_(of),
         jobs_(std::move(jobs)),
         on_device_(static_cast<std::int64_t>(jobs_.size()), context),
         queue_(1, context) {
     const auto count = static_cast<std::int64_t>(jobs_.size());
-    if (width == 0) {
+    if (of.width == 0) {
       crews_ = choose_teams(context);
     } else {
       std::size_t bytes_with_moments = 0;
@@ -980,8 +1147,9 @@ class JobClass {
     }
     context.backend().upload(on_device_.data(), jobs_.data(), jobs_.size() * sizeof(Job), context);
     for (const Job& job : jobs_) {
-      const TrainParts parts = TrainParts::of(job.layout, width > 0);
-      floats_ = std::max(floats_, kBesides * parts.network + (width > 0 ? 0 : parts.network + parts.planes));
+      const TrainParts parts = TrainParts::of(job.layout, of.width > 0);
+      floats_ =
+          std::max(floats_, besides_of(of.split) * parts.network + (of.width > 0 ? 0 : parts.network + parts.planes));
     }
     std::size_t free_bytes = 0, total_bytes = 0;
     SCALELAB_CHECK(cudaMemGetInfo(&free_bytes, &total_bytes));
@@ -998,7 +1166,7 @@ class JobClass {
     SCALELAB_CHECK(cudaMemsetAsync(states_->data(), 0, state_bytes, stream_of(context)));
     Together together;
     if (team_blocks_ > 1) together = clusters_ ? Together{team_blocks_, false} : Together{1, true};
-    with_crew(width_, [&]<class Crew>() {
+    with_crew(class_, [&]<class Crew>() {
       launch_together(context, together, crews_ * team_blocks_, kThreadsOf<Crew::kWidth>, shared_bytes_,
                       mlp_train_kernel<Crew>, on_device_.data(), static_cast<int>(jobs_.size()), queue_.data(),
                       moments_on_chip_, workspace_->data(), floats_, Teams{team_blocks_, clusters_, states_->data()},
@@ -1008,7 +1176,7 @@ class JobClass {
 
  private:
   std::int64_t resident(std::size_t bytes, Context& context) const {
-    return with_crew(width_, [&]<class Crew>() {
+    return with_crew(class_, [&]<class Crew>() {
       return resident_blocks(context, mlp_train_kernel<Crew>, kThreadsOf<Crew::kWidth>, bytes);
     });
   }
@@ -1045,7 +1213,8 @@ class JobClass {
       config.dynamicSmemBytes = shared_bytes_;
       config.attrs = &cluster;
       config.numAttrs = 1;
-      SCALELAB_CHECK(cudaOccupancyMaxActiveClusters(&fit, mlp_train_kernel<Team>, &config));
+      SCALELAB_CHECK(class_.split ? cudaOccupancyMaxActiveClusters(&fit, mlp_train_kernel<Tensor<Team>>, &config)
+                                  : cudaOccupancyMaxActiveClusters(&fit, mlp_train_kernel<Team>, &config));
       clusters_ = fit > 0;
     }
     if (!clusters_ && has(cudaDevAttrCooperativeLaunch)) fit = static_cast<int>(most / team_blocks_);
@@ -1059,7 +1228,7 @@ class JobClass {
 
   static constexpr int kMaxCluster = 8;  // blocks; what every device with clusters takes
 
-  int width_;
+  TrainClass class_;
   std::vector<Job> jobs_;
   Scratch<Job> on_device_;
   Scratch<int> queue_;
@@ -1078,12 +1247,12 @@ double cost_of(const Job& job) {
 }
 
 // Jobs by class, the longest of each first.
-std::vector<std::unique_ptr<JobClass>> classes_of(std::map<int, std::vector<Job>> jobs, Context& context) {
+std::vector<std::unique_ptr<JobClass>> classes_of(std::map<TrainClass, std::vector<Job>> jobs, Context& context) {
   std::vector<std::unique_ptr<JobClass>> classes;
-  for (auto& [width, members] : jobs) {
+  for (auto& [of, members] : jobs) {
     std::stable_sort(members.begin(), members.end(),
                      [](const Job& a, const Job& b) { return cost_of(a) > cost_of(b); });
-    classes.push_back(std::make_unique<JobClass>(width, std::move(members), context));
+    classes.push_back(std::make_unique<JobClass>(of, std::move(members), context));
   }
   return classes;
 }
@@ -1115,9 +1284,9 @@ void check_rows(std::span<const MlpRun> runs, Context& context) {
   }
 }
 
-Job job_of(const MlpRun& run, int width, const float* features, int* status) {
+Job job_of(const MlpRun& run, const TrainClass& of, const float* features, int* status) {
   Job job{};
-  job.layout = make_layout(run.shape, width);
+  job.layout = make_layout(run.shape, of.width, of.split ? run.precision : Precision::fp32);
   job.gamma = run.loss.focal_gamma;
   job.features = features;
   job.labels = run.labels.data();
@@ -1173,7 +1342,7 @@ void mlp_backward(const MlpShape& shape, const MlpLoss& loss, View<const float> 
   const std::int64_t m = parameters.extent(0), p = parameters.extent(1);
   FeatureTables tables;
   const float* const features = tables.of(shape, inputs, context);
-  const int width = train_class(shape, context);
+  const TrainClass of{train_class(shape, context), false};
   const Scratch<int> status(1, context);
   SCALELAB_CHECK(cudaMemsetAsync(status.data(), 0xff, sizeof(int), stream_of(context)));
   MlpRun run;
@@ -1186,14 +1355,14 @@ void mlp_backward(const MlpShape& shape, const MlpLoss& loss, View<const float> 
   run.batch_size = 0;
   std::vector<Job> jobs;
   for (std::int64_t i = 0; i < m; ++i) {
-    Job job = job_of(run, width, features, status.data());
+    Job job = job_of(run, of, features, status.data());
     job.parameters = const_cast<float*>(parameters.data()) + i * p;  // only read
     job.p = p;
     job.gradients = gradients.data() + i * p;
     job.loss = losses.data() + i;
     jobs.push_back(job);
   }
-  JobClass(width, std::move(jobs), context).train(0, 1, context);
+  JobClass(of, std::move(jobs), context).train(0, 1, context);
 }
 
 void mlp_train(std::span<const MlpRun> runs, Context& context) {
@@ -1203,15 +1372,16 @@ void mlp_train(std::span<const MlpRun> runs, Context& context) {
   if (runs.empty()) return;
 
   FeatureTables tables;
-  std::map<int, std::vector<Job>> by_class;
+  std::map<TrainClass, std::vector<Job>> by_class;
   const Scratch<int> statuses(static_cast<std::int64_t>(runs.size()), context);
   SCALELAB_CHECK(cudaMemsetAsync(statuses.data(), 0xff, runs.size() * sizeof(int), stream_of(context)));
   double longest = 0, all = 0;
   std::int64_t samples = 0, most_epochs = 1;
   for (std::size_t i = 0; i < runs.size(); ++i) {
-    const int width = train_class(runs[i].shape, context);
-    const Job job = job_of(runs[i], width, tables.of(runs[i].shape, runs[i].inputs, context), statuses.data() + i);
-    by_class[width].push_back(job);
+    const TrainClass of{train_class(runs[i].shape, context),
+                        runs[i].precision != Precision::fp32 && runs[i].shape.hidden_layers > 1};
+    const Job job = job_of(runs[i], of, tables.of(runs[i].shape, runs[i].inputs, context), statuses.data() + i);
+    by_class[of].push_back(job);
     longest = std::max(longest, cost_of(job));
     all += cost_of(job);
     const std::int64_t epochs = job.epoch_end - job.epoch_begin;
@@ -1228,14 +1398,14 @@ void mlp_train(std::span<const MlpRun> runs, Context& context) {
                                std::ceil(wanted), 1, static_cast<double>(std::min<std::int64_t>(most_epochs, 1000))))
                          : 1;
   std::int64_t carried = 0;
-  for (auto& [width, jobs] : by_class) {
+  for (auto& [of, jobs] : by_class) {
     for (const Job& job : jobs) carried += job.state == nullptr && slices > 1 ? 2 * job.p : 0;
   }
   const Scratch<float> states(carried, context);
   SCALELAB_CHECK(
       cudaMemsetAsync(states.data(), 0, static_cast<std::size_t>(carried) * sizeof(float), stream_of(context)));
   std::int64_t at = 0;
-  for (auto& [width, jobs] : by_class) {
+  for (auto& [of, jobs] : by_class) {
     for (Job& job : jobs) {
       if (job.state != nullptr || slices == 1) continue;
       job.state = states.data() + at;

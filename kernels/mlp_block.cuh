@@ -14,6 +14,10 @@
 // A crew is who takes samples through a network together: one block (Block<kWidth>), or in training at kWidth 0 a Team
 // of blocks. A crew numbers its threads, has a barrier, and says how wide its planes and how tall its register tiles
 // are; who computes an element changes none of its bits.
+//
+// A Tensor crew multiplies between hidden layers on tensor cores (mma.cuh). Where fp32 has floats its factors are split
+// words, in the same places: weights as the optimiser leaves them, a plane of activations below the last hidden layer
+// once the layer is done, a plane of gradients once the layer's bias has seen it.
 #pragma once
 
 #include <algorithm>
@@ -21,6 +25,7 @@
 
 #include "kernels/device.cuh"
 #include "kernels/mlp_math.cuh"
+#include "kernels/mma.cuh"
 #include "scalelab/mlp.h"
 
 namespace scalelab::cuda {
@@ -41,6 +46,7 @@ struct MlpLayout {
   int kinds;       // planes per hidden layer in training: activations [, normalised values] [, gelu's slopes]
   Activation activation;
   bool layer_norm;
+  Precision precision;                         // of products between hidden layers
   int weights[4], bias[4], gain[4], shift[4];  // per hidden layer; gain and shift with layer norm only
   int output_weights, output_bias;             // (outputs, stride), (outputs)
   int size;                                    // floats
@@ -54,16 +60,17 @@ struct MlpLayout {
 
 inline int round_up(int n, int multiple) { return (n + multiple - 1) / multiple * multiple; }
 
-inline MlpLayout make_layout(const MlpShape& shape, int class_width, int samples = kSamples) {
+inline MlpLayout make_layout(const MlpShape& shape, int class_width, Precision precision = Precision::fp32) {
   MlpLayout layout{};
   layout.features = feature_count(shape);
   layout.width = shape.width;
   layout.outputs = shape.outputs;
   layout.layers = shape.hidden_layers;
   layout.first_rows = layout.features < kTileRows ? layout.features : round_up(layout.features, kTileRows);
-  layout.padded = class_width > 0 ? class_width : round_up(shape.width, kTileRows);
+  layout.padded = class_width > 0 ? class_width : round_up(shape.width, precision == Precision::fp32 ? kTileRows : 16);
   layout.stride = layout.padded + 4;
-  layout.samples = samples;
+  layout.samples = kSamples;
+  layout.precision = precision;
   layout.activation = shape.activation;
   layout.layer_norm = shape.layer_norm;
   layout.kinds = 1 + (shape.layer_norm ? 1 : 0) + (shape.activation == Activation::gelu ? 1 : 0);
@@ -117,7 +124,7 @@ std::int64_t resident_blocks(Context& context, void (*kernel)(Parameters...), in
 template <int kWidthOf>
 struct Block {
   static constexpr int kWidth = kWidthOf, kTileRows = 8;
-  static constexpr bool kTeam = false;
+  static constexpr bool kTeam = false, kSplit = false;
   __device__ int thread() const { return static_cast<int>(threadIdx.x); }
   __device__ int threads() const { return kThreadsOf<kWidth>; }
   __device__ bool leads() const { return true; }  // whether this is the crew's first block
@@ -125,6 +132,13 @@ struct Block {
   __device__ bool all(bool good) const { return __syncthreads_and(good ? 1 : 0) != 0; }  // a sync() with a vote
   __device__ int samples(const MlpLayout&) const { return kSamples; }
   __device__ int row(const MlpLayout&) const { return kRow; }
+};
+
+// A crew that trains below fp32.
+template <class Of>
+struct Tensor : Of {
+  using Of::Of;
+  static constexpr bool kSplit = true;
 };
 
 // Calls copy(parameter index, packed index) for every parameter, shared out over `threads`.
@@ -263,6 +277,83 @@ __device__ __forceinline__ void forward_product(const Crew& crew, const MlpLayou
   }
 }
 
+// The word that stands for x on a rung below fp32, as a float's bits.
+__device__ __forceinline__ float word_of(const MlpLayout& layout, float x) {
+  return __uint_as_float(layout.precision == Precision::bf16 ? bf16_bits(x) : split(x));
+}
+
+// A plane of floats becomes a plane of words.
+template <class Crew>
+__device__ __forceinline__ void split_plane(const Crew& crew, const MlpLayout& layout, float* plane) {
+  const int row = crew.row(layout), groups = crew.samples(layout) / 4;
+  for (int e = crew.thread(); e < layout.padded * groups; e += crew.threads()) {
+    float* const at = plane + e / groups * row + e % groups * 4;
+    const float4 v = load4(at);
+    store4(at, make_float4(word_of(layout, v.x), word_of(layout, v.y), word_of(layout, v.z), word_of(layout, v.w)));
+  }
+}
+
+// Which 16 x 16 tiles of a product a warp takes at a time: so many that on chip every warp has one group of them.
+template <int kWidth>
+struct PlaneTiles {  // of a plane
+  static constexpr int kRows = kWidth >= 32 ? 2 : 1, kColumns = kWidth >= 32 ? 2 : 4;
+};
+template <int kWidth>
+struct WeightTiles {  // of the weights of a layer
+  static constexpr int kRows = kWidth == 64 ? 2 : 1, kColumns = kWidth >= 32 ? 2 : 1;
+};
+
+// use(row, column) for the first row and column of each group of tiles of a (rows, columns) product that is this
+// warp's.
+template <class Crew, class Tiles, class Use>
+__device__ __forceinline__ void for_each_group(const Crew& crew, int rows, int columns, Use use) {
+  const int across = columns / (16 * Tiles::kColumns), groups = rows / (16 * Tiles::kRows) * across;
+  const int warp = crew.thread() / kWarp, warps = crew.threads() / kWarp;
+  for (int i = warp; Crew::kWidth > 0 ? i == warp : i < groups; i += warps) {  // on chip a warp has one, as said above
+    use(i / across * 16 * Tiles::kRows, i % across * 16 * Tiles::kColumns);
+  }
+}
+
+// forward_product on tensor cores, the depth that of a hidden layer. Warp: groups of tiles.
+template <class Crew>
+__device__ __forceinline__ void forward_product_split(const Crew& crew, const MlpLayout& layout, const float* weights,
+                                                      const float* bias, const float* below, float* values,
+                                                      bool activate, float* slopes) {
+  using Tiles = PlaneTiles<Crew::kWidth>;
+  const int padded = Crew::kWidth > 0 ? Crew::kWidth : layout.padded, plane_row = crew.row(layout);
+  for_each_group<Crew, Tiles>(crew, padded, crew.samples(layout), [&](int group_row, int group_column) {
+    const int row = group_row + ProductTile::first_row(), column = group_column + ProductTile::first_column();
+    ProductTile tiles[Tiles::kRows][Tiles::kColumns];
+#pragma unroll
+    for (int m = 0; m < Tiles::kRows; ++m) {
+      const float first = bias[row + 16 * m], second = bias[row + 16 * m + 1];
+#pragma unroll
+      for (int n = 0; n < Tiles::kColumns; ++n) {
+        tiles[m][n].begin(make_float4(first, first, first, first), make_float4(second, second, second, second));
+      }
+    }
+    multiply_words<Tiles::kRows, Tiles::kColumns, false, false>(tiles, weights + group_row, padded + 4,
+                                                                below + group_column, plane_row, padded,
+                                                                layout.precision == Precision::bf16x3);
+    const bool relu = activate && layout.activation == Activation::relu;
+#pragma unroll
+    for (int e = 0; e < 2 * Tiles::kRows * Tiles::kColumns; ++e) {
+      const int m = e / 2 / Tiles::kColumns, n = e / 2 % Tiles::kColumns;
+      float4 v = tiles[m][n].row(e % 2);
+      if (relu) v = make_float4(relu_of(v.x), relu_of(v.y), relu_of(v.z), relu_of(v.w));
+      store4(values + (row + 16 * m + e % 2) * plane_row + column + 16 * n, v);
+    }
+    if (!activate || relu) return;
+      // A lane's own elements again, one at a time, as in forward_product.
+#pragma unroll 1
+    for (int e = 0; e < 8 * Tiles::kRows * Tiles::kColumns; ++e) {
+      const int m = e / 8 / Tiles::kColumns, n = e / 8 % Tiles::kColumns;
+      const int own = (row + 16 * m + e / 4 % 2) * plane_row + column + 16 * n + e % 4;
+      values[own] = activated(layout.activation, values[own], slopes != nullptr ? slopes + own : nullptr);
+    }
+  });
+}
+
 // values = activation(gain * (values - mean) / sqrt(variance + 1e-5) + shift) over the features of each sample.
 // `normalized` and `inverse` take what the backward pass needs, unless null. Thread: a sample.
 template <class Crew>
@@ -305,12 +396,20 @@ __device__ __forceinline__ const float* forward_hidden(Crew& crew, const MlpLayo
   for (int l = 0; l < layout.layers; ++l) {
     float* const values = planes.activations(l);
     float* const slopes = training && gelu ? planes.slopes(l) : nullptr;
-    forward_product(crew, layout, layout.fan_in(l), packed + layout.weights[l], packed + layout.bias[l], below, values,
-                    !layout.layer_norm, slopes);
+    const float *const weights = packed + layout.weights[l], *const bias = packed + layout.bias[l];
+    if (Crew::kSplit && l > 0) {
+      forward_product_split(crew, layout, weights, bias, below, values, !layout.layer_norm, slopes);
+    } else {
+      forward_product(crew, layout, layout.fan_in(l), weights, bias, below, values, !layout.layer_norm, slopes);
+    }
     crew.sync();
     if (layout.layer_norm) {
       normalize(crew, layout, l, packed, values, training ? planes.normalized(l) : nullptr,
                 training ? inverse + l * crew.samples(layout) : nullptr, slopes);
+      crew.sync();
+    }
+    if (Crew::kSplit && l + 1 < layout.layers) {
+      split_plane(crew, layout, values);
       crew.sync();
     }
     below = values;

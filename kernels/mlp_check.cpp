@@ -51,6 +51,7 @@ void check_run(const MlpRun& run, const std::string& who) {
   require(run.beta1 >= 0 && run.beta1 < 1, who, "beta1 must be in [0, 1)");
   require(run.beta2 >= 0 && run.beta2 < 1, who, "beta2 must be in [0, 1)");
   require(finite(run.epsilon) && run.epsilon > 0, who, "epsilon must be finite and > 0");
+  require(run.precision <= Precision::bf16, who, "unknown precision");
   const int epoch_end = epoch_end_of(run);
   require(run.epoch_begin >= 0 && run.epoch_begin <= epoch_end && epoch_end <= run.epochs, who,
           "epochs [" + std::to_string(run.epoch_begin) + ", " + std::to_string(epoch_end) + ") are not within 0 .. " +

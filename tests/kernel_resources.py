@@ -77,9 +77,10 @@ KERNELS = {
         "confusion_kernel": ("256", "kMostPrivate * 8", 64, 43),
     },
     "mlp.cu": {
-        **{f"mlp_train_kernel<Block<{w}>>": (f"kThreadsOf<{w}>", TRAIN.replace("T0", str(w)), 255, least)
-           for w, least in ((16, 12), (32, 12), (64, 6))},
-        "mlp_train_kernel<Team>": ("kThreadsOf<0>", "sizeof(SharedOf<Team>)", 255, 12),
+        **{f"mlp_train_kernel<{crew}>": (f"kThreadsOf<{w}>", TRAIN.replace("T0", str(w)), 255, least)
+           for w, least in ((16, 12), (32, 12), (64, 6)) for crew in (f"Block<{w}>", f"Tensor<Block<{w}>>")},
+        **{f"mlp_train_kernel<{crew}>": ("kThreadsOf<0>", "sizeof(SharedOf<Team>)", 255, 12)
+           for crew in ("Team", "Tensor<Team>")},
         **{f"mlp_forward_kernel<{w}>": (f"kThreadsOf<{w}>", SCORE if w else "0", most, least)
            for w, most, least in ((16, 128, 18), (32, 128, 15), (64, 168, 12), (0, 128, 25))},
         "mlp_pack_kernel": ("256", "0", 48, 60),
@@ -186,7 +187,9 @@ def ptxas_report(words, directory, arch):
     names = demangled([row[0] for row in rows])
     report = []
     for row, full in zip(rows, names):
-        full = re.sub(r"(?<=<)(?:\w+::|\(anonymous namespace\)::)+", "", full).replace("> >", ">>")
+        full = re.sub(r"(?<=<)(?:\w+::|\(anonymous namespace\)::)+", "", full)
+        while "> >" in full:
+            full = full.replace("> >", ">>")
         match = re.match(r"(?:void )?((?:\w+::|\(anonymous namespace\)::)*)(\w+(?:<[^()]*>)?)\(", full)
         if match and match[1].startswith("scalelab::"):  # not the kernels of Thrust and CUB
             report.append((re.sub(r"\(int\)|\(bool\)", "", match[2]), *row[1:]))
