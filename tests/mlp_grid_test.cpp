@@ -219,6 +219,13 @@ TEST_P(MlpGrid, WhatIsNotFinite) {
       expect_dense(shape, changed, grid, 0, grid.size, context, "factor " + std::to_string(factor));
     }
   }
+  // 3e38 (2 max(x + 1/2, 0) - 2 max(x + 3/5, 0)) is below 0 wherever x > -1/2, but on the way there the sum overflows
+  // where x > 0.07: infinity, class 1.
+  const MlpShape shape{.inputs = 2, .width = 4, .hidden_layers = 1};
+  const std::vector<float> parameters = {1,    0,    1,    0,     1,     0,      1,      0, 0.5F,
+                                         0.5F, 0.6F, 0.6F, 3e38F, 3e38F, -3e38F, -3e38F, 0};
+  const Grid wide{.size = 96};
+  EXPECT_GT(expect_dense(shape, parameters, wide, 0, wide.size, context, "overflow"), wide.size);
 }
 
 // A rectangle about the origin, the cut of the angle and far away, at sizes that put cells' centres on all of them.
