@@ -7,8 +7,6 @@
 #define SCALELAB_KERNELS_MLP_BOUNDS_INL_H_
 #endif
 
-#include <limits>
-
 #include "kernels/mlp_block-inl.h"
 #include "kernels/mlp_bounds.h"
 #include "kernels/mlp_grid.h"
@@ -40,8 +38,7 @@ HWY_INLINE Vector slope_of(const FormVector& form) { return hn::Add(hn::Abs(form
 HWY_INLINE Vector radius_of_product(Vector chain, float rounding) {
   const Floats d;
   const Vector radius = fused(d, chain, hn::Set(d, 1.0F + rounding), hn::Set(d, kUnderflow));
-  const Vector nan = hn::Set(d, std::numeric_limits<float>::quiet_NaN());
-  return hn::IfThenElse(hn::Lt(radius, hn::Set(d, kLargestRadius)), radius, nan);
+  return hn::IfThenElse(hn::Lt(radius, hn::Set(d, kLargestRadius)), radius, hn::Set(d, kNoBound));
 }
 
 // Forms before a ReLU of `rows` neurons to forms behind it, widened for a product with this rounding.

@@ -41,6 +41,7 @@ inline constexpr float kUnderflow = 0x1p-110F;
 // A radius from here on is no bound: with less, no partial sum of the dense evaluation comes near the largest float,
 // for the radius holds at least 2^-20 of the sum of absolute values.
 inline constexpr float kLargestRadius = 0x1p100F;
+inline constexpr float kNoBound = std::numeric_limits<float>::quiet_NaN();
 
 // The networks whose tiles can be bounded.
 inline bool has_bounds(const MlpShape& shape) { return shape.activation == Activation::relu && !shape.layer_norm; }
@@ -62,6 +63,11 @@ SCALELAB_HD inline Side side_of(float first, float last) {
   return side;
 }
 
+// xi or eta of a cell's centre.
+SCALELAB_HD inline float place_in(const Side& side, float at) {
+  return side.half > 0 ? (at - side.middle) / side.half : 0;
+}
+
 // Forms of a network's features on a tile, shape.inputs = 2: Taylor's first order about the middle, the radius from the
 // second derivatives' bounds on the tile. On tiles that hold the origin, or both sides of the cut of the angle, polar
 // features have no bound.
@@ -78,8 +84,7 @@ SCALELAB_HD inline void bound_features(Encoding encoding, const Side& x_side, co
   const double r = ::sqrt(x * x + y * y), reach = hx * hx + hy * hy;
   const bool cut = encoding != Encoding::polar_trig && x - hx <= 0 && near_y <= 0;
   if (!(nearest > 0x1p-100) || !(r < 0x1p100) || cut) {
-    const float nan = std::numeric_limits<float>::quiet_NaN();
-    features[0] = features[1] = {nan, nan, nan, nan};
+    features[0] = features[1] = {kNoBound, kNoBound, kNoBound, kNoBound};
     if (encoding == Encoding::polar_trig) features[2] = features[0];
     return;
   }
@@ -105,6 +110,67 @@ SCALELAB_HD inline void bound_features(Encoding encoding, const Side& x_side, co
   }
   const double unit = raw ? 1 : 1 / kPi;
   features[1] = form(unit * angle(y, x), -unit * sine / r, unit * cosine / r, unit * 0.5 * reach / (nearest * nearest));
+}
+
+// The forms of a tile's scores: part p (centre, x, y, radius) of score j is at[j * row + p * part].
+struct ScoreForms {
+  const float* at;
+  std::int64_t row, part;
+  int outputs;
+
+  // A single score stands against 0, the score of class 0.
+  SCALELAB_HD int classes() const { return outputs == 1 ? 2 : outputs; }
+  SCALELAB_HD Form of(int j) const {
+    if (outputs == 1 && j == 0) return {0, 0, 0, 0};
+    const float* const form = at + (outputs == 1 ? 0 : j) * row;
+    return {form[0], form[part], form[2 * part], form[3 * part]};
+  }
+};
+
+// In place of a class: not decided; and not to be decided by smaller tiles either, or hardly.
+inline constexpr int kOpen = -1, kHopeless = -2;
+
+// The class of every cell of a tile, kOpen, or kHopeless: the radii of two classes hide all that their forms say of
+// them, and still would when the tile is halved twice. A class that wins wins by more than a tie.
+SCALELAB_HD inline int class_of_tile(const ScoreForms& scores) {
+  int best = 0;
+  for (int j = 1; j < scores.classes(); ++j) {
+    if (scores.of(j).centre > scores.of(best).centre) best = j;
+  }
+  const Form winner = scores.of(best);
+  int found = best;
+  for (int j = 0; j < scores.classes(); ++j) {
+    if (j == best) continue;
+    const Form other = scores.of(j);
+    const float lead = winner.centre - other.centre, radius = winner.radius + other.radius;
+    const float slope = ::fabsf(winner.x - other.x) + ::fabsf(winner.y - other.y);
+    if (!(radius < 4 * (lead + slope))) return kHopeless;
+    if (!(lead - slope - radius > 0)) found = kOpen;
+  }
+  return found;
+}
+
+// The class of the cell at (xi, eta), or kOpen.
+SCALELAB_HD inline int class_of_cell(const ScoreForms& scores, float xi, float eta) {
+  const auto value = [&](const Form& form) { return ::fmaf(form.x, xi, ::fmaf(form.y, eta, form.centre)); };
+  Form winner = scores.of(0);
+  float best = value(winner);
+  int found = 0;
+  for (int j = 1; j < scores.classes(); ++j) {
+    const Form form = scores.of(j);
+    const float score = value(form);
+    if (score > best) {
+      best = score;
+      winner = form;
+      found = j;
+    }
+  }
+  int decided = found;
+  for (int j = 0; j < scores.classes(); ++j) {
+    const Form other = scores.of(j);
+    if (j != found && !(best - value(other) - (winner.radius + other.radius) > 0)) decided = kOpen;
+  }
+  return decided;
 }
 
 }  // namespace scalelab

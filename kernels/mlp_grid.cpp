@@ -48,7 +48,6 @@ constexpr int kLargestLevel = MapWork::kLevels - 1, kSmallestRegion = 6, kJudged
 static_assert(std::int64_t{1} << kJudgedLevel == kJudged);
 // To bound a tile costs about as much as to evaluate this many cells.
 constexpr std::int64_t kTileCost = 8;
-constexpr int kHopeless = -2;
 constexpr std::int64_t kMostColumns = 256;  // of MlpPlan::block
 
 // Of a band, by column and by row.
@@ -118,38 +117,9 @@ class MapPainter {
     bound_scores(plan_, bounds_);
   }
 
-  // Score j of tile t of the batch. A single score stands against 0, the score of class 0.
-  Form score(std::int64_t j, std::int64_t t) const {
-    if (plan_.outputs == 1 && j == 0) return {0, 0, 0, 0};
-    const float* at = bounds_.scores + (plan_.outputs == 1 ? 0 : j) * kFormRow + t;
-    return {at[0], at[bounds_.tiles], at[2 * bounds_.tiles], at[3 * bounds_.tiles]};
-  }
-
-  // The class of every cell of tile t of the batch, or kOpen, or kHopeless where smaller tiles would hardly say more:
-  // the radii hide all that the forms say of two classes, and would still when halved twice. A class that wins wins by
-  // more than a tie.
-  int class_of_tile(std::int64_t t) const {
-    const std::int64_t classes = std::max<std::int64_t>(plan_.outputs, 2);
-    std::int64_t best = 0;
-    for (std::int64_t j = 1; j < classes; ++j) {
-      if (score(j, t).centre > score(best, t).centre) best = j;
-    }
-    const Form winner = score(best, t);
-    int found = static_cast<int>(best);
-    for (std::int64_t j = 0; j < classes; ++j) {
-      if (j == best) continue;
-      const Form other = score(j, t);
-      const float lead = winner.centre - other.centre, radius = winner.radius + other.radius;
-      const float slope = std::abs(winner.x - other.x) + std::abs(winner.y - other.y);
-      if (!(radius < 4 * (lead + slope))) return kHopeless;
-      if (!(lead - slope - radius > 0)) found = kOpen;
-    }
-    return found;
-  }
-
   void settle(const Tile& tile, std::int64_t t) {
     ++done_.bounded[static_cast<std::size_t>(tile.level)];
-    const int label = class_of_tile(t);
+    const int label = class_of_tile({bounds_.scores + t, kFormRow, bounds_.tiles, plan_.shape.outputs});
     if (label >= 0) {
       ++done_.decided[static_cast<std::size_t>(tile.level)];
       for (std::int64_t i = 0; i < tile.rows; ++i) {
@@ -183,11 +153,10 @@ class MapPainter {
   // to divide the tile.
   bool judge(const Tile& tile, std::int64_t t) {
     const Side across = x_side(tile), down = y_side(tile);
-    const auto place = [](float at, const Side& side) { return side.half > 0 ? (at - side.middle) / side.half : 0; };
     places_.rows = tile.rows;
     places_.columns = tile.columns;
-    for (std::int64_t j = 0; j < tile.columns; ++j) places_.xi[j] = place(xs(tile)[j], across);
-    for (std::int64_t i = 0; i < tile.rows; ++i) places_.eta[i] = place(ys(tile)[i], down);
+    for (std::int64_t j = 0; j < tile.columns; ++j) places_.xi[j] = place_in(across, xs(tile)[j]);
+    for (std::int64_t i = 0; i < tile.rows; ++i) places_.eta[i] = place_in(down, ys(tile)[i]);
     const std::int64_t undecided = judge_cells(bounds_, plan_.outputs, t, places_, classes_);
     if (tile.level > kLeastLevel && undecided > 4 * kTileCost) return false;
     for (std::int64_t i = 0; i < tile.rows; ++i) {

@@ -16,8 +16,6 @@ inline constexpr std::int64_t kTileBatch = 64;
 inline constexpr std::int64_t kFormRow = 4 * kTileBatch + kLine;
 // The largest side in cells of tiles whose cells are judged one by one.
 inline constexpr std::int64_t kJudged = kLine;
-// In place of a class: not decided.
-inline constexpr std::int16_t kOpen = -1;
 
 // Memory for the forms of up to kTileBatch tiles; all of it starts as zeros. Part p (centre, x, y, radius) of row i and
 // tile t is at [i * kFormRow + p * tiles + t].
