@@ -137,6 +137,9 @@ Problem make_training(const Parameters& parameters, Context& context) {
   problem.work.units = static_cast<double>(t.m * t.n) * t.epochs;
   problem.work.unit = "sample";
   problem.work.flop = problem.work.units * train_flop(t.width);
+  // The points and labels, each network's parameters to and fro, and its losses.
+  problem.work.bytes = 9.0 * static_cast<double>(t.n) +
+                       static_cast<double>(t.m) * (8.0 * static_cast<double>(t.starts[0].size()) + 4.0 * t.epochs);
   problem.work.counted = "12 w^2 + 14 w a sample";
   problem.run = [training] { training->run(); };
   problem.check = [training]() -> std::string {
