@@ -56,7 +56,7 @@ class Machine {
 };
 
 struct RunOptions {
-  std::string op = "all", filter, out;
+  std::string op = "all", filter, out, clock;
   std::vector<std::string> axes;
   double budget = 2;
   int rounds = 5;
@@ -167,6 +167,7 @@ Outcome bench_run(const RunOptions& options, Session& session) {
   const Ceilings ceilings = backend.measure_ceilings != nullptr ? backend.measure_ceilings(1.5, context) : Ceilings{};
 
   nlohmann::json document = document_of(ceilings, session);
+  if (!options.clock.empty()) document["clock"] = options.clock;
   const auto power = power_of(context, document);
   std::vector<Measured> measured(cases.size());
   Machine machine;
@@ -303,9 +304,8 @@ Command add_bench(CLI::App& program) {
   app->add_option("--out", options->run.out,
                   "File for the result (JSON, with every sample); show: folder for its page, report.html");
   app->add_flag("--markdown", options->markdown, "show: as a table in Markdown");
-  app->add_option(
-         "--clock", options->clock,
-         "wall (unless given), or cpu time, for a machine that others use: what compare and show go by, and cost")
+  app->add_option("--clock", options->clock,
+                  "wall (unless given) or cpu: the time to go by; cpu for a machine that others use too")
       ->check(CLI::IsMember({"wall", "cpu"}));
   app->add_option("--margin", options->margin, "compare: differences up to this are 'same'");
   app->add_option("--fail-over", options->fail_over, "compare: exit 5 when a case is slower by more than this, as 5%");
@@ -318,6 +318,7 @@ Command add_bench(CLI::App& program) {
             if (options->action == "list") return bench_list();
             if (options->action == "run") {
               if (options->budget >= 0) options->run.budget = options->budget;
+              options->run.clock = options->clock;
               return bench_run(options->run, session);
             }
             if (options->action == "cost") {

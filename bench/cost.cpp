@@ -68,6 +68,7 @@ std::vector<CostLine> cost_lines() {
     return p;
   };
   const Parameters near = {{"data", "uniform"}, {"n", 100000}, {"q", 100000}, {"d", 2}, {"k", 5}};
+  const Parameters fewer = with(with(near, "n", 30000), "q", 30000);
   const Parameters far = {{"data", "uniform"}, {"n", 1000}, {"q", 1000}, {"d", 128}, {"k", 10}};
   const Parameters grid = {{"what", "labels"}, {"data", "mixture"}, {"n", 10000}, {"grid", 1024},
                            {"k", 5},           {"noise-percent", 0}};
@@ -77,7 +78,7 @@ std::vector<CostLine> cost_lines() {
   const Parameters map = {{"what", "map"}, {"m", 1}, {"width", 64}, {"batch", 0}, {"epochs", 0}, {"n", 4096}};
   const Op knn = knn_op(), cells = grid_op(), kmeans = kmeans_op(), mlp = mlp_op();
   const std::string by_n = "Neighbours: n queries among n references in 2 dimensions, k = 5";
-  const std::string by_k = "Neighbours: 100,000 queries among 100,000 references in 2 dimensions, by k";
+  const std::string by_k = "Neighbours: 30,000 queries among 30,000 references in 2 dimensions, by k";
   const std::string means_n = "k-means: n points in 2 dimensions, 100 clusters, 10 iterations";
   const std::string means_k = "k-means: 100,000 points in 2 dimensions, k clusters, 10 iterations";
   const auto both = [](const Parameters& p) { return at(p, "n") + at(p, "q"); };
@@ -91,7 +92,7 @@ std::vector<CostLine> cost_lines() {
   return {
       {"knn-n", by_n, "tree", knn, near, "n", ladder(10, root, 1e9), "q", near_bytes, "knn_near", both},
       {"knn-n", by_n, "every pair", knn, with(near, "padded", 4), "n", ladder(10, root, 1e9), "q", near_bytes},
-      {"knn-k", by_k, "", knn, near, "k", doubling(1, 128), "", near_bytes},
+      {"knn-k", by_k, "", knn, fewer, "k", doubling(1, 128), "", near_bytes},
       {"knn-far", "Neighbours: 1,000 queries among n references in 128 dimensions, k = 10", "", knn, far, "n",
        ladder(1000, root, 1e8), "", near_bytes, "knn_far", pairs},
       {"grid-side", "Labels of 5 neighbours on a grid of G x G cells, 10,000 references", "", cells, grid, "grid",

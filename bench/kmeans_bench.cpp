@@ -1,4 +1,5 @@
-// k-means: Lloyd's iterations from given centroids, beside scikit-learn and FAISS on as many threads. A run is a whole
+// k-means: Lloyd's iterations from given centroids, beside scikit-learn and FAISS on as many threads, and
+// flash-kmeans where there is a GPU. A run is a whole
 // fit: sorting and the last assignment included.
 #include "scalelab/kmeans.h"
 

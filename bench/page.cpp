@@ -231,7 +231,7 @@ host::Page page_of(const nlohmann::json& document) {
                   .headline = fmt::format("{} cases on {}", document["rows"].size(), device),
                   .lead = fmt::format("{}{}{}, measured {}.", cpu, cpu.empty() ? "" : ": ", device,
                                       document.value("made", std::string("on an unknown day")).substr(0, 10))};
-  if (clock_of(document) != "wall") page.lead += " Times are CPU time: others used the machine too.";
+  if (clock_of(document) != "wall") page.lead += " Times are CPU time.";
   const auto roof = roofline(document);
   if (!charts.empty()) {
     page.headline = fmt::format("How the cost grows on {}", device);
