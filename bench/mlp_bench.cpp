@@ -1,4 +1,4 @@
-// mlp: training, scoring and maps of small networks, beside PyTorch and scikit-learn with the same network, data,
+// mlp: training, scoring and maps of small networks, beside PyTorch, JAX and scikit-learn with the same network, data,
 // batches and optimiser (Adam at a constant 3e-3). A quicker trainer that learns less is no trainer: the losses reached
 // stand side by side. Maps stand beside mlp_forward at every cell's centre.
 #include "scalelab/mlp.h"
@@ -112,29 +112,34 @@ struct Training : SpiralPoints {
 
 std::vector<Peer> training_peers(const Training& t) {
   std::vector<Peer> list;
-  if (t.m != 1 || t.runs[0].precision != Precision::fp32) return list;
+  if (t.runs[0].precision != Precision::fp32) return list;
   const PeerFolder folder;
-  std::vector<float> rows;
+  std::vector<float> rows, starts;  // the peers begin with the same numbers, but for scikit-learn, which draws its own
   for (std::int64_t i = 0; i < t.n; ++i) {
     rows.insert(rows.end(), {t.points[2 * i], t.points[2 * i + 1], static_cast<float>(t.classes[i])});
   }
+  for (const auto& start : t.starts) starts.insert(starts.end(), start.begin(), start.end());
   folder.write("rows.f32", rows);
-  folder.write("start.f32", t.starts[0]);  // PyTorch begins with the same numbers
+  folder.write("start.f32", starts);
   const double ours = t.loss();
-  for (const auto& row :
-       run_peers("mlp.py",
-                 fmt::format("train {0}/rows.f32 --start {0}/start.f32 --width {1} --batch {2} "
-                             "--epochs {3}{4}",
-                             folder.path(), t.width, t.batch, t.epochs, t.width == 64 ? " --compile" : ""),
-                 1)) {
-    Peer peer = peer_of(row);
-    if (row.contains("loss")) {
-      const double loss = row["loss"];
-      const double factor = peer.who.find("PyTorch") == 0 ? 1.2 : 1.5;  // scikit-learn draws its own start
-      const bool near = loss < factor * ours && ours < factor * loss;
-      peer.answer = fmt::format("loss reached {:.4f}, ours {:.4f}{}", loss, ours, near ? "" : ": NOT COMPARABLE");
+  std::vector<std::string> devices = {"cpu"};
+  if (&t.context.backend() != &cpu_backend()) devices.emplace_back("gpu");
+  for (const std::string& device : devices) {
+    for (const auto& row : run_peers(
+             "mlp.py",
+             fmt::format("train {0}/rows.f32 --start {0}/start.f32 --width {1} --batch {2} "
+                         "--epochs {3} --models {4} --device {5}{6}",
+                         folder.path(), t.width, t.batch, t.epochs, t.m, device, t.width == 64 ? " --compile" : ""),
+             1)) {
+      Peer peer = peer_of(row);
+      if (row.contains("loss")) {
+        const double loss = row["loss"];
+        const double factor = peer.who.find("scikit-learn") == 0 ? 1.5 : 1.2;
+        const bool near = loss < factor * ours && ours < factor * loss;
+        peer.answer = fmt::format("loss reached {:.4f}, ours {:.4f}{}", loss, ours, near ? "" : ": NOT COMPARABLE");
+      }
+      list.push_back(std::move(peer));
     }
-    list.push_back(std::move(peer));
   }
   return list;
 }
@@ -149,6 +154,9 @@ Problem make_training(const Parameters& parameters, Context& context) {
     problem.work.flop = problem.work.units * train_flop(t.width);
     problem.work.counted = "12 w^2 + 14 w a sample";
   }
+  // The points and labels, each network's parameters to and fro, and its losses.
+  problem.work.bytes = 9.0 * static_cast<double>(t.n) +
+                       static_cast<double>(t.m) * (8.0 * static_cast<double>(t.starts[0].size()) + 4.0 * t.epochs);
   problem.run = [training] { training->run(); };
   problem.check = [training]() -> std::string {
     const std::vector<float> losses = training->losses.to_host();
