@@ -6,6 +6,7 @@
 // for half a second does not pass for a slow program. Every sample is kept.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -14,6 +15,7 @@
 #include <string>
 #include <vector>
 
+#include "bench/power.h"
 #include "scalelab/backend.h"
 #include "scalelab/ceilings.h"
 
@@ -68,13 +70,22 @@ std::string case_name(const std::string& op, const Parameters& parameters);
 // ------------------------------------------------------------------------------------------------------------
 
 struct Round {
-  std::vector<double> wall, cpu;  // seconds a run, each sample
-  double cold = 0;                // wall seconds of a run with the caches emptied before it
+  std::vector<double> wall, cpu;    // seconds a run, each sample
+  double cold = std::nan("");       // wall seconds of a run with the caches emptied before it
+  double joules = std::nan("");     // that the device used for a run, while samples were taken
+  double megahertz = std::nan("");  // of the device, right after the samples, and what held it down (Power::Reading)
+  std::uint64_t throttle = 0;
 };
 
-// One round: a run to warm up, a cold run, then samples until `seconds` are over, at least three. A sample is as many
-// runs as take a millisecond.
-Round time_round(const Problem& problem, double seconds, Context& context);
+// One round: a run to warm up, a cold run where wanted, then samples until `seconds` are over, at least `least`. A
+// sample is as many runs as take a millisecond. Energy is that of windows of a fifth of a second and longer: the
+// counter behind it moves in steps.
+struct Pace {
+  double seconds = 0;
+  std::size_t least = 3;
+  bool cold = true;
+};
+Round time_round(const Problem& problem, const Pace& pace, Context& context, const Power* power = nullptr);
 
 double median(std::vector<double> values);
 
@@ -106,6 +117,31 @@ struct Roof {
   double floor_seconds = 0, share = 0;
 };
 Roof binding_roof(const Work& work, const Ceilings& ceilings, double seconds);
+
+// --- cost
+// --------------------------------------------------------------------------------------------------------------
+
+// seconds ~ x^exponent, by least squares on logarithms, with the 95 % interval that the scatter about the line leaves
+// (Student's t). NaN: below two different x; without an interval: below three points.
+struct Growth {
+  double exponent = std::nan(""), low = std::nan(""), high = std::nan("");
+};
+Growth growth(std::span<const double> x, std::span<const double> seconds);
+
+// From which x on b takes less time than a does, at every x measured from there on. Both were measured at the same x,
+// ascending. Between two x, log time is taken to be linear in log x.
+//   at      between two of them, with the interval that the intervals of the times allow
+//   always  b is quicker at all of them: `at` is the smallest
+//   never   b is not quicker at the largest, which is `at`
+struct Rung {
+  double x;
+  Estimate seconds;
+};
+struct Crossing {
+  std::string word;
+  double at, low, high;
+};
+Crossing crossing(std::span<const Rung> a, std::span<const Rung> b);
 
 // --- peers
 // -------------------------------------------------------------------------------------------------------------

@@ -1,12 +1,10 @@
-// scalelab bench: run, list, show, compare.
-#include <fmt/chrono.h>
+// scalelab bench: run, cost, list, show, compare.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <charconv>
 #include <chrono>
 #include <cmath>
-#include <ctime>
 #include <filesystem>
 #include <fstream>
 #include <map>
@@ -14,10 +12,11 @@
 #include <set>
 
 #include "bench/bench.h"
+#include "bench/cost.h"
+#include "bench/result.h"
 #include "host/command.h"
 #include "host/error.h"
 #include "host/files.h"
-#include "host/statistics.h"
 
 namespace scalelab::host {
 
@@ -27,51 +26,6 @@ using namespace scalelab::bench;
 using Clock = std::chrono::steady_clock;
 
 std::vector<Op> all_ops() { return {knn_op(), grid_op(), kmeans_op(), mlp_op()}; }
-
-std::string time_text(double seconds) {
-  if (!std::isfinite(seconds)) return "-";
-  if (seconds < 1e-3) return fmt::format("{:.1f} us", 1e6 * seconds);
-  if (seconds < 1) return fmt::format("{:.{}f} ms", 1e3 * seconds, seconds < 0.01 ? 3 : seconds < 0.1 ? 2 : 1);
-  return fmt::format("{:.2f} s", seconds);
-}
-
-std::string rate_text(double rate, const std::string& unit) {
-  const char* prefix = "";
-  for (const char* next : {"k", "M", "G", "T"}) {
-    if (rate < 1000) break;
-    rate /= 1000;
-    prefix = next;
-  }
-  return fmt::format("{:.{}f} {}{}/s", rate, rate < 10 ? 2 : rate < 100 ? 1 : 0, prefix, unit);
-}
-
-nlohmann::json number(double value) { return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(); }
-double number_at(const nlohmann::json& object, const char* name) {
-  const auto found = object.find(name);
-  return found != object.end() && found->is_number() ? found->get<double>() : std::nan("");
-}
-
-struct CeilingName {
-  const char *name, *unit;
-  double Ceilings::*value;
-};
-constexpr CeilingName kCeilings[] = {
-    {"copy_bytes", "B", &Ceilings::copy_bytes},         {"write_bytes", "B", &Ceilings::write_bytes},
-    {"cache_bytes", "B", &Ceilings::cache_bytes},       {"shared_bytes", "B", &Ceilings::shared_bytes},
-    {"fma_flop", "flop", &Ceilings::fma_flop},          {"minimum_ops", "op", &Ceilings::minimum_ops},
-    {"tensor_flop", "flop", &Ceilings::tensor_flop},    {"launch_seconds", "", &Ceilings::launch_seconds},
-    {"barrier_seconds", "", &Ceilings::barrier_seconds}};
-
-nlohmann::json ceilings_json(const Ceilings& ceilings) {
-  nlohmann::json object = nlohmann::json::object();
-  for (const auto& [name, unit, value] : kCeilings) object[name] = number(ceilings.*value);
-  return object;
-}
-Ceilings ceilings_of(const nlohmann::json& object) {
-  Ceilings ceilings;
-  for (const auto& [name, unit, value] : kCeilings) ceilings.*value = number_at(object, name);
-  return ceilings;
-}
 
 // Share of the processors' time that other machines on the same hardware took, and that was busy with anything, since
 // the last call; NaN where the kernel does not say.
@@ -102,7 +56,7 @@ class Machine {
 };
 
 struct RunOptions {
-  std::string op = "all", filter, out;
+  std::string op = "all", filter, out, clock;
   std::vector<std::string> axes;
   double budget = 2;
   int rounds = 5;
@@ -155,7 +109,7 @@ std::vector<Selected> select(const RunOptions& options) {
       cases = std::move(next);
     }
     for (const Parameters& parameters : cases) {
-      if (case_name(op.name, parameters).find(options.filter) != std::string::npos) list.push_back({op, parameters});
+      if (wanted(case_name(op.name, parameters), options.filter)) list.push_back({op, parameters});
     }
   }
   if (!known) throw Failure(kMisuse, fmt::format("--op: '{}' is none of knn, grid, kmeans, mlp, all", options.op));
@@ -163,89 +117,40 @@ std::vector<Selected> select(const RunOptions& options) {
   return list;
 }
 
-// Slopes of log time against log parameter, for every parameter with three values or more while the others stay.
+// How time grows with every parameter that has three values or more while the others stay.
 nlohmann::json exponents(const nlohmann::json& rows) {
-  std::map<std::string, std::pair<std::vector<double>, std::vector<double>>> lines;
-  std::map<std::string, std::pair<std::string, std::string>> names;
+  struct Line {
+    std::string op, parameter;
+    std::vector<double> x, seconds;
+  };
+  std::map<std::string, Line> lines;
   for (const auto& row : rows) {
+    if (row.contains("wrong")) continue;
     for (const auto& [key, value] : row["parameters"].items()) {
-      if (!value.is_number() || !(value.get<double>() > 0) || !row["wall"]["median"].is_number()) continue;
+      if (!value.is_number() || !(value.get<double>() > 0)) continue;
       nlohmann::json rest = row["parameters"];
       rest.erase(key);
-      const std::string id = key + rest.dump() + row["op"].get<std::string>();
-      lines[id].first.push_back(value.get<double>());
-      lines[id].second.push_back(row["wall"]["median"].get<double>());
-      names[id] = {key, row["op"].get<std::string>()};
+      Line& line = lines[key + rest.dump() + row["op"].get<std::string>()];
+      line.op = row["op"];
+      line.parameter = key;
+      line.x.push_back(value.get<double>());
+      line.seconds.push_back(row["wall"]["median"].get<double>());
     }
   }
   nlohmann::json list = nlohmann::json::array();
   for (const auto& [id, line] : lines) {
-    if (std::set<double>(line.first.begin(), line.first.end()).size() < 3) continue;
-    const PowerLaw law = fit_power_law(line.first, line.second);
-    list.push_back({{"op", names[id].second},
-                    {"parameter", names[id].first},
-                    {"from", *std::min_element(line.first.begin(), line.first.end())},
-                    {"to", *std::max_element(line.first.begin(), line.first.end())},
-                    {"exponent", number(law.slope)}});
+    const auto [least, most] = std::minmax_element(line.x.begin(), line.x.end());
+    if (std::set<double>(line.x.begin(), line.x.end()).size() < 3) continue;
+    const Growth law = growth(line.x, line.seconds);
+    list.push_back({{"op", line.op},
+                    {"parameter", line.parameter},
+                    {"from", *least},
+                    {"to", *most},
+                    {"exponent", number(law.exponent)},
+                    {"low", number(law.low)},
+                    {"high", number(law.high)}});
   }
   return list;
-}
-
-std::string table_of(const nlohmann::json& document) {
-  std::string text = document.value("device", std::string("unknown device")) + "\n";
-  const Ceilings ceilings = ceilings_of(document.value("ceilings", nlohmann::json::object()));
-  text += "Measured ceilings:";
-  for (const auto& [name, unit, value] : kCeilings) {
-    if (!std::isfinite(ceilings.*value)) continue;
-    std::string words = name;
-    std::replace(words.begin(), words.end(), '_', ' ');
-    words = words.substr(0, words.find(' '));
-    text +=
-        fmt::format(" {} {},", words, *unit == '\0' ? time_text(ceilings.*value) : rate_text(ceilings.*value, unit));
-  }
-  text.back() = '\n';
-  const auto rows = document.value("rows", nlohmann::json::array());
-  for (const auto& row : rows) {
-    text += row.value("name", std::string("?")) + "\n";
-    const std::string wrong = row.value("wrong", std::string());
-    if (!wrong.empty()) {
-      text += fmt::format("  WRONG: {}\n", wrong);
-      continue;
-    }
-    const auto& wall = row["wall"];
-    const double middle = number_at(wall, "median"), low = number_at(wall, "low"), high = number_at(wall, "high");
-    text += fmt::format("  {:<24} {:>10}  [{}, {}]  cold {}  {}", row.value("backend", std::string("scalelab")),
-                        time_text(middle), time_text(low), time_text(high), time_text(number_at(row, "cold")),
-                        rate_text(number_at(row, "units") / middle, row.value("unit", std::string("unit"))));
-    const auto& roof = row["roof"];
-    if (roof.is_object() && !roof.value("name", std::string()).empty()) {
-      text += fmt::format("  {:.0f} % of the {} roof", 100 * number_at(roof, "share"), roof["name"].get<std::string>());
-    }
-    text += "\n";
-    for (const auto& peer : row.value("peers", nlohmann::json::array())) {
-      const std::string who = peer.value("who", std::string("?")), absent = peer.value("absent", std::string());
-      if (!absent.empty()) {
-        text += fmt::format("  {:<24} absent: {}\n", who, absent);
-        continue;
-      }
-      text +=
-          fmt::format("  {:<24} {:>10}  {:.1f}x  {} {}\n", who, time_text(number_at(peer, "median")),
-                      number_at(peer, "ratio"), peer.value("answer", std::string()), peer.value("note", std::string()));
-    }
-    for (const auto& warning : row.value("warnings", nlohmann::json::array())) {
-      text += fmt::format("  note: {}\n", warning.get<std::string>());
-    }
-  }
-  if (document.contains("stolen")) {
-    text += fmt::format("Other machines on this hardware took up to {:.0f} % of the processors' time during a case.\n",
-                        100 * number_at(document, "stolen"));
-  }
-  for (const auto& law : document.value("exponents", nlohmann::json::array())) {
-    text += fmt::format("{}: time grows as {}^{:.2f} from {:g} to {:g}\n", law.value("op", std::string()),
-                        law.value("parameter", std::string()), number_at(law, "exponent"), number_at(law, "from"),
-                        number_at(law, "to"));
-  }
-  return text;
 }
 
 Outcome bench_run(const RunOptions& options, Session& session) {
@@ -261,13 +166,9 @@ Outcome bench_run(const RunOptions& options, Session& session) {
   session.progress.update("bench: ceilings", 0, 1);
   const Ceilings ceilings = backend.measure_ceilings != nullptr ? backend.measure_ceilings(1.5, context) : Ceilings{};
 
-  struct Measured {
-    bench::Work work;
-    std::string wrong;
-    std::vector<Round> rounds;
-    std::vector<Peer> peers;
-    std::vector<std::string> warnings;
-  };
+  nlohmann::json document = document_of(ceilings, session);
+  if (!options.clock.empty()) document["clock"] = options.clock;
+  const auto power = power_of(context, document);
   std::vector<Measured> measured(cases.size());
   Machine machine;
   const auto total = static_cast<std::int64_t>(rounds * cases.size());
@@ -286,7 +187,8 @@ Outcome bench_run(const RunOptions& options, Session& session) {
         if (!m.wrong.empty()) continue;
       }
       machine.stolen_and_busy();
-      m.rounds.push_back(time_round(problem, options.budget / static_cast<double>(rounds), context));
+      m.rounds.push_back(
+          time_round(problem, {.seconds = options.budget / static_cast<double>(rounds)}, context, power.get()));
       const auto [stolen, busy] = machine.stolen_and_busy();
       if (stolen > 0.02) stolen_most = std::max(stolen_most, stolen);
       if (round + 1 == rounds && options.peers && problem.peers) {
@@ -296,138 +198,15 @@ Outcome bench_run(const RunOptions& options, Session& session) {
     }
   }
 
-  nlohmann::json document = {{"schema", 1},
-                             {"experiment", "bench"},
-                             {"made", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)))},
-                             {"backend", backend.name},
-                             {"device", backend.describe(context)},
-                             {"threads", context.threads()},
-                             {"ceilings", ceilings_json(ceilings)},
-                             {"rows", nlohmann::json::array()},
-                             {"environment", environment(session)}};
   bool wrong = false;
   for (std::size_t i = 0; i < cases.size(); ++i) {
-    const Measured& m = measured[i];
-    nlohmann::json row = {{"name", case_name(cases[i].op.name, cases[i].parameters)},
-                          {"op", cases[i].op.name},
-                          {"parameters", cases[i].parameters},
-                          {"backend", backend.name},
-                          {"unit", m.work.unit},
-                          {"units", m.work.units},
-                          {"bytes", m.work.bytes},
-                          {"flop", m.work.flop},
-                          {"minima", m.work.minima},
-                          {"counted", m.work.counted}};
-    if (!m.wrong.empty()) {
-      wrong = true;
-      row["wrong"] = m.wrong;
-      document["rows"].push_back(std::move(row));
-      continue;
-    }
-    std::vector<double> cold;
-    nlohmann::json warnings = nlohmann::json::array();
-    for (const char* clock : {"wall", "cpu"}) {
-      std::vector<double> medians;
-      nlohmann::json samples = nlohmann::json::array();
-      for (const Round& r : m.rounds) {
-        const auto& values = std::string(clock) == "wall" ? r.wall : r.cpu;
-        medians.push_back(median(values));
-        samples.push_back(values);
-      }
-      const Estimate e = estimate(medians);
-      row[clock] = {{"median", number(e.median)},
-                    {"low", number(e.low)},
-                    {"high", number(e.high)},
-                    {"rounds", medians},
-                    {"samples", samples}};
-      if (std::string(clock) == "wall") {
-        if (medians.size() < 3) {
-          warnings.push_back("fewer than three rounds: the interval says little, and no comparison will be made");
-        } else if (e.high > 1.2 * e.low) {
-          warnings.push_back(fmt::format("noisy: rounds differ so much that the interval is {:.0f} % wide",
-                                         100 * (e.high / e.low - 1)));
-        }
-      }
-    }
-    for (const Round& r : m.rounds) cold.push_back(r.cold);
-    row["cold"] = number(median(cold));
-    const double middle = row["wall"]["median"];
-    const Roof roof = binding_roof(m.work, ceilings, middle);
-    row["roof"] = {{"name", roof.name}, {"floor_seconds", roof.floor_seconds}, {"share", roof.share}};
-    row["peers"] = nlohmann::json::array();
-    for (const Peer& peer : m.peers) {
-      const double theirs = median(peer.wall);
-      row["peers"].push_back({{"who", peer.who},
-                              {"absent", peer.absent},
-                              {"wall", peer.wall},
-                              {"cpu", peer.cpu},
-                              {"median", number(theirs)},
-                              {"ratio", number(theirs / middle)},
-                              {"answer", peer.answer},
-                              {"note", peer.note}});
-    }
-    row["warnings"] = std::move(warnings);
-    document["rows"].push_back(std::move(row));
+    document["rows"].push_back(row_of(cases[i].op.name, cases[i].parameters, context.backend(), measured[i], ceilings));
+    wrong = wrong || !measured[i].wrong.empty();
   }
   if (stolen_most > 0) document["stolen"] = stolen_most;
   document["exponents"] = exponents(document["rows"]);
   if (!options.out.empty()) write_file(options.out, json_text(document));
-  return {document, table_of(document), wrong ? kCheckFailed : kDone};
-}
-
-nlohmann::json read_result(const std::string& file) {
-  std::ifstream input(file);
-  if (!input) throw Failure(kBadData, fmt::format("{}: cannot be read", file));
-  auto document = nlohmann::json::parse(input, nullptr, false);
-  if (!document.is_object() || !document.contains("rows") || document.value("experiment", "") != "bench") {
-    throw Failure(kBadData, fmt::format("{}: is no result of scalelab bench run", file));
-  }
-  return document;
-}
-
-Outcome bench_compare(const std::string& a_file, const std::string& b_file, const std::string& clock, double margin,
-                      double fail_over) {
-  const auto a = read_result(a_file), b = read_result(b_file);
-  std::map<std::string, nlohmann::json> before;
-  for (const auto& row : a["rows"]) before[row.value("name", std::string())] = row;
-  nlohmann::json document = {
-      {"schema", 1},      {"experiment", "bench compare"},  {"a", a_file}, {"b", b_file}, {"clock", clock},
-      {"margin", margin}, {"rows", nlohmann::json::array()}};
-  std::string text = fmt::format("{:<78} {:>8}  {:<20} {}\n", "case", "b / a", "95 % interval", "b is");
-  std::map<std::string, int> counts;
-  bool over = false;
-  for (const auto& row : b["rows"]) {
-    const std::string name = row.value("name", std::string());
-    const auto found = before.find(name);
-    if (found == before.end() || row.contains("wrong") || found->second.contains("wrong")) {
-      ++counts["not comparable"];
-      document["rows"].push_back({{"name", name}, {"verdict", "not comparable"}});
-      continue;
-    }
-    const auto x = found->second[clock]["rounds"].get<std::vector<double>>();
-    const auto y = row[clock]["rounds"].get<std::vector<double>>();
-    const Verdict verdict = compare_rounds(x, y, margin);
-    ++counts[verdict.word];
-    over = over || (verdict.word == "slower" && verdict.ratio > 1 + fail_over);
-    text += fmt::format("{:<78} {:>8.3f}  {:<20} {}{}\n", name, verdict.ratio,
-                        verdict.too_few ? "-" : fmt::format("[{:.3f}, {:.3f}]", verdict.low, verdict.high),
-                        verdict.word, verdict.too_few ? " (fewer than three rounds)" : "");
-    document["rows"].push_back({{"name", name},
-                                {"ratio", number(verdict.ratio)},
-                                {"low", number(verdict.low)},
-                                {"high", number(verdict.high)},
-                                {"verdict", verdict.word},
-                                {"too_few", verdict.too_few}});
-  }
-  text += fmt::format("By {} time:", clock);
-  for (const auto& [word, count] : counts) text += fmt::format(" {} {},", count, word);
-  text.back() = '\n';
-  if (a.value("device", "") != b.value("device", "") || a.value("threads", 0) != b.value("threads", 0)) {
-    text += fmt::format("a ran on {} ({} threads), b on {} ({})\n", a.value("device", "?"), a.value("threads", 0),
-                        b.value("device", "?"), b.value("threads", 0));
-  }
-  const bool fails = over && fail_over >= 0 && fail_over < 1e9;
-  return {document, text, fails ? kCheckFailed : kDone};
+  return {document, text_of(document), wrong ? kCheckFailed : kDone};
 }
 
 Outcome bench_list() {
@@ -443,6 +222,35 @@ Outcome bench_list() {
     document["ops"].push_back({{"name", op.name}, {"what", op.what}, {"cases", names}});
   }
   return {document, text, kDone};
+}
+
+Outcome bench_cost(const CostOptions& options, const std::string& out, Session& session) {
+  if (&session.context.backend() != &cpu_backend()) {
+    throw Failure(kMisuse,
+                  "bench cost: it times both backends by itself, with the start of the GPU: --backend auto or cpu");
+  }
+  if (options.both && options.clock != "wall" && cuda_backend() != nullptr) {
+    throw Failure(kMisuse, "--clock cpu: a GPU's time is no CPU time; --backend cpu, or --clock wall");
+  }
+  const nlohmann::json document = measure_cost(options, session);
+  if (document["lines"].empty()) {
+    throw Failure(kMisuse, fmt::format("--filter: no line's name contains '{}'", options.filter));
+  }
+  std::string text = text_of(document);
+  const auto amounts = amounts_of(document);
+  const auto file = crossover_file();
+  if (!amounts.empty() && !file.empty()) {
+    write_crossovers(file, contest_of(*cuda_backend(), session.common.device, session.common.threads),
+                     document["made"].get<std::string>().substr(0, 10), amounts);
+    text +=
+        fmt::format("--backend auto goes by {} of these crossovers from now on: {}\n", amounts.size(), file.string());
+  } else if (document.contains("start_seconds")) {
+    text += "--backend auto goes by what is assumed: no crossover between the backends was measured\n";
+  }
+  if (!out.empty()) write_file(out, json_text(document));
+  const auto& rows = document["rows"];
+  const bool wrong = std::any_of(rows.begin(), rows.end(), [](const auto& row) { return row.contains("wrong"); });
+  return {document, text, wrong ? kCheckFailed : kDone};
 }
 
 // "5%" or "0.05"
@@ -464,25 +272,41 @@ Command add_bench(CLI::App& program) {
     std::string action;
     std::vector<std::string> files;
     RunOptions run;
-    std::string clock = "wall", margin = "3%", fail_over;
+    double budget = -1;  // not given
+    std::uint64_t max_memory = 0;
+    CostOptions cost;
+    std::string clock, margin = "3%", fail_over;
+    bool markdown = false;
   };
   auto options = std::make_shared<Options>();
   CLI::App* app = program.add_subcommand(
       "bench", "How fast this machine is at this work, against its own limits and against what people use instead");
-  app->add_option("action", options->action, "run; list the cases; show FILE; compare FILE FILE")
+  app->add_option("action", options->action,
+                  "run the cases; cost: how time grows, and crossovers; list the cases; show FILE; compare FILE FILE")
       ->required()
-      ->check(CLI::IsMember({"run", "list", "show", "compare"}));
+      ->check(CLI::IsMember({"run", "cost", "list", "show", "compare"}));
   app->add_option("files", options->files, "Results, for show and compare");
   app->add_option("--op", options->run.op, "knn, grid, kmeans, mlp or all");
   app->add_option("--axis", options->run.axes,
                   "NAME=VALUE,VALUE,...: the op's first case along these values; may be repeated");
-  app->add_option("--filter", options->run.filter, "Cases whose name contains this");
-  app->add_option("--budget", options->run.budget, "Seconds of samples for each case")->check(real_number(0, 1e5));
+  app->add_option("--filter", options->run.filter,
+                  "Cases (cost: lines) whose name contains this, or one of several, parted by commas");
+  app->add_option("--budget", options->budget,
+                  "Seconds: of samples for each case (2); cost: in all for each line on each backend (6)")
+      ->check(real_number(0, 1e5));
+  app->add_option("--max-mem", options->max_memory, "cost: bytes that a case may take, as 8G; half of what is free")
+      ->transform(memory_size());
+  app->add_option("--most", options->cost.most, "cost: largest value of what varies")
+      ->check(whole_number(0, 1'000'000'000'000));
   app->add_option("--rounds", options->run.rounds, "Independent looks at each case")->check(whole_number(1, 1000));
   app->add_flag("--peers", options->run.peers, "Time what is used elsewhere on the same arrays");
   app->add_flag("--profile", options->run.profile, "Run each case once and measure nothing: for profilers");
-  app->add_option("--out", options->run.out, "File for the result (JSON, with every sample)");
-  app->add_option("--clock", options->clock, "compare: wall or cpu time")->check(CLI::IsMember({"wall", "cpu"}));
+  app->add_option("--out", options->run.out,
+                  "File for the result (JSON, with every sample); show: folder for its page, report.html");
+  app->add_flag("--markdown", options->markdown, "show: as a table in Markdown");
+  app->add_option("--clock", options->clock,
+                  "wall (unless given) or cpu: the time to go by; cpu for a machine that others use too")
+      ->check(CLI::IsMember({"wall", "cpu"}));
   app->add_option("--margin", options->margin, "compare: differences up to this are 'same'");
   app->add_option("--fail-over", options->fail_over, "compare: exit 5 when a case is slower by more than this, as 5%");
   return {app, [options](Session& session) -> Outcome {
@@ -492,14 +316,36 @@ Command add_bench(CLI::App& program) {
                                                  wanted, wanted == 1 ? "" : "s", options->files.size()));
             }
             if (options->action == "list") return bench_list();
-            if (options->action == "run") return bench_run(options->run, session);
+            if (options->action == "run") {
+              if (options->budget >= 0) options->run.budget = options->budget;
+              options->run.clock = options->clock;
+              return bench_run(options->run, session);
+            }
+            if (options->action == "cost") {
+              if (options->budget >= 0) options->cost.budget = options->budget;
+              options->cost.filter = options->run.filter;
+              options->cost.max_bytes = static_cast<double>(options->max_memory);
+              if (!options->clock.empty()) options->cost.clock = options->clock;
+              options->cost.both = session.common.backend == "auto";
+              return bench_cost(options->cost, options->run.out, session);
+            }
             if (options->action == "show") {
-              const auto document = read_result(options->files[0]);
-              return {document, table_of(document), kDone};
+              auto document = read_result(options->files[0]);
+              if (!options->clock.empty()) document["clock"] = options->clock;
+              if (options->markdown) return {document, markdown_of(document, options->run.filter), kDone};
+              std::string text = text_of(document);
+              if (!options->run.out.empty()) {
+                make_output_folder(options->run.out);
+                write_page(options->run.out, bench::page_of(document));
+                text = (std::filesystem::path(options->run.out) / "report.html").string() + "\n";
+              }
+              return {document, text, kDone};
             }
             const double fail_over = options->fail_over.empty() ? 1e9 : parse_share("--fail-over", options->fail_over);
-            return bench_compare(options->files[0], options->files[1], options->clock,
-                                 parse_share("--margin", options->margin), fail_over);
+            const Compared compared =
+                compare_results(options->files[0], options->files[1], options->clock.empty() ? "wall" : options->clock,
+                                parse_share("--margin", options->margin), fail_over);
+            return {compared.document, compared.text, compared.over ? kCheckFailed : kDone};
           }};
 }
 

@@ -87,7 +87,7 @@ Peer nanoflann(const Arrays& a, const std::vector<int>& our_ids, const std::vect
       }
     });
   };
-  const Round round = time_round(problem, 1, context);
+  const Round round = time_round(problem, {.seconds = 1}, context);
   Peer peer{a.labels_wanted ? "nanoflann + vote" : "nanoflann", "", round.wall, round.cpu, "", ""};
   if (a.labels_wanted) {
     peer.answer = compare_labels(our_labels, their_labels);

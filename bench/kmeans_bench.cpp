@@ -1,4 +1,5 @@
-// k-means: Lloyd's iterations from given centroids, beside scikit-learn and FAISS on as many threads. A run is a whole
+// k-means: Lloyd's iterations from given centroids, beside scikit-learn and FAISS on as many threads, and
+// flash-kmeans where there is a GPU. A run is a whole
 // fit: sorting and the last assignment included.
 #include "scalelab/kmeans.h"
 
@@ -12,11 +13,12 @@
 namespace scalelab::bench {
 namespace {
 
-std::vector<float> make_points(const std::string& kind, std::int64_t n, std::int64_t d) {
-  std::vector<float> points(static_cast<std::size_t>(n * d));
+// d features, and zeros up to `wide`.
+std::vector<float> make_points(const std::string& kind, std::int64_t n, std::int64_t d, std::int64_t wide) {
+  std::vector<float> points(static_cast<std::size_t>(n * wide));
   for (std::int64_t i = 0; i < n; ++i) {
     for (std::int64_t f = 0; f < d; ++f) {
-      float& x = points[static_cast<std::size_t>(i * d + f)];
+      float& x = points[static_cast<std::size_t>(i * wide + f)];
       const auto at = static_cast<std::uint64_t>(i);
       const auto lane = static_cast<std::uint32_t>(f);
       x = uniform_float(random_words(1, Stream::points, at, lane)[0]);
@@ -33,10 +35,10 @@ struct Arrays {
   Arrays(const Parameters& p, Context& c)
       : context(c),
         n(p["n"]),
-        d(p["d"]),
+        d(p.value("padded", p["d"].get<std::int64_t>())),  // zeros behind the data change no distance
         k(p["k"]),
         iterations(p["iterations"]),
-        points(make_points(p["data"], n, d)),
+        points(make_points(p["data"], n, p["d"], d)),
         p_(c, points, {n, d}),
         centroids(c, {k, d}),
         labels(c, {n}) {

@@ -67,10 +67,10 @@ double median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[half] : 0.5 * (values[half - 1] + values[half]);
 }
 
-Round time_round(const Problem& problem, double seconds, Context& context) {
+Round time_round(const Problem& problem, const Pace& pace, Context& context, const Power* power) {
   Round round;
   problem.run();
-  {
+  if (pace.cold) {
     CacheEmptier caches(context);
     caches.empty();
     context.synchronize();
@@ -82,12 +82,21 @@ Round time_round(const Problem& problem, double seconds, Context& context) {
   problem.run();
   const double once = clock_seconds(CLOCK_MONOTONIC) - once_before;
   const int runs = std::clamp(static_cast<int>(std::ceil(1e-3 / std::max(once, 1e-7))), 1, 10000);
+  Power::Reading before;
+  if (power != nullptr) before = power->read();
   const double start = clock_seconds(CLOCK_MONOTONIC);
-  while (round.wall.size() < 3 || clock_seconds(CLOCK_MONOTONIC) - start < seconds) {
+  while (round.wall.size() < pace.least || clock_seconds(CLOCK_MONOTONIC) - start < pace.seconds) {
     const double wall = clock_seconds(CLOCK_MONOTONIC), cpu = clock_seconds(CLOCK_PROCESS_CPUTIME_ID);
     for (int run = 0; run < runs; ++run) problem.run();
     round.wall.push_back((clock_seconds(CLOCK_MONOTONIC) - wall) / runs);
     round.cpu.push_back((clock_seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu) / runs);
+  }
+  if (power != nullptr) {
+    const Power::Reading after = power->read();
+    const double window = clock_seconds(CLOCK_MONOTONIC) - start;
+    if (window >= 0.2) round.joules = (after.joules - before.joules) / runs / static_cast<double>(round.wall.size());
+    round.megahertz = after.megahertz;
+    round.throttle = after.throttle;
   }
   return round;
 }
@@ -143,6 +152,53 @@ Roof binding_roof(const Work& work, const Ceilings& ceilings, double seconds) {
   consider("fma", work.flop, ceilings.fma_flop);
   consider("minimum", work.minima, ceilings.minimum_ops);
   return roof;
+}
+
+Growth growth(std::span<const double> x, std::span<const double> seconds) {
+  const host::PowerLaw law = host::fit_power_law(x, seconds);
+  Growth result{.exponent = law.slope};
+  const auto n = static_cast<int>(x.size());
+  if (n < 3 || !std::isfinite(law.slope)) return result;
+  const double mean = host::summarize(logarithms(x)).mean;
+  double residuals = 0, spread = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    residuals += std::pow(std::log(seconds[i] / law.at(x[i])), 2);
+    spread += std::pow(std::log(x[i]) - mean, 2);
+  }
+  const double reach = host::student_quantile(0.975, n - 2) * std::sqrt(residuals / (n - 2) / spread);
+  result.low = law.slope - reach;
+  result.high = law.slope + reach;
+  return result;
+}
+
+namespace {
+
+// Where the last of the differences log(b) - log(a) that is not negative becomes so, and how: see crossing.
+std::pair<double, const char*> last_change(std::span<const Rung> rungs, std::span<const double> differences) {
+  std::size_t slower = differences.size();  // the last x at which b is not quicker
+  for (std::size_t i = 0; i < differences.size(); ++i) {
+    if (!(differences[i] < 0)) slower = i;
+  }
+  if (slower == differences.size()) return {rungs.front().x, "always"};
+  if (slower + 1 == differences.size()) return {rungs.back().x, "never"};
+  const double above = differences[slower], below = differences[slower + 1];
+  const double part = std::isfinite(above) ? above / (above - below) : 1;
+  return {rungs[slower].x * std::pow(rungs[slower + 1].x / rungs[slower].x, part), "at"};
+}
+
+}  // namespace
+
+Crossing crossing(std::span<const Rung> a, std::span<const Rung> b) {
+  if (a.empty() || a.size() != b.size()) throw std::invalid_argument("crossing: not measured at the same x");
+  std::vector<double> middle, best, worst;  // for b
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    if (a[i].x != b[i].x) throw std::invalid_argument("crossing: not measured at the same x");
+    middle.push_back(std::log(b[i].seconds.median / a[i].seconds.median));
+    best.push_back(std::log(b[i].seconds.low / a[i].seconds.high));
+    worst.push_back(std::log(b[i].seconds.high / a[i].seconds.low));
+  }
+  const auto [at, word] = last_change(a, middle);
+  return {word, at, last_change(a, best).first, last_change(a, worst).first};
 }
 
 PeerFolder::PeerFolder() {

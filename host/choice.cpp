@@ -9,43 +9,19 @@
 
 namespace scalelab::host {
 
-namespace {
-
-constexpr Crossover kCrossovers[] = {
-    {Work::knn_near, "knn", "references and queries, up to 3 features", 1e7,
-     [](const Backend& b) { return b.knn != nullptr; }},
-    {Work::knn_far, "knn", "references x queries x features beyond 3", 1.5e10,
-     [](const Backend& b) { return b.knn != nullptr; }},
-    {Work::grid_knn, "grid_knn_labels", "cells", 3e8, [](const Backend& b) { return b.grid_knn_labels != nullptr; }},
-    {Work::grid_mlp, "grid_mlp_labels", "cells x parameters", 2.5e10,
-     [](const Backend& b) { return b.grid_mlp_labels != nullptr; }},
-    {Work::mlp_train, "mlp_train", "samples seen x parameters", 1e10,
-     [](const Backend& b) { return b.mlp_train != nullptr; }},
-    {Work::kmeans_near, "kmeans_fit", "points, up to 3 features", 1e7,
-     [](const Backend& b) { return b.kmeans_fit != nullptr; }},
-    {Work::kmeans_far, "kmeans_fit", "points x clusters x features beyond 3", 1e9,
-     [](const Backend& b) { return b.kmeans_fit != nullptr; }},
-    {Work::max_margin, "max_margin", "sets", 100, [](const Backend& b) { return b.max_margin != nullptr; }},
-    {Work::xor_sgd, "xor_sgd", "networks", 300, [](const Backend& b) { return b.xor_sgd != nullptr; }},
-};
-
-const Crossover& crossover_of(Work work) {
-  return *std::find_if(std::begin(kCrossovers), std::end(kCrossovers),
-                       [work](const Crossover& row) { return row.work == work; });
-}
-
-}  // namespace
-
-std::span<const Crossover> crossovers() { return kCrossovers; }
-
-Choice choose_backend(const std::string& asked, const Needs& needs, const Backend* cuda, const std::string& why_not) {
+Choice choose_backend(const std::string& asked, const Needs& needs, const Backend* cuda, const std::string& why_not,
+                      std::span<const Crossover> crossovers) {
+  const auto of = [crossovers](Work work) -> const Crossover& {
+    return *std::find_if(crossovers.begin(), crossovers.end(),
+                         [work](const Crossover& row) { return row.work == work; });
+  };
   if (asked == "cpu") return {&cpu_backend()};
   if (cuda == nullptr) {
     if (asked == "cuda") throw Failure(kNoBackend, "--backend cuda: " + why_not);
     return {&cpu_backend()};
   }
   for (const Needs::Part& part : needs.parts) {
-    const Crossover& row = crossover_of(part.work);
+    const Crossover& row = of(part.work);
     if (row.present(*cuda)) continue;
     if (asked == "cuda") {
       throw Failure(kNoBackend, fmt::format("--backend cuda: it has no {} yet; use --backend cpu", row.op));
@@ -53,9 +29,17 @@ Choice choose_backend(const std::string& asked, const Needs& needs, const Backen
     return {&cpu_backend(), fmt::format("scalelab: on the CPU, since the GPU has no {} yet", row.op)};
   }
   if (asked == "cuda") return {cuda};
-  const bool large = std::any_of(needs.parts.begin(), needs.parts.end(),
-                                 [](const Needs::Part& part) { return part.amount >= crossover_of(part.work).amount; });
-  return {large ? cuda : &cpu_backend()};
+  if (needs.parts.empty()) return {&cpu_backend()};
+  // The part that is largest by its crossover decides.
+  const auto size = [&of](const Needs::Part& part) { return part.amount / of(part.work).amount; };
+  const Needs::Part& part =
+      *std::max_element(needs.parts.begin(), needs.parts.end(),
+                        [&size](const Needs::Part& a, const Needs::Part& b) { return size(a) < size(b); });
+  const Crossover& row = of(part.work);
+  const bool large = part.amount >= row.amount;
+  return {large ? cuda : &cpu_backend(), "",
+          fmt::format("on the {}: {:.2g} {}, the GPU from {:.2g} on ({})", large ? "GPU" : "CPU", part.amount, row.unit,
+                      row.amount, row.measured.empty() ? "assumed" : "measured on " + row.measured)};
 }
 
 Outcome run_where_it_fits(const std::string& asked, const Backend& chosen, const Needs& needs,

@@ -6,25 +6,12 @@
 #include <string>
 #include <vector>
 
+#include "host/crossover.h"
 #include "scalelab/backend.h"
 
 namespace scalelab::host {
 
 struct Outcome;
-
-// What a command does on a backend: an op, in the regime that decides what it costs.
-enum class Work { knn_near, knn_far, grid_knn, grid_mlp, mlp_train, kmeans_near, kmeans_far, max_margin, xor_sgd };
-
-// From how much of it on --backend auto takes a GPU. Starting a device takes about as long as two CPU cores need for
-// the amounts below, half a second by bench/results; the crossover itself has not been measured on a GPU.
-struct Crossover {
-  Work work;
-  const char* op;    // as in Backend
-  const char* unit;  // of the amount, and of what
-  double amount;
-  bool (*present)(const Backend&);
-};
-std::span<const Crossover> crossovers();
 
 // What a command will ask for. `smaller` names the option that makes it need less memory.
 struct Needs {
@@ -39,12 +26,14 @@ struct Needs {
 // The backend for --backend `asked` (auto, cpu, cuda). `cuda` is the CUDA table or null, `why_not` says why null.
 // cuda: Failure(kNoBackend) where there is none, or where it lacks an op that is needed. auto: CUDA where it is present
 // and has all that is needed, and one of the parts at least reaches its crossover; `note` is then empty, as it is
-// wherever there is nothing to explain, and else says in a line why not.
+// wherever there is nothing to explain, and else says in a line why not. `reason` says which crossover was or was not
+// reached, and where that comes from; empty where none decided.
 struct Choice {
   const Backend* backend;
-  std::string note{};
+  std::string note{}, reason{};
 };
-Choice choose_backend(const std::string& asked, const Needs& needs, const Backend* cuda, const std::string& why_not);
+Choice choose_backend(const std::string& asked, const Needs& needs, const Backend* cuda, const std::string& why_not,
+                      std::span<const Crossover> crossovers = assumed_crossovers());
 
 // Runs a command on the backend chosen. Where that runs out of device memory: with `asked` auto, says so in a line and
 // runs it again on the CPU; else throws OutOfMemory, with the option that would make it smaller.

@@ -140,6 +140,10 @@ void Progress::say(const std::string& line) {
   std::fprintf(stderr, "%s\n", line.c_str());
 }
 
+void Progress::remark(const std::string& line) {
+  if (terminal_ && !quiet_) say(line);
+}
+
 void Progress::clear() {
   if (!shown_) return;
   std::fputs("\r\x1b[K", stderr);
@@ -175,17 +179,6 @@ double Stage::seconds() const {
 
 namespace {
 
-nlohmann::json host_cpu() {
-  std::ifstream file("/proc/cpuinfo");
-  std::string line;
-  while (std::getline(file, line)) {
-    if (line.rfind("model name", 0) != 0) continue;
-    const std::size_t at = line.find(": ");
-    if (at != std::string::npos) return line.substr(at + 2);
-  }
-  return nullptr;
-}
-
 nlohmann::json command_line() {
   std::ifstream file("/proc/self/cmdline", std::ios::binary);
   const std::string bytes((std::istreambuf_iterator<char>(file)), {});
@@ -201,7 +194,19 @@ nlohmann::json command_line() {
 
 }  // namespace
 
+std::string cpu_model() {
+  std::ifstream file("/proc/cpuinfo");
+  std::string line;
+  while (std::getline(file, line)) {
+    if (line.rfind("model name", 0) != 0) continue;
+    const std::size_t at = line.find(": ");
+    if (at != std::string::npos) return line.substr(at + 2);
+  }
+  return "";
+}
+
 nlohmann::json environment(const Session& session) {
+  const std::string cpu = cpu_model();
   const std::string commit = SCALELAB_COMMIT;
 #ifdef __clang__
   const std::string compiler = "clang " __clang_version__;
@@ -214,7 +219,7 @@ nlohmann::json environment(const Session& session) {
           {"device", session.context.backend().describe(session.context)},
           {"threads", session.context.threads()},
           {"compiler", compiler},
-          {"cpu", host_cpu()},
+          {"cpu", cpu.empty() ? nlohmann::json() : nlohmann::json(cpu)},
           {"command", command_line()}};
 }
 

@@ -62,6 +62,8 @@ class Progress {
   void update(const std::string& stage, std::int64_t done, std::int64_t total);
   // A line of its own on stderr, --quiet or not.
   void say(const std::string& line);
+  // Such a line for whoever sits before it: only where stderr is a terminal, and without --quiet.
+  void remark(const std::string& line);
   // Removes the progress line, so that something else can be printed.
   void clear();
 
@@ -128,6 +130,9 @@ Command add_lottery(CLI::App& program);      // lottery_command.cpp
 // The JSON object that describes where a result was made: version, commit, backend, device, threads, compiler, host
 // CPU, and the command line. Unknown is null.
 nlohmann::json environment(const Session& session);
+
+// The CPU's model as the system states it; empty where it states none.
+std::string cpu_model();
 
 // A document as text, indented and ending in a line feed. Bytes that are no UTF-8 are replaced.
 std::string json_text(const nlohmann::json& document);

@@ -438,7 +438,7 @@ Prototypes euclidean_prototypes(std::span<const float> rows, std::int64_t featur
                                 Session& session) {
   Context& context = session.context;
   const auto n = static_cast<std::int64_t>(rows.size()) / features;
-  const Buffer<float> points(context, rows, {n, features});
+  const Input<float> points(context, rows, {n, features});
   Buffer<float> centroids(context, start_centroids(points, k, seed, context), {k, features});
   Buffer<int> labels(context, {n});
   Buffer<float> distances(context, {n});
@@ -454,7 +454,7 @@ Prototypes cosine_prototypes(std::span<const float> unit, std::int64_t features,
                              Session& session) {
   Context& context = session.context;
   const auto n = static_cast<std::int64_t>(unit.size()) / features;
-  const Buffer<float> points(context, unit, {n, features});
+  const Input<float> points(context, unit, {n, features});
   Prototypes result;
   result.centroids = start_centroids(points, k, seed, context);
   Buffer<float> centroids(context, {k, features});

@@ -38,12 +38,20 @@ Outcome run(Session& session) {
   } else {
     backends.push_back({{"name", "cuda"}, {"device", nullptr}, {"why_not", why_not}});
   }
+  const Crossovers crossovers =
+      cuda == nullptr
+          ? read_crossovers({}, {})
+          : read_crossovers(crossover_file(), contest_of(*cuda, session.common.device, session.common.threads));
   nlohmann::json automatic = nlohmann::json::array();
   std::string lines;
-  for (const Crossover& row : crossovers()) {
+  for (const Crossover& row : crossovers.rows) {
     const bool present = cuda == nullptr || row.present(*cuda);
-    automatic.push_back({{"op", row.op}, {"unit", row.unit}, {"from", present ? nlohmann::json(row.amount) : nullptr}});
-    lines += present ? fmt::format("         {:<16} {:>7.2g} {}\n", row.op, row.amount, row.unit)
+    automatic.push_back({{"op", row.op},
+                         {"unit", row.unit},
+                         {"from", present ? nlohmann::json(row.amount) : nullptr},
+                         {"measured", row.measured.empty() ? nlohmann::json() : nlohmann::json(row.measured)}});
+    lines += present ? fmt::format("         {:<16} {:>7.2g} {} ({})\n", row.op, row.amount, row.unit,
+                                   row.measured.empty() ? "assumed" : "measured on " + row.measured)
                      : fmt::format("         {:<16} always on the CPU: the GPU has none yet\n", row.op);
   }
   Outcome outcome;
@@ -66,7 +74,9 @@ Outcome run(Session& session) {
       kVersion, env["commit"].is_null() ? "" : " (" + env["commit"].get<std::string>() + ")",
       backends[0]["device"].get<std::string>(), env["cpu"].is_null() ? "" : ", " + env["cpu"].get<std::string>(),
       cuda != nullptr ? backends[1]["device"].get<std::string>() : why_not,
-      cuda != nullptr ? ", and the GPU from these amounts of work on (not yet measured)" : "",
+      cuda == nullptr ? ""
+                      : ", and the GPU from these amounts of work on" +
+                            (crossovers.note.empty() ? "" : " (" + crossovers.note + "; see scalelab bench cost)"),
       cuda != nullptr ? lines : "", gigabytes(outcome.document["memory"]["total"]),
       gigabytes(outcome.document["memory"]["available"]), kMaxNeighbours, kMaxGrid, kMaxGrid);
   return outcome;

@@ -210,9 +210,14 @@ int run(std::vector<std::string> arguments) {
   const Backend* cuda = cuda_backend(&why_not);
   Needs needs;
   if (cuda != nullptr && common.backend != "cpu" && chosen->needs) needs = chosen->needs();
-  const Choice choice = choose_backend(common.backend, needs, cuda, why_not);
+  const bool weighed = cuda != nullptr && common.backend == "auto" && !needs.parts.empty();
+  const Crossovers crossovers =
+      weighed ? read_crossovers(crossover_file(), contest_of(*cuda, common.device, common.threads)) : Crossovers{};
+  const Choice choice = weighed ? choose_backend(common.backend, needs, cuda, why_not, crossovers.rows)
+                                : choose_backend(common.backend, needs, cuda, why_not);
   Progress progress(common.quiet);
   if (!choice.note.empty() && !common.quiet) progress.say(choice.note);
+  if (!choice.reason.empty()) progress.remark("scalelab: " + choice.reason);
   Outcome outcome = run_where_it_fits(
       common.backend, *choice.backend, needs,
       [&](const Backend& backend) {

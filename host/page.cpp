@@ -144,6 +144,7 @@ nlohmann::json axis_json(const Axis& axis) {
                           {"short", axis.short_name.empty() ? axis.title : axis.short_name},
                           {"logarithmic", axis.logarithmic},
                           {"percent", axis.percent},
+                          {"unit", axis.unit},
                           {"zero", axis.zero},
                           {"zeroLine", axis.zero_line}};
   if (!axis.ticks.empty()) entry["ticks"] = axis.ticks;

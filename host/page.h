@@ -40,6 +40,7 @@ struct Axis {
   std::string short_name{};  // before a value: "N" in "N = 1,000"
   bool logarithmic = false;
   bool percent = false;         // values are fractions, shown in per cent
+  std::string unit{};           // shown behind values, with a prefix: "10 µs"
   bool zero = false;            // a linear axis that begins at 0
   bool zero_line = false;       // 0 is drawn out: the values are differences
   std::vector<double> ticks{};  // empty: chosen by the page

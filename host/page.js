@@ -23,12 +23,20 @@
   const transparent = (colour, alpha) => colour + Math.round(255 * alpha).toString(16).padStart(2, '0');
   const short = (value) => {
     const size = Math.abs(value);
+    if (size >= 1e9) return +(value / 1e9).toPrecision(3) + 'G';
     if (size >= 1e6) return +(value / 1e6).toPrecision(3) + 'M';
     if (size >= 1000) return +(value / 1000).toPrecision(3) + 'k';
     return String(+value.toPrecision(3));
   };
-  const tickText = (axis, value) => axis.percent ? +(100 * value).toPrecision(2) + ' %' : short(value);
+  // With the prefix of a unit: 0.00002 and "s" are "20 µs".
+  const prefixed = (value, unit, digits) => {
+    const power = value === 0 ? 0 : Math.max(-4, Math.min(5, Math.floor(Math.log10(Math.abs(value) * 1.0000001) / 3)));
+    return +(value / 1000 ** power).toPrecision(digits) + ' ' + ['p', 'n', 'µ', 'm', '', 'k', 'M', 'G', 'T', 'P'][power + 4] + unit;
+  };
+  const tickText = (axis, value) => axis.percent ? +(100 * value).toPrecision(2) + ' %'
+                                                 : axis.unit ? prefixed(value, axis.unit, 3) : short(value);
   const exactText = (axis, value) => axis.percent ? (100 * value).toPrecision(3) + ' %'
+                                                  : axis.unit ? prefixed(value, axis.unit, 4)
                                                   : Number.isInteger(value) ? value.toLocaleString('en')
                                                                             : String(+value.toPrecision(4));
 

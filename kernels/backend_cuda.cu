@@ -23,13 +23,16 @@ void select_device(const Context& context) { SCALELAB_CHECK(cudaSetDevice(contex
 
 std::string in_mib(std::size_t bytes) { return std::to_string((bytes + (1U << 20) - 1) >> 20) + " MiB"; }
 
-void open(Context& context) {
+void check_exists(int device) {
   int count = 0;
   SCALELAB_CHECK(cudaGetDeviceCount(&count));
-  if (context.device() < 0 || context.device() >= count) {
-    throw std::invalid_argument("device " + std::to_string(context.device()) + " does not exist: there are " +
-                                std::to_string(count));
-  }
+  if (device >= 0 && device < count) return;
+  throw std::invalid_argument("device " + std::to_string(device) + " does not exist: there are " +
+                              std::to_string(count));
+}
+
+void open(Context& context) {
+  check_exists(context.device());
   select_device(context);
   // What an op releases stays with the process, so that the next op need not ask the driver again.
   cudaMemPool_t pool = nullptr;
@@ -101,6 +104,16 @@ std::size_t memory_free(Context& context) {
   return free_bytes;
 }
 
+// Neither of these calls makes a context on the device, which would take a good part of a second.
+Backend::DeviceName name_device(int device) {
+  check_exists(device);
+  cudaDeviceProp properties{};
+  SCALELAB_CHECK(cudaGetDeviceProperties(&properties, device));
+  char bus[32] = {};
+  SCALELAB_CHECK(cudaDeviceGetPCIBusId(bus, sizeof(bus), device));
+  return {properties.name, bus};
+}
+
 std::string describe(Context& context) {
   cudaDeviceProp properties{};
   SCALELAB_CHECK(cudaGetDeviceProperties(&properties, context.device()));
@@ -157,6 +170,7 @@ const Backend* cuda_backend(std::string* why_not) {
       .max_margin = cuda::max_margin,
       .xor_sgd = cuda::xor_sgd,
       .measure_ceilings = cuda::measure_ceilings,
+      .name_device = cuda::name_device,
   };
   return &table;
 }

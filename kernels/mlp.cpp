@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "kernels/mlp_block-inl.h"
+#include "kernels/mlp_bounds-inl.h"
 #include "kernels/mlp_check.h"
 #include "kernels/mlp_step.h"
 #include "kernels/parallel.h"
@@ -252,6 +253,8 @@ HWY_EXPORT(score_rows);
 HWY_EXPORT(encode_rows);
 HWY_EXPORT(backward_rows);
 HWY_EXPORT(train_run);
+HWY_EXPORT(bound_scores);
+HWY_EXPORT(judge_cells);
 
 MlpPlan::MlpPlan(const MlpShape& s)
     : shape(s), features(feature_count(s)), width(s.width), outputs(s.outputs), stride(round_up(s.width, kLine)) {
@@ -390,6 +393,13 @@ void predicted_classes(const MlpPlan& plan, const MlpWorkspace& work, std::int64
     }
     classes[s] = static_cast<std::uint8_t>(best);
   }
+}
+
+void bound_scores(const MlpPlan& plan, const BoundsWorkspace& work) { HWY_DYNAMIC_DISPATCH(bound_scores)(plan, work); }
+
+std::int64_t judge_cells(const BoundsWorkspace& work, std::int64_t outputs, std::int64_t tile, const CellPlaces& places,
+                         std::int16_t* classes) {
+  return HWY_DYNAMIC_DISPATCH(judge_cells)(work, outputs, tile, places, classes);
 }
 
 void mlp_forward(const MlpShape& shape, View<const float> parameters, View<const float> inputs, View<float> scores,

@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/knn_check.h"
+
 namespace scalelab {
 
 namespace {
@@ -114,6 +116,19 @@ void check_mlp_backward(const MlpShape& shape, const MlpLoss& loss, View<const f
   require_equal(who, "number of labels", labels.size(), inputs.extent(0));
   require_equal(who, "gradients per network", gradients.extent(1), p);
   require_equal(who, "number of losses", losses.size(), parameters.extent(0));
+}
+
+void check_grid_mlp_labels(const MlpShape& shape, View<const float> parameters, const Grid& grid,
+                           std::int64_t row_begin, View<const std::uint8_t> labels) {
+  const std::string who = "grid_mlp_labels";
+  check_mlp_shape(shape, who);
+  require(shape.inputs == 2, who, "the network has " + std::to_string(shape.inputs) + " inputs, a grid needs 2");
+  check_band(who.c_str(), grid, row_begin, labels.extent(1), labels.extent(2));
+  const std::int64_t m = labels.extent(0), p = parameter_count(shape);
+  require(labels.rank() == 3, who, "labels must be of shape (m, rows, G)");
+  require(parameters.extent(0) == m && (m == 0 || parameters.extent(1) == p), who,
+          "parameters are (" + std::to_string(parameters.extent(0)) + ", " + std::to_string(parameters.extent(1)) +
+              "), expected (" + std::to_string(m) + ", " + std::to_string(p) + ")");
 }
 
 void check_mlp_runs(std::span<const MlpRun> runs) {

@@ -3,8 +3,13 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <set>
 
+#include "bench/cost.h"
+#include "bench/result.h"
+#include "host/crossover.h"
 #include "scalelab/random.h"
 #include "tests/program.h"
 #include "tests/support.h"
@@ -98,6 +103,153 @@ TEST(Roof, IsTheResourceThatTakesLongest) {
   EXPECT_EQ(binding_roof({}, ceilings, 1).name, "");
 }
 
+TEST(Growth, IsTheExponentWithTheIntervalOfTheScatter) {
+  std::vector<double> x, exact, noisy;
+  for (int i = 0; i < 6; ++i) {
+    x.push_back(std::pow(2, i));
+    exact.push_back(3 * std::pow(x.back(), 1.5));
+    noisy.push_back(exact.back() * (i % 2 == 0 ? 1.1 : 1 / 1.1));
+  }
+  const Growth law = growth(x, exact);
+  EXPECT_NEAR(law.exponent, 1.5, 1e-12);
+  EXPECT_NEAR(law.high - law.low, 0, 1e-6);
+  // Residuals +-r in turn, r = log 1.1: least squares over x = 0..5 log 2 leaves 6 r^2 - 9 / 17.5 r^2 of their squares.
+  const Growth rough = growth(x, noisy);
+  const double r = std::log(1.1), spread = 17.5 * std::log(2.0) * std::log(2.0);
+  EXPECT_NEAR(rough.exponent, 1.5 - 3 * r / (17.5 * std::log(2.0)), 1e-9);
+  EXPECT_NEAR((rough.high - rough.low) / 2, 2.776445 * std::sqrt((6 - 9 / 17.5) * r * r / 4 / spread), 1e-6);
+  EXPECT_TRUE(std::isnan(growth(std::vector<double>{1, 2}, std::vector<double>{1, 2}).low));
+  EXPECT_TRUE(std::isnan(growth(std::vector<double>{2}, std::vector<double>{1}).exponent));
+}
+
+// Two lines of five rungs: a takes x, b takes 8 + x / 5 (they meet at 10), each within `width` of it.
+std::pair<std::vector<Rung>, std::vector<Rung>> meeting(double width) {
+  std::pair<std::vector<Rung>, std::vector<Rung>> lines;
+  for (const double x : {2.0, 4.0, 8.0, 16.0, 32.0}) {
+    const double a = x, b = 8 + x / 5;
+    lines.first.push_back({x, {a, a / width, a * width}});
+    lines.second.push_back({x, {b, b / width, b * width}});
+  }
+  return lines;
+}
+
+TEST(Crossing, IsWhereTheSecondBecomesAndStaysQuicker) {
+  const auto [a, b] = meeting(1.1);
+  const Crossing c = crossing(a, b);
+  EXPECT_EQ(c.word, "at");
+  EXPECT_NEAR(c.at, 10, 0.3);  // the interpolation between 8 and 16 is in logarithms
+  EXPECT_LT(c.low, c.at);
+  EXPECT_GT(c.high, c.at);
+  EXPECT_GT(c.low, 7);
+  EXPECT_LT(c.high, 14);
+  const auto [narrow_a, narrow_b] = meeting(1);
+  EXPECT_EQ(crossing(narrow_a, narrow_b).low, crossing(narrow_a, narrow_b).high);
+  // Quicker for a while and slower again: only the last change counts.
+  auto dip = b;
+  dip[0].seconds = {1e-3, 1e-3, 1e-3};
+  EXPECT_EQ(crossing(a, dip).at, c.at);
+}
+
+TEST(Crossing, SaysWhenThereIsNone) {
+  const auto [a, b] = meeting(1.1);
+  const std::span<const Rung> all_a(a), all_b(b);
+  EXPECT_EQ(crossing(all_a.first(3), all_b.first(3)).word, "never");
+  EXPECT_EQ(crossing(all_a.first(3), all_b.first(3)).at, 8);
+  EXPECT_EQ(crossing(all_a.subspan(3), all_b.subspan(3)).word, "always");
+  EXPECT_EQ(crossing(all_a.subspan(3), all_b.subspan(3)).at, 16);
+  EXPECT_THROW(crossing(all_a.first(2), all_b.first(3)), std::invalid_argument);
+  EXPECT_THROW(crossing(all_a.first(2), all_b.subspan(1, 2)), std::invalid_argument);
+}
+
+// A document of `bench cost` with one line on each backend: the CPU takes 1e-6 s a unit, the GPU 1e-8 s.
+nlohmann::json two_backends(const char* work, double start_seconds) {
+  nlohmann::json document = {
+      {"rows", nlohmann::json::array()}, {"lines", nlohmann::json::array()}, {"start_seconds", start_seconds}};
+  for (const auto& [backend, rate] : {std::pair{"cpu", 1e-6}, {"cuda", 1e-8}}) {
+    nlohmann::json line = {{"group", "g"},
+                           {"name", backend},
+                           {"route", ""},
+                           {"backend", backend},
+                           {"axis", "n"},
+                           {"work", work},
+                           {"rows", nlohmann::json::array()}};
+    for (double n = 1e3; n < 2e7; n *= 10) {
+      line["rows"].push_back(document["rows"].size());
+      document["rows"].push_back({{"parameters", {{"n", n}}},
+                                  {"amount", 2 * n},
+                                  {"wall", {{"median", rate * n}, {"low", rate * n}, {"high", rate * n}}}});
+    }
+    document["lines"].push_back(line);
+  }
+  return document;
+}
+
+TEST(Cost, TheStartOfTheGpuDecidesTheCrossoverThatAutoGoesBy) {
+  // 1e-6 n = 0.5 + 1e-8 n at n = 5.05e5, twice that in the amount; the interpolation is in logarithms.
+  nlohmann::json document = two_backends("grid_knn", 0.5);
+  document["crossings"] = crossings_of(document);
+  ASSERT_EQ(document["crossings"].size(), 1U);
+  EXPECT_EQ(document["crossings"][0]["word"], "at");
+  EXPECT_NEAR(document["crossings"][0]["at"].get<double>(), 1.01e6, 3e4);
+  const auto amounts = amounts_of(document);
+  ASSERT_EQ(amounts.size(), 1U);
+  EXPECT_EQ(amounts.at("grid_knn"), document["crossings"][0]["at"].get<double>());
+  // Without it the GPU is always quicker: from the least amount measured on.
+  document = two_backends("grid_knn", 0);
+  document["crossings"] = crossings_of(document);
+  EXPECT_EQ(amounts_of(document).at("grid_knn"), 2e3);
+  // Never quicker up to 2e7: 3e8 is assumed, and may still be right; 100 sets would be wrong.
+  document = two_backends("grid_knn", 1e3);
+  document["crossings"] = crossings_of(document);
+  EXPECT_EQ(document["crossings"][0]["word"], "never");
+  EXPECT_TRUE(amounts_of(document).empty());
+  document = two_backends("max_margin", 1e3);
+  document["crossings"] = crossings_of(document);
+  EXPECT_EQ(amounts_of(document).at("max_margin"), 2e7);
+  // A line that decides nothing between backends has no crossing.
+  EXPECT_TRUE(crossings_of(two_backends("", 0.5)).empty());
+}
+
+TEST(Cost, EveryLineIsOfItsOpAndDecidesAKnownCrossover) {
+  std::set<std::string> works;
+  for (const CostLine& line : cost_lines()) {
+    SCOPED_TRACE(line.group + " " + line.route);
+    EXPECT_TRUE(std::is_sorted(line.values.begin(), line.values.end()));
+    EXPECT_TRUE(line.op.cases[0].contains(line.axis));
+    EXPECT_EQ(line.work.empty(), !line.amount);
+    const bool added = line.work.empty() || works.insert(line.work).second;
+    EXPECT_TRUE(added) << line.work << " is decided twice";
+    EXPECT_GT(line.bytes(line.fixed), 0);
+    // Room is foreseen for the bench's own arrays at least.
+    Parameters large = line.fixed;
+    large[line.axis] = line.values.back();
+    EXPECT_GE(line.bytes(large), line.bytes(line.fixed));
+  }
+  for (const host::Crossover& row : host::assumed_crossovers()) {
+    const std::string name = row.name;
+    EXPECT_EQ(works.contains(name), name != "max_margin" && name != "xor_sgd") << name;
+  }
+}
+
+// Zeros behind the data send the ops along another route, to the same answers.
+TEST(Cost, RoutesAgree) {
+  Context context(cpu_backend(), 0, 1);
+  for (const Op& op : {knn_op(), kmeans_op()}) {
+    Parameters parameters = op.cases[0];
+    for (const char* name : {"n", "q"}) {
+      if (parameters.contains(name)) parameters[name] = 300;
+    }
+    parameters["k"] = 5;
+    parameters["d"] = 2;
+    for (const int padded : {2, 4}) {
+      parameters["padded"] = padded;
+      const Problem problem = op.make(parameters, context);
+      problem.run();
+      EXPECT_EQ(problem.check(), "") << case_name(op.name, parameters);
+    }
+  }
+}
+
 class CeilingsTest : public test::OnBackend {};
 SCALELAB_ON_EACH_BACKEND(CeilingsTest);
 
@@ -176,6 +328,86 @@ TEST_F(BenchProgram, MeasuresChecksAndShows) {
   EXPECT_EQ(document["exponents"][0]["parameter"], "n");
   EXPECT_NE(good({"bench", "show", "r.json"}).find("knn data=uniform n=400"), std::string::npos);
   EXPECT_NE(good({"bench", "list"}).find("mlp what=train"), std::string::npos);
+}
+
+TEST_F(BenchProgram, CostGrowsToItsLimitsAndMakesAPage) {
+  const std::string text = good({"bench", "cost", "--backend", "cpu", "--filter", "knn-n,mlp-width", "--most", "100",
+                                 "--budget", "1", "--threads", "1", "--quiet", "--out", "cost.json"});
+  EXPECT_NE(text.find("quicker than"), std::string::npos) << text;
+  const auto document = nlohmann::json::parse(host::read_file(folder_ / "cost.json"));
+  ASSERT_EQ(document["lines"].size(), 3U);
+  for (const auto& line : document["lines"]) {
+    EXPECT_GE(line["rows"].size(), 2U) << line;
+    for (const auto& index : line["rows"]) {
+      const auto& row = document["rows"].at(index.get<std::size_t>());
+      EXPECT_FALSE(row.contains("wrong"));
+      EXPECT_EQ(row["wall"]["rounds"].size(), 3U);
+      EXPECT_LE(row["parameters"][line["axis"].get<std::string>()].get<int>(), 100);
+    }
+  }
+  EXPECT_EQ(document["crossings"].size(), 1U);
+  EXPECT_EQ(document["crossings"][0]["kind"], "route");
+  // A limit of memory that only the first sizes meet ends a line.
+  const std::string small =
+      good({"bench", "cost", "--backend", "cpu", "--filter", "knn-n", "--max-mem", "20K", "--quiet"});
+  EXPECT_NE(small.find("ended by the limit of memory"), std::string::npos) << small;
+  EXPECT_EQ(good({"bench", "show", "cost.json", "--out", "page"}), "page/report.html\n");
+  const std::string page = host::read_file(folder_ / "page/report.html");
+  EXPECT_NE(page.find("id=\"cost-knn-n\""), std::string::npos);
+  EXPECT_NE(page.find("id=\"roofline\""), std::string::npos);
+  EXPECT_NE(page.find("cases.csv"), std::string::npos);
+  bad({"bench", "cost", "--filter", "zzz"}, 2, "no line's name contains 'zzz'");
+}
+
+TEST_F(BenchProgram, PageAndMarkdownShowPeersAndWhatIsAbsent) {
+  const nlohmann::json clock = {{"rounds", {1, 1, 1}}, {"median", 0.001}, {"low", 0.0009}, {"high", 0.0011}};
+  const nlohmann::json row = {{"name", "op <n>=1"},
+                              {"op", "op"},
+                              {"backend", "cpu"},
+                              {"wall", clock},
+                              {"cpu", clock},
+                              {"unit", "query"},
+                              {"units", 100},
+                              {"bytes", 1000},
+                              {"flop", 4000},
+                              {"minima", 0},
+                              {"joules", 0.25},
+                              {"roof", {{"name", "fma"}, {"floor_seconds", 5e-4}, {"share", 0.5}}},
+                              {"peers",
+                               {{{"who", "slowpoke"},
+                                 {"wall", {0.02, 0.021, 0.022}},
+                                 {"cpu", {0.03}},
+                                 {"median", 0.021},
+                                 {"ratio", 21},
+                                 {"answer", "0 of 100 differ"}},
+                                {{"who", "ghost"}, {"absent", "No module named 'ghost'"}}}}};
+  nlohmann::json document = {{"experiment", "bench"},
+                             {"made", "2026-11-22T00:00:00Z"},
+                             {"device", "AVX2, 1 thread"},
+                             {"backend", "cpu"},
+                             {"ceilings", {{"copy_bytes", 1e9}, {"fma_flop", 8e6}}},
+                             {"rows", {row, row}},
+                             {"power", "no energy, clock or throttling: libnvidia-ml.so.1 cannot be opened"}};
+  document["rows"][1]["name"] = "other";
+  host::write_text(folder_ / "r.json", document.dump());
+  const std::string text = good({"bench", "show", "r.json"});
+  EXPECT_NE(text.find("21.0x  0 of 100 differ"), std::string::npos) << text;
+  EXPECT_NE(text.find("0.25 J"), std::string::npos);
+  EXPECT_NE(text.find("libnvidia-ml.so.1 cannot be opened"), std::string::npos);
+  const std::size_t absent = text.find("Absent: ghost (No module named 'ghost')");
+  ASSERT_NE(absent, std::string::npos) << text;
+  EXPECT_EQ(text.find("ghost (", absent + 20), std::string::npos) << "said more than once";
+  const std::string table = good({"bench", "show", "r.json", "--markdown", "--clock", "cpu", "--filter", "other,none"});
+  EXPECT_NE(table.find("| other | 1.000 ms [900.0 us, 1.100 ms] | 100 kquery/s | 50 %, fma | slowpoke 30x |"),
+            std::string::npos)
+      << table;
+  EXPECT_EQ(table.find("<n>"), std::string::npos);
+  good({"bench", "show", "r.json", "--out", "page"});
+  const std::string page = host::read_file(folder_ / "page/report.html");
+  EXPECT_NE(page.find("op &lt;n&gt;=1"), std::string::npos);
+  EXPECT_NE(page.find(">21x<"), std::string::npos);
+  EXPECT_NE(page.find("takes 21 times as long"), std::string::npos);
+  EXPECT_NE(page.find("peers.csv"), std::string::npos);
 }
 
 TEST_F(BenchProgram, BadInputIsOneLine) {

@@ -91,6 +91,9 @@ KERNELS = {
         **{f"grid_mlp_labels_kernel<{w}>": (f"kThreadsOf<{w}>", "sizeof(LabelShared)" + (f" + {SCORE}" if w else ""),
                                             most, least)
            for w, most, least in ((16, 128, 18), (32, 128, 15), (64, 168, 12), (0, 128, 25))},
+        **{f"grid_mlp_squares_kernel<{w}>": (f"kThreadsOf<{w}>",
+                                             "sizeof(SquareShared)" + (f" + {SCORE}" if w else ""), most, least)
+           for w, most, least in ((16, 128, 9), (32, 128, 12), (64, 168, 12), (0, 128, 25))},
     },
     "kmeans.cu": {
         "largest_kernel": ("kThreads", "0", 40, 75),

@@ -1,4 +1,5 @@
-"""Lloyd's iterations of scikit-learn and FAISS on the points and start centroids of kmeans_bench, for its table.
+"""Lloyd's iterations of scikit-learn, FAISS and flash-kmeans (on a GPU) from the points and start centroids of
+kmeans_bench, for its table.
 
 Usage: kmeans.py FOLDER N D K ITERATIONS SECONDS
 FOLDER holds points.f32 (N, D) and start.f32 (K, D), raw little-endian. Prints one JSON object a line (bench.h); leaves
@@ -58,10 +59,29 @@ def faiss_cpu(count):
     return model.centroids, model.index.search(points, 1)[1][:, 0] if count == 1 else None
 
 
-for who, module, run in (("scikit-learn", "sklearn", scikit_learn), ("faiss-cpu", "faiss", faiss_cpu)):
+def flash_kmeans(count):
+    import torch
+    from flash_kmeans import batch_kmeans_Euclid
+
+    if not torch.cuda.is_available():
+        raise ImportError("PyTorch finds no CUDA device")
+    if not on_gpu:  # points are there before the clock starts, as ours are
+        on_gpu.extend((torch.from_numpy(points).cuda()[None], torch.from_numpy(start).cuda()[None]))
+
+    def fit(centroids, iterations):  # a copy of the start, which it writes to
+        return batch_kmeans_Euclid(on_gpu[0], k, max_iters=iterations, tol=0.0, init_centroids=centroids.clone())
+
+    labels, centroids, _ = fit(on_gpu[1], count)
+    if count == 1:  # its labels are those of the centroids before
+        labels = fit(centroids, 1)[0]
+    torch.cuda.synchronize()
+    return centroids[0].cpu().numpy(), labels[0].cpu().numpy()
+
+
+on_gpu = []
+for who, run in (("scikit-learn", scikit_learn), ("faiss-cpu", faiss_cpu), ("flash-kmeans", flash_kmeans)):
     try:
-        __import__(module)
-    except ImportError as error:
-        print(json.dumps({"who": who, "absent": str(error)}), flush=True)
-        continue
-    report(who, run)
+        report(who, run)
+    except Exception as error:  # absent, without a device, of another shape than it takes: the bench goes on and says so
+        why = str(error).strip().split("\n")[0] or type(error).__name__
+        print(json.dumps({"who": who, "absent": why}), flush=True)

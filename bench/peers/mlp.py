@@ -1,8 +1,10 @@
-"""Trains and evaluates the network of bench/mlp_bench.cpp with PyTorch and scikit-learn, one thread, and prints a JSON
-object a line (bench.h). Data: a file of n rows of float32 (x, y, label).
+"""Trains and evaluates the network of bench/mlp_bench.cpp with PyTorch, JAX and scikit-learn, one thread, and prints a
+JSON object a line (bench.h). Data: a file of n rows of float32 (x, y, label).
 
-usage: mlp.py train FILE --start FILE --width W --batch B --epochs E [--compile]     (B = 0: all rows at once)
+usage: mlp.py train FILE --start FILE --width W --batch B --epochs E [--models M] [--compile] [--device cpu|gpu]
        mlp.py forward --width W --points N
+B = 0: all rows at once. The start holds the parameters of M networks, one after the other; the loss reported is that of
+the first. Of several networks JAX alone trains all at once; --device gpu is for JAX alone, too.
 """
 import argparse
 import json
@@ -103,6 +105,77 @@ def train_torch(args, data):
             print(json.dumps({"who": "PyTorch compiled", "absent": str(error).splitlines()[0][:120]}))
 
 
+def train_jax(args, data):
+    """All networks in one compiled program: vmap over them, scan over epochs and batches. Compiling is not timed."""
+    who = f"JAX vmap + scan, {args.device}"
+    try:
+        if args.device == "cpu":  # XLA takes every processor that it may run on
+            os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
+            os.environ["JAX_PLATFORMS"] = "cpu"
+        import jax
+        import jax.numpy as jnp
+
+        place = jax.devices(args.device)[0]
+    except (ImportError, RuntimeError) as error:
+        print(json.dumps({"who": who, "absent": str(error).splitlines()[0][:120]}), flush=True)
+        return
+    sizes = [2, args.width, args.width, args.width, 1]
+    n, batch = len(data), args.batch or len(data)
+    steps = -(-n // batch)
+    # Batches of one size: the last is filled up with rows that do not count.
+    counts = jnp.asarray((np.arange(steps * batch) < n).astype(np.float32).reshape(steps, batch))
+    x, y = jnp.asarray(data[:, :2]), jnp.asarray(data[:, 2])
+    starts, at = [], 0
+    flat = np.fromfile(args.start, dtype=np.float32).reshape(args.models, -1)
+    for fan_in, fan_out in zip(sizes, sizes[1:]):
+        weights = flat[:, at:at + fan_in * fan_out].reshape(-1, fan_out, fan_in)
+        at += fan_in * fan_out
+        starts.append((jnp.asarray(weights), jnp.asarray(flat[:, at:at + fan_out])))
+        at += fan_out
+
+    def loss_of(network, rows, weights):
+        values = x[rows]
+        for layer, (w, b) in enumerate(network):
+            values = values @ w.T + b
+            if layer < 3:
+                values = jax.nn.relu(values)
+        logit = values[:, 0]
+        losses = jnp.maximum(logit, 0) - logit * y[rows] + jnp.log1p(jnp.exp(-jnp.abs(logit)))
+        return (losses * weights).sum() / weights.sum()
+
+    def step(state, rows_and_weights):
+        network, first, second, t = state
+        loss, gradient = jax.value_and_grad(loss_of)(network, *rows_and_weights)
+        t = t + 1
+        first = jax.tree.map(lambda m, g: 0.9 * m + 0.1 * g, first, gradient)
+        second = jax.tree.map(lambda v, g: 0.999 * v + 0.001 * g * g, second, gradient)
+        network = jax.tree.map(
+            lambda p, m, v: p - RATE * (m / (1 - 0.9**t)) / (jnp.sqrt(v / (1 - 0.999**t)) + 1e-8), network, first,
+            second)
+        return (network, first, second, t), loss * rows_and_weights[1].sum()
+
+    def epoch(state, key):
+        order = jax.random.permutation(key, n) if batch < n else jnp.arange(n)
+        rows = jnp.resize(order, (steps, batch))
+        state, losses = jax.lax.scan(step, state, (rows, counts))
+        return state, losses.sum() / n
+
+    def train(network, key):
+        zeros = jax.tree.map(jnp.zeros_like, network)
+        _, losses = jax.lax.scan(epoch, (network, zeros, zeros, 0.0), jax.random.split(key, args.epochs))
+        return losses
+
+    whole = jax.jit(jax.vmap(train))
+    keys = jax.random.split(jax.random.PRNGKey(0), args.models)
+    starts, keys, x, y, counts = jax.device_put((starts, keys, x, y, counts), place)
+
+    def work():
+        losses = np.asarray(whole(starts, keys))
+        return float(losses[0, -LAST:].mean())
+
+    report(who, n * args.epochs * args.models, "samples", timed(work, 3), f"{jax.__version__}, compiled beforehand")
+
+
 def train_sklearn(args, data):
     try:
         import sklearn
@@ -151,14 +224,18 @@ def main():
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=20)
     parser.add_argument("--points", type=int, default=1 << 18)
+    parser.add_argument("--models", type=int, default=1)
+    parser.add_argument("--device", choices=["cpu", "gpu"], default="cpu")
     parser.add_argument("--compile", action="store_true")
     args = parser.parse_args()
     if args.what == "forward":
         forward(args)
         return
     data = np.fromfile(args.file, dtype=np.float32).reshape(-1, 3)
-    train_torch(args, data)
-    train_sklearn(args, data)
+    if args.models == 1 and args.device == "cpu":
+        train_torch(args, data)
+        train_sklearn(args, data)
+    train_jax(args, data)
 
 
 main()

@@ -58,6 +58,14 @@ struct Backend {
   MaxMargin* max_margin = nullptr;
   XorSgd* xor_sgd = nullptr;
   MeasureCeilings* measure_ceilings = nullptr;
+
+  // What other programs call a device of this backend, asked without opening it. Null: nothing to tell apart. Throws
+  // std::invalid_argument when there is no such device.
+  struct DeviceName {
+    std::string product;  // "NVIDIA H100 80GB HBM3"
+    std::string bus;      // PCI, "0000:17:00.0"
+  };
+  DeviceName (*name_device)(int device) = nullptr;
 };
 
 const Backend& cpu_backend();

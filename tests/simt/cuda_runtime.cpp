@@ -52,6 +52,10 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   properties->warpSize = 32;
   return cudaSetDevice(device);
 }
+cudaError_t cudaDeviceGetPCIBusId(char* bus, int length, int device) {
+  std::snprintf(bus, static_cast<std::size_t>(length), "0000:00:00.0");
+  return cudaSetDevice(device);
+}
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int device) {
   switch (attribute) {
     case cudaDevAttrMultiProcessorCount: *value = simt::kMultiprocessors; break;

@@ -1,0 +1,327 @@
+// The page of a result of the bench: each case under the roofs of its machine, how the cost grows, ours beside what is
+// used elsewhere, and every number in tables.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+
+#include "bench/result.h"
+#include "host/story.h"
+
+namespace scalelab::bench {
+
+namespace {
+
+using host::Chart;
+using host::html_escape;
+using host::Line;
+using host::Mark;
+
+double operations_of(const nlohmann::json& row) { return number_at(row, "flop") + number_at(row, "minima"); }
+bool right(const nlohmann::json& row) { return row.contains("wall") && !row.contains("wrong"); }
+std::string name_of(const nlohmann::json& row) { return row.value("name", std::string("?")); }
+
+// The best of what is drawn: its row, and its share of its roof.
+struct Best {
+  std::string name, roof;
+  double share = 0;
+};
+
+// Operations a second against operations a byte, both as `counted`: the roofs as lines, each case a dot.
+std::optional<Chart> roofline(const nlohmann::json& document) {
+  const std::string clock = clock_of(document);
+  const nlohmann::json ceilings = document.value("ceilings", nlohmann::json::object());
+  const double memory = number_at(ceilings, "copy_bytes"), cache = number_at(ceilings, "cache_bytes"),
+               fma = number_at(ceilings, "fma_flop"), minimum = number_at(ceilings, "minimum_ops"),
+               tensor = number_at(ceilings, "tensor_flop");
+  if (!(memory > 0) || !(fma > 0)) return std::nullopt;
+  std::map<std::string, Line> dots;
+  Best best;
+  double least = fma / memory / 8, most = fma / memory * 8;
+  std::set<std::string> left_out;
+  for (const auto& row : document["rows"]) {
+    if (!right(row) || row.value("backend", "") != document.value("backend", "")) continue;
+    const double operations = operations_of(row), bytes = number_at(row, "bytes");
+    if (!(operations > 0) || !(bytes > 0)) {
+      left_out.insert(name_of(row));
+      continue;
+    }
+    const double x = operations / bytes;
+    least = std::min(least, x / 2);
+    most = std::max(most, x * 2);
+    const auto& times = row[clock];
+    const std::string op = row.value("op", "");
+    Line& line = dots[op];
+    line.name = op;
+    line.joined = false;
+    line.marks.push_back({.x = x,
+                          .y = operations / number_at(times, "median"),
+                          .low = operations / number_at(times, "high"),
+                          .high = operations / number_at(times, "low"),
+                          .note = name_of(row)});
+    const double share = number_at(row["roof"], "floor_seconds") / number_at(times, "median");
+    if (share > best.share) best = {name_of(row), row["roof"].value("name", ""), share};
+  }
+  if (dots.empty()) return std::nullopt;
+  Chart chart{
+      .id = "roofline",
+      .title =
+          fmt::format("Nearest to its roof: {} at {:.0f} % of the {} roof", best.name, 100 * best.share, best.roof),
+      .subtitle =
+          "Operations a second against operations for each byte that must move; how each op counts them stands in "
+          "the table. The roofs were measured in the same run. Left of a ridge memory holds a case back, right of "
+          "it arithmetic.",
+      .x = {.title = "operations a byte", .short_name = "operations a byte", .logarithmic = true},
+      .y = {.title = "operations a second", .short_name = "rate", .logarithmic = true, .unit = "op/s"},
+      .lines = {},
+      .command = host::command_of(document)};
+  const auto roof = [&chart](const std::string& name, double x0, double y0, double x1, double y1, bool dashed) {
+    chart.lines.push_back({.name = name,
+                           .marks = {{.x = x0, .y = y0, .note = "roof"}, {.x = x1, .y = y1, .note = "roof"}},
+                           .control = !dashed,
+                           .colour = dashed ? "soft" : "ink",
+                           .dashed = dashed,
+                           .bare = true});
+  };
+  const double ridge = fma / memory;
+  roof("main memory, fused multiply-add", least, memory * least, ridge, fma, false);
+  roof("main memory, fused multiply-add", ridge, fma, most, fma, false);
+  if (cache > memory) roof("cache", least, cache * least, fma / cache, fma, true);
+  if (minimum > 0) roof("minimum", minimum / memory, minimum, most, minimum, true);
+  if (tensor > fma) roof("tensor, bf16", tensor / memory, tensor, most, tensor, true);
+  for (auto& [op, line] : dots) chart.lines.push_back(std::move(line));
+  if (!left_out.empty()) {
+    chart.subtitle += fmt::format(" {} case{} of which no operation{} counted stand{} in the table alone.",
+                                  left_out.size(), left_out.size() == 1 ? "" : "s",
+                                  left_out.size() == 1 ? " is" : "s are", left_out.size() == 1 ? "s" : "");
+  }
+  return chart;
+}
+
+// A chart for each group of lines: seconds against what varies, the fitted growth, and where one route overtakes
+// another.
+std::vector<Chart> cost_charts(const nlohmann::json& document) {
+  std::vector<Chart> charts;
+  for (const auto& entry : document.value("lines", nlohmann::json::array())) {
+    if (entry["rows"].size() < 2) continue;
+    const std::string id = "cost-" + entry.value("group", ""), axis = entry.value("axis", "");
+    if (charts.empty() || charts.back().id != id) {
+      charts.push_back({.id = id,
+                        .title = "",
+                        .subtitle = entry.value("title", "") + ".",
+                        .x = {.title = axis, .short_name = axis, .logarithmic = true},
+                        .y = {.title = "time", .short_name = "time", .logarithmic = true, .unit = "s"},
+                        .lines = {},
+                        .command = host::command_of(document)});
+    }
+    Chart& chart = charts.back();
+    Line line{.name = entry.value("name", "")};
+    for (const auto& index : entry["rows"]) {
+      const auto& row = document["rows"].at(index.get<std::size_t>());
+      if (!right(row)) continue;
+      const auto& times = row[clock_of(document)];
+      line.marks.push_back({.x = number_at(row["parameters"], axis.c_str()),
+                            .y = number_at(times, "median"),
+                            .low = number_at(times, "low"),
+                            .high = number_at(times, "high"),
+                            .note = row.value("name", "")});
+    }
+    const auto& law = entry["growth"];
+    const double exponent = number_at(law, "exponent"), from = number_at(law, "from"), to = number_at(law, "to");
+    if (std::isfinite(exponent) && to > from) {
+      // Through the middle, in logarithms, of the rows that it was fitted to.
+      double mean_x = 0, mean_y = 0, count = 0;
+      for (const Mark& mark : line.marks) {
+        if (mark.x < from || mark.x > to) continue;
+        mean_x += std::log(mark.x);
+        mean_y += std::log(mark.y);
+        ++count;
+      }
+      host::DrawnLaw drawn{.text = fmt::format("time grows as {} from {:g} to {:g}; the line ended by {}",
+                                               growth_text(law), from, to, entry.value("ended", ""))};
+      for (const double x : {from, to}) {
+        const double y = std::exp(mean_y / count + exponent * (std::log(x) - mean_x / count));
+        drawn.curve.push_back({.x = x, .y = y, .low = y, .high = y});
+      }
+      line.law = drawn;
+    }
+    if (std::isfinite(exponent)) {
+      chart.title +=
+          fmt::format("{}{} as {}", chart.title.empty() ? "Time grows: " : ", ", line.name, growth_text(law));
+    }
+    chart.lines.push_back(std::move(line));
+  }
+  for (Chart& chart : charts) {
+    for (const auto& crossing : document.value("crossings", nlohmann::json::array())) {
+      if ("cost-" + crossing.value("group", "") == chart.id) chart.subtitle += " " + crossing.value("text", "") + ".";
+    }
+  }
+  return charts;
+}
+
+struct Rival {
+  std::string row, who, note;
+  double seconds, ratio;
+};
+std::vector<Rival> rivals_of(const nlohmann::json& document) {
+  std::vector<Rival> list;
+  const std::string clock = clock_of(document);
+  for (const auto& row : document["rows"]) {
+    if (!right(row)) continue;
+    for (const auto& peer : row.value("peers", nlohmann::json::array())) {
+      const double theirs = peer_seconds(peer, clock), ratio = theirs / number_at(row[clock], "median");
+      if (ratio > 0) list.push_back({name_of(row), peer.value("who", "?"), peer.value("answer", ""), theirs, ratio});
+    }
+  }
+  return list;
+}
+
+// Bars from 1, which is ours, to the ratio of times, on a logarithmic scale.
+std::string bars_html(const std::vector<Rival>& rivals) {
+  double first = 0.5, last = 10;
+  for (const Rival& rival : rivals) {
+    first = std::min(first, rival.ratio / 1.2);
+    last = std::max(last, rival.ratio * 1.2);
+  }
+  const auto place = [&](double ratio) { return 100 * std::log(ratio / first) / std::log(last / first); };
+  std::string html = "<div class=\"panel\" id=\"peers-chart\"><div class=\"bars\">", row;
+  for (const Rival& rival : rivals) {
+    if (rival.row != row) {
+      row = rival.row;
+      html += fmt::format("<p class=\"what\">{}</p>", html_escape(row));
+    }
+    html += fmt::format(
+        "<div class=\"bar\"><span class=\"name\">{} <small>{}</small></span><span class=\"track\"><i class=\"fill\" "
+        "style=\"left:{:.2f}%;width:{:.2f}%\"></i><i class=\"own\" style=\"left:{:.2f}%\"></i><i class=\"dot\" "
+        "style=\"left:{:.2f}%\"></i></span><span class=\"value\">{}x</span></div>",
+        html_escape(rival.who), html_escape(time_text(rival.seconds)), std::min(place(1), place(rival.ratio)),
+        std::abs(place(rival.ratio) - place(1)), place(1), place(rival.ratio), ratio_text(rival.ratio));
+  }
+  html += "<div class=\"bar axis\" aria-hidden=\"true\"><span class=\"name\">times ours</span><span class=\"track\">";
+  const int stride = last / first > 2000 ? 2 : 1;  // decades between labels
+  for (int power = -6; power < 9; power += stride) {
+    const double tick = std::pow(10, power);
+    if (tick >= first && tick <= last) html += fmt::format("<b style=\"left:{:.2f}%\">{:g}</b>", place(tick), tick);
+  }
+  return html + "</span><span class=\"value\"></span></div></div></div>";
+}
+
+std::string cell(double value) { return std::isfinite(value) ? fmt::format("{:.4g}", value) : ""; }
+
+std::string with_csv(const std::string& file, const std::vector<std::string>& columns,
+                     const std::vector<std::vector<std::string>>& rows, const std::string& caption) {
+  return "<p>" + host::download_html("CSV", file, "text/csv", host::csv_of(columns, rows)) + "</p>" +
+         host::table_html(columns, rows, caption);
+}
+
+}  // namespace
+
+host::Page page_of(const nlohmann::json& document) {
+  const std::string device = document.value("device", "unknown device");
+  const auto environment = document.value("environment", nlohmann::json::object());
+  const std::string cpu =
+      environment.contains("cpu") && environment["cpu"].is_string() ? environment["cpu"].get<std::string>() : "";
+  const std::vector<Rival> rivals = rivals_of(document);
+  const auto charts = cost_charts(document);
+  host::Page page{.title = "Bench",
+                  .kicker = document.contains("lines") ? "scalelab bench cost" : "scalelab bench run",
+                  .headline = fmt::format("{} cases on {}", document["rows"].size(), device),
+                  .lead = fmt::format("{}{}{}, measured {}.", cpu, cpu.empty() ? "" : ": ", device,
+                                      document.value("made", std::string("on an unknown day")).substr(0, 10))};
+  if (clock_of(document) != "wall") page.lead += " Times are CPU time.";
+  const auto roof = roofline(document);
+  if (!charts.empty()) {
+    page.headline = fmt::format("How the cost grows on {}", device);
+  } else if (!rivals.empty()) {
+    // By the quickest peer of each case.
+    std::map<std::string, double> quickest;
+    for (const Rival& rival : rivals) {
+      auto [found, added] = quickest.try_emplace(rival.row, rival.ratio);
+      if (!added) found->second = std::min(found->second, rival.ratio);
+    }
+    std::vector<double> ratios;
+    for (const auto& [row, ratio] : quickest) ratios.push_back(ratio);
+    page.headline =
+        fmt::format("The quickest of the others takes {} times as long, by the median of {} case{} ({} to {})",
+                    ratio_text(median(ratios)), ratios.size(), ratios.size() == 1 ? "" : "s",
+                    ratio_text(*std::min_element(ratios.begin(), ratios.end())),
+                    ratio_text(*std::max_element(ratios.begin(), ratios.end())));
+  } else if (roof) {
+    page.headline = roof->title;
+  }
+  if (!charts.empty()) {
+    std::string html;
+    for (const Chart& chart : charts) html += host::chart_html(chart);
+    page.sections.push_back(
+        {.id = "cost",
+         .title = "How the cost grows",
+         .note = "Medians of rounds with their 95 % intervals. Dotted: the growth fitted to the last five "
+                 "sizes of a line.",
+         .html = "<div class=\"panels\">" + html + "</div>"});
+  }
+  if (roof) {
+    page.sections.push_back({.id = "roofs",
+                             .title = "Under the roofs of this machine",
+                             .html = "<div class=\"panels\">" + host::chart_html(*roof) + "</div>"});
+  }
+  if (!rivals.empty()) {
+    std::vector<std::vector<std::string>> rows;
+    for (const Rival& rival : rivals)
+      rows.push_back({rival.row, rival.who, cell(rival.seconds), cell(rival.ratio), rival.note});
+    page.sections.push_back(
+        {.id = "peers",
+         .title = "Beside what is used elsewhere",
+         .note = "The same arrays in the same run on as many threads; how many times as long as ours, "
+                 "logarithmic. The bar begins at ours.",
+         .html = bars_html(rivals) + host::data_behind("The numbers, and how the answers compare", "peers.csv",
+                                                       {"case", "who", "seconds", "times ours", "answer"}, rows)});
+  }
+  const std::vector<std::string> columns = {
+      "case",  "backend", "seconds", "low",     "high", "CPU seconds", "cold seconds", "units/second", "unit",
+      "bytes", "flop",    "minima",  "counted", "roof", "share of it", "joules",       "clock, MHz"};
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& row : document["rows"]) {
+    if (!right(row)) {
+      rows.push_back({name_of(row), row.value("backend", ""), "WRONG: " + row.value("wrong", "")});
+      rows.back().resize(columns.size());
+      continue;
+    }
+    const double seconds = number_at(row["wall"], "median");
+    rows.push_back({name_of(row), row.value("backend", ""), cell(seconds), cell(number_at(row["wall"], "low")),
+                    cell(number_at(row["wall"], "high")), cell(number_at(row["cpu"], "median")),
+                    cell(number_at(row, "cold")), cell(number_at(row, "units") / seconds), row.value("unit", ""),
+                    cell(number_at(row, "bytes")), cell(number_at(row, "flop")), cell(number_at(row, "minima")),
+                    row.value("counted", ""), row["roof"].value("name", ""), cell(number_at(row["roof"], "share")),
+                    cell(number_at(row, "joules")), cell(number_at(row, "megahertz"))});
+  }
+  page.sections.push_back({.id = "table",
+                           .title = "Every case",
+                           .html = with_csv("cases.csv", columns, rows, "Times are medians of rounds")});
+  std::vector<std::vector<std::string>> roofs;
+  const nlohmann::json ceilings = document.value("ceilings", nlohmann::json::object());
+  for (const auto& [name, value] : ceilings.items()) {
+    if (value.is_number()) roofs.push_back({name, cell(value.get<double>())});
+  }
+  page.sections.push_back(
+      {.id = "ceilings",
+       .title = "The roofs",
+       .note = "Measured in the same run by loops that do nothing else: bytes, operations a second, or seconds.",
+       .html = with_csv("ceilings.csv", {"ceiling", "value"}, roofs, "Measured ceilings")});
+  page.methods = {
+      "Answers are checked before anything is timed; a wrong answer has no time.",
+      "A case is timed in rounds, each with its data made afresh; intervals come from the spread of rounds.",
+      "The binding roof is that of the resource which would take longest by itself; its share is the least time that "
+      "it allows, "
+      "over the time taken."};
+  const std::string power = document.value("power", "");
+  if (!power.empty())
+    page.methods.push_back(power == "NVML" ? "Energy and clocks are as NVML tells them." : power + ".");
+  page.command = host::command_of(document);
+  page.document = document;
+  return page;
+}
+
+}  // namespace scalelab::bench

@@ -1,0 +1,382 @@
+#include "bench/result.h"
+
+#include <fmt/chrono.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <ctime>
+#include <fstream>
+#include <map>
+#include <set>
+
+#include "host/error.h"
+
+namespace scalelab::bench {
+
+using host::Failure;
+
+nlohmann::json number(double value) { return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(); }
+double number_at(const nlohmann::json& object, const char* name) {
+  const auto found = object.find(name);
+  return found != object.end() && found->is_number() ? found->get<double>() : std::nan("");
+}
+
+bool wanted(const std::string& name, const std::string& filter) {
+  for (std::size_t begin = 0; begin <= filter.size();) {
+    const std::size_t end = std::min(filter.find(',', begin), filter.size());
+    if (name.find(filter.substr(begin, end - begin)) != std::string::npos) return true;
+    begin = end + 1;
+  }
+  return false;
+}
+
+std::string time_text(double seconds) {
+  if (!std::isfinite(seconds)) return "-";
+  if (seconds < 1e-3) return fmt::format("{:.1f} us", 1e6 * seconds);
+  if (seconds < 1) return fmt::format("{:.{}f} ms", 1e3 * seconds, seconds < 0.01 ? 3 : seconds < 0.1 ? 2 : 1);
+  return fmt::format("{:.2f} s", seconds);
+}
+
+std::string ratio_text(double ratio) {
+  return ratio < 100 ? fmt::format("{:.3g}", ratio) : fmt::format("{:.0f}", ratio);
+}
+
+std::string rate_text(double rate, const std::string& unit) {
+  const char* prefix = "";
+  for (const char* next : {"k", "M", "G", "T"}) {
+    if (rate < 1000) break;
+    rate /= 1000;
+    prefix = next;
+  }
+  return fmt::format("{:.{}f} {}{}/s", rate, rate < 10 ? 2 : rate < 100 ? 1 : 0, prefix, unit);
+}
+
+std::string growth_text(const nlohmann::json& law) {
+  if (!std::isfinite(number_at(law, "exponent"))) return "too few sizes";
+  const double low = number_at(law, "low"), high = number_at(law, "high");
+  std::string text = fmt::format("{}^{:.2f}", law.value("parameter", std::string()), number_at(law, "exponent"));
+  if (std::isfinite(low) && std::isfinite(high)) text += fmt::format(" [{:.2f}, {:.2f}]", low, high);
+  return text;
+}
+
+namespace {
+
+struct CeilingName {
+  const char *name, *unit;
+  double Ceilings::*value;
+};
+constexpr CeilingName kCeilings[] = {
+    {"copy_bytes", "B", &Ceilings::copy_bytes},         {"write_bytes", "B", &Ceilings::write_bytes},
+    {"cache_bytes", "B", &Ceilings::cache_bytes},       {"shared_bytes", "B", &Ceilings::shared_bytes},
+    {"fma_flop", "flop", &Ceilings::fma_flop},          {"minimum_ops", "op", &Ceilings::minimum_ops},
+    {"tensor_flop", "flop", &Ceilings::tensor_flop},    {"launch_seconds", "", &Ceilings::launch_seconds},
+    {"barrier_seconds", "", &Ceilings::barrier_seconds}};
+
+Ceilings ceilings_of(const nlohmann::json& object) {
+  Ceilings ceilings;
+  for (const auto& [name, unit, value] : kCeilings) ceilings.*value = number_at(object, name);
+  return ceilings;
+}
+
+}  // namespace
+
+nlohmann::json ceilings_json(const Ceilings& ceilings) {
+  nlohmann::json object = nlohmann::json::object();
+  for (const auto& [name, unit, value] : kCeilings) object[name] = number(ceilings.*value);
+  return object;
+}
+
+nlohmann::json row_of(const std::string& op, const Parameters& parameters, const Backend& backend, const Measured& m,
+                      const Ceilings& ceilings) {
+  nlohmann::json row = {{"name", case_name(op, parameters)},
+                        {"op", op},
+                        {"parameters", parameters},
+                        {"backend", backend.name},
+                        {"unit", m.work.unit},
+                        {"units", m.work.units},
+                        {"bytes", m.work.bytes},
+                        {"flop", m.work.flop},
+                        {"minima", m.work.minima},
+                        {"counted", m.work.counted}};
+  if (!m.wrong.empty()) {
+    row["wrong"] = m.wrong;
+    return row;
+  }
+  std::vector<double> cold, joules, megahertz;
+  std::uint64_t throttle = 0;
+  nlohmann::json warnings = nlohmann::json::array();
+  for (const char* clock : {"wall", "cpu"}) {
+    std::vector<double> medians;
+    nlohmann::json samples = nlohmann::json::array();
+    for (const Round& r : m.rounds) {
+      const auto& values = std::string(clock) == "wall" ? r.wall : r.cpu;
+      medians.push_back(median(values));
+      samples.push_back(values);
+    }
+    const Estimate e = estimate(medians);
+    row[clock] = {{"median", number(e.median)},
+                  {"low", number(e.low)},
+                  {"high", number(e.high)},
+                  {"rounds", medians},
+                  {"samples", samples}};
+    if (std::string(clock) == "cpu") continue;
+    if (medians.size() < 3) {
+      warnings.push_back("fewer than three rounds: the interval says little, and no comparison will be made");
+    } else if (e.high > 1.2 * e.low) {
+      warnings.push_back(
+          fmt::format("noisy: rounds differ so much that the interval is {:.0f} % wide", 100 * (e.high / e.low - 1)));
+    }
+  }
+  for (const Round& r : m.rounds) {
+    if (std::isfinite(r.cold)) cold.push_back(r.cold);
+    if (std::isfinite(r.joules)) joules.push_back(r.joules);
+    if (std::isfinite(r.megahertz)) megahertz.push_back(r.megahertz);
+    throttle |= r.throttle;
+  }
+  if (!cold.empty()) row["cold"] = median(cold);
+  if (!joules.empty()) row["joules"] = median(joules);
+  if (!megahertz.empty()) row["megahertz"] = median(megahertz);
+  const std::vector<std::string> reasons = throttle_reasons(throttle);
+  if (!reasons.empty()) {
+    warnings.push_back(fmt::format("the device was held down by {}", fmt::to_string(fmt::join(reasons, ", "))));
+  }
+  const double middle = row["wall"]["median"];
+  const Roof roof = binding_roof(m.work, ceilings, middle);
+  row["roof"] = {{"name", roof.name}, {"floor_seconds", roof.floor_seconds}, {"share", roof.share}};
+  row["peers"] = nlohmann::json::array();
+  for (const Peer& peer : m.peers) {
+    const double theirs = median(peer.wall);
+    row["peers"].push_back({{"who", peer.who},
+                            {"absent", peer.absent},
+                            {"wall", peer.wall},
+                            {"cpu", peer.cpu},
+                            {"median", number(theirs)},
+                            {"ratio", number(theirs / middle)},
+                            {"answer", peer.answer},
+                            {"note", peer.note}});
+  }
+  row["warnings"] = std::move(warnings);
+  return row;
+}
+
+nlohmann::json document_of(const Ceilings& ceilings, const host::Session& session) {
+  return {{"schema", 1},
+          {"experiment", "bench"},
+          {"made", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)))},
+          {"backend", session.context.backend().name},
+          {"device", session.context.backend().describe(session.context)},
+          {"threads", session.context.threads()},
+          {"ceilings", ceilings_json(ceilings)},
+          {"rows", nlohmann::json::array()},
+          {"environment", host::environment(session)}};
+}
+
+std::unique_ptr<Power> power_of(const Context& context, nlohmann::json& document) {
+  if (context.backend().name_device == nullptr) return nullptr;
+  std::string why_not;
+  auto power = Power::open(context.backend().name_device(context.device()).bus, &why_not);
+  document["power"] = power != nullptr ? "NVML" : "no energy, clock or throttling: " + why_not;
+  return power;
+}
+
+nlohmann::json read_result(const std::string& file) {
+  std::ifstream input(file);
+  if (!input) throw Failure(host::kBadData, fmt::format("{}: cannot be read", file));
+  auto document = nlohmann::json::parse(input, nullptr, false);
+  if (!document.is_object() || !document.contains("rows") || document.value("experiment", "") != "bench") {
+    throw Failure(host::kBadData, fmt::format("{}: is no result of scalelab bench run", file));
+  }
+  return document;
+}
+
+std::string clock_of(const nlohmann::json& document) { return document.value("clock", std::string("wall")); }
+
+double peer_seconds(const nlohmann::json& peer, const std::string& clock) {
+  return median(peer.value(clock, std::vector<double>{}));
+}
+
+namespace {
+
+// "Measured ceilings: copy 10.2 GB/s, ..."
+std::string ceilings_text(const Ceilings& ceilings) {
+  std::vector<std::string> parts;
+  for (const auto& [name, unit, value] : kCeilings) {
+    if (!std::isfinite(ceilings.*value)) continue;
+    const std::string words(name, std::string_view(name).find('_'));
+    parts.push_back(words + " " + (*unit == '\0' ? time_text(ceilings.*value) : rate_text(ceilings.*value, unit)));
+  }
+  return fmt::format("Measured ceilings: {}\n", fmt::to_string(fmt::join(parts, ", ")));
+}
+
+std::string row_text(const nlohmann::json& row, const std::string& clock,
+                     std::map<std::string, std::set<std::string>>& absent) {
+  std::string text = row.value("name", std::string("?")) + "\n";
+  const std::string wrong = row.value("wrong", std::string());
+  if (!wrong.empty()) return text + fmt::format("  WRONG: {}\n", wrong);
+  const auto& times = row[clock];
+  const double middle = number_at(times, "median"), low = number_at(times, "low"), high = number_at(times, "high");
+  text += fmt::format("  {:<24} {:>10}  [{}, {}]  cold {}  {}", row.value("backend", std::string("scalelab")),
+                      time_text(middle), time_text(low), time_text(high), time_text(number_at(row, "cold")),
+                      rate_text(number_at(row, "units") / middle, row.value("unit", std::string("unit"))));
+  const auto& roof = row["roof"];
+  if (roof.is_object() && !roof.value("name", std::string()).empty()) {
+    text += fmt::format("  {:.0f} % of the {} roof", 100 * number_at(roof, "floor_seconds") / middle,
+                        roof["name"].get<std::string>());
+  }
+  if (row.contains("joules")) text += fmt::format("  {:.3g} J", number_at(row, "joules"));
+  text += "\n";
+  for (const auto& peer : row.value("peers", nlohmann::json::array())) {
+    const std::string who = peer.value("who", std::string("?")), why = peer.value("absent", std::string());
+    if (!why.empty()) {
+      absent[who].insert(why);
+      continue;
+    }
+    const double theirs = peer_seconds(peer, clock);
+    text += fmt::format("  {:<24} {:>10}  {:.1f}x  {} {}\n", who, time_text(theirs), theirs / middle,
+                        peer.value("answer", std::string()), peer.value("note", std::string()));
+  }
+  for (const auto& warning : row.value("warnings", nlohmann::json::array())) {
+    text += fmt::format("  note: {}\n", warning.get<std::string>());
+  }
+  return text;
+}
+
+// The lines of `bench cost` group by group, and what lies between them.
+std::string lines_text(const nlohmann::json& document) {
+  std::string text, group;
+  const auto crossings_of = [&document](const std::string& of) {
+    std::string list;
+    for (const auto& crossing : document.value("crossings", nlohmann::json::array())) {
+      if (crossing.value("group", "") == of) list += "  " + crossing.value("text", "") + "\n";
+    }
+    return list;
+  };
+  for (const auto& line : document["lines"]) {
+    if (line.value("group", "") != group) {
+      text += crossings_of(group);
+      group = line.value("group", "");
+      text += line.value("title", "") + "\n";
+    }
+    const auto& rows = line["rows"];
+    text += fmt::format("  {:<26}", line.value("name", ""));
+    if (!rows.empty()) {
+      const auto& last = document["rows"][rows.back().get<std::size_t>()];
+      text += fmt::format(" {:<28} {} = {:g} in {}", growth_text(line["growth"]), line.value("axis", ""),
+                          number_at(last["parameters"], line.value("axis", "").c_str()),
+                          last.contains("wall") ? time_text(number_at(last[clock_of(document)], "median")) : "-");
+    }
+    text += fmt::format("; ended by {}\n", line.value("ended", ""));
+  }
+  return text + crossings_of(group);
+}
+
+}  // namespace
+
+std::string text_of(const nlohmann::json& document) {
+  std::string text = document.value("device", std::string("unknown device")) + "\n" +
+                     ceilings_text(ceilings_of(document.value("ceilings", nlohmann::json::object())));
+  const std::string clock = clock_of(document);
+  if (clock != "wall") text += fmt::format("Times are {} time.\n", clock);
+  std::map<std::string, std::set<std::string>> absent;
+  if (document.contains("lines")) {
+    for (const auto& row : document["rows"]) {
+      if (row.contains("wrong")) text += row_text(row, clock, absent);
+    }
+    text += lines_text(document);
+  } else {
+    for (const auto& row : document["rows"]) text += row_text(row, clock, absent);
+  }
+  for (const auto& [who, why] : absent) {
+    text += fmt::format("Absent: {} ({})\n", who, fmt::to_string(fmt::join(why, "; ")));
+  }
+  const std::string power = document.value("power", "NVML");
+  if (power != "NVML") text += fmt::format("{}\n", power);
+  if (document.contains("stolen")) {
+    text += fmt::format("Other machines on this hardware took up to {:.0f} % of the processors' time during a case.\n",
+                        100 * number_at(document, "stolen"));
+  }
+  for (const auto& law : document.value("exponents", nlohmann::json::array())) {
+    text += fmt::format("{}: time grows as {} from {:g} to {:g}\n", law.value("op", std::string()), growth_text(law),
+                        number_at(law, "from"), number_at(law, "to"));
+  }
+  return text;
+}
+
+std::string markdown_of(const nlohmann::json& document, const std::string& filter) {
+  const std::string clock = clock_of(document);
+  std::string text = fmt::format("{}, {}, {} time, {}\n\n", document.value("device", std::string("unknown device")),
+                                 document.value("environment", nlohmann::json::object()).value("cpu", "unknown CPU"),
+                                 clock, document.value("made", std::string("undated")).substr(0, 10));
+  text += "| case | ours | rate | of its roof | slower than ours by |\n|---|---|---|---|---|\n";
+  for (const auto& row : document["rows"]) {
+    const std::string name = row.value("name", std::string("?"));
+    if (!wanted(name, filter)) continue;
+    if (row.contains("wrong")) {
+      text += fmt::format("| {} | WRONG: {} | | | |\n", name, row.value("wrong", ""));
+      continue;
+    }
+    const double ours = number_at(row[clock], "median"), low = number_at(row[clock], "low"),
+                 high = number_at(row[clock], "high");
+    const auto& roof = row["roof"];
+    std::vector<std::string> peers;
+    for (const auto& peer : row.value("peers", nlohmann::json::array())) {
+      const double ratio = peer_seconds(peer, clock) / ours;
+      if (ratio > 0) peers.push_back(fmt::format("{} {}x", peer.value("who", "?"), ratio_text(ratio)));
+    }
+    text += fmt::format(
+        "| {} | {} [{}, {}] | {} | {} | {} |\n", name, time_text(ours), time_text(low), time_text(high),
+        rate_text(number_at(row, "units") / ours, row.value("unit", std::string("unit"))),
+        roof.value("name", "").empty()
+            ? "-"
+            : fmt::format("{:.0f} %, {}", 100 * number_at(roof, "floor_seconds") / ours, roof.value("name", "")),
+        peers.empty() ? "-" : fmt::to_string(fmt::join(peers, ", ")));
+  }
+  return text;
+}
+
+Compared compare_results(const std::string& a_file, const std::string& b_file, const std::string& clock, double margin,
+                         double fail_over) {
+  const auto a = read_result(a_file), b = read_result(b_file);
+  std::map<std::string, nlohmann::json> before;
+  for (const auto& row : a["rows"]) before[row.value("name", std::string())] = row;
+  nlohmann::json document = {
+      {"schema", 1},      {"experiment", "bench compare"},  {"a", a_file}, {"b", b_file}, {"clock", clock},
+      {"margin", margin}, {"rows", nlohmann::json::array()}};
+  std::string text = fmt::format("{:<78} {:>8}  {:<20} {}\n", "case", "b / a", "95 % interval", "b is");
+  std::map<std::string, int> counts;
+  bool over = false;
+  for (const auto& row : b["rows"]) {
+    const std::string name = row.value("name", std::string());
+    const auto found = before.find(name);
+    if (found == before.end() || row.contains("wrong") || found->second.contains("wrong")) {
+      ++counts["not comparable"];
+      document["rows"].push_back({{"name", name}, {"verdict", "not comparable"}});
+      continue;
+    }
+    const auto x = found->second[clock]["rounds"].get<std::vector<double>>();
+    const auto y = row[clock]["rounds"].get<std::vector<double>>();
+    const Verdict verdict = compare_rounds(x, y, margin);
+    ++counts[verdict.word];
+    over = over || (verdict.word == "slower" && verdict.ratio > 1 + fail_over);
+    text += fmt::format("{:<78} {:>8.3f}  {:<20} {}{}\n", name, verdict.ratio,
+                        verdict.too_few ? "-" : fmt::format("[{:.3f}, {:.3f}]", verdict.low, verdict.high),
+                        verdict.word, verdict.too_few ? " (fewer than three rounds)" : "");
+    document["rows"].push_back({{"name", name},
+                                {"ratio", number(verdict.ratio)},
+                                {"low", number(verdict.low)},
+                                {"high", number(verdict.high)},
+                                {"verdict", verdict.word},
+                                {"too_few", verdict.too_few}});
+  }
+  text += fmt::format("By {} time:", clock);
+  for (const auto& [word, count] : counts) text += fmt::format(" {} {},", count, word);
+  text.back() = '\n';
+  if (a.value("device", "") != b.value("device", "") || a.value("threads", 0) != b.value("threads", 0)) {
+    text += fmt::format("a ran on {} ({} threads), b on {} ({})\n", a.value("device", "?"), a.value("threads", 0),
+                        b.value("device", "?"), b.value("threads", 0));
+  }
+  return {document, text, over};
+}
+
+}  // namespace scalelab::bench

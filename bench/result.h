@@ -1,0 +1,76 @@
+// result: what `bench run` and `bench cost` leave behind (one JSON document), and what is made of it: text, a Markdown
+// table, a page, a verdict against another.
+//
+// A document has `rows`, one for each case on a backend; `ceilings`; and from `bench cost` also `lines`, which say what
+// rows belong together, and `crossings` between them.
+#pragma once
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+#include "bench/bench.h"
+#include "host/command.h"
+#include "host/page.h"
+
+namespace scalelab::bench {
+
+// --- numbers
+// -----------------------------------------------------------------------------------------------------------
+
+nlohmann::json number(double value);                               // null when it is not finite
+double number_at(const nlohmann::json& object, const char* name);  // NaN when it is no number, or not there
+// Whether a name contains one of the texts of `filter`, which are parted by commas. An empty filter wants everything.
+bool wanted(const std::string& name, const std::string& filter);
+std::string time_text(double seconds);
+std::string ratio_text(double ratio);  // "1.23", "1816"
+std::string rate_text(double rate, const std::string& unit);
+// "n^1.02 [0.98, 1.06]", of a member of `exponents` or the `growth` of a line.
+std::string growth_text(const nlohmann::json& law);
+
+// --- making a document
+// -------------------------------------------------------------------------------------------------
+
+struct Measured {
+  Work work;
+  std::string wrong;  // what is wrong with the answer: then there are no rounds
+  std::vector<Round> rounds;
+  std::vector<Peer> peers;
+};
+nlohmann::json row_of(const std::string& op, const Parameters& parameters, const Backend& backend,
+                      const Measured& measured, const Ceilings& ceilings);
+nlohmann::json ceilings_json(const Ceilings& ceilings);
+// Without rows.
+nlohmann::json document_of(const Ceilings& ceilings, const host::Session& session);
+// How the backend's device is read for energy and throttling: null with why_not in the document under `power`, or the
+// word "NVML" there. A backend whose devices have no names says nothing.
+std::unique_ptr<Power> power_of(const Context& context, nlohmann::json& document);
+
+// --- reading one
+// -------------------------------------------------------------------------------------------------------
+
+// Failure(kBadData) for anything else. What follows goes by the time that the document's `clock` names: wall, as it is
+// where it names none, or cpu, for a machine that others use too.
+nlohmann::json read_result(const std::string& file);
+std::string clock_of(const nlohmann::json& document);
+// Of a peer of a row, by a clock; NaN where it was not timed.
+double peer_seconds(const nlohmann::json& peer, const std::string& clock);
+
+std::string text_of(const nlohmann::json& document);
+// A table of the cases that `filter` wants.
+std::string markdown_of(const nlohmann::json& document, const std::string& filter);
+host::Page page_of(const nlohmann::json& document);  // page.cpp
+
+// What the rows of `b` are to those of `a` by name (Verdict); `over`: one of them is certainly slower by more than this
+// share.
+struct Compared {
+  nlohmann::json document;
+  std::string text;
+  bool over = false;
+};
+Compared compare_results(const std::string& a_file, const std::string& b_file, const std::string& clock, double margin,
+                         double fail_over);
+
+}  // namespace scalelab::bench
