@@ -247,6 +247,21 @@ std::string bits(const std::vector<Row>& rows, const std::string& models = "") {
   return text;
 }
 
+// A rung leads to other networks, leaves neighbours alone, and stands in the command that makes the comparison again.
+TEST(Compare, NetworksTrainOnTheRungAskedFor) {
+  CompareOptions options = small_options("knn-1,mlp-polar");
+  const Comparison fp32 = measured(options, cpu_backend());
+  EXPECT_EQ(command_of(options).find("--precision"), std::string::npos);
+  options.precision = "bf16";
+  for (Model& model : options.models) model.precision = parse_precision(options.precision);
+  const Comparison bf16 = measured(options, cpu_backend());
+  EXPECT_NE(bf16.networks, fp32.networks);
+  EXPECT_EQ(bits(bf16.rows, "knn"), bits(fp32.rows, "knn"));
+  EXPECT_NE(command_of(options).find(" --precision bf16 "), std::string::npos);
+  EXPECT_EQ(to_json(bf16)["options"]["precision"], "bf16");
+  EXPECT_THROW(parse_precision("tf32"), Failure);
+}
+
 TEST(Compare, RowsDoNotDependOnThreadsOrTheRun) {
   const CompareOptions options = small_options("knn-1,mlp-xy,mlp-polar+extras,knn-4");
   const Comparison one = measured(options, cpu_backend(), 1);

@@ -207,6 +207,22 @@ TEST_F(SweepProgram, RunsOnceAndIsThenDone) {
   expect_same(rows("a"), done);
 }
 
+// Every rung trains, says so, and leads to another network.
+TEST_F(SweepProgram, PrecisionIsAnAxis) {
+  write_text(folder_ / "p.json", R"({"grids": [{"n": 400, "epochs": 200, "width": 32, "precision": ["fp32", "bf16x3",
+                                     "bf16"], "grid": 64, "density_points": 20000}]})");
+  const Finished finished = run({"sweep", "p.json", "--out", "a", "--quiet"});
+  ASSERT_EQ(finished.code, 0) << finished.err;
+  std::set<std::string> precisions;
+  std::set<double> errors;
+  for (const auto& [id, row] : rows("a")) {
+    precisions.insert(row["params"]["precision"].get<std::string>());
+    errors.insert(row["density_error"].get<double>());
+  }
+  EXPECT_EQ(precisions, (std::set<std::string>{"fp32", "bf16x3", "bf16"}));
+  EXPECT_EQ(errors.size(), 3U);
+}
+
 TEST_F(SweepProgram, ShardsAndThreadsAndOrderGiveTheSameRows) {
   ASSERT_EQ(run({"sweep", "s.json", "--out", "a", "--threads", "1"}).code, 0);
   const auto whole = rows("a");
