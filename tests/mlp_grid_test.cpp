@@ -119,7 +119,7 @@ TEST_P(MlpGrid, AKnownHalfPlane) {
 // Shapes, sizes, rectangles and weights at random, and all of them awkward.
 TEST_P(MlpGrid, RandomNetworksAsDense) {
   Context context(backend());
-  const int trials = on_executor() ? 40 : 160;
+  const int trials = on_executor() ? 40 : 100;
   for (int trial = 0; trial < trials; ++trial) {
     const auto pick = [&](std::uint64_t what, std::vector<double> from) {
       return from[static_cast<std::size_t>(
@@ -133,8 +133,8 @@ TEST_P(MlpGrid, RandomNetworksAsDense) {
     shape.outputs = static_cast<int>(pick(3, {1, 1, 2, 3, 9}));
     shape.activation = static_cast<Activation>(pick(4, {0, 0, 0, 1, 2}));
     shape.layer_norm = pick(5, {0, 0, 0, 1}) != 0;
-    const auto size = static_cast<std::int64_t>(on_executor() ? pick(6, {1, 9, 37, 50})
-                                                              : pick(6, {1, 7, 31, 57, 100, 129, 200, 333}));
+    const auto size =
+        static_cast<std::int64_t>(on_executor() ? pick(6, {1, 9, 37, 50}) : pick(6, {1, 7, 31, 57, 100, 129, 200}));
     const float reach = static_cast<float>(pick(7, {1, 1, 0.01, 3000}));
     const float x = static_cast<float>(pick(8, {0, 0, -0.9, 0.6, 1000})) * reach;
     const float y = static_cast<float>(pick(9, {0, 0, -0.9, 0.6, 1000})) * reach;
