@@ -1,12 +1,13 @@
 // mlp: training, scoring and maps of small networks, beside PyTorch, JAX and scikit-learn with the same network, data,
 // batches and optimiser (Adam at a constant 3e-3). A quicker trainer that learns less is no trainer: the losses reached
-// stand side by side.
+// stand side by side. Maps stand beside mlp_forward at every cell's centre.
 #include "scalelab/mlp.h"
 
 #include <fmt/format.h>
 #include <cmath>
 
 #include "bench/bench.h"
+#include "host/model.h"
 #include "scalelab/buffer.h"
 #include "scalelab/grid.h"
 #include "scalelab/random.h"
@@ -39,21 +40,30 @@ std::vector<float> start(const MlpShape& shape, std::uint64_t seed) {
 // --- training
 // ----------------------------------------------------------------------------------------------------------
 
-struct Training {
-  Training(const Parameters& p, Context& c)
-      : context(c),
-        m(p["m"]),
-        width(p["width"]),
-        batch(p["batch"]),
-        epochs(p["epochs"]),
-        n(p["n"]),
-        losses(c, {m, epochs}) {
+// n points of the square and what the spiral says of them.
+struct SpiralPoints {
+  explicit SpiralPoints(std::int64_t n) {
     const Spiral spiral;
     for (std::int64_t i = 0; i < n; ++i) {
       const Words words = random_words(1, Stream::points, static_cast<std::uint64_t>(i));
       for (int axis = 0; axis < 2; ++axis) points.push_back(2 * uniform_float(words[axis]) - 1);
       classes.push_back(spiral.inside(points[points.size() - 2], points.back()) ? 1 : 0);
     }
+  }
+  std::vector<float> points;
+  std::vector<std::uint8_t> classes;
+};
+
+struct Training : SpiralPoints {
+  Training(const Parameters& p, Context& c)
+      : SpiralPoints(p["n"]),
+        context(c),
+        m(p["m"]),
+        width(p["width"]),
+        batch(p["batch"]),
+        epochs(p["epochs"]),
+        n(p["n"]),
+        losses(c, {m, epochs}) {
     inputs.emplace_back(c, points, std::initializer_list<std::int64_t>{n, 2});
     labels.emplace_back(c, classes, std::initializer_list<std::int64_t>{n});
     for (std::int64_t i = 0; i < m; ++i) {
@@ -66,6 +76,7 @@ struct Training {
       run.learning_rate = 3e-3F;
       run.schedule = Schedule::constant;
       run.seed = static_cast<std::uint64_t>(i);
+      run.precision = host::parse_precision(p["precision"]);
       starts.push_back(start(run.shape, run.seed));
       parameters.emplace_back(c, std::initializer_list<std::int64_t>{parameter_count(run.shape)});
       run.parameters = parameters.back();
@@ -91,8 +102,6 @@ struct Training {
   std::int64_t m;
   int width, batch, epochs;
   std::int64_t n;
-  std::vector<float> points;
-  std::vector<std::uint8_t> classes;
   std::vector<Buffer<float>> inputs;
   std::vector<Buffer<std::uint8_t>> labels;
   Buffer<float> losses;
@@ -103,6 +112,7 @@ struct Training {
 
 std::vector<Peer> training_peers(const Training& t) {
   std::vector<Peer> list;
+  if (t.runs[0].precision != Precision::fp32) return list;
   const PeerFolder folder;
   std::vector<float> rows, starts;  // the peers begin with the same numbers, but for scikit-learn, which draws its own
   for (std::int64_t i = 0; i < t.n; ++i) {
@@ -140,11 +150,13 @@ Problem make_training(const Parameters& parameters, Context& context) {
   Problem problem;
   problem.work.units = static_cast<double>(t.m * t.n) * t.epochs;
   problem.work.unit = "sample";
-  problem.work.flop = problem.work.units * train_flop(t.width);
+  if (t.runs[0].precision == Precision::fp32) {  // the roof of fp32 says nothing of tensor cores
+    problem.work.flop = problem.work.units * train_flop(t.width);
+    problem.work.counted = "12 w^2 + 14 w a sample";
+  }
   // The points and labels, each network's parameters to and fro, and its losses.
   problem.work.bytes = 9.0 * static_cast<double>(t.n) +
                        static_cast<double>(t.m) * (8.0 * static_cast<double>(t.starts[0].size()) + 4.0 * t.epochs);
-  problem.work.counted = "12 w^2 + 14 w a sample";
   problem.run = [training] { training->run(); };
   problem.check = [training]() -> std::string {
     const std::vector<float> losses = training->losses.to_host();
@@ -200,17 +212,43 @@ double score_in_double(const MlpShape& shape, const std::vector<float>& paramete
 struct Scoring {
   Scoring(const Parameters& p, Context& c)
       : context(c),
-        map(p["what"] == "map"),
+        map(p["what"] != "score"),
         side(static_cast<std::int64_t>(std::sqrt(p["n"].get<double>()))),
-        values((shape.width = p["width"], start(shape, 1))),
+        shape(shape_of(p)),
+        values(network(p, c)),
         parameters(c, values, {1, parameter_count(shape)}),
-        inputs(c, coordinates(side), {side * side, 2}),
+        inputs(c, coordinates(0, map ? 0 : side), {map ? 0 : side * side, 2}),
         scores(c, {1, map ? 0 : side * side, 1}),
         labels(c, {1, map ? side : 0, side}) {}
-  static std::vector<float> coordinates(std::int64_t side) {
+  static MlpShape shape_of(const Parameters& p) {
+    MlpShape shape;
+    shape.width = p["width"];
+    if (p["what"] == "polar-map") shape.encoding = Encoding::polar;
+    return shape;
+  }
+  // As drawn, or trained for the case's epochs on 1000 points of the spiral.
+  std::vector<float> network(const Parameters& p, Context& c) const {
+    std::vector<float> drawn = start(shape, 1);
+    if (p["epochs"] == 0) return drawn;
+    const SpiralPoints data(1000);
+    const Buffer<float> points(c, data.points, {1000, 2});
+    const Buffer<std::uint8_t> classes(c, data.classes, {1000});
+    const Buffer<float> trained(c, drawn, {parameter_count(shape)});
+    MlpRun run;
+    run.shape = shape;
+    run.inputs = points;
+    run.labels = classes;
+    run.parameters = trained;
+    run.epochs = p["epochs"];
+    run.batch_size = p["batch"];
+    c.backend().mlp_train(std::span(&run, 1), c);
+    return trained.to_host();
+  }
+  // The centres of the cells of `rows` rows from `begin` on.
+  std::vector<float> coordinates(std::int64_t begin, std::int64_t rows) const {
     const Grid grid{.size = side};
     std::vector<float> list;
-    for (std::int64_t i = 0; i < side * side; ++i) {
+    for (std::int64_t i = begin * side; i < (begin + rows) * side; ++i) {
       list.push_back(std::fma(static_cast<float>(i % side) + 0.5F, grid.step_x(), grid.x_min));
       list.push_back(std::fma(static_cast<float>(i / side) + 0.5F, grid.step_y(), grid.y_min));
     }
@@ -225,6 +263,39 @@ struct Scoring {
   Buffer<std::uint8_t> labels;
 };
 
+// Every cell of the map by mlp_forward, in bands; the centres are made beforehand.
+Peer dense_map(const Scoring& s) {
+  const std::int64_t rows = std::clamp<std::int64_t>((1 << 22) / s.side, 1, s.side);
+  const std::int64_t bands = (s.side + rows - 1) / rows;
+  std::vector<Buffer<float>> centres;
+  for (std::int64_t band = 0; band < bands; ++band) {
+    const std::int64_t count = std::min(rows, s.side - band * rows);
+    centres.emplace_back(s.context, s.coordinates(band * rows, count),
+                         std::initializer_list<std::int64_t>{count * s.side, 2});
+  }
+  const Buffer<float> scores(s.context, {1, s.side * s.side, 1});
+  Problem problem;
+  problem.run = [&] {
+    for (std::int64_t band = 0; band < bands; ++band) {
+      const View<const float> inputs = centres[static_cast<std::size_t>(band)];
+      const View<float> part(scores.view().data() + band * rows * s.side, {1, inputs.extent(0), 1});
+      s.context.backend().mlp_forward(s.shape, s.parameters, inputs, part, s.context);
+    }
+    s.context.synchronize();
+  };
+  const Round round = time_round(problem, {.seconds = 1}, s.context);
+  const std::vector<float> found = scores.to_host();
+  const std::vector<std::uint8_t> ours = s.labels.to_host();
+  std::int64_t others = 0;
+  for (std::size_t i = 0; i < ours.size(); ++i) others += ours[i] != (found[i] > 0 ? 1 : 0) ? 1 : 0;
+  return {"mlp_forward at every centre",
+          "",
+          round.wall,
+          round.cpu,
+          fmt::format("{} of {} labels differ", others, ours.size()),
+          ""};
+}
+
 Problem make_scoring(const Parameters& parameters, Context& context) {
   const auto scoring = std::make_shared<Scoring>(parameters, context);
   const Scoring& s = *scoring;
@@ -232,9 +303,11 @@ Problem make_scoring(const Parameters& parameters, Context& context) {
   Problem problem;
   problem.work.units = points;
   problem.work.unit = "point";
-  problem.work.flop = points * score_flop(s.shape.width);
   problem.work.bytes = points * (s.map ? 1 : 12);
-  problem.work.counted = "4 w^2 + 6 w a point";
+  if (!s.map) {  // how many cells of a map meet the network depends on the network
+    problem.work.flop = points * score_flop(s.shape.width);
+    problem.work.counted = "4 w^2 + 6 w a point";
+  }
   problem.run = [scoring] {
     const Scoring& s = *scoring;
     if (s.map) {
@@ -248,22 +321,36 @@ Problem make_scoring(const Parameters& parameters, Context& context) {
     const Scoring& s = *scoring;
     const auto scores = s.scores.to_host();
     const auto labels = s.labels.to_host();
-    const auto inputs = s.inputs.to_host();
+    std::vector<float> asked;
     for (std::int64_t j = 0; j < 100; ++j) {
       const std::int64_t i = j * (s.side * s.side - 1) / 99;
+      const std::vector<float> row = s.coordinates(i / s.side, 1);
+      const float* input = &row[static_cast<std::size_t>(i % s.side * 2)];
+      asked.insert(asked.end(), input, input + 2);
+      if (s.shape.encoding != Encoding::none) continue;
       double magnitude = 0;
-      const double want = score_in_double(s.shape, s.values, &inputs[static_cast<std::size_t>(2 * i)], &magnitude);
+      const double want = score_in_double(s.shape, s.values, input, &magnitude);
       // Each layer's chain adds width + 1 roundings to what it carries on.
       const double bound = 4.0 * (s.shape.width + 2) * 0x1p-24 * magnitude;
       const bool right = s.map ? std::abs(want) <= bound || labels[static_cast<std::size_t>(i)] == (want > 0 ? 1 : 0)
                                : std::abs(scores[static_cast<std::size_t>(i)] - want) <= bound;
       if (!right) return fmt::format("point {}: the score is {} in fp64", i, want);
     }
+    if (!s.map) return "";
+    const Buffer<float> points(s.context, asked, {100, 2}), again(s.context, {1, 100, 1});
+    s.context.backend().mlp_forward(s.shape, s.parameters, points, again, s.context);
+    const auto found = again.to_host();
+    for (std::int64_t j = 0; j < 100; ++j) {
+      const std::int64_t i = j * (s.side * s.side - 1) / 99;
+      if (labels[static_cast<std::size_t>(i)] != (found[static_cast<std::size_t>(j)] > 0 ? 1 : 0)) {
+        return fmt::format("cell {}: its score is {}", i, found[static_cast<std::size_t>(j)]);
+      }
+    }
     return "";
   };
   problem.peers = [scoring]() -> std::vector<Peer> {
+    if (scoring->map) return {dense_map(*scoring)};
     std::vector<Peer> list;
-    if (scoring->map) return list;
     for (const auto& row : run_peers(
              "mlp.py",
              fmt::format("forward --width {} --points {}", scoring->shape.width, scoring->side * scoring->side), 1)) {
@@ -277,19 +364,25 @@ Problem make_scoring(const Parameters& parameters, Context& context) {
 }  // namespace
 
 Op mlp_op() {
-  const auto c = [](const char* what, std::int64_t m, int width, int batch, int epochs, std::int64_t n) {
-    return Parameters{{"what", what}, {"m", m}, {"width", width}, {"batch", batch}, {"epochs", epochs}, {"n", n}};
+  const auto c = [](const char* what, std::int64_t m, int width, int batch, int epochs, std::int64_t n,
+                    const char* precision = "fp32") {
+    return Parameters{{"what", what},     {"m", m}, {"width", width},        {"batch", batch},
+                      {"epochs", epochs}, {"n", n}, {"precision", precision}};
   };
   return {"mlp",
           "train m networks of three hidden layers on n points; score n points, or make a map of n cells",
           {c("train", 1, 64, 64, 60, 1000), c("train", 1, 64, 0, 300, 1000), c("train", 1, 32, 64, 60, 1000),
-           c("train", 1, 128, 64, 40, 1000), c("train", 16, 64, 64, 20, 1000), c("score", 1, 64, 0, 0, 262144),
-           c("score", 1, 16, 0, 0, 262144), c("map", 1, 64, 0, 0, 262144), c("map", 1, 16, 0, 0, 262144)},
+           c("train", 1, 128, 64, 40, 1000), c("train", 16, 64, 64, 20, 1000),
+           c("train", 1, 64, 64, 60, 1000, "bf16x3"), c("train", 1, 64, 64, 60, 1000, "bf16"),
+           c("train", 16, 64, 64, 20, 1000, "bf16x3"), c("train", 16, 64, 64, 20, 1000, "bf16"),
+           c("score", 1, 64, 0, 0, 262144), c("score", 1, 16, 0, 0, 262144), c("map", 1, 64, 0, 0, 262144),
+           c("map", 1, 16, 0, 0, 262144), c("map", 1, 64, 64, 300, 1 << 20), c("map", 1, 64, 64, 300, 1 << 24),
+           c("polar-map", 1, 64, 64, 300, 1 << 20), c("polar-map", 1, 64, 64, 300, 1 << 24)},
           [](const Parameters& parameters, Context& context) {
             const std::string what = parameters["what"];
             if (what == "train") return make_training(parameters, context);
-            if (what == "score" || what == "map") return make_scoring(parameters, context);
-            throw std::invalid_argument("mlp: what must be train, score or map");
+            if (what == "score" || what == "map" || what == "polar-map") return make_scoring(parameters, context);
+            throw std::invalid_argument("mlp: what must be train, score, map or polar-map");
           }};
 }
 

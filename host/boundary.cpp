@@ -24,7 +24,8 @@ namespace scalelab::host {
 namespace {
 
 struct Options {
-  std::string data, out, extent, model = "knn", encoding = "xy", activation = "relu", schedule = "cosine";
+  std::string data, out, extent, model = "knn", encoding = "xy", activation = "relu", schedule = "cosine",
+                                 precision = "fp32";
   std::int64_t grid = 1024;
   int k = 5;
   int width = 64, layers = 3, epochs = 0, batch_size = 64;
@@ -178,6 +179,7 @@ Fitted fit_mlp(const Options& options, const Dataset& data, const Extent& extent
   run.schedule = options.schedule == "cosine" ? Schedule::cosine : Schedule::constant;
   run.weight_decay = static_cast<float>(options.weight_decay);
   run.seed = session.common.seed;
+  run.precision = parse_precision(options.precision);
 
   std::vector<float> scaled(data.points.size());
   const auto scale = [](double value, double low, double high) {
@@ -220,6 +222,7 @@ Fitted fit_mlp(const Options& options, const Dataset& data, const Extent& extent
                   {"learning_rate", options.learning_rate},
                   {"schedule", options.schedule},
                   {"weight_decay", options.weight_decay},
+                  {"precision", options.precision},
                   {"parameters", p},
                   {"final_loss", shortest(losses.to_host().back())}};
   const Grid grid{.size = options.grid};  // [-1, 1]^2, as the inputs
@@ -396,6 +399,7 @@ Command add_boundary(CLI::App& program) {
   mlp(app->add_option("--learning-rate", o.learning_rate, "Rate of Adam")->check(real_number(0, 1000)));
   mlp(app->add_option("--schedule", o.schedule, "cosine (to 0) or constant")->check(one_of({"cosine", "constant"})));
   mlp(app->add_option("--weight-decay", o.weight_decay, "Decoupled, on all parameters")->check(real_number(0, 1000)));
+  mlp(app->add_option("--precision", o.precision, kPrecisionHelp)->check(precision_name()));
   mlp(app->add_option("--focal", o.focal, "Gamma of the focal loss; 0: cross-entropy")->check(real_number(0, 100)));
   const auto needs = [options] {
     const auto cells = static_cast<double>(options->grid) * static_cast<double>(options->grid);

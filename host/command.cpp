@@ -13,6 +13,8 @@
 #include <iterator>
 #include <utility>
 
+#include "host/model.h"
+
 namespace scalelab::host {
 
 const char* const kVersion = SCALELAB_VERSION;
@@ -31,6 +33,10 @@ CLI::Validator whole_number(std::uint64_t low, std::uint64_t high) {
         return std::string();
       },
       "");
+}
+
+CLI::Validator precision_name() {
+  return CLI::IsMember(std::vector<std::string>(kPrecisions.begin(), kPrecisions.end()));
 }
 
 CLI::Validator real_number(double low, double high) {

@@ -31,6 +31,10 @@ struct Common {
 // Checks of an option's text, for CLI::Option::check. They say what was expected; plain decimal digits only.
 CLI::Validator whole_number(std::uint64_t low, std::uint64_t high);
 CLI::Validator real_number(double low, double high);  // finite, ends included
+CLI::Validator precision_name();                      // of --precision
+inline constexpr const char* kPrecisionHelp =
+    "in which networks train: fp32, bf16x3 (tensor cores, close to fp32) or bf16 (tensor cores); the CPU emulates the "
+    "last two, slower";
 // For CLI::Option::transform: "512M", "8G", in powers of 1024, become bytes.
 CLI::Validator memory_size();
 

@@ -115,6 +115,17 @@ struct Training {
 
 }  // namespace
 
+StageClock::StageClock(Comparison& comparison) : comparison_(comparison), last_(now()) {}
+
+void StageClock::charge(const std::string& stage) {
+  auto& stages = comparison_.stages;
+  auto found = std::find_if(stages.begin(), stages.end(), [&](const auto& one) { return one.first == stage; });
+  if (found == stages.end()) found = stages.insert(stages.end(), {stage, 0.0});
+  const double time = now();
+  found->second += time - last_;
+  last_ = time;
+}
+
 int CompareOptions::epochs_at(std::int64_t n) const {
   if (same_epochs) return epochs;
   return std::max(1, static_cast<int>(std::llround(static_cast<double>(epochs) * 1000.0 / static_cast<double>(n))));
@@ -156,11 +167,13 @@ Comparison measure(const CompareOptions& options, Session& session) {
   Context& context = session.context;
   Progress& progress = session.progress;
   Comparison result{.options = options};
+  StageClock clock(result);
 
   progress.update("truth", 0, 1);
   const GridTruth truth(context, Spiral{}, options.grid);
   const Dataset draws = sample_spiral(default_mixture(), Spiral{}, options.density_points, kTestDraws | options.seed);
   const Buffer<float> draw_points(context, draws.points, {options.density_points, 2});
+  clock.charge("truth and test draws");
 
   const KnnWork work = knn_work(options);
   std::set<double> noises = {options.noise};
@@ -178,6 +191,7 @@ Comparison measure(const CompareOptions& options, Session& session) {
   std::int64_t done = 0;
   for (const std::uint64_t seed : options.seeds) {
     const SeedData& points = data.emplace_back(context, seed, largest, noises);
+    clock.charge("drawing points");
     for (const auto& [set, ks_set] : work) {
       const auto [noise, n] = set;
       if (ks_set.empty()) continue;
@@ -188,12 +202,14 @@ Comparison measure(const CompareOptions& options, Session& session) {
       const bool shown = std::find(options.sizes.begin(), options.sizes.end(), n) != options.sizes.end();
       const auto train = shown ? knn_point_errors(references, labels, ks, references, labels, context)
                                : std::vector<double>(ks.size(), std::nan(""));
+      clock.charge("kNN: errors on points");
       for (std::size_t i = 0; i < ks.size(); ++i) {
         const double start = now();
         const GridScore score = truth.knn(references, points.labels_of(noise, n), ks[i]);
         Row row{knn_name(ks[i]), n, seed, noise, score.error, density[i], train[i], now() - start};
         if (score.one_class()) row.status = "collapsed";
         knn[{seed, noise, n, ks[i]}] = row;
+        clock.charge("kNN: label maps");
         progress.update("nearest neighbours: label maps", ++done,
                         maps * static_cast<std::int64_t>(options.seeds.size()));
       }
@@ -225,6 +241,7 @@ Comparison measure(const CompareOptions& options, Session& session) {
         run.schedule = model.schedule;
         run.optimizer = model.optimizer;
         run.weight_decay = model.weight_decay;
+        run.precision = model.precision;
         run.seed = options.seeds[s];
         run.diverged = training.diverged;
         runs.push_back(run);
@@ -241,6 +258,7 @@ Comparison measure(const CompareOptions& options, Session& session) {
     context.synchronize();
     context.progress = nullptr;
     const double seconds = now() - start;
+    clock.charge("networks: training");
     double all = 0;
     for (const double cost : costs) all += cost;
     for (std::size_t i = 0; i < trainings.size(); ++i) {
@@ -251,11 +269,13 @@ Comparison measure(const CompareOptions& options, Session& session) {
       const double map_start = now();
       const GridScore score = truth.network(model.shape, training.parameters);
       const double map_seconds = now() - map_start;
+      clock.charge("networks: label maps");
       Row row{model.name, training.n, training.seed, options.noise};
       row.grid_error = score.error;
       row.density_error = network_point_error(model.shape, training.parameters, draw_points, draws.labels, context);
       row.train_error = network_point_error(model.shape, training.parameters, data[s].points_of(training.n),
                                             data[s].host_labels(options.noise, training.n), context);
+      clock.charge("networks: errors on points");
       row.seconds = seconds * costs[i] / all + map_seconds;
       if (score.one_class()) row.status = "collapsed";
       if (training.diverged.to_host()[0] >= 0) row.status = "diverged";
@@ -321,6 +341,7 @@ std::string command_of(const CompareOptions& options) {
     const MlpShape& shape = options.models.back().shape;
     command += fmt::format(" --width {} --hidden-layers {}", shape.width, shape.hidden_layers);
   }
+  if (options.precision != "fp32") command += " --precision " + options.precision;
   return command + fmt::format(" --noise {} --density-points {} --curve-to {} --noise-panel {} --seed {}",
                                options.noise, options.density_points, options.curve_to, options.noise_panel,
                                options.seed);
@@ -386,6 +407,7 @@ nlohmann::json to_json(const Comparison& comparison) {
         {"epochs", options.epochs},
         {"same_epochs", options.same_epochs},
         {"epochs_at", epochs},
+        {"precision", options.precision},
         {"noise", options.noise},
         {"density_points", options.density_points},
         {"curve_to", options.curve_to},
@@ -466,7 +488,7 @@ struct Arguments {
   int epochs = 1000, width = 64, hidden_layers = 3;
   bool same_epochs = false;
   double noise = 0, noise_panel = 0.1;
-  std::string out = "./scalelab-compare";
+  std::string precision = "fp32", out = "./scalelab-compare";
 };
 
 template <class T>
@@ -492,6 +514,7 @@ CompareOptions checked(const Arguments& arguments, std::uint64_t seed) {
   for (Model& model : options.models) {
     model.shape.width = arguments.width;
     model.shape.hidden_layers = arguments.hidden_layers;
+    model.precision = parse_precision(arguments.precision);
     if (model.neighbours > options.sizes.front()) {
       throw Failure(kMisuse, fmt::format("{} needs {} points or more, and --sizes asks for {}", model.name,
                                          model.neighbours, options.sizes.front()));
@@ -500,6 +523,7 @@ CompareOptions checked(const Arguments& arguments, std::uint64_t seed) {
   options.grid = arguments.grid;
   options.epochs = arguments.epochs;
   options.same_epochs = arguments.same_epochs;
+  options.precision = arguments.precision;
   options.noise = arguments.noise;
   options.density_points = arguments.density_points;
   options.curve_to = arguments.curve_to;
@@ -517,10 +541,13 @@ Outcome run(const Arguments& arguments, Session& session) {
   std::error_code ignored;
   fs::remove(out / "results.json", ignored);
 
-  const Comparison comparison = measure(options, session);
+  Comparison comparison = measure(options, session);
+  StageClock clock(comparison);
   nlohmann::json document = to_json(comparison);
   document["environment"] = environment(session);
+  clock.charge("findings");
   const std::vector<Figure> figures = draw_figures(comparison, out / "figures", session);
+  clock.charge("pictures");
   auto& list = document["figures"] = nlohmann::json::array();
   for (const Figure& figure : figures) {
     list.push_back({{"file", "figures/" + figure.file.filename().string()},
@@ -530,11 +557,18 @@ Outcome run(const Arguments& arguments, Session& session) {
   }
   session.progress.update("report", 0, 1);
   write_page(out, comparison_page(comparison, document, figures));
+  clock.charge("report");
+  auto& stages = document["stages"] = nlohmann::json::array();
+  for (const auto& [stage, seconds] : comparison.stages) stages.push_back({{"stage", stage}, {"seconds", seconds}});
   write_file(out / "results.json", document.dump(1) + "\n");
   session.progress.clear();
 
   Outcome outcome;
-  outcome.text = to_text(comparison) + fmt::format("\n{}\n", (out / "report.html").string());
+  outcome.text = to_text(comparison) + "\nSeconds:";
+  for (const auto& [stage, seconds] : comparison.stages) {
+    outcome.text += fmt::format("{} {} {:.2f}", &stage == &comparison.stages.front().first ? "" : ",", stage, seconds);
+  }
+  outcome.text += fmt::format("\n{}\n", (out / "report.html").string());
   outcome.document = std::move(document);
   return outcome;
 }
@@ -561,6 +595,7 @@ Command add_compare(CLI::App& program) {
   app->add_flag("--same-epochs", arguments->same_epochs, "take --epochs at every N as it is");
   app->add_option("--width", arguments->width, "units in each hidden layer, 2 .. 256")->capture_default_str();
   app->add_option("--hidden-layers", arguments->hidden_layers, "1 .. 4")->capture_default_str();
+  app->add_option("--precision", arguments->precision, kPrecisionHelp)->check(precision_name())->capture_default_str();
   app->add_option("--noise", arguments->noise, "probability that a training label is turned over")
       ->capture_default_str();
   app->add_option("--density-points", arguments->density_points, "fresh draws that the density error is counted on")

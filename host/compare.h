@@ -23,7 +23,8 @@ struct CompareOptions {
   // same_epochs it makes `epochs` passes at every size instead.
   int epochs = 1000;
   bool same_epochs = false;
-  double noise = 0;  // probability that a training label is turned over; errors are against the truth
+  std::string precision = "fp32";  // in which networks train (model.h)
+  double noise = 0;                // probability that a training label is turned over; errors are against the truth
   std::int64_t density_points = 100000;
   std::int64_t curve_to = 256000;  // largest N of the kNN curve (250, 500, 1000, 2000, ...); 0: no curve
   double noise_panel = 0.1;        // label noise of the kNN panel; 0: no panel
@@ -57,8 +58,21 @@ struct Comparison {
   std::vector<Row> rows{};         // sizes x seeds x models
   std::vector<Row> curve{};        // kNN at k = 1 and 5, over N, every seed
   std::vector<Row> noise_panel{};  // kNN over k, without noise and with, at every size, every seed
+  // What the time went into, in order: name and seconds. Work that takes turns is added up.
+  std::vector<std::pair<std::string, double>> stages{};
   // Networks of the first seed, by (index of the model, size), for the pictures.
   std::map<std::pair<std::size_t, std::int64_t>, std::vector<float>> networks{};
+};
+
+// Adds the time since the last call, or since it was made, to a stage.
+class StageClock {
+ public:
+  explicit StageClock(Comparison& comparison);
+  void charge(const std::string& stage);
+
+ private:
+  Comparison& comparison_;
+  double last_;
 };
 
 // Neighbours of the curve and of the noise panel.

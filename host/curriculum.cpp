@@ -230,6 +230,7 @@ Command add_curriculum(CLI::App& program) {
   spiral_option("--n", trial.n, "training points")->check(whole_number(2, 10'000'000));
   spiral_option("--epochs", trial.epochs, "visits to every row")->check(whole_number(1, 10'000'000));
   spiral_option("--hidden-layers", trial.hidden_layers, "1 to 4")->check(whole_number(1, 4));
+  spiral_option("--precision", trial.precision, kPrecisionHelp)->check(precision_name());
   spiral_option("--model", trial.model, "mlp-polar (unless given), mlp-xy (of a file), ..., with extras");
   spiral_option("--grid", trial.grid, "cells along each side of the grid errors are counted on")
       ->check(whole_number(1, 16384));

@@ -125,6 +125,7 @@ class ScoringNetworks {
       run.schedule = model_.schedule;
       run.optimizer = model_.optimizer;
       run.weight_decay = model_.weight_decay;
+      run.precision = parse_precision(trial.precision);
       run.seed = seed(trial, j);
       runs_.push_back(run);
     }
@@ -437,7 +438,7 @@ Prototypes euclidean_prototypes(std::span<const float> rows, std::int64_t featur
                                 Session& session) {
   Context& context = session.context;
   const auto n = static_cast<std::int64_t>(rows.size()) / features;
-  const Buffer<float> points(context, rows, {n, features});
+  const Input<float> points(context, rows, {n, features});
   Buffer<float> centroids(context, start_centroids(points, k, seed, context), {k, features});
   Buffer<int> labels(context, {n});
   Buffer<float> distances(context, {n});
@@ -453,7 +454,7 @@ Prototypes cosine_prototypes(std::span<const float> unit, std::int64_t features,
                              Session& session) {
   Context& context = session.context;
   const auto n = static_cast<std::int64_t>(unit.size()) / features;
-  const Buffer<float> points(context, unit, {n, features});
+  const Input<float> points(context, unit, {n, features});
   Prototypes result;
   result.centroids = start_centroids(points, k, seed, context);
   Buffer<float> centroids(context, {k, features});
@@ -563,6 +564,7 @@ std::string difficulty_key(const Trial& trial) {
     key.width = trial.width;
     key.hidden_layers = trial.hidden_layers;
     key.epochs = trial.epochs;
+    key.precision = trial.precision;
   }
   return to_json(key).dump();
 }

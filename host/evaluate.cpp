@@ -347,6 +347,7 @@ class Evaluation {
     run.schedule = model.schedule;
     run.optimizer = model.optimizer;
     run.weight_decay = model.weight_decay;
+    run.precision = parse_precision(trial.precision);
     run.seed = trial.seed;
     if (trial.order != "shuffled") {
       const std::vector<float> none;

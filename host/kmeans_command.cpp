@@ -59,14 +59,8 @@ Outcome run(const Options& options, Session& session) {
   NpyWriter<float> centroids_file(folder / "centroids.npy", {k, d});
   NpyWriter<std::int32_t> labels_file(folder / "labels.npy", {n});
 
-  Buffer<float> points(context, {n, d});
-  {
-    const std::vector<float> all = data.read_all();
-    FeatureRanges ranges(d);
-    ranges.add(all);
-    if (!ranges.distances_fit()) throw Failure(kBadData, data.name() + ": " + FeatureRanges::kTooFar);
-    points.upload(all);
-  }
+  std::vector<float> own;
+  const Input<float> points(context, checked_rows(data, own), {n, d});
   const Stage stage(session, "kmeans");
   Buffer<float> centroids = start(options, data, points, session);
   Buffer<int> labels(context, {n});

@@ -258,6 +258,12 @@ void decide(Law& law) {
   if (std::ssize(law.sizes) < kFewestSizes || law.fits.empty()) {
     return undecided(fmt::format("{} sizes; {} are needed", law.sizes.size(), kFewestSizes));
   }
+  const LawFit& simplest = law.fits[0];
+  if (simplest.curve.form == LawForm::power && simplest.b.low <= 0) {
+    law.verdict = "flat";
+    law.why = "the interval of the power law's exponent does not leave zero out";
+    return;
+  }
   std::vector<const LawFit*> left;
   for (const LawFit& fit : law.fits) {
     const bool sure = fit.miss_interval.low > 0 || fit.miss_interval.high < 0;
@@ -419,7 +425,7 @@ std::string worded(const Law& law) {
   if (fit->curve.form == LawForm::exponential) {
     text += fmt::format("falls by e every {:.3g}", 1 / fit->curve.b);
   } else {
-    text += fmt::format("N^-{:.3f} [{:.3f}, {:.3f}]", fit->curve.b, fit->b.low, fit->b.high);
+    text += fmt::format("N^{:.3f} [{:.3f}, {:.3f}]", -fit->curve.b, -fit->b.high, -fit->b.low);
   }
   if (fit->curve.form == LawForm::floor) {
     text += fmt::format(" above {:.2g} % [{:.2g}, {:.2g}]", 100 * fit->curve.c, 100 * fit->c.low, 100 * fit->c.high);

@@ -190,6 +190,7 @@ Command add_lottery(CLI::App& program) {
   app->add_option("--seeds", options->seeds, "Seeds, as 0..5 or 0,3,7");
   app->add_option("--n", trial.n, "Training points")->check(whole_number(2, 10'000'000));
   app->add_option("--epochs", trial.epochs, "Passes over them at every level")->check(whole_number(1, 10'000'000));
+  app->add_option("--precision", trial.precision, kPrecisionHelp)->check(precision_name());
   app->add_option("--model", trial.model, "mlp-xy, mlp-polar, mlp-polar-raw or mlp-polar-trig, with extras");
   app->add_option("--data", trial.data, "spiral, or a CSV file of labelled points");
   app->add_option("--grid", trial.grid, "Cells along each side of the grid errors are counted on")

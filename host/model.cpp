@@ -105,6 +105,14 @@ std::vector<Model> parse_models(const std::string& names) {
   return models;
 }
 
+Precision parse_precision(const std::string& name) {
+  const auto found = std::find(kPrecisions.begin(), kPrecisions.end(), name);
+  if (found == kPrecisions.end()) {
+    throw Failure(kMisuse, fmt::format("precision '{}': must be one of {}", name, fmt::join(kPrecisions, ", ")));
+  }
+  return static_cast<Precision>(found - kPrecisions.begin());
+}
+
 const std::vector<std::string>& default_models() {
   static const std::vector<std::string> names = {"knn-1",
                                                  "knn-3",

@@ -1,6 +1,7 @@
 // model: the named models of an experiment, and the networks' starts.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -28,6 +29,7 @@ struct Model {
   int batch_size = 64;
   float learning_rate = 3e-3F;
   float weight_decay = 0;
+  Precision precision = Precision::fp32;
 
   bool is_knn() const { return neighbours > 0; }
 };
@@ -37,6 +39,11 @@ Model parse_model(const std::string& name);
 
 // Names separated by commas, each model once; Failure(kMisuse).
 std::vector<Model> parse_models(const std::string& names);
+
+// The rungs of the precision ladder, in the order of Precision, and the one of a name; Failure(kMisuse) that lists
+// them.
+inline constexpr std::array kPrecisions = {"fp32", "bf16x3", "bf16"};
+Precision parse_precision(const std::string& name);
 
 // The eleven of the main comparison.
 const std::vector<std::string>& default_models();

@@ -283,6 +283,11 @@ std::vector<float> NpyMatrix::read_all() const {
   return values;
 }
 
+std::span<const float> NpyMatrix::mapped() const {
+  if (type_ != Type::float32 || reinterpret_cast<std::uintptr_t>(values_) % alignof(float) != 0) return {};
+  return {reinterpret_cast<const float*>(values_), static_cast<std::size_t>(rows_ * features_)};
+}
+
 std::vector<std::int64_t> read_npy_integers(const std::filesystem::path& file) {
   const Opened opened(file);
   const std::string& descr = opened.header.descr;
@@ -338,6 +343,27 @@ bool FeatureRanges::distances_fit() const {
   }
   // Half of what fp32 can hold: room for the roundings of a sum of thousands of squares.
   return !(largest > 0.5 * std::numeric_limits<float>::max());
+}
+
+std::span<const float> checked_rows(const NpyMatrix& matrix, std::vector<float>& own) {
+  const std::int64_t n = matrix.rows(), d = matrix.features();
+  const std::span<const float> mapped = matrix.mapped();
+  FeatureRanges ranges(d);
+  if (mapped.empty()) {
+    own = matrix.read_all();
+    ranges.add(own);
+  } else {
+    const std::int64_t piece = std::max<std::int64_t>(1, (1 << 20) / d);
+    std::vector<float> rows(static_cast<std::size_t>(std::min(piece, n) * d));
+    for (std::int64_t begin = 0; begin < n; begin += piece) {
+      const std::int64_t count = std::min(piece, n - begin);
+      const auto part = std::span(rows).first(static_cast<std::size_t>(count * d));
+      matrix.read(begin, count, part);
+      ranges.add(part);
+    }
+  }
+  if (!ranges.distances_fit()) throw Failure(kBadData, matrix.name() + ": " + FeatureRanges::kTooFar);
+  return mapped.empty() ? std::span<const float>(own) : mapped;
 }
 
 template <class T>

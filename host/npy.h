@@ -34,6 +34,8 @@ class NpyMatrix {
   // is not finite.
   void read(std::int64_t begin, std::int64_t count, std::span<float> to) const;
   std::vector<float> read_all() const;
+  // All values where they lie in the file, if it holds float32, as long as this lives; otherwise empty.
+  std::span<const float> mapped() const;
 
  private:
   enum class Type { float16, float32, float64 };
@@ -60,6 +62,10 @@ class FeatureRanges {
  private:
   std::vector<float> low_, high_;
 };
+
+// All rows of a matrix, each checked to be finite and within range of the others (FeatureRanges, Failure(kBadData)):
+// where they lie, or copied to `own` where the file's type asks for that. The matrix and `own` must outlive them.
+std::span<const float> checked_rows(const NpyMatrix& matrix, std::vector<float>& own);
 
 // A .npy file of a known shape, written in pieces; it appears whole on `commit` (files.h).
 template <class T>

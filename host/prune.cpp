@@ -30,7 +30,9 @@ struct PruneOptions {
 };
 
 struct Rows {
-  std::vector<float> values;  // (n, d)
+  std::optional<NpyMatrix> file;
+  std::vector<float> own;         // of a file that is not used where it lies
+  std::span<const float> values;  // (n, d)
   std::int64_t features = 0;
   std::vector<int> labels;               // (n), or empty
   std::vector<std::string> class_names;  // of the labels
@@ -39,19 +41,20 @@ struct Rows {
 
 bool is_csv(const std::string& file) { return std::filesystem::path(file).extension() == ".csv"; }
 
-Rows read_rows(const PruneOptions& options) {
-  Rows rows;
+// Rows that may be anywhere do not move: `rows` is filled in place.
+void read_rows(const PruneOptions& options, Rows& rows) {
   if (is_csv(options.data)) {
     if (!options.labels.empty()) throw Failure(kMisuse, "--labels: the last column of the CSV file holds the labels");
     Dataset data = read_points_csv(options.data);
-    rows.values = std::move(data.points);
+    rows.own = std::move(data.points);
+    rows.values = rows.own;
     rows.features = data.features;
     rows.labels.assign(data.labels.begin(), data.labels.end());
     rows.class_names = data.class_names;
   } else {
-    const NpyMatrix matrix(options.data, options.round_float64);
-    rows.features = matrix.features();
-    rows.values = matrix.read_all();
+    rows.file.emplace(options.data, options.round_float64);
+    rows.features = rows.file->features();
+    rows.values = checked_rows(*rows.file, rows.own);
   }
   if (rows.size() > INT32_MAX) {
     throw Failure(kBadData,
@@ -71,7 +74,6 @@ Rows read_rows(const PruneOptions& options) {
     }
     for (const std::int64_t label : labels) rows.labels.push_back(classes.at(label));
   }
-  return rows;
 }
 
 std::vector<float> random_scores(std::int64_t n, std::uint64_t seed) {
@@ -93,7 +95,8 @@ Outcome run(const PruneOptions& options, Session& session) {
                   fmt::format("--clusters is of no use to --score {} without --near-duplicates", options.score));
   }
   if (!(options.fraction > 0)) throw Failure(kMisuse, "--fraction must be above 0");
-  const Rows rows = read_rows(options);
+  Rows rows;
+  read_rows(options, rows);
   const std::int64_t n = rows.size(), d = rows.features;
   if (options.clusters > n) {
     throw Failure(kMisuse, fmt::format("--clusters {}: {} holds only {} rows", options.clusters, options.data, n));
@@ -101,9 +104,11 @@ Outcome run(const PruneOptions& options, Session& session) {
   if (options.score == "class-mean" && rows.labels.empty()) {
     throw Failure(kMisuse, "--score class-mean needs --labels, or a CSV file with labels");
   }
-  FeatureRanges ranges(d);
-  ranges.add(rows.values);
-  if (!ranges.distances_fit()) throw Failure(kBadData, options.data + ": " + FeatureRanges::kTooFar);
+  if (!rows.file) {
+    FeatureRanges ranges(d);
+    ranges.add(rows.values);
+    if (!ranges.distances_fit()) throw Failure(kBadData, options.data + ": " + FeatureRanges::kTooFar);
+  }
   make_output_folder(options.out);
   const std::filesystem::path folder = options.out;
 

@@ -30,6 +30,7 @@ struct StudyOptions {
   std::vector<int> clusters = {10, 100, 1000};
   std::int64_t samples = 1000000, grid = 512, density_points = 100000;
   int dimension = 200, width = 64, layers = 3;
+  std::string precision = "fp32";
   double noise = 0;
   bool rule = false;
   SweepOptions sweep;
@@ -204,6 +205,7 @@ class Study {
     trial.model = options_.model;
     trial.width = options_.width;
     trial.hidden_layers = options_.layers;
+    trial.precision = options_.precision;
     trial.epochs =
         static_cast<int>(std::max(1.0, std::round(static_cast<double>(options_.samples) / static_cast<double>(n))));
     trial.grid = options_.grid;
@@ -593,6 +595,7 @@ Command add_prune_study(CLI::App& program) {
       ->check(whole_number(1, 1000000000000));
   app->add_option("--width", options->width, "Units in each hidden layer")->check(whole_number(2, 256));
   app->add_option("--hidden-layers", options->layers, "Hidden layers")->check(whole_number(1, 4));
+  app->add_option("--precision", options->precision, kPrecisionHelp)->check(precision_name());
   app->add_option("--noise", options->noise, "Probability that a training label is turned over (spiral)")
       ->check(real_number(0, 0.5));
   app->add_option("--angles", options->angles, "Perceptron: degrees between the probe that scores and the teacher")

@@ -196,9 +196,10 @@ std::vector<std::string> methods(const Comparison& comparison) {
       fmt::format(
           "Networks: {} hidden layers of {} units, ReLU; weights and biases start uniform in \u00b11/\u221afan-in; "
           "Adam (0.9, 0.999) at 3e-3 with cosine decay to 0, batches of 64, binary cross-entropy. Epochs: {}{}. "
+          "Products between hidden layers in {}. "
           "Extras: focal loss (\u03b3 = 2), layer norm before each activation, decoupled weight decay of 1e-2.",
           shape.hidden_layers, shape.width, fmt::to_string(fmt::join(epochs, ", ")),
-          options.same_epochs ? "" : ", so that every network sees the same number of samples"),
+          options.same_epochs ? "" : ", so that every network sees the same number of samples", options.precision),
       "kNN: exact Euclidean neighbours; equal distances in order of index, equal votes to blue.",
       "Verdicts: the 95 % interval (Student's t) of the paired difference over seeds leaves zero out, and there are "
       "at least three pairs; everything else is called open. No correction for the number of comparisons is made. "

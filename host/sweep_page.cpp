@@ -17,6 +17,13 @@ namespace scalelab::host {
 namespace {
 
 constexpr const char* kErrors[] = {"grid_error", "density_error", "test_error"};
+// More laws than these would hide a chart's points, or be a list nobody reads; the table has them all.
+constexpr std::size_t kMostLaws = 5;
+
+std::string capitalized(std::string text) {
+  if (!text.empty()) text[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(text[0])));
+  return text;
+}
 
 std::string text_of(const nlohmann::json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
 
@@ -259,7 +266,7 @@ std::set<std::string> drawn_strands(const Layout& layout, const std::string& err
 using Laws = std::map<std::string, StrandLaw>;  // by the strand's name
 
 Chart chart_of(const Layout& layout, const std::string& error, const std::string& title, bool switched,
-               const Laws& laws) {
+               const Laws& all_laws) {
   bool positive = true;
   for (const Strand& strand : layout.strands) {
     for (const auto& [x, series] : strand.points) {
@@ -268,6 +275,7 @@ Chart chart_of(const Layout& layout, const std::string& error, const std::string
     }
   }
   const std::string name = short_error(error);
+  const Laws laws = all_laws.size() <= kMostLaws ? all_laws : Laws();
   Chart chart{.id = "error-" + name,
               .title = title,
               .subtitle = fmt::format("{} error against {}. Small dots are single seeds, lines means over seeds.{}",
@@ -286,7 +294,7 @@ Chart chart_of(const Layout& layout, const std::string& error, const std::string
         "all are in the table at the end.",
         kMostLines, layout.strands.size(), layout.axis.short_name);
   }
-  chart.subtitle[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(chart.subtitle[0])));
+  chart.subtitle = capitalized(chart.subtitle);
   for (const Strand& strand : layout.strands) {
     if (!shown.contains(strand.name)) continue;
     Line line{.name = strand.name, .control = strand.control};
@@ -368,7 +376,8 @@ std::optional<Finding> laws_finding(const Layout& layout, const std::string& err
     return std::isfinite(interval.low) ? format(interval.low) + " to " + format(interval.high) : std::string("-");
   };
   const auto exponent = [](double b) { return fmt::format("{:.3f}", -b); };
-  std::vector<std::string> verdicts;
+  // What the title says of each series, by verdict, in this order.
+  constexpr const char* kVerdicts[] = {"power", "power with floor", "exponential", "flat", "no form", "not decidable"};
   std::map<std::string, std::vector<std::string>> names;
   for (const Strand& strand : layout.strands) {
     const auto found = laws.find(strand.name);
@@ -377,10 +386,9 @@ std::optional<Finding> laws_finding(const Layout& layout, const std::string& err
     const LawFit& fit = *found->second.fit();
     const bool floored = fit.curve.form == LawForm::floor, power = fit.curve.form != LawForm::exponential;
     const std::string series = strand.name.empty() ? "the series" : strand.name;
-    if (!names.contains(law.verdict)) verdicts.push_back(law.verdict);
-    names[law.verdict].push_back(power && law.verdict != "not decidable" && law.verdict != "no form"
-                                     ? fmt::format("{} (N^{:.2f})", series, -fit.curve.b)
-                                     : series);
+    names[law.verdict].push_back(law.verdict == "power" ? fmt::format("{} falls as N^{:.2f}", series, -fit.curve.b)
+                                 : floored ? fmt::format("{} levels off at {} %", series, percent(fit.curve.c))
+                                           : series);
     f.table.push_back(
         {strand.name, law.verdict, power ? exponent(fit.curve.b) : "-",
          power ? range({-fit.b.high, -fit.b.low}, [](double b) { return fmt::format("{:.3f}", b); }) : "-",
@@ -390,15 +398,28 @@ std::optional<Finding> laws_finding(const Layout& layout, const std::string& err
     f.points.push_back((strand.name.empty() ? "" : strand.name + ": ") + worded(law));
   }
   if (f.table.empty()) return std::nullopt;
-  for (const std::string& verdict : verdicts) {
-    f.title += fmt::format("{}{}: {}", f.title.empty() ? "" : "; ", verdict == "power" ? "power law" : verdict,
-                           fmt::to_string(fmt::join(names[verdict], ", ")));
+  const std::map<std::string, std::string> said = {
+      {"power", "fall as powers of N"}, {"power with floor", "level off"}, {"exponential", "fall exponentially"},
+      {"flat", "no fall seen"},         {"no form", "no one law fits"},    {"not decidable", "law open"}};
+  for (const std::string verdict : kVerdicts) {
+    if (!names.contains(verdict)) continue;
+    const std::vector<std::string>& list = names[verdict];
+    const bool own_words = verdict == "power" || verdict == "power with floor";
+    f.title += f.title.empty() ? "" : "; ";
+    if (list.size() > 3) {
+      f.title += fmt::format("{} series: {}", list.size(), said.at(verdict));
+    } else if (own_words) {
+      f.title += fmt::to_string(fmt::join(list, ", "));
+    } else {
+      f.title += fmt::format("{}: {}", fmt::to_string(fmt::join(list, ", ")), said.at(verdict));
+    }
   }
-  f.title = fmt::format("The law of the {} error. {}", short_error(error),
-                        static_cast<char>(std::toupper(static_cast<unsigned char>(f.title[0]))) + f.title.substr(1));
+  f.title = fmt::format("Along N, {} error: {}", short_error(error), f.title);
   f.text =
       "The largest N is held out of the fit, predicted, and then shown. A form is named only where it is the one "
-      "left: not beaten by another, and not off the held-out point.";
+      "left: not beaten by another, and not off the held-out point; flat where the exponent's interval does not leave "
+      "zero out.";
+  if (f.points.size() > kMostLaws) f.points.clear();  // the table says the same
   return f;
 }
 
@@ -444,6 +465,10 @@ std::optional<Finding> control_finding(const Layout& layout, const std::string& 
   f.columns = {"series",        layout.axis.title,         "difference in points",
                "95 % interval", "seeds where it is lower", "verdict"};
   int lower = 0, higher = 0, open = 0;
+  const auto place_of = [&](double x) { return layout.x == "n" ? grouped(std::llround(x)) : fmt::format("{:g}", x); };
+  // The lowest error among the places where it is lower than the control's.
+  double best = HUGE_VAL;
+  std::string best_text;
   for (const Strand& strand : layout.strands) {
     if (strand.control) continue;
     for (const auto& [x, series] : strand.points) {
@@ -453,8 +478,14 @@ std::optional<Finding> control_finding(const Layout& layout, const std::string& 
       if (p.n == 0) continue;
       const int verdict = p.verdict();
       ++(verdict < 0 ? lower : verdict > 0 ? higher : open);
-      f.table.push_back({strand.name, layout.x == "n" ? grouped(std::llround(x)) : fmt::format("{:g}", x),
-                         fmt::format("{:+.2f}", 100 * p.mean),
+      const double mean = summarize(strand.errors(x, error)).mean;
+      if (verdict < 0 && mean < best) {
+        best = mean;
+        best_text = fmt::format("{} has {} % {} error at {} {}, {} {} %. ", strand.name, percent(mean),
+                                short_error(error), layout.axis.short_name, place_of(x), control->name,
+                                percent(summarize(held->values.at(error)).mean));
+      }
+      f.table.push_back({strand.name, place_of(x), fmt::format("{:+.2f}", 100 * p.mean),
                          p.n < 2 ? "-" : fmt::format("{:+.2f} to {:+.2f}", 100 * p.interval.low, 100 * p.interval.high),
                          fmt::format("{} of {}", p.below, p.n),
                          verdict < 0   ? "lower"
@@ -463,8 +494,8 @@ std::optional<Finding> control_finding(const Layout& layout, const std::string& 
     }
   }
   if (f.table.empty()) return std::nullopt;
-  f.title = fmt::format("Against {} the {} error is lower in {} of {} places, higher in {} and open in {}",
-                        control->name, short_error(error), lower, f.table.size(), higher, open);
+  f.title = fmt::format("{}Against {} the {} error is lower in {} of {} places, higher in {} and open in {}",
+                        capitalized(best_text), control->name, short_error(error), lower, f.table.size(), higher, open);
   f.text = "A place is one series at one " + layout.axis.short_name +
            "; paired over seeds. No correction for the number of "
            "comparisons is made.";
@@ -540,7 +571,7 @@ Page sweep_page(const std::string& title, const nlohmann::json& document) {
       if (auto law = law_of(strand, error)) laws.emplace(strand.name, std::move(*law));
     }
     std::vector<Finding> here;
-    for (const auto& find : {laws_finding, control_finding, lowest_finding}) {
+    for (const auto& find : {control_finding, laws_finding, lowest_finding}) {
       if (auto finding = find(layout, error, laws)) here.push_back(std::move(*finding));
     }
     Chart chart = chart_of(layout, error, here.empty() ? title : here.front().title, switched, laws);

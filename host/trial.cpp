@@ -71,6 +71,7 @@ void each_member(T& trial, Visit&& visit) {
   visit("width", trial.width, 0, 256);
   visit("hidden_layers", trial.hidden_layers, 0, 4);
   visit("epochs", trial.epochs, 0, 1e7);
+  visit("precision", trial.precision, kPrecisions);
   visit("keep", trial.keep, kKeeps);
   visit("score", trial.score, kScores);
   visit("fraction", trial.fraction, 0, 1);
@@ -151,7 +152,10 @@ Trial resolved(Trial trial) {
     // A score may train networks of its own (el2n, forgetting, ddd, hidden features): then their shape counts.
     const bool trains =
         trial.score == "el2n" || trial.score == "forgetting" || trial.score == "ddd" || trial.features == "hidden";
-    if (!trains) trial.width = trial.hidden_layers = trial.epochs = 0;
+    if (!trains) {
+      trial.width = trial.hidden_layers = trial.epochs = 0;
+      trial.precision = "fp32";
+    }
   }
   if (!trial.is_spiral()) {
     if (trial.noise != 0) refuse("noise", "is for the spiral alone");
@@ -194,6 +198,7 @@ Trial resolved(Trial trial) {
 std::string trial_id(const Trial& trial) {
   nlohmann::json object = to_json(trial);
   if (!built_in(trial.data)) object.erase("data");  // its fingerprint says what it is, wherever it lies
+  if (trial.precision == "fp32") object.erase("precision");
   object["numerics"] = kNumerics;
   return fingerprint_of_text(object.dump());
 }

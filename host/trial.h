@@ -28,7 +28,8 @@ struct Trial {
   // Model (model.h), or "perceptron": the max-margin one. Width and layers are a network's.
   std::string model = "mlp-polar";
   int width = 64, hidden_layers = 3;
-  int epochs = 1000;  // passes over the rows kept
+  int epochs = 1000;               // passes over the rows kept
+  std::string precision = "fp32";  // in which networks train: fp32, bf16x3, bf16 (mlp.h)
 
   // Choice of rows (difficulty.h). keep: all, hard, easy, random.
   std::string keep = "all", score = "none";
@@ -68,7 +69,8 @@ nlohmann::json to_json(const Trial& trial);
 Trial trial_from_json(const nlohmann::json& object);
 const std::vector<std::string>& member_names();  // in the order in which they stand above
 
-// 16 hex digits: a hash of the canonical JSON of a resolved trial and of kNumerics. A file counts by its fingerprint.
+// 16 hex digits: a hash of the canonical JSON of a resolved trial and of kNumerics. A file counts by its fingerprint,
+// and fp32, which trials had no other of at first, as no precision named.
 std::string trial_id(const Trial& trial);
 
 }  // namespace scalelab::host

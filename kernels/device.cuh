@@ -4,7 +4,7 @@
 // All that the CUDA twins use of CUDA beyond this header: threadIdx/blockIdx/gridDim/blockDim, __syncthreads,
 // __syncwarp, __shfl_sync, __shfl_xor_sync, __ballot_sync, __any_sync, atomicAdd/Min/Max on integers, float4, and the
 // bit casts. The test executor (tests/simt/) compiles the same files with g++ in place of nvcc; its cuda_runtime.h
-// supplies scalelab::simt::dynamic_shared, and this is the only file that knows.
+// supplies simt::dynamic_shared and simt::cluster_barrier, and this is the only file that knows.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -62,10 +62,30 @@ class Scratch {
   T* data_;
 };
 
+// Which blocks of a launch run at the same time, and may wait for each other: none, those of each cluster of so many,
+// or all (a cooperative launch).
+struct Together {
+  int cluster = 1;
+  bool all = false;
+
+  // As a launch attribute; only for clusters and cooperative launches.
+  cudaLaunchAttribute attribute() const {
+    cudaLaunchAttribute result{};
+    if (all) {
+      result.id = cudaLaunchAttributeCooperative;
+      result.val.cooperative = 1;
+    } else {
+      result.id = cudaLaunchAttributeClusterDimension;
+      result.val.clusterDim = {static_cast<unsigned>(cluster), 1, 1};
+    }
+    return result;
+  }
+};
+
 // Queues kernel<<<blocks, threads, shared_bytes>>>(arguments...) on the Context's stream. No blocks: no launch.
 template <class... Parameters, class... Arguments>
-void launch(Context& context, std::int64_t blocks, int threads, std::size_t shared_bytes, void (*kernel)(Parameters...),
-            Arguments... arguments) {
+void launch_together(Context& context, const Together& together, std::int64_t blocks, int threads,
+                     std::size_t shared_bytes, void (*kernel)(Parameters...), Arguments... arguments) {
   if (blocks == 0) return;
   constexpr std::size_t kWithoutOptIn = 48 * 1024;
   if (shared_bytes > kWithoutOptIn) {
@@ -77,7 +97,18 @@ void launch(Context& context, std::int64_t blocks, int threads, std::size_t shar
   config.blockDim = dim3(static_cast<unsigned>(threads));
   config.dynamicSmemBytes = shared_bytes;
   config.stream = stream_of(context);
+  cudaLaunchAttribute attribute{};
+  if (together.all || together.cluster > 1) {
+    attribute = together.attribute();
+    config.attrs = &attribute;
+    config.numAttrs = 1;
+  }
   SCALELAB_CHECK(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...));
+}
+template <class... Parameters, class... Arguments>
+void launch(Context& context, std::int64_t blocks, int threads, std::size_t shared_bytes, void (*kernel)(Parameters...),
+            Arguments... arguments) {
+  launch_together(context, {}, blocks, threads, shared_bytes, kernel, arguments...);
 }
 
 inline std::int64_t ceil_div(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
@@ -98,6 +129,18 @@ __device__ inline T* dynamic_shared() {
 #else
   extern __shared__ __align__(16) unsigned char scalelab_dynamic_shared[];
   return reinterpret_cast<T*>(scalelab_dynamic_shared);
+#endif
+}
+
+// The barrier of a cluster: orders what its blocks wrote before it to all memory for what they read behind it.
+__device__ inline void cluster_barrier() {
+#ifdef SCALELAB_SIMT
+  simt::cluster_barrier();
+#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  asm volatile("barrier.cluster.arrive.release;" ::: "memory");
+  asm volatile("barrier.cluster.wait.acquire;" ::: "memory");
+#else
+  __trap();  // no device of this architecture has clusters
 #endif
 }
 

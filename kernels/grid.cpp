@@ -19,8 +19,6 @@
 
 #include "kernels/knn_check.h"
 #include "kernels/knn_tile-inl.h"
-#include "kernels/mlp_block.h"
-#include "kernels/mlp_check.h"
 #include "kernels/parallel.h"
 #include "kernels/point_tree.h"
 #include "scalelab/backend.h"
@@ -555,45 +553,6 @@ void grid_knn_labels(View<const float> references, View<const std::uint8_t> refe
   task.reference_labels = reference_labels.data();
   task.labels = labels.data();
   HWY_DYNAMIC_DISPATCH(map_grid)(task, context);
-}
-
-void grid_mlp_labels(const MlpShape& shape, View<const float> parameters, const Grid& grid, std::int64_t row_begin,
-                     View<std::uint8_t> labels, Context& context) {
-  const std::string name = "grid_mlp_labels";
-  check_mlp_shape(shape, name);
-  if (shape.inputs != 2) refuse(name + ": the network has " + std::to_string(shape.inputs) + " inputs, a grid needs 2");
-  const std::int64_t rows = check_band(name.c_str(), grid, row_begin, labels.extent(1), labels.extent(2));
-  const std::int64_t m = labels.extent(0), p = parameter_count(shape);
-  if (parameters.extent(0) != m || (m > 0 && parameters.extent(1) != p)) {
-    refuse(name + ": parameters are (" + std::to_string(parameters.extent(0)) + ", " +
-           std::to_string(parameters.extent(1)) + "), expected (" + std::to_string(m) + ", " + std::to_string(p) + ")");
-  }
-  if (labels.empty()) return;
-  const MlpPlan plan(shape);
-  Buffer<float> packed(context, {m, plan.size});
-  for (std::int64_t i = 0; i < m; ++i) pack(plan, parameters.data() + i * p, packed.view().data() + i * plan.size);
-  std::vector<float> centres(grid.size);
-  for (std::int64_t column = 0; column < grid.size; ++column) {
-    centres[column] = std::fma(static_cast<float>(column) + 0.5F, grid.step_x(), grid.x_min);
-  }
-  // A piece is a few rows of one network's map: enough pixels to be worth its workspace.
-  const std::int64_t piece_rows = std::max<std::int64_t>(1, 8192 / grid.size);
-  const std::int64_t pieces = (rows + piece_rows - 1) / piece_rows;
-  parallel_for(context, m * pieces, [&](std::int64_t piece) {
-    const std::int64_t network = piece / pieces, begin = piece % pieces * piece_rows;
-    MlpWorkspace work(plan, plan.block, false, context);
-    for (std::int64_t i = begin; i < std::min(rows, begin + piece_rows); ++i) {
-      const float y = std::fma(static_cast<float>(row_begin + i) + 0.5F, grid.step_y(), grid.y_min);
-      std::uint8_t* row_labels = labels.data() + (network * rows + i) * grid.size;
-      for (std::int64_t column = 0; column < grid.size; column += plan.block) {
-        const std::int64_t count = std::min(plan.block, grid.size - column);
-        std::copy_n(centres.begin() + column, count, work.inputs);
-        std::fill_n(work.inputs + work.columns, count, y);
-        score_block(plan, packed.view().data() + network * plan.size, count, work);
-        predicted_classes(plan, work, count, row_labels + column);
-      }
-    }
-  });
 }
 
 void grid_spiral_labels(const Spiral& spiral, const Grid& grid, std::int64_t row_begin, View<std::uint8_t> labels,

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "kernels/mlp_block-inl.h"
+#include "kernels/mlp_bounds-inl.h"
 #include "kernels/mlp_check.h"
 #include "kernels/mlp_step.h"
 #include "kernels/parallel.h"
@@ -160,7 +161,7 @@ void train_run(const MlpRun& run, Observer& observer, Context& context) {
   const std::int64_t n = run.inputs.extent(0), r = row_count(run);
   const std::int64_t batch = run.batch_size == 0 ? r : std::min<std::int64_t>(run.batch_size, r);
   const std::int64_t steps_per_epoch = (r + batch - 1) / batch, steps = steps_per_epoch * run.epochs;
-  MlpWorkspace work(plan, std::min(plan.block, round_up(batch, kLine)), true, context);
+  MlpWorkspace work(plan, std::min(plan.block, round_up(batch, kLine)), true, context, run.precision);
 
   const bool encoded = run.shape.encoding != Encoding::none;
   Buffer<float> feature_memory(context, {encoded ? n * plan.features : 0});
@@ -252,6 +253,8 @@ HWY_EXPORT(score_rows);
 HWY_EXPORT(encode_rows);
 HWY_EXPORT(backward_rows);
 HWY_EXPORT(train_run);
+HWY_EXPORT(bound_scores);
+HWY_EXPORT(judge_cells);
 
 MlpPlan::MlpPlan(const MlpShape& s)
     : shape(s), features(feature_count(s)), width(s.width), outputs(s.outputs), stride(round_up(s.width, kLine)) {
@@ -330,8 +333,9 @@ void unpack(const MlpPlan& plan, const float* packed, float* parameters) {
   for_each_parameter(plan, [&](std::int64_t p, std::int64_t at) { parameters[p] = packed[at]; });
 }
 
-MlpWorkspace::MlpWorkspace(const MlpPlan& plan, std::int64_t columns_, bool training, Context& context)
-    : columns(columns_), memory_(context, {0}) {
+MlpWorkspace::MlpWorkspace(const MlpPlan& plan, std::int64_t columns_, bool training, Context& context,
+                           Precision precision_)
+    : columns(columns_), precision(precision_), memory_(context, {0}) {
   const std::int64_t width = round_up(plan.width, kTurnedRows);
   const int layers = plan.shape.hidden_layers;
   const bool gelu = plan.shape.activation == Activation::gelu;
@@ -361,6 +365,10 @@ MlpWorkspace::MlpWorkspace(const MlpPlan& plan, std::int64_t columns_, bool trai
     score_deltas = take(plan.outputs * columns, training);
     losses = take(columns, training);
     labels = take(columns, training);
+    // A factor is (width, width), (width, columns) or (columns, width), of which a product takes two.
+    const std::int64_t longest = std::max(plan.stride, columns), parts = precision == Precision::bf16x3 ? 3 : 1;
+    left_parts = take(parts * plan.stride * longest, precision != Precision::fp32);
+    right_parts = take(parts * plan.stride * longest, precision != Precision::fp32);
   };
   place();
   memory_ = Buffer<float>(context, {at});
@@ -385,6 +393,13 @@ void predicted_classes(const MlpPlan& plan, const MlpWorkspace& work, std::int64
     }
     classes[s] = static_cast<std::uint8_t>(best);
   }
+}
+
+void bound_scores(const MlpPlan& plan, const BoundsWorkspace& work) { HWY_DYNAMIC_DISPATCH(bound_scores)(plan, work); }
+
+std::int64_t judge_cells(const BoundsWorkspace& work, std::int64_t outputs, std::int64_t tile, const CellPlaces& places,
+                         std::int16_t* classes) {
+  return HWY_DYNAMIC_DISPATCH(judge_cells)(work, outputs, tile, places, classes);
 }
 
 void mlp_forward(const MlpShape& shape, View<const float> parameters, View<const float> inputs, View<float> scores,

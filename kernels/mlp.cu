@@ -7,7 +7,13 @@
 // Shared memory (widths to 64): weights, one plane per layer (the gradient by a plane's values overwrites the values
 // once nothing reads them any more), a tile of features. The moments join them where that costs no resident block, and
 // lie in L2 otherwise: 16 bytes per parameter and step. Data is read through L1.
+// Beyond width 64 everything is in L2, and where there are fewer runs than multiprocessors a team of blocks trains one:
+// a cluster, or where there are none, or a large batch has work for more blocks, blocks of one cooperative launch. Each
+// element is still one chain in one thread, so that a run's bits do not depend on its team.
+// Below fp32 (Tensor crews) the optimiser works on master weights in fp32, which lie where the moments lie, and leaves
+// beside them what the products read: words in the place of weights between hidden layers, copies of all others.
 #include <algorithm>
+#include <bit>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -56,28 +62,104 @@ struct Job {
 inline constexpr float kMaxFloat = 0x1.fffffep127F;
 inline constexpr int kSteps = 32;  // step constants computed at a time, one by each lane of a warp
 
+template <int kMaxSamples>
 struct TrainShared {
-  double sums[kSamples];  // losses of the epoch, by column
+  double sums[kSamples];  // losses of the epoch, by row modulo kSamples
   MlpStep steps[kSteps];
-  float inverse[4 * kSamples];  // layer norm: 1 / deviation, (layers, samples)
-  int rows[kSamples];
-  int labels[kSamples];
+  int rows[kMaxSamples];
+  int labels[kMaxSamples];
   int job, unused[3];  // keeps what follows aligned to 16 bytes
 };
-static_assert(sizeof(TrainShared) % 16 == 0);
+
+// What the blocks of a team tell each other, in global memory.
+struct TeamState {
+  int job;
+  int bad;  // votes of all() that were against, in this run
+  unsigned arrived;
+};
+
+struct Teams {
+  int blocks;  // of each
+  bool clusters;
+  TeamState* states;
+};
+
+// The crew of a run at kWidth 0.
+struct Team {
+  static constexpr int kWidth = 0, kTileRows = 4;
+  static constexpr bool kTeam = true, kSplit = false;
+  static constexpr int kMaxSamples = 1024;
+  int rank, blocks;
+  bool cluster;
+  TeamState* state;
+  unsigned meetings = 0;  // thread 0: barriers passed
+
+  __device__ Team(const Teams& teams)
+      : rank(static_cast<int>(blockIdx.x) % teams.blocks),
+        blocks(teams.blocks),
+        cluster(teams.clusters),
+        state(teams.states + blockIdx.x / teams.blocks) {}
+  // Warps are dealt to the blocks in turn, so that a few tiles meet many multiprocessors.
+  __device__ int thread() const { return (warp_in_block() * blocks + rank) * kWarp + lane_index(); }
+  __device__ int threads() const { return kThreadsOf<0> * blocks; }
+  __device__ bool leads() const { return rank == 0; }
+  __device__ void sync() {
+    if (blocks == 1) {
+      __syncthreads();
+    } else if (cluster) {
+      cluster_barrier();
+    } else {
+      __syncthreads();
+      if (threadIdx.x == 0) {
+        ++meetings;
+        __threadfence();
+        atomicAdd(&state->arrived, 1U);
+        while (atomicAdd(&state->arrived, 0U) < meetings * static_cast<unsigned>(blocks)) {
+        }
+        __threadfence();
+      }
+      __syncthreads();
+    }
+  }
+  // Once against, always against, until the next run.
+  __device__ bool all(bool good) {
+    const bool block_good = __syncthreads_and(good ? 1 : 0) != 0;
+    if (blocks == 1) return block_good;
+    if (threadIdx.x == 0 && !block_good) atomicAdd(&state->bad, 1);
+    sync();
+    return state->bad == 0;
+  }
+  __device__ int samples(const MlpLayout& layout) const { return layout.samples; }
+  __device__ int row(const MlpLayout& layout) const { return layout.row(); }
+};
+
+template <class Crew>
+__device__ inline Crew crew_of(const Teams& teams) {
+  if constexpr (Crew::kTeam) {
+    return Crew(teams);
+  } else {
+    return {};
+  }
+}
+
+template <class Crew>
+using SharedOf = TrainShared<Crew::kTeam ? Team::kMaxSamples : kSamples>;
+static_assert(sizeof(SharedOf<Block<16>>) % 16 == 0 && sizeof(SharedOf<Team>) % 16 == 0);
 
 // Floats of each part of a run's memory.
 struct TrainParts {
-  std::int64_t network, planes;  // weights, features, planes, scores; for kWidth 0 two more planes for gradients
+  // weights; features, scores, layer norm's 1 / deviation (layers, samples), planes; for kWidth 0 two planes more
+  std::int64_t network, planes;
   SCALELAB_HD static TrainParts of(const MlpLayout& layout, bool on_chip) {
     return {layout.size,
-            static_cast<std::int64_t>(layout.first_rows + layout.outputs) * kRow +
+            static_cast<std::int64_t>(layout.first_rows + layout.outputs) * layout.row() +
+                (layout.layer_norm ? layout.layers * layout.samples : 0) +
                 static_cast<std::int64_t>(layout.layers * layout.kinds + (on_chip ? 0 : 2)) * layout.plane()};
   }
 };
 
-// Beside weights and planes: moments (2), gradient, mask.
-inline constexpr int kBesides = 4;
+// Beside weights and planes: moments (2), gradient, mask; below fp32 master weights.
+SCALELAB_HD constexpr int besides_of(bool split) { return split ? 5 : 4; }
 
 // What every update of one step multiplies by.
 struct Rule {
@@ -110,9 +192,16 @@ __device__ __forceinline__ void update(const Rule& rule, float gradient, float& 
 
 // The parameters of a block's network and what an optimiser keeps of them, all packed.
 struct Network {
-  float *values, *first, *second, *gradient;
+  float* values;  // what products and scores read
+  float* master;  // what learns; in fp32 the same
+  float *first, *second, *gradient;
   const float* mask;  // 1 where a value learns, 0 where it stays zero; null: all learn
 };
+
+// How `values` show a master weight: as itself, as a copy, as a word.
+enum class Shown { itself, copy, word };
+template <class Crew>
+inline constexpr Shown kShown = Crew::kSplit ? Shown::copy : Shown::itself;
 
 // What becomes of a gradient summed over a tile of samples: `begins` a batch's sum or adds to one in memory, and
 // `learns`: it is complete, and goes straight into an update.
@@ -120,25 +209,29 @@ struct Flow {
   bool begins, learns;
 };
 
+template <Shown kShown>
 __device__ __forceinline__ void settle(const Network& net, const Flow& flow, const Rule& rule, int at, float gradient) {
   if (!flow.learns) {
     net.gradient[at] = gradient;
     return;
   }
   if (net.mask != nullptr && net.mask[at] == 0) return;  // value and moments stay zero
-  float value = net.values[at], first = net.first[at], second = net.second[at];
+  float value = net.master[at], first = net.first[at], second = net.second[at];
   update(rule, gradient, value, first, second);
-  net.values[at] = value;
+  net.master[at] = value;
+  if (kShown == Shown::copy) net.values[at] = value;
   net.first[at] = first;
   net.second[at] = second;
 }
 
-__device__ __forceinline__ void settle4(const Network& net, const Flow& flow, const Rule& rule, int at, float4 g) {
+template <Shown kShown>
+__device__ __forceinline__ void settle4(const MlpLayout& layout, const Network& net, const Flow& flow, const Rule& rule,
+                                        int at, float4 g) {
   if (!flow.learns) {
     store4(net.gradient + at, g);
     return;
   }
-  float4 value = load4(net.values + at), first = load4(net.first + at), second = load4(net.second + at);
+  float4 value = load4(net.master + at), first = load4(net.first + at), second = load4(net.second + at);
   update(rule, g.x, value.x, first.x, second.x);
   update(rule, g.y, value.y, first.y, second.y);
   update(rule, g.z, value.z, first.z, second.z);
@@ -153,9 +246,14 @@ __device__ __forceinline__ void settle4(const Network& net, const Flow& flow, co
     first = held(first);
     second = held(second);
   }
-  store4(net.values + at, value);
+  store4(net.master + at, value);
   store4(net.first + at, first);
   store4(net.second + at, second);
+  if (kShown == Shown::copy) store4(net.values + at, value);
+  if (kShown == Shown::word) {
+    store4(net.values + at, make_float4(word_of(layout, value.x), word_of(layout, value.y), word_of(layout, value.z),
+                                        word_of(layout, value.w)));
+  }
 }
 
 // --- sums over samples -----------------------------------------------------------------------------------------------
@@ -208,32 +306,34 @@ inline constexpr int kWeightTileRows = kWidth == 16   ? 2
 
 // Gradient of weights (rows, stride) = below (rows, samples) delta^T (samples, padded), settled. Thread: tiles of
 // kWeightTileRows x 4, their rows spread over `rows` so that the lanes of a warp read neighbouring rows of `below`.
-template <int kWidth>
-__device__ __forceinline__ void weight_gradients(const MlpLayout& layout, const Network& net, const Flow& flow,
-                                                 const Rule& rule, int rows, int weights, const float* below,
-                                                 const float* delta, int count) {
-  constexpr int kRows = kWeightTileRows<kWidth>, kLaneRows = 8;
+template <class Crew>
+__device__ __forceinline__ void weight_gradients(const Crew& crew, const MlpLayout& layout, const Network& net,
+                                                 const Flow& flow, const Rule& rule, int rows, int weights,
+                                                 const float* below, const float* delta, int count) {
+  constexpr int kWidth = Crew::kWidth, kLaneRows = 8;
+  constexpr int plane_rows = Crew::kTeam ? Crew::kTileRows : kWeightTileRows<kWidth>;
+  const int plane_row = crew.row(layout);
   const int padded = kWidth > 0 ? kWidth : layout.padded, stride = padded + 4;
-  const int row_groups = rows / kRows, column_groups = padded / kTileColumns;
+  const int row_groups = rows / plane_rows, column_groups = padded / kTileColumns;
   const int positions = position_count<kLaneRows>(row_groups, column_groups);
-  for (int t = static_cast<int>(threadIdx.x); t < positions; t += kThreadsOf<kWidth>) {
+  for (int t = crew.thread(); t < positions; t += crew.threads()) {
     const Position at = position_of<kLaneRows>(t, column_groups);
     if (at.row_group >= row_groups || at.column_group >= column_groups) continue;
     const int first = weights + at.row_group * stride + at.column_group * kTileColumns, step = row_groups * stride;
-    float4 sum[kRows];
+    float4 sum[plane_rows];
 #pragma unroll
-    for (int i = 0; i < kRows; ++i) {
+    for (int i = 0; i < plane_rows; ++i) {
       sum[i] = flow.begins ? make_float4(0, 0, 0, 0) : load4(net.gradient + first + i * step);
     }
-    const float* left = below + at.row_group * kRow;
-    const float* right = delta + at.column_group * kTileColumns * kRow;
+    const float* left = below + at.row_group * plane_row;
+    const float* right = delta + at.column_group * kTileColumns * plane_row;
 #pragma unroll 1
     for (int s = 0; s < count; s += 4) {
-      const float4 d0 = load4(right + s), d1 = load4(right + kRow + s), d2 = load4(right + 2 * kRow + s),
-                   d3 = load4(right + 3 * kRow + s);
+      const float4 d0 = load4(right + s), d1 = load4(right + plane_row + s), d2 = load4(right + 2 * plane_row + s),
+                   d3 = load4(right + 3 * plane_row + s);
 #pragma unroll
-      for (int i = 0; i < kRows; ++i) {
-        const float4 h = load4(left + i * row_groups * kRow + s);
+      for (int i = 0; i < plane_rows; ++i) {
+        const float4 h = load4(left + i * row_groups * plane_row + s);
 #pragma unroll
         for (int q = 0; q < 4; ++q) {
           const float x = element(h, q);
@@ -245,69 +345,108 @@ __device__ __forceinline__ void weight_gradients(const MlpLayout& layout, const 
       }
     }
 #pragma unroll
-    for (int i = 0; i < kRows; ++i) settle4(net, flow, rule, first + i * step, sum[i]);
+    for (int i = 0; i < plane_rows; ++i) settle4<kShown<Crew>>(layout, net, flow, rule, first + i * step, sum[i]);
+  }
+}
+
+// weight_gradients on tensor cores, of a layer between hidden layers. Warp: groups of tiles.
+template <class Crew>
+__device__ __forceinline__ void weight_gradients_split(const Crew& crew, const MlpLayout& layout, const Network& net,
+                                                       const Flow& flow, const Rule& rule, int weights,
+                                                       const float* below, const float* delta, int count) {
+  using Tiles = WeightTiles<Crew::kWidth>;
+  const int padded = Crew::kWidth > 0 ? Crew::kWidth : layout.padded, stride = padded + 4, plane_row = crew.row(layout);
+  for_each_group<Crew, Tiles>(crew, padded, padded, [&](int group_row, int group_column) {
+    const int first =
+        weights + (group_row + ProductTile::first_row()) * stride + group_column + ProductTile::first_column();
+    const float4 zero = make_float4(0, 0, 0, 0);
+    ProductTile tiles[Tiles::kRows][Tiles::kColumns];
+#pragma unroll
+    for (int e = 0; e < Tiles::kRows * Tiles::kColumns; ++e) {
+      const int m = e / Tiles::kColumns, n = e % Tiles::kColumns;
+      const float* const begin = net.gradient + first + 16 * m * stride + 16 * n;
+      tiles[m][n].begin(flow.begins ? zero : load4(begin), flow.begins ? zero : load4(begin + stride));
+    }
+    multiply_words<Tiles::kRows, Tiles::kColumns, true, true>(
+        tiles, below + group_row * plane_row, plane_row, delta + group_column * plane_row, plane_row,
+        (count + 15) / 16 * 16, layout.precision == Precision::bf16x3);
+#pragma unroll
+    for (int e = 0; e < 2 * Tiles::kRows * Tiles::kColumns; ++e) {
+      const int m = e / 2 / Tiles::kColumns, n = e / 2 % Tiles::kColumns;
+      settle4<Shown::word>(layout, net, flow, rule, first + (16 * m + e % 2) * stride + 16 * n, tiles[m][n].row(e % 2));
+    }
+  });
+}
+
+template <class Crew>
+__device__ __forceinline__ void bias_gradients(const Crew& crew, const MlpLayout& layout, const Network& net,
+                                               const Flow& flow, const Rule& rule, int layer, const float* delta,
+                                               int count) {
+  const int bias = layout.bias[layer], row = crew.row(layout);
+  for (int o = crew.thread(); o < layout.width; o += crew.threads()) {
+    settle<kShown<Crew>>(net, flow, rule, bias + o, add_row(delta + o * row, count, begin_of(net, flow, bias + o)));
   }
 }
 
 // Gradients of a hidden layer's weights and bias, settled.
-template <int kWidth>
-__device__ __forceinline__ void layer_gradients(const MlpLayout& layout, const Network& net, const Flow& flow,
-                                                const Rule& rule, int layer, const float* below, const float* delta,
-                                                int count) {
-  const int thread = static_cast<int>(threadIdx.x), width = layout.width;
+template <class Crew>
+__device__ __forceinline__ void layer_gradients(const Crew& crew, const MlpLayout& layout, const Network& net,
+                                                const Flow& flow, const Rule& rule, int layer, const float* below,
+                                                const float* delta, int count) {
+  const int thread = crew.thread(), threads = crew.threads(), width = layout.width, row = crew.row(layout);
   const int rows = layout.rows(layer), weights = layout.weights[layer], bias = layout.bias[layer];
   if (rows >= kTileRows) {
-    weight_gradients<kWidth>(layout, net, flow, rule, rows, weights, below, delta, count);
-    for (int o = thread; o < width; o += kThreadsOf<kWidth>) {
-      settle(net, flow, rule, bias + o, add_row(delta + o * kRow, count, begin_of(net, flow, bias + o)));
-    }
+    weight_gradients(crew, layout, net, flow, rule, rows, weights, below, delta, count);
+    bias_gradients(crew, layout, net, flow, rule, layer, delta, count);
     return;
   }
   // Few inputs: an element a thread, the bias as one row more.
-  for (int e = thread; e < (rows + 1) * width; e += kThreadsOf<kWidth>) {
+  for (int e = thread; e < (rows + 1) * width; e += threads) {
     const int i = e / width, o = e - i * width;
     const int at = i < rows ? weights + i * layout.stride + o : bias + o;
     const float start = begin_of(net, flow, at);
     const float sum =
-        i < rows ? dot_rows(below + i * kRow, delta + o * kRow, count, start) : add_row(delta + o * kRow, count, start);
-    settle(net, flow, rule, at, sum);
+        i < rows ? dot_rows(below + i * row, delta + o * row, count, start) : add_row(delta + o * row, count, start);
+    settle<kShown<Crew>>(net, flow, rule, at, sum);
   }
 }
 
-template <int kWidth>
-__device__ __forceinline__ void output_gradients(const MlpLayout& layout, const Network& net, const Flow& flow,
-                                                 const Rule& rule, const float* top, const float* deltas, int count) {
-  const int width = layout.width, elements = layout.outputs * (width + 1);
-  for (int e = static_cast<int>(threadIdx.x); e < elements; e += kThreadsOf<kWidth>) {
+template <class Crew>
+__device__ __forceinline__ void output_gradients(const Crew& crew, const MlpLayout& layout, const Network& net,
+                                                 const Flow& flow, const Rule& rule, const float* top,
+                                                 const float* deltas, int count) {
+  const int width = layout.width, elements = layout.outputs * (width + 1), row = crew.row(layout);
+  for (int e = crew.thread(); e < elements; e += crew.threads()) {
     const int j = e / (width + 1), o = e - j * (width + 1);
     const int at = o < width ? layout.output_weights + j * layout.stride + o : layout.output_bias + j;
     const float start = begin_of(net, flow, at);
-    const float sum = o < width ? dot_rows(deltas + j * kRow, top + o * kRow, count, start)
-                                : add_row(deltas + j * kRow, count, start);
-    settle(net, flow, rule, at, sum);
+    const float sum =
+        o < width ? dot_rows(deltas + j * row, top + o * row, count, start) : add_row(deltas + j * row, count, start);
+    settle<kShown<Crew>>(net, flow, rule, at, sum);
   }
 }
 
 // --- gradients by activations ----------------------------------------------------------------------------------------
 
 // One thread's tile of the gradient by a plane: rows row_group + i * groups, four columns.
+template <int kRows>
 struct DeltaTile {
-  float sum[kTileRows][kTileColumns];
+  float sum[kRows][kTileColumns];
   int row, step, column;  // first row, rows between, first column
 };
 
 // The t-th tile of weights (padded, stride) delta (depth, samples), the depth in whole groups of four.
-template <int kWidth>
-__device__ __forceinline__ void delta_product(DeltaTile& tile, const float* weights, int stride, int depth,
-                                              const float* delta) {
+template <int kRows>
+__device__ __forceinline__ void delta_product(DeltaTile<kRows>& tile, const float* weights, int stride, int depth,
+                                              const float* delta, int plane_row) {
   const float* left = weights + tile.row * stride;
   const float* right = delta + tile.column;
 #pragma unroll 1
   for (int o = 0; o < depth; o += 4) {
-    const float4 d0 = load4(right + o * kRow), d1 = load4(right + (o + 1) * kRow), d2 = load4(right + (o + 2) * kRow),
-                 d3 = load4(right + (o + 3) * kRow);
+    const float4 d0 = load4(right + o * plane_row), d1 = load4(right + (o + 1) * plane_row),
+                 d2 = load4(right + (o + 2) * plane_row), d3 = load4(right + (o + 3) * plane_row);
 #pragma unroll
-    for (int i = 0; i < kTileRows; ++i) {
+    for (int i = 0; i < kRows; ++i) {
       const float4 w = load4(left + i * tile.step * stride + o);
 #pragma unroll
       for (int c = 0; c < kTileColumns; ++c) {
@@ -323,12 +462,13 @@ __device__ __forceinline__ void delta_product(DeltaTile& tile, const float* weig
 }
 
 // The same for the output layer, whose weights (outputs, stride) are not turned.
-__device__ __forceinline__ void delta_product_outputs(DeltaTile& tile, const float* weights, int stride, int outputs,
-                                                      const float* deltas) {
+template <int kRows>
+__device__ __forceinline__ void delta_product_outputs(DeltaTile<kRows>& tile, const float* weights, int stride,
+                                                      int outputs, const float* deltas, int plane_row) {
   for (int j = 0; j < outputs; ++j) {
-    const float4 d = load4(deltas + j * kRow + tile.column);
+    const float4 d = load4(deltas + j * plane_row + tile.column);
 #pragma unroll
-    for (int i = 0; i < kTileRows; ++i) {
+    for (int i = 0; i < kRows; ++i) {
       const float w = weights[j * stride + tile.row + i * tile.step];
       tile.sum[i][0] = ::fmaf(w, d.x, tile.sum[i][0]);
       tile.sum[i][1] = ::fmaf(w, d.y, tile.sum[i][1]);
@@ -338,19 +478,26 @@ __device__ __forceinline__ void delta_product_outputs(DeltaTile& tile, const flo
   }
 }
 
-// Times the activation's derivative, into `to`, which may be the plane of `activations` itself.
-__device__ __forceinline__ void store_delta(const DeltaTile& tile, Activation activation, const float* activations,
-                                            const float* slopes, float* to) {
+// The number that a word stands for.
+__device__ __forceinline__ float number_of(float word) { return joined(__float_as_uint(word)); }
+
+// Times the activation's derivative, into `to`, which may be the plane of `activations` itself. `words`: that is what
+// the activations are. A word is above zero as a float where its number is.
+template <int kRows>
+__device__ __forceinline__ void store_delta(const DeltaTile<kRows>& tile, Activation activation,
+                                            const float* activations, const float* slopes, float* to, int plane_row,
+                                            bool words = false) {
 #pragma unroll
-  for (int i = 0; i < kTileRows; ++i) {
-    const int at = (tile.row + i * tile.step) * kRow + tile.column;
+  for (int i = 0; i < kRows; ++i) {
+    const int at = (tile.row + i * tile.step) * plane_row + tile.column;
     const float* sum = tile.sum[i];
     float4 result;
     if (activation == Activation::relu) {
       const float4 h = load4(activations + at);
       result = make_float4(h.x > 0 ? sum[0] : 0, h.y > 0 ? sum[1] : 0, h.z > 0 ? sum[2] : 0, h.w > 0 ? sum[3] : 0);
     } else if (activation == Activation::tanh) {
-      const float4 h = load4(activations + at);
+      float4 h = load4(activations + at);
+      if (words) h = make_float4(number_of(h.x), number_of(h.y), number_of(h.z), number_of(h.w));
       result = make_float4(sum[0] * ::fmaf(-h.x, h.x, 1.0F), sum[1] * ::fmaf(-h.y, h.y, 1.0F),
                            sum[2] * ::fmaf(-h.z, h.z, 1.0F), sum[3] * ::fmaf(-h.w, h.w, 1.0F));
     } else {
@@ -361,15 +508,72 @@ __device__ __forceinline__ void store_delta(const DeltaTile& tile, Activation ac
   }
 }
 
+// A warp's tiles of the gradient by a plane, of a Tensor crew, from a first row and column.
+template <class Crew>
+struct DeltaTiles {
+  using Tiles = PlaneTiles<Crew::kWidth>;
+  static constexpr int kCount = Tiles::kRows * Tiles::kColumns;
+  ProductTile tiles[Tiles::kRows][Tiles::kColumns];
+
+  // As delta_product, both factors words.
+  __device__ __forceinline__ void multiply(const Crew& crew, const MlpLayout& layout, const float* weights,
+                                           const float* delta, int row, int column) {
+    const int padded = Crew::kWidth > 0 ? Crew::kWidth : layout.padded, stride = padded + 4;
+    const float4 zero = make_float4(0, 0, 0, 0);
+#pragma unroll
+    for (int e = 0; e < kCount; ++e) tiles[e / Tiles::kColumns][e % Tiles::kColumns].begin(zero, zero);
+    multiply_words<Tiles::kRows, Tiles::kColumns, true, false>(tiles, weights + row * stride, stride, delta + column,
+                                                               crew.row(layout), padded,
+                                                               layout.precision == Precision::bf16x3);
+  }
+  // As delta_product_outputs, in fp32.
+  __device__ __forceinline__ void multiply_outputs(const float* weights, int stride, int outputs, const float* deltas,
+                                                   int plane_row, int row, int column) {
+#pragma unroll
+    for (int e = 0; e < kCount; ++e) {
+      DeltaTile<2> tile = place(e, row, column);
+      delta_product_outputs(tile, weights, stride, outputs, deltas, plane_row);
+      const auto sums = [&](int i) {
+        return make_float4(tile.sum[i][0], tile.sum[i][1], tile.sum[i][2], tile.sum[i][3]);
+      };
+      tiles[e / Tiles::kColumns][e % Tiles::kColumns].begin(sums(0), sums(1));
+    }
+  }
+  __device__ __forceinline__ void store(Activation activation, const float* activations, const float* slopes, float* to,
+                                        int plane_row, bool words, int row, int column) const {
+#pragma unroll
+    for (int e = 0; e < kCount; ++e) {
+      DeltaTile<2> tile = place(e, row, column);
+#pragma unroll
+      for (int i = 0; i < 2; ++i) {
+        const float4 sums = tiles[e / Tiles::kColumns][e % Tiles::kColumns].row(i);
+#pragma unroll
+        for (int c = 0; c < kTileColumns; ++c) tile.sum[i][c] = element(sums, c);
+      }
+      store_delta(tile, activation, activations, slopes, to, plane_row, words);
+    }
+  }
+
+ private:
+  // This lane's part of tile e, its sums zero.
+  __device__ static DeltaTile<2> place(int e, int row, int column) {
+    return {{},
+            row + e / Tiles::kColumns * 16 + ProductTile::first_row(),
+            1,
+            column + e % Tiles::kColumns * 16 + ProductTile::first_column()};
+  }
+};
+
 // The gradient by the values before `normalize`, in place of the one by the values behind it. Thread: a sample.
-template <int kWidth>
-__device__ __forceinline__ void normalize_backward(const MlpLayout& layout, const float* gain, const float* normalized,
-                                                   const float* inverse, float* delta) {
+template <class Crew>
+__device__ __forceinline__ void normalize_backward(const Crew& crew, const MlpLayout& layout, const float* gain,
+                                                   const float* normalized, const float* inverse, float* delta) {
   const float width = static_cast<float>(layout.width);
-  for (int s = static_cast<int>(threadIdx.x); s < kSamples; s += kThreadsOf<kWidth>) {
+  const int row = crew.row(layout), samples = crew.samples(layout);
+  for (int s = crew.thread(); s < samples; s += crew.threads()) {
     float sum = 0, dot = 0;
     for (int f = 0; f < layout.width; ++f) {
-      const int at = f * kRow + s;
+      const int at = f * row + s;
       const float scaled = delta[at] * gain[f];
       sum += scaled;
       dot = ::fmaf(scaled, normalized[at], dot);
@@ -377,7 +581,7 @@ __device__ __forceinline__ void normalize_backward(const MlpLayout& layout, cons
     }
     const float mean = sum / width, share = -(dot / width);
     for (int f = 0; f < layout.width; ++f) {
-      const int at = f * kRow + s;
+      const int at = f * row + s;
       delta[at] = ::fmaf(share, normalized[at], delta[at] - mean) * inverse[s];
     }
   }
@@ -385,15 +589,16 @@ __device__ __forceinline__ void normalize_backward(const MlpLayout& layout, cons
 
 // A tile of samples whose planes hold a forward pass, and whose `scores` hold the gradient by the scores (zeros behind
 // the samples that count), back to the gradients of all parameters. Ends at a barrier.
-template <int kWidth>
-__device__ __forceinline__ void backward(const MlpLayout& layout, const Network& net, const Flow& flow,
+template <class Crew>
+__device__ __forceinline__ void backward(Crew& crew, const MlpLayout& layout, const Network& net, const Flow& flow,
                                          const Rule& rule, const float* x, const MlpPlanes& planes, float* deltas,
                                          const float* scores, const float* inverse, int count) {
+  constexpr int kWidth = Crew::kWidth, kRows = Crew::kTileRows, kLaneRows = kPlaneLaneRows<kWidth>;
   constexpr bool kInPlace = kWidth > 0;
-  constexpr int kLaneRows = kPlaneLaneRows<kWidth>;
-  const int thread = static_cast<int>(threadIdx.x);
-  const int padded = kWidth > 0 ? kWidth : layout.padded, stride = padded + 4, groups = padded / kTileRows;
-  const int positions = position_count<kLaneRows>(groups, kColumnGroups);
+  const int thread = crew.thread(), plane_row = crew.row(layout);
+  const int column_groups = crew.samples(layout) / kTileColumns;
+  const int padded = kWidth > 0 ? kWidth : layout.padded, stride = padded + 4, groups = padded / kRows;
+  const int positions = position_count<kLaneRows>(groups, column_groups);
   const Activation activation = layout.activation;
   // Layer `layers` is the output layer; its gradient is `scores`.
   for (int l = layout.layers; l >= 0; --l) {
@@ -404,58 +609,87 @@ __device__ __forceinline__ void backward(const MlpLayout& layout, const Network&
     if (norm) {
       static_assert(kThreadsOf<0> >= 256, "a feature a thread");
       if (thread < layout.width) {
-        const int row = thread * kRow;
+        const int row = thread * plane_row;
         shift_gradient = add_row(delta + row, count, begin_of(net, flow, layout.shift[l] + thread));
         gain_gradient =
             add_products(delta + row, planes.normalized(l) + row, count, begin_of(net, flow, layout.gain[l] + thread));
       }
-      __syncthreads();
-      normalize_backward<kWidth>(layout, net.values + layout.gain[l], planes.normalized(l), inverse + l * kSamples,
-                                 delta);
-      __syncthreads();
+      crew.sync();
+      normalize_backward(crew, layout, net.values + layout.gain[l], planes.normalized(l),
+                         inverse + l * crew.samples(layout), delta);
+      crew.sync();
+    }
+    const bool on_tensor_cores = Crew::kSplit && !top && l > 0;
+    if (on_tensor_cores) {
+      bias_gradients(crew, layout, net, flow, rule, l, delta, count);
+      crew.sync();
+      split_plane(crew, layout, delta);
+      crew.sync();
     }
     // The gradient by the plane below, while this layer's weights are as the forward pass saw them. In place it waits
     // in registers for the last reader of that plane's values.
-    DeltaTile tile;
-    if (l > 0) {
+    DeltaTile<kRows> tile;
+    DeltaTiles<Crew> tiles;  // of a Tensor crew, in its place
+    if (Crew::kSplit && l > 0) {
+      float* const to = deltas + ((l - 1) & 1) * layout.plane();
+      const float* const slopes = activation == Activation::gelu ? planes.slopes(l - 1) : nullptr;
+      for_each_group<Crew, PlaneTiles<kWidth>>(crew, padded, crew.samples(layout), [&](int row, int column) {
+        if (top) {
+          tiles.multiply_outputs(net.values + layout.output_weights, stride, layout.outputs, scores, plane_row, row,
+                                 column);
+        } else {
+          tiles.multiply(crew, layout, net.values + layout.weights[l], delta, row, column);
+        }
+        if (!kInPlace) tiles.store(activation, planes.activations(l - 1), slopes, to, plane_row, !top, row, column);
+      });
+      crew.sync();
+    } else if (l > 0) {
       float* const to = kInPlace ? planes.activations(l - 1) : deltas + ((l - 1) & 1) * layout.plane();
       const float* const slopes = activation == Activation::gelu ? planes.slopes(l - 1) : nullptr;
-      for (int t = thread; t < positions; t += kThreadsOf<kWidth>) {
-        const Position at = position_of<kLaneRows>(t, kColumnGroups);
+      for (int t = thread; t < positions; t += crew.threads()) {
+        const Position at = position_of<kLaneRows>(t, column_groups);
         if (kWidth == 0 && at.row_group >= groups) continue;
         tile.row = at.row_group;
         tile.step = groups;
         tile.column = at.column_group * kTileColumns;
 #pragma unroll
-        for (int i = 0; i < kTileRows; ++i) {
+        for (int i = 0; i < kRows; ++i) {
 #pragma unroll
           for (int c = 0; c < kTileColumns; ++c) tile.sum[i][c] = 0;
         }
         if (top) {
-          delta_product_outputs(tile, net.values + layout.output_weights, stride, layout.outputs, scores);
+          delta_product_outputs(tile, net.values + layout.output_weights, stride, layout.outputs, scores, plane_row);
         } else {
-          delta_product<kWidth>(tile, net.values + layout.weights[l], stride, padded, delta);
+          delta_product(tile, net.values + layout.weights[l], stride, padded, delta, plane_row);
         }
-        if (!kInPlace) store_delta(tile, activation, planes.activations(l - 1), slopes, to);
+        if (!kInPlace) store_delta(tile, activation, planes.activations(l - 1), slopes, to, plane_row);
       }
-      __syncthreads();
+      crew.sync();
     }
     const float* const below = l > 0 ? planes.activations(l - 1) : x;
     if (top) {
-      output_gradients<kWidth>(layout, net, flow, rule, below, scores, count);
+      output_gradients(crew, layout, net, flow, rule, below, scores, count);
+    } else if (on_tensor_cores) {
+      weight_gradients_split(crew, layout, net, flow, rule, layout.weights[l], below, delta, count);
     } else {
-      layer_gradients<kWidth>(layout, net, flow, rule, l, below, delta, count);
+      layer_gradients(crew, layout, net, flow, rule, l, below, delta, count);
     }
     if (norm && thread < layout.width) {
-      settle(net, flow, rule, layout.shift[l] + thread, shift_gradient);
-      settle(net, flow, rule, layout.gain[l] + thread, gain_gradient);
+      settle<kShown<Crew>>(net, flow, rule, layout.shift[l] + thread, shift_gradient);
+      settle<kShown<Crew>>(net, flow, rule, layout.gain[l] + thread, gain_gradient);
     }
-    __syncthreads();
+    crew.sync();
     if (kInPlace && l > 0) {
       const float* const slopes = activation == Activation::gelu ? planes.slopes(l - 1) : nullptr;
       float* const plane = planes.activations(l - 1);
-      store_delta(tile, activation, plane, slopes, plane);
-      __syncthreads();
+      if (Crew::kSplit) {
+        for_each_group<Crew, PlaneTiles<kWidth>>(crew, padded, crew.samples(layout), [&](int row, int column) {
+          tiles.store(activation, plane, slopes, plane, plane_row, !top, row, column);
+        });
+      } else {
+        store_delta(tile, activation, plane, slopes, plane, plane_row);
+      }
+      crew.sync();
     }
   }
 }
@@ -471,10 +705,10 @@ struct Cursor {
 __device__ inline int tile_count(const Job& job, std::int64_t begin) {
   const std::int64_t in_batch = job.batch - begin % job.batch, in_epoch = job.r - begin;
   const std::int64_t left = in_batch < in_epoch ? in_batch : in_epoch;
-  return left < kSamples ? static_cast<int>(left) : kSamples;
+  return left < job.layout.samples ? static_cast<int>(left) : job.layout.samples;
 }
 
-// Row numbers of the tile at `cursor`, by the block's last threads, which have least to do meanwhile.
+// Row numbers of the tile at `cursor`, each block for itself, by its last threads, which have least to do meanwhile.
 __device__ inline void find_rows(const Job& job, const Cursor& cursor, int* rows) {
   const int count = tile_count(job, cursor.begin);
   for (int s = static_cast<int>(blockDim.x - 1 - threadIdx.x); s < count; s += static_cast<int>(blockDim.x)) {
@@ -487,47 +721,68 @@ __device__ inline void find_rows(const Job& job, const Cursor& cursor, int* rows
   }
 }
 
-__device__ inline void gather(const Job& job, const int* rows, int count, float* x, int* labels) {
-  const int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
-  const int features = job.layout.features;
-  for (int s = thread; s < kSamples; s += threads) labels[s] = s < count ? job.labels[rows[s]] : 0;
+template <class Crew>
+__device__ inline void gather(const Crew& crew, const Job& job, const int* rows, int count, float* x, int* labels) {
+  const int thread = crew.thread(), threads = crew.threads(), features = job.layout.features;
+  const int samples = crew.samples(job.layout), row = crew.row(job.layout);
+  if (crew.leads()) {
+    for (int s = static_cast<int>(threadIdx.x); s < samples; s += kThreadsOf<Crew::kWidth>) {
+      labels[s] = s < count ? job.labels[rows[s]] : 0;
+    }
+  }
   if (features <= 4) {
-    for (int s = thread; s < kSamples; s += threads) {
+    for (int s = thread; s < samples; s += threads) {
       for (int f = 0; f < features; ++f) {
-        x[f * kRow + s] = s < count ? job.features[static_cast<std::int64_t>(rows[s]) * features + f] : 0.0F;
+        x[f * row + s] = s < count ? job.features[static_cast<std::int64_t>(rows[s]) * features + f] : 0.0F;
       }
     }
     return;
   }
-  for (int e = thread; e < kSamples * features; e += threads) {
+  for (int e = thread; e < samples * features; e += threads) {
     const int s = e / features, f = e - s * features;
-    x[f * kRow + s] = s < count ? job.features[static_cast<std::int64_t>(rows[s]) * features + f] : 0.0F;
+    x[f * row + s] = s < count ? job.features[static_cast<std::int64_t>(rows[s]) * features + f] : 0.0F;
   }
 }
 
-// Scores, losses, and in place of the scores the gradient of the mean over `samples` by them. Adds each column's loss
-// to its sum; returns whether this thread's losses are finite.
-template <int kWidth>
-__device__ __forceinline__ bool losses_and_deltas(const Job& job, const MlpLayout& layout, const float* packed,
-                                                  const float* top, std::int64_t samples, int count, const int* labels,
-                                                  float* scores, double* sums) {
-  const int thread = static_cast<int>(threadIdx.x), outputs = layout.outputs;
+// By the crew's first block: scores, losses, and in place of the scores the gradient of the mean over `samples` by
+// them. Adds each loss to the sum of its column, or where there is a `loss_sum` all of them in order to that, in thread
+// 0. Returns whether this thread's losses are finite.
+template <class Crew>
+__device__ __forceinline__ bool losses_and_deltas(const Crew& crew, const Job& job, const MlpLayout& layout,
+                                                  const float* packed, const float* top, std::int64_t samples,
+                                                  int count, const int* labels, float* scores, double* sums,
+                                                  bool in_order, double& loss_sum) {
+  if (!crew.leads()) return true;
+  constexpr int kThreads = kThreadsOf<Crew::kWidth>;
+  const int thread = static_cast<int>(threadIdx.x), outputs = layout.outputs, row = crew.row(layout);
   const float scale = 1.0F / static_cast<float>(samples);
-  for (int e = thread; e < outputs * kSamples; e += kThreadsOf<kWidth>) {
-    const int j = e / kSamples, s = e % kSamples;
-    scores[j * kRow + s] = score_of(layout, packed, top, j, s);
-  }
-  if (outputs > 1) __syncthreads();  // otherwise each thread goes on with its own
   bool finite = true;
-  for (int s = thread; s < kSamples; s += kThreadsOf<kWidth>) {
-    if (s >= count) {
-      for (int j = 0; j < outputs; ++j) scores[j * kRow + s] = 0;
-      continue;
+  for (int begin = 0; begin < crew.samples(layout); begin += kSamples) {
+    for (int e = thread; e < outputs * kSamples; e += kThreads) {
+      const int j = e / kSamples, s = begin + e % kSamples;
+      scores[j * row + s] = score_of(layout, packed, top, j, s, row);
     }
-    const float loss = outputs == 1 ? binary_loss(job.gamma, scale, labels[s] > 0, scores + s)
-                                    : softmax_loss(job.gamma, scale, labels[s], outputs, scores + s, kRow);
-    finite = finite && ::fabsf(loss) <= kMaxFloat;
-    sums[s] += loss;
+    if (outputs > 1) __syncthreads();  // otherwise each thread goes on with its own
+    for (int column = thread; column < kSamples; column += kThreads) {
+      const int s = begin + column;
+      if (s >= count) {
+        for (int j = 0; j < outputs; ++j) scores[j * row + s] = 0;
+        continue;
+      }
+      const float loss = outputs == 1 ? binary_loss(job.gamma, scale, labels[s] > 0, scores + s)
+                                      : softmax_loss(job.gamma, scale, labels[s], outputs, scores + s, row);
+      finite = finite && ::fabsf(loss) <= kMaxFloat;
+      sums[column] += loss;
+    }
+    if (!in_order) continue;
+    __syncthreads();
+    if (thread == 0) {
+      for (int column = 0; column < kSamples && begin + column < count; ++column) {
+        loss_sum += sums[column];
+        sums[column] = 0;
+      }
+    }
+    __syncthreads();
   }
   return finite;
 }
@@ -546,34 +801,49 @@ inline constexpr int kTrainBlocks = kWidth == 16   ? 8
                                     : kWidth == 64 ? 2
                                                    : 1;
 
-// Block: runs from the queue. `slice` of `slices`: which part of each run's epochs this launch trains.
-// `moments_on_chip`: the moments follow the planes in shared memory. `workspace`: `floats` per block.
-template <int kWidth>
-__global__ void __launch_bounds__(kThreadsOf<kWidth>, kTrainBlocks<kWidth>)
+// Crew: runs from the queue. `slice` of `slices`: which part of each run's epochs this launch trains.
+// `moments_on_chip`: the moments follow the planes in shared memory. `workspace`: `floats` per crew.
+template <class Crew>
+__global__ void __launch_bounds__(kThreadsOf<Crew::kWidth>, kTrainBlocks<Crew::kWidth>)
     mlp_train_kernel(const Job* jobs, int count, int* queue, bool moments_on_chip, float* workspace,
-                     std::int64_t floats, int slice, int slices) {
-  constexpr int kThreads = kThreadsOf<kWidth>;
-  TrainShared& shared = *dynamic_shared<TrainShared>();
-  const int thread = static_cast<int>(threadIdx.x);
+                     std::int64_t floats, Teams teams, int slice, int slices) {
+  constexpr int kWidth = Crew::kWidth;
+  SharedOf<Crew>& shared = *dynamic_shared<SharedOf<Crew>>();
+  Crew crew = crew_of<Crew>(teams);
+  const int thread = crew.thread(), threads = crew.threads();
+  int* const next_job = Crew::kTeam ? &teams.states[blockIdx.x / teams.blocks].job : &shared.job;
   for (;;) {
-    if (thread == 0) shared.job = atomicAdd(queue, 1);
-    __syncthreads();
-    if (shared.job >= count) return;
-    const Job& job = jobs[shared.job];
+    if (thread == 0) {
+      *next_job = atomicAdd(queue, 1);
+      if (Crew::kTeam) teams.states[blockIdx.x / teams.blocks].bad = 0;
+    }
+    crew.sync();
+    const int mine = *next_job;
+    if (mine >= count) return;
+    const Job& job = jobs[mine];
     const MlpLayout& layout = job.layout;
     const int size = layout.size;
     const bool learning = job.gradients == nullptr;
 
     // Where this run's memory is.
-    float* const besides = workspace + blockIdx.x * floats;
-    float* const values = kWidth > 0 ? reinterpret_cast<float*>(&shared + 1) : besides + kBesides * std::int64_t{size};
+    float* const besides = workspace + blockIdx.x / (Crew::kTeam ? teams.blocks : 1) * floats;
+    float* const values =
+        kWidth > 0 ? reinterpret_cast<float*>(&shared + 1) : besides + besides_of(Crew::kSplit) * std::int64_t{size};
     float* const x = values + size;
-    float* const scores = x + layout.first_rows * kRow;
-    const MlpPlanes planes{scores + layout.outputs * kRow, layout.plane(), layout.kinds};
+    const int row = crew.row(layout);
+    float* const scores = x + layout.first_rows * row;
+    float* const inverse = scores + layout.outputs * row;
+    const MlpPlanes planes{inverse + (layout.layer_norm ? layout.layers * crew.samples(layout) : 0), layout.plane(),
+                           layout.kinds};
     float* const deltas = planes.base + layout.layers * layout.kinds * layout.plane();  // kWidth 0
     float* const moments = kWidth > 0 && moments_on_chip ? deltas : besides;
     float* const mask = besides + 3 * std::int64_t{size};
-    const Network net{values, moments, moments + size, besides + 2 * std::int64_t{size},
+    float* const master = !Crew::kSplit ? values : kWidth > 0 && moments_on_chip ? moments + 2 * size : mask + size;
+    const Network net{values,
+                      master,
+                      moments,
+                      moments + size,
+                      besides + 2 * std::int64_t{size},
                       job.weight_mask != nullptr ? mask : nullptr};
 
     // This slice's epochs; a run that has diverged has none.
@@ -582,25 +852,37 @@ __global__ void __launch_bounds__(kThreadsOf<kWidth>, kTrainBlocks<kWidth>)
     const int epoch_begin = job.epoch_begin + static_cast<int>(length * slice / slices);
     const int epoch_end = job.epoch_begin + static_cast<int>(length * (slice + 1) / slices);
 
-    pack(layout, job.parameters, values);
-    for (int i = thread; i < 2 * size; i += kThreads) moments[i] = 0;
-    for (int i = thread; i < size; i += kThreads) mask[i] = 1;
-    for (int s = thread; s < kSamples; s += kThreads) shared.sums[s] = 0;
+    const auto clear_sums = [&] {
+      for (int s = static_cast<int>(threadIdx.x); s < kSamples; s += kThreadsOf<kWidth>) shared.sums[s] = 0;
+    };
+    pack(crew, layout, job.parameters, master);
+    for (int i = thread; i < 2 * size; i += threads) moments[i] = 0;
+    for (int i = thread; i < size; i += threads) mask[i] = 1;
+    clear_sums();
     // Rows behind the last feature take part in register tiles.
-    for (int i = layout.features * kRow + thread; i < layout.first_rows * kRow; i += kThreads) x[i] = 0;
-    __syncthreads();
-    for_each_parameter(layout, [&](int p, int at) {
+    for (int i = layout.features * row + thread; i < layout.first_rows * row; i += threads) x[i] = 0;
+    crew.sync();
+    for_each_parameter(layout, thread, threads, [&](int p, int at) {
       const bool learns = job.weight_mask == nullptr || job.weight_mask[p] != 0;
-      if (!learns) values[at] = mask[at] = 0;
+      if (!learns) master[at] = mask[at] = 0;
       if (job.state != nullptr && learns) {
         moments[at] = job.state[p];
         moments[size + at] = job.state[job.p + p];
       }
     });
+    if (Crew::kSplit) {
+      crew.sync();
+      for (int i = thread; i < size; i += threads) {
+        const auto between = [&](int l) {
+          return l < layout.layers && i >= layout.weights[l] && i < layout.weights[l] + layout.padded * layout.stride;
+        };
+        values[i] = between(1) || between(2) || between(3) ? word_of(layout, master[i]) : master[i];
+      }
+    }
     Cursor cursor{epoch_begin, 0};
     const bool idle = status >= 0 || epoch_begin == epoch_end;
     if (!idle) find_rows(job, cursor, shared.rows);
-    __syncthreads();
+    crew.sync();
 
     const std::int64_t steps_per_epoch = (job.r + job.batch - 1) / job.batch, steps = steps_per_epoch * job.epochs;
     std::int64_t step = epoch_begin * steps_per_epoch;
@@ -615,41 +897,37 @@ __global__ void __launch_bounds__(kThreadsOf<kWidth>, kTrainBlocks<kWidth>)
       const std::int64_t samples = job.r - batch_begin < job.batch ? job.r - batch_begin : job.batch;
       const bool begins = in_batch == 0, ends = in_batch + tile == samples;
       const bool epoch_ends = cursor.begin + tile == job.r;
-      gather(job, shared.rows, tile, x, shared.labels);
+      gather(crew, job, shared.rows, tile, x, shared.labels);
       if (begins && learning && (fresh_steps || step % kSteps == 0)) {
-        const std::int64_t of = step - step % kSteps + thread;
-        if (thread < kSteps && of < steps) {
+        const int lane = static_cast<int>(threadIdx.x);
+        const std::int64_t of = step - step % kSteps + lane;
+        if (lane < kSteps && of < steps) {
           const MlpStep constants =
               mlp_step(job.learning_rate, job.schedule, job.optimizer, job.beta1, job.beta2, of, steps);
-          shared.steps[thread] = constants;
+          shared.steps[lane] = constants;
         }
         fresh_steps = false;
       }
-      __syncthreads();
-      const float* const top = forward_hidden<kWidth>(layout, values, x, planes, shared.inverse);
+      crew.sync();
+      const float* const top = forward_hidden(crew, layout, values, x, planes, inverse);
       if (begins) finite = true;
-      finite = losses_and_deltas<kWidth>(job, layout, values, top, samples, tile, shared.labels, scores, shared.sums) &&
+      finite = losses_and_deltas(crew, job, layout, values, top, samples, tile, shared.labels, scores, shared.sums,
+                                 !learning, loss_sum) &&
                finite;
       const Cursor next = epoch_ends ? Cursor{cursor.epoch + 1, 0} : Cursor{cursor.epoch, cursor.begin + tile};
       if (next.epoch < epoch_end) find_rows(job, next, shared.rows);
-      const bool all_finite = __syncthreads_and(finite ? 1 : 0) != 0;
-      if (!learning && thread == 0) {  // in the order of rows
-        for (int s = 0; s < tile; ++s) {
-          loss_sum += shared.sums[s];
-          shared.sums[s] = 0;
-        }
-      }
+      const bool all_finite = crew.all(finite);
       if (ends && learning && !all_finite) {
         epochs_done = cursor.epoch - epoch_begin;
         break;
       }
       if (ends && learning) rule = rule_of(job, shared.steps[step % kSteps]);
-      backward<kWidth>(layout, net, {begins, ends && learning}, rule, x, planes, deltas, scores, shared.inverse, tile);
+      backward(crew, layout, net, {begins, ends && learning}, rule, x, planes, deltas, scores, inverse, tile);
       if (ends) ++step;
       if (epoch_ends && learning) {
         bool good = true;
-        for (int i = thread; i < size; i += kThreads) good = good && ::fabsf(values[i]) <= kMaxFloat;
-        const bool all_good = __syncthreads_and(good ? 1 : 0) != 0;
+        for (int i = thread; i < size; i += threads) good = good && ::fabsf(master[i]) <= kMaxFloat;
+        const bool all_good = crew.all(good);
         if (!all_good) {
           epochs_done = cursor.epoch - epoch_begin;
           break;
@@ -659,19 +937,18 @@ __global__ void __launch_bounds__(kThreadsOf<kWidth>, kTrainBlocks<kWidth>)
               static_cast<float>(total(shared.sums) / static_cast<double>(job.r));
         }
         __syncthreads();
-        for (int s = thread; s < kSamples; s += kThreads) shared.sums[s] = 0;
+        clear_sums();
       }
       cursor = next;
     }
 
-    // What is left of the run outside the block, behind the barrier that ended its last step. The next run begins with
-    // one before it touches any of this.
+    // What is left of the run outside the crew, behind the barrier that ended its last step.
     if (!learning) {
-      for_each_parameter(layout, [&](int p, int at) { job.gradients[p] = net.gradient[at]; });
+      for_each_parameter(layout, thread, threads, [&](int p, int at) { job.gradients[p] = net.gradient[at]; });
       if (thread == 0) *job.loss = static_cast<float>(loss_sum / static_cast<double>(job.r));
     } else {
-      for_each_parameter(layout, [&](int p, int at) {
-        job.parameters[p] = values[at];
+      for_each_parameter(layout, thread, threads, [&](int p, int at) {
+        job.parameters[p] = master[at];
         if (job.state != nullptr) {
           job.state[p] = moments[at];
           job.state[job.p + p] = moments[size + at];
@@ -679,7 +956,7 @@ __global__ void __launch_bounds__(kThreadsOf<kWidth>, kTrainBlocks<kWidth>)
       });
       const bool diverges = !idle && epochs_done < epoch_end - epoch_begin;
       if (job.epoch_losses != nullptr) {
-        for (int e = epoch_begin + epochs_done + thread; e < epoch_end; e += kThreads) {
+        for (int e = epoch_begin + epochs_done + thread; e < epoch_end; e += threads) {
           job.epoch_losses[e - job.epoch_begin] = __int_as_float(0x7fc00000);
         }
       }
@@ -689,6 +966,7 @@ __global__ void __launch_bounds__(kThreadsOf<kWidth>, kTrainBlocks<kWidth>)
         if (job.diverged != nullptr) *job.diverged = now;
       }
     }
+    crew.sync();  // before the next run takes anything of this one's
   }
 }
 
@@ -697,7 +975,8 @@ __global__ void __launch_bounds__(kThreadsOf<kWidth>, kTrainBlocks<kWidth>)
 // Block: a network.
 __global__ void mlp_pack_kernel(const __grid_constant__ MlpLayout layout, const float* parameters, std::int64_t p,
                                 float* packed) {
-  pack(layout, parameters + blockIdx.x * p, packed + static_cast<std::int64_t>(blockIdx.x) * layout.size);
+  Block<0> crew;
+  pack(crew, layout, parameters + blockIdx.x * p, packed + static_cast<std::int64_t>(blockIdx.x) * layout.size);
 }
 
 // Thread: points in turn, (n, 2) to (n, features).
@@ -807,7 +1086,8 @@ class FeatureTables {
 
 std::size_t train_shared_bytes(const MlpLayout& layout, bool moments_on_chip) {
   const TrainParts parts = TrainParts::of(layout, true);
-  return sizeof(TrainShared) + static_cast<std::size_t>(parts.network * (moments_on_chip ? 3 : 1) + parts.planes) * 4;
+  const int networks = !moments_on_chip ? 1 : layout.precision == Precision::fp32 ? 3 : 4;
+  return sizeof(TrainShared<kSamples>) + static_cast<std::size_t>(parts.network * networks + parts.planes) * 4;
 }
 
 // The class that a run of this shape trains in: the narrowest that holds it, if its memory fits on chip.
@@ -819,78 +1099,144 @@ int train_class(const MlpShape& shape, Context& context) {
              : 0;
 }
 
-// Queues one launch for all jobs of one class.
-template <int kWidth>
-void launch_jobs(const std::vector<Job>& jobs, const Job* on_device, int* queue, float* workspace, std::int64_t floats,
-                 std::int64_t blocks, std::size_t shared_bytes, bool moments_on_chip, int slice, int slices,
-                 Context& context) {
-  SCALELAB_CHECK(cudaMemsetAsync(queue, 0, sizeof(int), stream_of(context)));
-  launch(context, blocks, kThreadsOf<kWidth>, shared_bytes, mlp_train_kernel<kWidth>, on_device,
-         static_cast<int>(jobs.size()), queue, moments_on_chip, workspace, floats, slice, slices);
+// Which kernel trains a run.
+struct TrainClass {
+  int width;   // train_class
+  bool split;  // below fp32, which takes two hidden layers to differ from it
+  auto operator<=>(const TrainClass&) const = default;
+};
+
+// use<Crew>() for the crew that trains a class.
+template <class Use>
+auto with_crew(const TrainClass& of, Use use) {
+  const auto either = [&]<class Crew>() {
+    return of.split ? use.template operator()<Tensor<Crew>>() : use.template operator()<Crew>();
+  };
+  switch (of.width) {
+    case 16: return either.template operator()<Block<16>>();
+    case 32: return either.template operator()<Block<32>>();
+    case 64: return either.template operator()<Block<64>>();
+    default: return either.template operator()<Team>();
+  }
 }
 
 // The runs of one class, ready to be trained slice by slice.
 class JobClass {
  public:
   // `jobs` are taken from the queue in the order given.
-  JobClass(int width, std::vector<Job> jobs, Context& context)
-      : width_(width),
+  JobClass(const TrainClass& of, std::vector<Job> jobs, Context& context)
+      : class_(of),
         jobs_(std::move(jobs)),
         on_device_(static_cast<std::int64_t>(jobs_.size()), context),
         queue_(1, context) {
-    context.backend().upload(on_device_.data(), jobs_.data(), jobs_.size() * sizeof(Job), context);
-    std::size_t bytes = sizeof(TrainShared), bytes_with_moments = bytes;
-    for (const Job& job : jobs_) {
-      const TrainParts parts = TrainParts::of(job.layout, width > 0);
-      floats_ = std::max(floats_, kBesides * parts.network + (width > 0 ? 0 : parts.network + parts.planes));
-      if (width == 0) continue;
-      bytes = std::max(bytes, train_shared_bytes(job.layout, false));
-      bytes_with_moments = std::max(bytes_with_moments, train_shared_bytes(job.layout, true));
-    }
     const auto count = static_cast<std::int64_t>(jobs_.size());
-    shared_bytes_ = bytes;
-    blocks_ = std::min(count, resident(bytes, context));
+    if (of.width == 0) {
+      crews_ = choose_teams(context);
+    } else {
+      std::size_t bytes_with_moments = 0;
+      for (const Job& job : jobs_) {
+        shared_bytes_ = std::max(shared_bytes_, train_shared_bytes(job.layout, false));
+        bytes_with_moments = std::max(bytes_with_moments, train_shared_bytes(job.layout, true));
+      }
+      crews_ = std::min(count, resident(shared_bytes_, context));
+      if (bytes_with_moments <= static_cast<std::size_t>(max_shared_bytes(context)) &&
+          std::min(count, resident(bytes_with_moments, context)) >= crews_) {
+        moments_on_chip_ = true;
+        shared_bytes_ = bytes_with_moments;
+      }
+    }
+    context.backend().upload(on_device_.data(), jobs_.data(), jobs_.size() * sizeof(Job), context);
+    for (const Job& job : jobs_) {
+      const TrainParts parts = TrainParts::of(job.layout, of.width > 0);
+      floats_ =
+          std::max(floats_, besides_of(of.split) * parts.network + (of.width > 0 ? 0 : parts.network + parts.planes));
+    }
     std::size_t free_bytes = 0, total_bytes = 0;
     SCALELAB_CHECK(cudaMemGetInfo(&free_bytes, &total_bytes));
     const auto fit = static_cast<std::int64_t>(free_bytes / 2 / sizeof(float)) / floats_;
-    blocks_ = std::clamp<std::int64_t>(fit, 1, blocks_);
-    if (width > 0 && bytes_with_moments <= static_cast<std::size_t>(max_shared_bytes(context)) &&
-        std::min(count, resident(bytes_with_moments, context)) >= blocks_) {
-      moments_on_chip_ = true;
-      shared_bytes_ = bytes_with_moments;
-    }
-    workspace_ = std::make_unique<Scratch<float>>(blocks_ * floats_, context);
+    crews_ = std::clamp<std::int64_t>(fit, 1, crews_);
+    workspace_ = std::make_unique<Scratch<float>>(crews_ * floats_, context);
+    states_ = std::make_unique<Scratch<TeamState>>(crews_, context);
   }
 
+  // Queues one launch.
   void train(int slice, int slices, Context& context) {
-    const auto go = [&](auto launch_class) {
-      launch_class(jobs_, on_device_.data(), queue_.data(), workspace_->data(), floats_, blocks_, shared_bytes_,
-                   moments_on_chip_, slice, slices, context);
-    };
-    switch (width_) {
-      case 16: return go(launch_jobs<16>);
-      case 32: return go(launch_jobs<32>);
-      case 64: return go(launch_jobs<64>);
-      default: return go(launch_jobs<0>);
-    }
+    SCALELAB_CHECK(cudaMemsetAsync(queue_.data(), 0, sizeof(int), stream_of(context)));
+    const auto state_bytes = static_cast<std::size_t>(crews_) * sizeof(TeamState);
+    SCALELAB_CHECK(cudaMemsetAsync(states_->data(), 0, state_bytes, stream_of(context)));
+    Together together;
+    if (team_blocks_ > 1) together = clusters_ ? Together{team_blocks_, false} : Together{1, true};
+    with_crew(class_, [&]<class Crew>() {
+      launch_together(context, together, crews_ * team_blocks_, kThreadsOf<Crew::kWidth>, shared_bytes_,
+                      mlp_train_kernel<Crew>, on_device_.data(), static_cast<int>(jobs_.size()), queue_.data(),
+                      moments_on_chip_, workspace_->data(), floats_, Teams{team_blocks_, clusters_, states_->data()},
+                      slice, slices);
+    });
   }
 
  private:
   std::int64_t resident(std::size_t bytes, Context& context) const {
-    switch (width_) {
-      case 16: return resident_blocks(context, mlp_train_kernel<16>, kThreadsOf<16>, bytes);
-      case 32: return resident_blocks(context, mlp_train_kernel<32>, kThreadsOf<32>, bytes);
-      case 64: return resident_blocks(context, mlp_train_kernel<64>, kThreadsOf<64>, bytes);
-      default: return resident_blocks(context, mlp_train_kernel<0>, kThreadsOf<0>, bytes);
-    }
+    return with_crew(class_, [&]<class Crew>() {
+      return resident_blocks(context, mlp_train_kernel<Crew>, kThreadsOf<Crew::kWidth>, bytes);
+    });
   }
 
-  int width_;
+  // Sets the teams and the planes of their jobs; returns how many teams there are.
+  std::int64_t choose_teams(Context& context) {
+    shared_bytes_ = sizeof(SharedOf<Team>);
+    const auto count = static_cast<std::int64_t>(jobs_.size());
+    const std::int64_t most = resident(shared_bytes_, context);
+    // As many blocks as a plane gives four warps of tiles each, one for each of a multiprocessor's schedulers.
+    const auto samples_of = [](const Job& job) {
+      const std::int64_t samples = std::min<std::int64_t>(job.batch, Team::kMaxSamples);
+      return round_up(static_cast<int>(samples), kSamples);
+    };
+    std::int64_t useful = 1;
+    for (const Job& job : jobs_) {
+      const std::int64_t tiles = std::int64_t{job.layout.padded / Team::kTileRows} * samples_of(job) / kTileColumns;
+      useful = std::max(useful, tiles / (4 * kWarp));
+    }
+    const std::int64_t share = std::max<std::int64_t>(1, std::min(useful, most / count));
+    team_blocks_ = static_cast<int>(std::bit_floor(static_cast<std::uint64_t>(share)));
+    if (team_blocks_ == 1) return std::min(count, most);
+    const auto has = [&](cudaDeviceAttr attribute) {
+      int value = 0;
+      SCALELAB_CHECK(cudaDeviceGetAttribute(&value, attribute, context.device()));
+      return value != 0;
+    };
+    int fit = 0;
+    if (team_blocks_ <= kMaxCluster && has(cudaDevAttrClusterLaunch)) {
+      cudaLaunchAttribute cluster = Together{team_blocks_, false}.attribute();
+      cudaLaunchConfig_t config{};
+      config.gridDim = dim3(static_cast<unsigned>(team_blocks_));
+      config.blockDim = dim3(kThreadsOf<0>);
+      config.dynamicSmemBytes = shared_bytes_;
+      config.attrs = &cluster;
+      config.numAttrs = 1;
+      SCALELAB_CHECK(class_.split ? cudaOccupancyMaxActiveClusters(&fit, mlp_train_kernel<Tensor<Team>>, &config)
+                                  : cudaOccupancyMaxActiveClusters(&fit, mlp_train_kernel<Team>, &config));
+      clusters_ = fit > 0;
+    }
+    if (!clusters_ && has(cudaDevAttrCooperativeLaunch)) fit = static_cast<int>(most / team_blocks_);
+    if (fit == 0) {
+      team_blocks_ = 1;
+      return std::min(count, most);
+    }
+    for (Job& job : jobs_) job.layout.samples = samples_of(job);
+    return std::min<std::int64_t>(count, fit);
+  }
+
+  static constexpr int kMaxCluster = 8;  // blocks; what every device with clusters takes
+
+  TrainClass class_;
   std::vector<Job> jobs_;
   Scratch<Job> on_device_;
   Scratch<int> queue_;
   std::unique_ptr<Scratch<float>> workspace_;
-  std::int64_t floats_ = 0, blocks_ = 0;  // floats of workspace per block
+  std::unique_ptr<Scratch<TeamState>> states_;
+  std::int64_t floats_ = 0, crews_ = 0;  // floats of workspace per crew
+  int team_blocks_ = 1;
+  bool clusters_ = false;
   std::size_t shared_bytes_ = 0;
   bool moments_on_chip_ = false;
 };
@@ -901,12 +1247,12 @@ double cost_of(const Job& job) {
 }
 
 // Jobs by class, the longest of each first.
-std::vector<std::unique_ptr<JobClass>> classes_of(std::map<int, std::vector<Job>> jobs, Context& context) {
+std::vector<std::unique_ptr<JobClass>> classes_of(std::map<TrainClass, std::vector<Job>> jobs, Context& context) {
   std::vector<std::unique_ptr<JobClass>> classes;
-  for (auto& [width, members] : jobs) {
+  for (auto& [of, members] : jobs) {
     std::stable_sort(members.begin(), members.end(),
                      [](const Job& a, const Job& b) { return cost_of(a) > cost_of(b); });
-    classes.push_back(std::make_unique<JobClass>(width, std::move(members), context));
+    classes.push_back(std::make_unique<JobClass>(of, std::move(members), context));
   }
   return classes;
 }
@@ -938,9 +1284,9 @@ void check_rows(std::span<const MlpRun> runs, Context& context) {
   }
 }
 
-Job job_of(const MlpRun& run, int width, const float* features, int* status) {
+Job job_of(const MlpRun& run, const TrainClass& of, const float* features, int* status) {
   Job job{};
-  job.layout = make_layout(run.shape, width);
+  job.layout = make_layout(run.shape, of.width, of.split ? run.precision : Precision::fp32);
   job.gamma = run.loss.focal_gamma;
   job.features = features;
   job.labels = run.labels.data();
@@ -996,7 +1342,7 @@ void mlp_backward(const MlpShape& shape, const MlpLoss& loss, View<const float> 
   const std::int64_t m = parameters.extent(0), p = parameters.extent(1);
   FeatureTables tables;
   const float* const features = tables.of(shape, inputs, context);
-  const int width = train_class(shape, context);
+  const TrainClass of{train_class(shape, context), false};
   const Scratch<int> status(1, context);
   SCALELAB_CHECK(cudaMemsetAsync(status.data(), 0xff, sizeof(int), stream_of(context)));
   MlpRun run;
@@ -1009,14 +1355,14 @@ void mlp_backward(const MlpShape& shape, const MlpLoss& loss, View<const float> 
   run.batch_size = 0;
   std::vector<Job> jobs;
   for (std::int64_t i = 0; i < m; ++i) {
-    Job job = job_of(run, width, features, status.data());
+    Job job = job_of(run, of, features, status.data());
     job.parameters = const_cast<float*>(parameters.data()) + i * p;  // only read
     job.p = p;
     job.gradients = gradients.data() + i * p;
     job.loss = losses.data() + i;
     jobs.push_back(job);
   }
-  JobClass(width, std::move(jobs), context).train(0, 1, context);
+  JobClass(of, std::move(jobs), context).train(0, 1, context);
 }
 
 void mlp_train(std::span<const MlpRun> runs, Context& context) {
@@ -1026,15 +1372,16 @@ void mlp_train(std::span<const MlpRun> runs, Context& context) {
   if (runs.empty()) return;
 
   FeatureTables tables;
-  std::map<int, std::vector<Job>> by_class;
+  std::map<TrainClass, std::vector<Job>> by_class;
   const Scratch<int> statuses(static_cast<std::int64_t>(runs.size()), context);
   SCALELAB_CHECK(cudaMemsetAsync(statuses.data(), 0xff, runs.size() * sizeof(int), stream_of(context)));
   double longest = 0, all = 0;
   std::int64_t samples = 0, most_epochs = 1;
   for (std::size_t i = 0; i < runs.size(); ++i) {
-    const int width = train_class(runs[i].shape, context);
-    const Job job = job_of(runs[i], width, tables.of(runs[i].shape, runs[i].inputs, context), statuses.data() + i);
-    by_class[width].push_back(job);
+    const TrainClass of{train_class(runs[i].shape, context),
+                        runs[i].precision != Precision::fp32 && runs[i].shape.hidden_layers > 1};
+    const Job job = job_of(runs[i], of, tables.of(runs[i].shape, runs[i].inputs, context), statuses.data() + i);
+    by_class[of].push_back(job);
     longest = std::max(longest, cost_of(job));
     all += cost_of(job);
     const std::int64_t epochs = job.epoch_end - job.epoch_begin;
@@ -1051,14 +1398,14 @@ void mlp_train(std::span<const MlpRun> runs, Context& context) {
                                std::ceil(wanted), 1, static_cast<double>(std::min<std::int64_t>(most_epochs, 1000))))
                          : 1;
   std::int64_t carried = 0;
-  for (auto& [width, jobs] : by_class) {
+  for (auto& [of, jobs] : by_class) {
     for (const Job& job : jobs) carried += job.state == nullptr && slices > 1 ? 2 * job.p : 0;
   }
   const Scratch<float> states(carried, context);
   SCALELAB_CHECK(
       cudaMemsetAsync(states.data(), 0, static_cast<std::size_t>(carried) * sizeof(float), stream_of(context)));
   std::int64_t at = 0;
-  for (auto& [width, jobs] : by_class) {
+  for (auto& [of, jobs] : by_class) {
     for (Job& job : jobs) {
       if (job.state != nullptr || slices == 1) continue;
       job.state = states.data() + at;

@@ -157,6 +157,76 @@ HWY_NOINLINE void transpose(const float* matrix, std::int64_t rows, std::int64_t
 #endif
 }
 
+// --- products below fp32 ---------------------------------------------------------------------------------------------
+// The depth of a product is cut into blocks of kDepthBlock terms, the last one filled with zeros, and a block of each
+// factor is written once for every part of the product, one behind the other: a product of the factors in parts is then
+// one fma chain that takes, block after block, hi.hi, hi.lo and lo.hi, each in ascending depth.
+
+// The nearest bf16, ties to even, as a float. NaN stays NaN.
+HWY_INLINE Vector to_bf16(Vector x) {
+  const Floats d;
+  const hn::RebindToUnsigned<Floats> du;
+  const auto bits = hn::BitCast(du, x);
+  const auto odd = hn::And(hn::ShiftRight<16>(bits), hn::Set(du, 1));
+  const auto rounded = hn::And(hn::Add(bits, hn::Add(odd, hn::Set(du, 0x7fffU))), hn::Set(du, 0xffff0000U));
+  return hn::IfThenElse(hn::Eq(x, x), hn::BitCast(d, rounded), x);
+}
+
+enum class Factor { left, right };
+
+// Stores the parts of `x` that a factor shows in the blocks of a product, `step` floats from one block to the next.
+HWY_INLINE void store_parts(Precision precision, Factor factor, Vector x, float* to, std::int64_t step) {
+  const Floats d;
+  const Vector hi = to_bf16(x);
+  hn::Store(hi, d, to);
+  if (precision == Precision::bf16) return;
+  const Vector lo = to_bf16(hn::Sub(x, hi));
+  hn::Store(factor == Factor::left ? hi : lo, d, to + step);
+  hn::Store(factor == Factor::left ? lo : hi, d, to + 2 * step);
+}
+
+// The same product with its factors in parts, in `work`.
+HWY_NOINLINE Product in_parts(Product p, const MlpWorkspace& work) {
+  const Floats d;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
+  const std::int64_t parts = work.precision == Precision::bf16x3 ? 3 : 1, depth = round_up(p.depth, kDepthBlock);
+  const auto place = [=](std::int64_t k) { return k / kDepthBlock * kDepthBlock * parts + k % kDepthBlock; };
+  // (depth, columns) into (parts * depth, columns)
+  const auto rows_in_parts = [&](Factor factor, const float* from, std::int64_t stride, std::int64_t columns,
+                                 float* to) HWY_ATTR {
+    for (std::int64_t k = 0; k < depth; ++k) {
+      for (std::int64_t c = 0; c < columns; c += lanes) {
+        const Vector x = k < p.depth ? hn::Load(d, from + k * stride + c) : hn::Zero(d);
+        store_parts(work.precision, factor, x, to + place(k) * columns + c, kDepthBlock * columns);
+      }
+    }
+  };
+  rows_in_parts(Factor::right, p.right, p.right_stride, p.columns, work.right_parts);
+  p.right = work.right_parts;
+  p.right_stride = p.columns;
+  if (p.left_row == 1) {
+    rows_in_parts(Factor::left, p.left, p.left_depth, p.left_depth, work.left_parts);
+  } else {
+    // (rows, depth) into (rows, parts * depth)
+    for (std::int64_t row = 0; row < p.rows; ++row) {
+      for (std::int64_t k = 0; k < depth; k += lanes) {
+        store_parts(work.precision, Factor::left, hn::Load(d, p.left + row * p.left_row + k),
+                    work.left_parts + row * parts * depth + place(k), kDepthBlock);
+      }
+    }
+    p.left_row = parts * depth;
+  }
+  p.left = work.left_parts;
+  p.depth = parts * depth;
+  return p;
+}
+
+// A product between two hidden layers, on the rung of `work`. A left factor whose depth is contiguous is read to the
+// end of the depth's last block.
+HWY_INLINE void multiply_on_rung(const Product& p, const MlpWorkspace& work) {
+  multiply(work.precision == Precision::fp32 ? p : in_parts(p, work));
+}
+
 // --- the parts of a layer --------------------------------------------------------------------------------------------
 
 // Features in place of the raw inputs, over `columns` columns.
@@ -272,16 +342,21 @@ HWY_NOINLINE void activate(const MlpPlan& plan, float* values, std::int64_t stri
   }
 }
 
-// deltas *= the activation's derivative. relu's is the gate of the product that made them.
+// deltas *= the activation's derivative. relu's is the gate of the product that made them. `held`: the rung on which
+// the layer above has multiplied the activations.
 HWY_NOINLINE void activate_backward(const MlpPlan& plan, float* deltas, std::int64_t stride, std::int64_t columns,
-                                    const float* activations, const float* slopes) {
+                                    const float* activations, const float* slopes, Precision held) {
   const Floats d;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(d));
   for (std::int64_t f = 0; f < plan.width; ++f) {
     for (std::int64_t c = f * stride; c < f * stride + columns; c += lanes) {
       Vector slope;
       if (plan.shape.activation == Activation::tanh) {
-        const Vector value = hn::Load(d, activations + c);
+        Vector value = hn::Load(d, activations + c);
+        if (held != Precision::fp32) {
+          const Vector hi = to_bf16(value);
+          value = held == Precision::bf16 ? hi : hn::Add(hi, to_bf16(hn::Sub(value, hi)));
+        }
         slope = fused(d, hn::Neg(value), value, hn::Set(d, 1.0F));
       } else {
         slope = hn::Load(d, slopes + c);
@@ -397,19 +472,24 @@ HWY_NOINLINE void forward(const MlpPlan& plan, const float* packed, std::int64_t
   for (int l = 0; l < plan.shape.hidden_layers; ++l) {
     const MlpPlan::Hidden& layer = plan.hidden[l];
     float* values = work.activations[l];
-    multiply({.rows = plan.width,
-              .depth = layer.fan_in,
-              .columns = columns,
-              .left = packed + layer.weights,
-              .left_row = 1,
-              .left_depth = plan.stride,
-              .right = below,
-              .right_stride = stride,
-              .result = values,
-              .result_stride = stride,
-              .begin = Begin::bias,
-              .bias = packed + layer.bias,
-              .finish = relu && !layer_norm ? Finish::relu : Finish::plain});
+    const Product product{.rows = plan.width,
+                          .depth = layer.fan_in,
+                          .columns = columns,
+                          .left = packed + layer.weights,
+                          .left_row = 1,
+                          .left_depth = plan.stride,
+                          .right = below,
+                          .right_stride = stride,
+                          .result = values,
+                          .result_stride = stride,
+                          .begin = Begin::bias,
+                          .bias = packed + layer.bias,
+                          .finish = relu && !layer_norm ? Finish::relu : Finish::plain};
+    if (l == 0) {
+      multiply(product);
+    } else {
+      multiply_on_rung(product, work);
+    }
     if (layer_norm) {
       normalize(plan, layer, packed, values, stride, columns, training ? work.normalized[l] : nullptr,
                 training ? work.inverse_deviation[l] : nullptr);
@@ -491,7 +571,10 @@ HWY_NOINLINE void backward(const MlpPlan& plan, const MlpLoss& loss, const float
             .gate = work.activations[l]});
   for (;; --l) {
     const MlpPlan::Hidden& layer = plan.hidden[l];
-    if (!relu) activate_backward(plan, work.deltas, stride, columns, work.activations[l], work.slopes[l]);
+    if (!relu) {
+      activate_backward(plan, work.deltas, stride, columns, work.activations[l], work.slopes[l],
+                        l + 1 < plan.shape.hidden_layers ? work.precision : Precision::fp32);
+    }
     if (layer_norm) {
       transpose(work.deltas, plan.width, columns, stride, work.turned, plan.stride);
       add_columns(gradient + layer.shift);
@@ -507,30 +590,35 @@ HWY_NOINLINE void backward(const MlpPlan& plan, const MlpLoss& loss, const float
     transpose(work.deltas, plan.width, columns, stride, work.turned, plan.stride);
     add_columns(gradient + layer.bias);
     const float* below = l > 0 ? work.activations[l - 1] : work.inputs;
-    multiply({.rows = layer.fan_in,
-              .depth = count,
-              .columns = plan.stride,
-              .left = below,
-              .left_row = stride,
-              .left_depth = 1,
-              .right = work.turned,
-              .right_stride = plan.stride,
-              .result = gradient + layer.weights,
-              .result_stride = plan.stride,
-              .begin = begin});
-    if (l == 0) break;
-    multiply({.rows = plan.width,
-              .depth = plan.width,
-              .columns = columns,
-              .left = packed + layer.weights,
-              .left_row = plan.stride,
-              .left_depth = 1,
-              .right = work.deltas,
-              .right_stride = stride,
-              .result = work.next_deltas,
-              .result_stride = stride,
-              .finish = relu ? Finish::gate : Finish::plain,
-              .gate = work.activations[l - 1]});
+    const Product by_weights{.rows = layer.fan_in,
+                             .depth = count,
+                             .columns = plan.stride,
+                             .left = below,
+                             .left_row = stride,
+                             .left_depth = 1,
+                             .right = work.turned,
+                             .right_stride = plan.stride,
+                             .result = gradient + layer.weights,
+                             .result_stride = plan.stride,
+                             .begin = begin};
+    if (l == 0) {
+      multiply(by_weights);
+      break;
+    }
+    multiply_on_rung(by_weights, work);
+    multiply_on_rung({.rows = plan.width,
+                      .depth = plan.width,
+                      .columns = columns,
+                      .left = packed + layer.weights,
+                      .left_row = plan.stride,
+                      .left_depth = 1,
+                      .right = work.deltas,
+                      .right_stride = stride,
+                      .result = work.next_deltas,
+                      .result_stride = stride,
+                      .finish = relu ? Finish::gate : Finish::plain,
+                      .gate = work.activations[l - 1]},
+                     work);
     std::swap(work.deltas, work.next_deltas);
   }
 }

@@ -1,15 +1,23 @@
 // mlp_block: how the CUDA backend holds one network, and how one thread block takes a tile of 64 samples through it.
 //
-// A plane holds one value per feature and sample: feature f of sample s at [f * kRow + s]. Weights are turned to
-// (fan_in, width) with rows of `stride` floats. Both row lengths leave 4 over 32: neighbouring rows start 4 banks
-// apart, so that eight lanes that read 16 bytes of eight neighbouring rows meet no bank conflict.
+// A plane holds one value per feature and sample: feature f of sample s at [f * row + s], row = samples + 4. Weights
+// are turned to (fan_in, width) with rows of `stride` floats. Both row lengths leave 4 over 32: neighbouring rows start
+// 4 banks apart, so that eight lanes that read 16 bytes of eight neighbouring rows meet no bank conflict.
 //
-// Every product is made of register tiles of 8 x 4 elements: 3 loads of 16 bytes feed 32 fmas. An element is one fma
-// chain in ascending order, held by one thread from its first term to its last: its bits depend on nothing but its
-// operands, and are those of the CPU twin.
+// Every product is made of register tiles of 8 x 4 elements: 3 loads of 16 bytes feed 32 fmas (a team: 4 x 4). An
+// element is one fma chain in ascending order, held by one thread from its first term to its last: its bits depend on
+// nothing but its operands, and are those of the CPU twin.
 //
 // kWidth 16, 32, 64: hidden layers of at most that width, everything a step touches in shared memory, and 2 kWidth
 // threads, so that a plane of kWidth x 64 is one register tile per thread. kWidth 0: any shape, in global memory (L2).
+//
+// A crew is who takes samples through a network together: one block (Block<kWidth>), or in training at kWidth 0 a Team
+// of blocks. A crew numbers its threads, has a barrier, and says how wide its planes and how tall its register tiles
+// are; who computes an element changes none of its bits.
+//
+// A Tensor crew multiplies between hidden layers on tensor cores (mma.cuh). Where fp32 has floats its factors are split
+// words, in the same places: weights as the optimiser leaves them, a plane of activations below the last hidden layer
+// once the layer is done, a plane of gradients once the layer's bias has seen it.
 #pragma once
 
 #include <algorithm>
@@ -17,14 +25,14 @@
 
 #include "kernels/device.cuh"
 #include "kernels/mlp_math.cuh"
+#include "kernels/mma.cuh"
 #include "scalelab/mlp.h"
 
 namespace scalelab::cuda {
 
-inline constexpr int kSamples = 64;        // columns of a plane that hold samples
-inline constexpr int kRow = kSamples + 4;  // floats from one row of a plane to the next
-inline constexpr int kTileRows = 8, kTileColumns = 4;
-inline constexpr int kColumnGroups = kSamples / kTileColumns;
+inline constexpr int kSamples = 64;                    // columns of a plane that hold samples
+inline constexpr int kRow = kSamples + 4;              // floats from one row of a plane to the next
+inline constexpr int kTileRows = 8, kTileColumns = 4;  // weights and widths are padded to whole tiles of this size
 
 template <int kWidth>
 inline constexpr int kThreadsOf = kWidth > 0 ? 2 * kWidth : 256;
@@ -38,26 +46,31 @@ struct MlpLayout {
   int kinds;       // planes per hidden layer in training: activations [, normalised values] [, gelu's slopes]
   Activation activation;
   bool layer_norm;
+  Precision precision;                         // of products between hidden layers
   int weights[4], bias[4], gain[4], shift[4];  // per hidden layer; gain and shift with layer norm only
   int output_weights, output_bias;             // (outputs, stride), (outputs)
   int size;                                    // floats
 
   SCALELAB_HD int fan_in(int layer) const { return layer == 0 ? features : width; }
   SCALELAB_HD int rows(int layer) const { return layer == 0 ? first_rows : padded; }
-  SCALELAB_HD int plane() const { return padded * kRow; }
+  int samples;  // columns of a plane that hold samples, in whole groups of kSamples
+  SCALELAB_HD int row() const { return samples + 4; }
+  SCALELAB_HD int plane() const { return padded * row(); }
 };
 
 inline int round_up(int n, int multiple) { return (n + multiple - 1) / multiple * multiple; }
 
-inline MlpLayout make_layout(const MlpShape& shape, int class_width) {
+inline MlpLayout make_layout(const MlpShape& shape, int class_width, Precision precision = Precision::fp32) {
   MlpLayout layout{};
   layout.features = feature_count(shape);
   layout.width = shape.width;
   layout.outputs = shape.outputs;
   layout.layers = shape.hidden_layers;
   layout.first_rows = layout.features < kTileRows ? layout.features : round_up(layout.features, kTileRows);
-  layout.padded = class_width > 0 ? class_width : round_up(shape.width, kTileRows);
+  layout.padded = class_width > 0 ? class_width : round_up(shape.width, precision == Precision::fp32 ? kTileRows : 16);
   layout.stride = layout.padded + 4;
+  layout.samples = kSamples;
+  layout.precision = precision;
   layout.activation = shape.activation;
   layout.layer_norm = shape.layer_norm;
   layout.kinds = 1 + (shape.layer_norm ? 1 : 0) + (shape.activation == Activation::gelu ? 1 : 0);
@@ -105,12 +118,32 @@ std::int64_t resident_blocks(Context& context, void (*kernel)(Parameters...), in
   return static_cast<std::int64_t>(std::max(per_multiprocessor, 1)) * multiprocessors;
 }
 
-// --- a block and its network -----------------------------------------------------------------------------------------
+// --- crews and their networks ----------------------------------------------------------------------------------------
 
-// Calls copy(parameter index, packed index) for every parameter, shared out over the block's threads.
+// A block as a crew.
+template <int kWidthOf>
+struct Block {
+  static constexpr int kWidth = kWidthOf, kTileRows = 8;
+  static constexpr bool kTeam = false, kSplit = false;
+  __device__ int thread() const { return static_cast<int>(threadIdx.x); }
+  __device__ int threads() const { return kThreadsOf<kWidth>; }
+  __device__ bool leads() const { return true; }  // whether this is the crew's first block
+  __device__ void sync() const { __syncthreads(); }
+  __device__ bool all(bool good) const { return __syncthreads_and(good ? 1 : 0) != 0; }  // a sync() with a vote
+  __device__ int samples(const MlpLayout&) const { return kSamples; }
+  __device__ int row(const MlpLayout&) const { return kRow; }
+};
+
+// A crew that trains below fp32.
+template <class Of>
+struct Tensor : Of {
+  using Of::Of;
+  static constexpr bool kSplit = true;
+};
+
+// Calls copy(parameter index, packed index) for every parameter, shared out over `threads`.
 template <class Copy>
-__device__ inline void for_each_parameter(const MlpLayout& layout, Copy copy) {
-  const int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
+__device__ inline void for_each_parameter(const MlpLayout& layout, int thread, int threads, Copy copy) {
   int p = 0;
   const auto row = [&](int at, int n) {
     for (int i = thread; i < n; i += threads) copy(p + i, at + i);
@@ -133,11 +166,13 @@ __device__ inline void for_each_parameter(const MlpLayout& layout, Copy copy) {
   row(layout.output_bias, layout.outputs);
 }
 
-// Fills `packed`, padding included. The block must meet at a barrier before reading it.
-__device__ inline void pack(const MlpLayout& layout, const float* parameters, float* packed) {
-  for (int i = static_cast<int>(threadIdx.x); i < layout.size; i += static_cast<int>(blockDim.x)) packed[i] = 0;
-  __syncthreads();
-  for_each_parameter(layout, [&](int p, int at) { packed[at] = parameters[p]; });
+// Fills `packed`, padding included. The crew must meet at a barrier before reading it.
+template <class Crew>
+__device__ inline void pack(Crew& crew, const MlpLayout& layout, const float* parameters, float* packed) {
+  const int thread = crew.thread(), threads = crew.threads();
+  for (int i = thread; i < layout.size; i += threads) packed[i] = 0;
+  crew.sync();
+  for_each_parameter(layout, thread, threads, [&](int p, int at) { packed[at] = parameters[p]; });
 }
 
 // The planes of a block. When not training two layers take turns, and only activations are kept.
@@ -188,21 +223,23 @@ __device__ inline float activated(Activation activation, float x, float* slope) 
 }
 
 // values (padded, samples) = bias + weights^T below, the weights (depth, stride), `below` (depth, samples), followed by
-// the activation where `activate` says so. Thread: one 8 x 4 tile, or for kWidth 0 tiles in turn.
-template <int kWidth>
-__device__ __forceinline__ void forward_product(const MlpLayout& layout, int depth, const float* weights,
-                                                const float* bias, const float* below, float* values, bool activate,
-                                                float* slopes) {
-  const int padded = kWidth > 0 ? kWidth : layout.padded, stride = padded + 4, groups = padded / kTileRows;
+// the activation where `activate` says so. Thread: one register tile, or for kWidth 0 tiles in turn.
+template <class Crew>
+__device__ __forceinline__ void forward_product(const Crew& crew, const MlpLayout& layout, int depth,
+                                                const float* weights, const float* bias, const float* below,
+                                                float* values, bool activate, float* slopes) {
+  constexpr int kRows = Crew::kTileRows, kWidth = Crew::kWidth;
+  const int padded = kWidth > 0 ? kWidth : layout.padded, stride = padded + 4, groups = padded / kRows;
+  const int plane_row = crew.row(layout), column_groups = crew.samples(layout) / kTileColumns;
   constexpr int kLaneRows = kPlaneLaneRows<kWidth>;
-  const int count = position_count<kLaneRows>(groups, kColumnGroups);
-  for (int t = static_cast<int>(threadIdx.x); t < count; t += kThreadsOf<kWidth>) {
-    const Position at = position_of<kLaneRows>(t, kColumnGroups);
+  const int count = position_count<kLaneRows>(groups, column_groups);
+  for (int t = crew.thread(); t < count; t += crew.threads()) {
+    const Position at = position_of<kLaneRows>(t, column_groups);
     if (kWidth == 0 && at.row_group >= groups) continue;
-    const int row = at.row_group * kTileRows, column = at.column_group * kTileColumns;
-    float sum[kTileRows][kTileColumns];
+    const int row = at.row_group * kRows, column = at.column_group * kTileColumns;
+    float sum[kRows][kTileColumns];
 #pragma unroll
-    for (int i = 0; i < kTileRows; ++i) {
+    for (int i = 0; i < kRows; ++i) {
       const float start = bias[row + i];
 #pragma unroll
       for (int c = 0; c < kTileColumns; ++c) sum[i][c] = start;
@@ -211,9 +248,9 @@ __device__ __forceinline__ void forward_product(const MlpLayout& layout, int dep
     const float* right = below + column;
 #pragma unroll 4
     for (int k = 0; k < depth; ++k) {
-      const float4 low = load4(left), high = load4(left + 4), h = load4(right);
+      const float4 low = load4(left), high = kRows > 4 ? load4(left + 4) : low, h = load4(right);
 #pragma unroll
-      for (int i = 0; i < kTileRows; ++i) {
+      for (int i = 0; i < kRows; ++i) {
         const float w = element(i < 4 ? low : high, i % 4);
         sum[i][0] = ::fmaf(w, h.x, sum[i][0]);
         sum[i][1] = ::fmaf(w, h.y, sum[i][1]);
@@ -221,86 +258,172 @@ __device__ __forceinline__ void forward_product(const MlpLayout& layout, int dep
         sum[i][3] = ::fmaf(w, h.w, sum[i][3]);
       }
       left += stride;
-      right += kRow;
+      right += plane_row;
     }
     const bool relu = activate && layout.activation == Activation::relu;
 #pragma unroll
-    for (int i = 0; i < kTileRows; ++i) {
+    for (int i = 0; i < kRows; ++i) {
 #pragma unroll
       for (int c = 0; c < kTileColumns; ++c) sum[i][c] = relu ? relu_of(sum[i][c]) : sum[i][c];
-      store4(values + (row + i) * kRow + column, make_float4(sum[i][0], sum[i][1], sum[i][2], sum[i][3]));
+      store4(values + (row + i) * plane_row + column, make_float4(sum[i][0], sum[i][1], sum[i][2], sum[i][3]));
     }
     if (!activate || relu) continue;
       // A thread's own elements again, one at a time: unrolled in registers this would be most of the kernel's code.
 #pragma unroll 1
-    for (int e = 0; e < kTileRows * kTileColumns; ++e) {
-      const int own = (row + e / kTileColumns) * kRow + column + e % kTileColumns;
+    for (int e = 0; e < kRows * kTileColumns; ++e) {
+      const int own = (row + e / kTileColumns) * plane_row + column + e % kTileColumns;
       values[own] = activated(layout.activation, values[own], slopes != nullptr ? slopes + own : nullptr);
     }
   }
 }
 
+// The word that stands for x on a rung below fp32, as a float's bits.
+__device__ __forceinline__ float word_of(const MlpLayout& layout, float x) {
+  return __uint_as_float(layout.precision == Precision::bf16 ? bf16_bits(x) : split(x));
+}
+
+// A plane of floats becomes a plane of words.
+template <class Crew>
+__device__ __forceinline__ void split_plane(const Crew& crew, const MlpLayout& layout, float* plane) {
+  const int row = crew.row(layout), groups = crew.samples(layout) / 4;
+  for (int e = crew.thread(); e < layout.padded * groups; e += crew.threads()) {
+    float* const at = plane + e / groups * row + e % groups * 4;
+    const float4 v = load4(at);
+    store4(at, make_float4(word_of(layout, v.x), word_of(layout, v.y), word_of(layout, v.z), word_of(layout, v.w)));
+  }
+}
+
+// Which 16 x 16 tiles of a product a warp takes at a time: so many that on chip every warp has one group of them.
+template <int kWidth>
+struct PlaneTiles {  // of a plane
+  static constexpr int kRows = kWidth >= 32 ? 2 : 1, kColumns = kWidth >= 32 ? 2 : 4;
+};
+template <int kWidth>
+struct WeightTiles {  // of the weights of a layer
+  static constexpr int kRows = kWidth == 64 ? 2 : 1, kColumns = kWidth >= 32 ? 2 : 1;
+};
+
+// use(row, column) for the first row and column of each group of tiles of a (rows, columns) product that is this
+// warp's.
+template <class Crew, class Tiles, class Use>
+__device__ __forceinline__ void for_each_group(const Crew& crew, int rows, int columns, Use use) {
+  const int across = columns / (16 * Tiles::kColumns), groups = rows / (16 * Tiles::kRows) * across;
+  const int warp = crew.thread() / kWarp, warps = crew.threads() / kWarp;
+  for (int i = warp; Crew::kWidth > 0 ? i == warp : i < groups; i += warps) {  // on chip a warp has one, as said above
+    use(i / across * 16 * Tiles::kRows, i % across * 16 * Tiles::kColumns);
+  }
+}
+
+// forward_product on tensor cores, the depth that of a hidden layer. Warp: groups of tiles.
+template <class Crew>
+__device__ __forceinline__ void forward_product_split(const Crew& crew, const MlpLayout& layout, const float* weights,
+                                                      const float* bias, const float* below, float* values,
+                                                      bool activate, float* slopes) {
+  using Tiles = PlaneTiles<Crew::kWidth>;
+  const int padded = Crew::kWidth > 0 ? Crew::kWidth : layout.padded, plane_row = crew.row(layout);
+  for_each_group<Crew, Tiles>(crew, padded, crew.samples(layout), [&](int group_row, int group_column) {
+    const int row = group_row + ProductTile::first_row(), column = group_column + ProductTile::first_column();
+    ProductTile tiles[Tiles::kRows][Tiles::kColumns];
+#pragma unroll
+    for (int m = 0; m < Tiles::kRows; ++m) {
+      const float first = bias[row + 16 * m], second = bias[row + 16 * m + 1];
+#pragma unroll
+      for (int n = 0; n < Tiles::kColumns; ++n) {
+        tiles[m][n].begin(make_float4(first, first, first, first), make_float4(second, second, second, second));
+      }
+    }
+    multiply_words<Tiles::kRows, Tiles::kColumns, false, false>(tiles, weights + group_row, padded + 4,
+                                                                below + group_column, plane_row, padded,
+                                                                layout.precision == Precision::bf16x3);
+    const bool relu = activate && layout.activation == Activation::relu;
+#pragma unroll
+    for (int e = 0; e < 2 * Tiles::kRows * Tiles::kColumns; ++e) {
+      const int m = e / 2 / Tiles::kColumns, n = e / 2 % Tiles::kColumns;
+      float4 v = tiles[m][n].row(e % 2);
+      if (relu) v = make_float4(relu_of(v.x), relu_of(v.y), relu_of(v.z), relu_of(v.w));
+      store4(values + (row + 16 * m + e % 2) * plane_row + column + 16 * n, v);
+    }
+    if (!activate || relu) return;
+      // A lane's own elements again, one at a time, as in forward_product.
+#pragma unroll 1
+    for (int e = 0; e < 8 * Tiles::kRows * Tiles::kColumns; ++e) {
+      const int m = e / 8 / Tiles::kColumns, n = e / 8 % Tiles::kColumns;
+      const int own = (row + 16 * m + e / 4 % 2) * plane_row + column + 16 * n + e % 4;
+      values[own] = activated(layout.activation, values[own], slopes != nullptr ? slopes + own : nullptr);
+    }
+  });
+}
+
 // values = activation(gain * (values - mean) / sqrt(variance + 1e-5) + shift) over the features of each sample.
 // `normalized` and `inverse` take what the backward pass needs, unless null. Thread: a sample.
-template <int kWidth>
-__device__ __forceinline__ void normalize(const MlpLayout& layout, int layer, const float* packed, float* values,
-                                          float* normalized, float* inverse, float* slopes) {
+template <class Crew>
+__device__ __forceinline__ void normalize(const Crew& crew, const MlpLayout& layout, int layer, const float* packed,
+                                          float* values, float* normalized, float* inverse, float* slopes) {
   const float* gain = packed + layout.gain[layer];
   const float* shift = packed + layout.shift[layer];
   const float width = static_cast<float>(layout.width);
-  for (int s = static_cast<int>(threadIdx.x); s < kSamples; s += kThreadsOf<kWidth>) {
+  const int row = crew.row(layout), samples = crew.samples(layout);
+  for (int s = crew.thread(); s < samples; s += crew.threads()) {
     float sum = 0, squares = 0;
-    for (int f = 0; f < layout.width; ++f) sum += values[f * kRow + s];
+    for (int f = 0; f < layout.width; ++f) sum += values[f * row + s];
     const float mean = sum / width;
     for (int f = 0; f < layout.width; ++f) {
-      const float centred = values[f * kRow + s] - mean;
+      const float centred = values[f * row + s] - mean;
       squares = ::fmaf(centred, centred, squares);
     }
     const float scale = 1.0F / ::sqrtf(squares / width + 1e-5F);
     if (inverse != nullptr) inverse[s] = scale;
     for (int f = 0; f < layout.width; ++f) {
-      const int at = f * kRow + s;
+      const int at = f * row + s;
       const float value = (values[at] - mean) * scale;
       if (normalized != nullptr) normalized[at] = value;
       values[at] =
           activated(layout.activation, ::fmaf(gain[f], value, shift[f]), slopes != nullptr ? slopes + at : nullptr);
     }
     if (slopes == nullptr) continue;
-    for (int f = layout.width; f < layout.padded; ++f) slopes[f * kRow + s] = 0;  // nothing else writes these
+    for (int f = layout.width; f < layout.padded; ++f) slopes[f * row + s] = 0;  // nothing else writes these
   }
 }
 
 // All hidden layers of the samples whose features are in `x` (features, samples), read behind a barrier. Returns the
 // plane of the last layer's activations, complete for every thread. `inverse` (layers, samples): layer norm in
 // training.
-template <int kWidth>
-__device__ __forceinline__ const float* forward_hidden(const MlpLayout& layout, const float* packed, const float* x,
-                                                       const MlpPlanes& planes, float* inverse) {
+template <class Crew>
+__device__ __forceinline__ const float* forward_hidden(Crew& crew, const MlpLayout& layout, const float* packed,
+                                                       const float* x, const MlpPlanes& planes, float* inverse) {
   const bool training = planes.kinds > 0, gelu = layout.activation == Activation::gelu;
   const float* below = x;
   for (int l = 0; l < layout.layers; ++l) {
     float* const values = planes.activations(l);
     float* const slopes = training && gelu ? planes.slopes(l) : nullptr;
-    forward_product<kWidth>(layout, layout.fan_in(l), packed + layout.weights[l], packed + layout.bias[l], below,
-                            values, !layout.layer_norm, slopes);
-    __syncthreads();
+    const float *const weights = packed + layout.weights[l], *const bias = packed + layout.bias[l];
+    if (Crew::kSplit && l > 0) {
+      forward_product_split(crew, layout, weights, bias, below, values, !layout.layer_norm, slopes);
+    } else {
+      forward_product(crew, layout, layout.fan_in(l), weights, bias, below, values, !layout.layer_norm, slopes);
+    }
+    crew.sync();
     if (layout.layer_norm) {
-      normalize<kWidth>(layout, l, packed, values, training ? planes.normalized(l) : nullptr,
-                        training ? inverse + l * kSamples : nullptr, slopes);
-      __syncthreads();
+      normalize(crew, layout, l, packed, values, training ? planes.normalized(l) : nullptr,
+                training ? inverse + l * crew.samples(layout) : nullptr, slopes);
+      crew.sync();
+    }
+    if (Crew::kSplit && l + 1 < layout.layers) {
+      split_plane(crew, layout, values);
+      crew.sync();
     }
     below = values;
   }
   return below;
 }
 
-// Score j of sample s.
-__device__ __forceinline__ float score_of(const MlpLayout& layout, const float* packed, const float* top, int j,
-                                          int s) {
+// Score j of sample s; rows of `top` are `row` floats apart.
+__device__ __forceinline__ float score_of(const MlpLayout& layout, const float* packed, const float* top, int j, int s,
+                                          int row = kRow) {
   const float* weights = packed + layout.output_weights + j * layout.stride;
   float sum = packed[layout.output_bias + j];
 #pragma unroll 8
-  for (int o = 0; o < layout.width; ++o) sum = ::fmaf(weights[o], top[o * kRow + s], sum);
+  for (int o = 0; o < layout.width; ++o) sum = ::fmaf(weights[o], top[o * row + s], sum);
   return sum;
 }
 
@@ -326,6 +449,7 @@ inline constexpr int kScoringBlocks = kWidth == 16   ? 16
 template <int kWidth, class Fetch, class Emit>
 __device__ __forceinline__ void score_tiles(const MlpLayout& layout, const float* packed, std::int64_t m,
                                             std::int64_t tiles, float* memory, Fetch fetch, Emit emit) {
+  Block<kWidth> crew;
   float* const own = memory;
   float* const x = memory + (kWidth > 0 ? layout.size : 0);
   const MlpPlanes planes{x + layout.first_rows * kRow, layout.plane(), 0};
@@ -347,7 +471,7 @@ __device__ __forceinline__ void score_tiles(const MlpLayout& layout, const float
     fetch(tile, x);
     __syncthreads();
     const float* const weights = kWidth > 0 ? own : source;
-    const float* const top = forward_hidden<kWidth>(layout, weights, x, planes, nullptr);
+    const float* const top = forward_hidden(crew, layout, weights, x, planes, nullptr);
     emit(network, tile, top, weights);
   }
 }

@@ -18,6 +18,9 @@ namespace scalelab::cpu {
 inline constexpr std::int64_t kLine = 16;
 // A transpose reads rows in multiples of this many; those behind the last are zeros.
 inline constexpr std::int64_t kTurnedRows = 8;
+// A product on a rung below fp32 goes through its depth in blocks of this many terms, as a tensor core does.
+inline constexpr std::int64_t kDepthBlock = 16;
+static_assert(kDepthBlock == kLine);
 
 constexpr std::int64_t round_up(std::int64_t n, std::int64_t multiple) {
   return (n + multiple - 1) / multiple * multiple;
@@ -47,9 +50,11 @@ void unpack(const MlpPlan& plan, const float* packed, float* parameters);
 
 // Memory for one block of `columns` samples; all of it starts as zeros. Each matrix is (rows, columns) unless said.
 struct MlpWorkspace {
-  MlpWorkspace(const MlpPlan& plan, std::int64_t columns, bool training, Context& context);
+  MlpWorkspace(const MlpPlan& plan, std::int64_t columns, bool training, Context& context,
+               Precision precision = Precision::fp32);
 
   std::int64_t columns;
+  Precision precision;                // of products between hidden layers
   float* inputs;                      // (max(inputs, features)) raw inputs, then features
   float* scores;                      // (outputs)
   std::array<float*, 4> activations;  // (width) of each hidden layer; two take turns when not training
@@ -63,6 +68,7 @@ struct MlpWorkspace {
   float* score_deltas;                      // (outputs)
   float* losses;                            // (1)
   float* labels;                            // (1)
+  float *left_parts, *right_parts;          // below fp32: the factors of one product, in parts (mlp_block-inl.h)
 
  private:
   Buffer<float> memory_;

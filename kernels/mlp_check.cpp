@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/knn_check.h"
+
 namespace scalelab {
 
 namespace {
@@ -51,6 +53,7 @@ void check_run(const MlpRun& run, const std::string& who) {
   require(run.beta1 >= 0 && run.beta1 < 1, who, "beta1 must be in [0, 1)");
   require(run.beta2 >= 0 && run.beta2 < 1, who, "beta2 must be in [0, 1)");
   require(finite(run.epsilon) && run.epsilon > 0, who, "epsilon must be finite and > 0");
+  require(run.precision <= Precision::bf16, who, "unknown precision");
   const int epoch_end = epoch_end_of(run);
   require(run.epoch_begin >= 0 && run.epoch_begin <= epoch_end && epoch_end <= run.epochs, who,
           "epochs [" + std::to_string(run.epoch_begin) + ", " + std::to_string(epoch_end) + ") are not within 0 .. " +
@@ -113,6 +116,19 @@ void check_mlp_backward(const MlpShape& shape, const MlpLoss& loss, View<const f
   require_equal(who, "number of labels", labels.size(), inputs.extent(0));
   require_equal(who, "gradients per network", gradients.extent(1), p);
   require_equal(who, "number of losses", losses.size(), parameters.extent(0));
+}
+
+void check_grid_mlp_labels(const MlpShape& shape, View<const float> parameters, const Grid& grid,
+                           std::int64_t row_begin, View<const std::uint8_t> labels) {
+  const std::string who = "grid_mlp_labels";
+  check_mlp_shape(shape, who);
+  require(shape.inputs == 2, who, "the network has " + std::to_string(shape.inputs) + " inputs, a grid needs 2");
+  check_band(who.c_str(), grid, row_begin, labels.extent(1), labels.extent(2));
+  const std::int64_t m = labels.extent(0), p = parameter_count(shape);
+  require(labels.rank() == 3, who, "labels must be of shape (m, rows, G)");
+  require(parameters.extent(0) == m && (m == 0 || parameters.extent(1) == p), who,
+          "parameters are (" + std::to_string(parameters.extent(0)) + ", " + std::to_string(parameters.extent(1)) +
+              "), expected (" + std::to_string(m) + ", " + std::to_string(p) + ")");
 }
 
 void check_mlp_runs(std::span<const MlpRun> runs) {

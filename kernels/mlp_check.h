@@ -5,7 +5,7 @@
 #include <span>
 #include <string>
 
-#include "scalelab/mlp.h"
+#include "scalelab/grid.h"
 
 namespace scalelab {
 
@@ -16,6 +16,8 @@ void check_mlp_forward(const MlpShape& shape, View<const float> parameters, View
 void check_mlp_backward(const MlpShape& shape, const MlpLoss& loss, View<const float> parameters,
                         View<const float> inputs, View<const std::uint8_t> labels, View<const float> gradients,
                         View<const float> losses);
+void check_grid_mlp_labels(const MlpShape& shape, View<const float> parameters, const Grid& grid,
+                           std::int64_t row_begin, View<const std::uint8_t> labels);
 void check_mlp_runs(std::span<const MlpRun> runs);
 // For the backend to call when rows[position] = row of run `run` is not among its n inputs.
 [[noreturn]] void refuse_mlp_row(std::size_t run, std::int64_t position, int row, std::int64_t n);

@@ -143,6 +143,12 @@ TEST(Compare, EndToEnd) {
   EXPECT_EQ(results.at("schema"), 1);
   EXPECT_EQ(results.at("experiment"), "compare");
   EXPECT_TRUE(results.at("environment").is_object());
+  std::set<std::string> stages;
+  for (const auto& stage : results.at("stages")) {
+    EXPECT_GE(stage.at("seconds").get<double>(), 0);
+    EXPECT_TRUE(stages.insert(stage.at("stage")).second) << "a stage stands once: " << stage;
+  }
+  EXPECT_TRUE(stages.contains("networks: training") && stages.contains("pictures") && stages.contains("report"));
 
   // Every (size, seed, model) once, every figure a fraction.
   ASSERT_EQ(results.at("rows").size(), 2U * 2 * 2);

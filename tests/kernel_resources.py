@@ -1,12 +1,16 @@
 #!/usr/bin/env python3
 """What every CUDA kernel takes of a multiprocessor, held against limits. Needs nvcc, no GPU.
 
-Use: tests/kernel_resources.py BUILD_DIR [--arch 80,90a] [--only knn,grid] [--json FILE]
+Use: tests/kernel_resources.py BUILD_DIR [--arch 80,90a] [--only knn,grid] [--json FILE] [--loops]
 
 Compiles each kernels/*.cu of BUILD_DIR/compile_commands.json for each architecture and prints what ptxas reports:
 registers, stack, bytes of spill stores and loads, static shared memory; then, from the launch stated in KERNELS below,
 dynamic shared memory and the occupancy that follows. Exit status 1 when a kernel exceeds its limits, is missing from
 KERNELS, or is listed there and does not exist.
+
+--loops adds the instructions that the loops over candidates (LOOPS) issue for one candidate and one query, read off the
+SASS of sm_90a with cuobjdump and nvdisasm (CUDA Toolkit), and the rate that follows on an H100 where nothing but
+issuing limits it: a floor, not a measurement.
 """
 import argparse
 import concurrent.futures
@@ -15,6 +19,7 @@ import os
 import pathlib
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -24,7 +29,7 @@ ROOT = pathlib.Path(__file__).resolve().parent.parent
 # Shared memory of a network 2-T0-T0-T0-1 without layer norm, in training and when scored: weights and biases, then
 # features and planes of kRow floats a row (make_layout, TrainParts::of and scoring_floats say the same).
 NETWORK = "3 * (T0 + 4) + 3 * T0 + 2 * T0 * (T0 + 4) + 4"
-TRAIN = f"sizeof(TrainShared) + 4ull * ({NETWORK} + 3 * kRow + 3 * T0 * kRow)"
+TRAIN = f"sizeof(TrainShared<kSamples>) + 4ull * ({NETWORK} + 3 * kRow + 3 * T0 * kRow)"
 SCORE = f"4ull * ({NETWORK} + 2 * kRow + 2 * T0 * kRow)"
 
 # kernel: threads of a block, dynamic shared memory (both C++ expressions of its file; T0, T1 are its template
@@ -72,8 +77,10 @@ KERNELS = {
         "confusion_kernel": ("256", "kMostPrivate * 8", 64, 43),
     },
     "mlp.cu": {
-        **{f"mlp_train_kernel<{w}>": (f"kThreadsOf<{w}>", TRAIN if w else "sizeof(TrainShared)", 255, least)
-           for w, least in ((16, 12), (32, 12), (64, 6), (0, 12))},
+        **{f"mlp_train_kernel<{crew}>": (f"kThreadsOf<{w}>", TRAIN.replace("T0", str(w)), 255, least)
+           for w, least in ((16, 12), (32, 12), (64, 6)) for crew in (f"Block<{w}>", f"Tensor<Block<{w}>>")},
+        **{f"mlp_train_kernel<{crew}>": ("kThreadsOf<0>", "sizeof(SharedOf<Team>)", 255, 12)
+           for crew in ("Team", "Tensor<Team>")},
         **{f"mlp_forward_kernel<{w}>": (f"kThreadsOf<{w}>", SCORE if w else "0", most, least)
            for w, most, least in ((16, 128, 18), (32, 128, 15), (64, 168, 12), (0, 128, 25))},
         "mlp_pack_kernel": ("256", "0", 48, 60),
@@ -84,6 +91,9 @@ KERNELS = {
         **{f"grid_mlp_labels_kernel<{w}>": (f"kThreadsOf<{w}>", "sizeof(LabelShared)" + (f" + {SCORE}" if w else ""),
                                             most, least)
            for w, most, least in ((16, 128, 18), (32, 128, 15), (64, 168, 12), (0, 128, 25))},
+        **{f"grid_mlp_squares_kernel<{w}>": (f"kThreadsOf<{w}>",
+                                             "sizeof(SquareShared)" + (f" + {SCORE}" if w else ""), most, least)
+           for w, most, least in ((16, 128, 9), (32, 128, 12), (64, 168, 12), (0, 128, 25))},
     },
     "kmeans.cu": {
         "largest_kernel": ("kThreads", "0", 40, 75),
@@ -107,6 +117,12 @@ KERNELS = {
 # Kernels of these files are in the table; their launches and limits are not stated here.
 UNLIMITED = {"device.cu"}
 STACK = 0
+
+# The loops over candidates: file, kernel, queries that a lane holds. A candidate is one 16-byte load from shared memory.
+LOOPS = [("grid.cu", f"grid_region_kernel<{k}, {kind}>", 4) for k in (1, 5, 9) for kind in ("false", "true")]
+LOOPS += [("knn.cu", f"knn_together_kernel<{k}>", 1) for k in (1, 5, 16)]
+# Of an H100: multiprocessors, instructions that one can issue in a clock (each for 32 lanes), clock in Hz under load.
+ISSUE = (132, 4, 1.83e9)
 
 # Per multiprocessor: registers, warps, blocks, bytes of shared memory, of which a block can have, and a block costs.
 MULTIPROCESSOR = {
@@ -174,10 +190,84 @@ def ptxas_report(words, directory, arch):
     names = demangled([row[0] for row in rows])
     report = []
     for row, full in zip(rows, names):
+        full = re.sub(r"(?<=<)(?:\w+::|\(anonymous namespace\)::)+", "", full)
+        while "> >" in full:
+            full = full.replace("> >", ">>")
         match = re.match(r"(?:void )?((?:\w+::|\(anonymous namespace\)::)*)(\w+(?:<[^()]*>)?)\(", full)
         if match and match[1].startswith("scalelab::"):  # not the kernels of Thrust and CUB
             report.append((re.sub(r"\(int\)|\(bool\)", "", match[2]), *row[1:]))
     return report
+
+
+def loop_over_candidates(code, kernel, queries):
+    """The innermost loop of a kernel that forms distances (an FFMA for each 16-byte shared load and query) and keeps
+    lists (of such loops, the one with most comparisons): instructions on the shortest way round, which is that of a
+    candidate too far away for every list; all its instructions; such loads."""
+    lines = [(int(m[1], 16), m[2], m[3]) for m in re.finditer(r"/\*([0-9a-f]{4,})\*/\s+(@!?U?P\w+\s+)?([A-Z][^;]*);", code)]
+    index = {address: i for i, (address, _, _) in enumerate(lines)}
+    target = {}
+    for i, (_, _, text) in enumerate(lines):
+        if text.startswith("BRA") and (match := re.search(r"0x([0-9a-f]+)$", text.strip())):
+            target[i] = index.get(int(match[1], 16))
+
+    def count(loop, *words):
+        return sum(text.startswith(words) for _, _, text in lines[loop[0]:loop[1] + 1])
+
+    def shortest(head, tail):
+        cost = {head: 1}
+        for i in range(head, tail):  # branches inside lead forward: one pass finds the shortest way
+            if i not in cost:
+                continue
+            _, predicate, text = lines[i]
+            ways = [i + 1] if predicate or not text.startswith(("BRA", "EXIT")) else []
+            ways += [target[i]] if target.get(i) is not None and i < target[i] <= tail else []
+            for way in ways:
+                cost[way] = min(cost.get(way, 1 << 30), cost[i] + 1)
+        return cost.get(tail)
+
+    loops = [(head, tail) for tail, head in target.items() if head is not None and head < tail]
+    loops = [one for one in loops if 0 < count(one, "LDS.128") * queries <= count(one, "FFMA")]
+    loops = [one for one in loops if not any(one != o and one[0] <= o[0] and o[1] <= one[1] for o in loops)]
+    loops = [one for one in loops if shortest(*one) is not None]
+    if not loops:
+        sys.exit(f"{kernel}: no loop over candidates was found in its SASS")
+    loop = max(loops, key=lambda one: count(one, "FSETP", "ISETP"))
+    return shortest(*loop), loop[1] - loop[0] + 1, count(loop, "LDS.128")
+
+
+def print_loops(commands):
+    print("\nloops over candidates, sm_90a: instructions a pair of candidate and query costs when the candidate is too far")
+    print("away for the list, and at most; and the pairs that issuing the fewer allows on an H100: a bound read off the")
+    print("code, NOT MEASURED.")
+    print(f"{'kernel':<34} {'candidates':>10} {'queries':>8} {'fewest':>8} {'most':>8} {'10^12 pairs/s':>14}")
+    cuobjdump = shutil.which("cuobjdump")
+    if cuobjdump is None:
+        print("not read: cuobjdump (part of the CUDA Toolkit) is not on PATH")
+        return
+    dumps = {}
+    for file, kernel, queries in LOOPS:
+        if file not in commands:
+            continue
+        if file not in dumps:
+            words, directory = commands[file]
+            with tempfile.TemporaryDirectory() as folder:
+                cubin = os.path.join(folder, "kernels.cubin")
+                words = list(words)
+                words[words.index("-o") + 1], words[words.index("-c")] = cubin, "-cubin"
+                words += ["-gencode=arch=compute_90a,code=sm_90a"]
+                subprocess.run(words, cwd=directory, check=True, capture_output=True)
+                dump = subprocess.run([cuobjdump, "-sass", cubin], check=True, text=True, capture_output=True).stdout
+            parts = dump.split("Function : ")[1:]
+            names = demangled([part.split("\n")[0].strip() for part in parts])
+            dumps[file] = dict(zip((re.sub(r"\(int\)|\(bool\)", "", n).replace("(anonymous namespace)", "") for n in names),
+                                   parts))
+        found = [code for name, code in dumps[file].items() if f"::{kernel}(" in name]
+        if len(found) != 1:
+            sys.exit(f"{file}: {len(found)} kernels are called {kernel}")
+        fewest, most, loads = loop_over_candidates(found[0], kernel, queries)
+        pairs = loads * queries
+        rate = ISSUE[0] * ISSUE[1] * 32 * ISSUE[2] / (fewest / pairs)
+        print(f"{kernel:<34} {loads:>10} {queries:>8} {fewest / pairs:>8.2f} {most / pairs:>8.2f} {rate / 1e12:>14.2f}")
 
 
 def evaluate(file, expressions):
@@ -206,6 +296,7 @@ def main():
     parser.add_argument("--arch", default="80,90a", help="compute capabilities, comma separated")
     parser.add_argument("--only", default="", help="files by stem, comma separated")
     parser.add_argument("--json", type=pathlib.Path)
+    parser.add_argument("--loops", action="store_true")
     arguments = parser.parse_args()
     commands = compile_commands(arguments.build)
     if arguments.only:
@@ -258,6 +349,8 @@ def main():
                   f"{known('threads'):>8} {known('occupancy', ' %'):>10}")
     if arguments.json:
         arguments.json.write_text(json.dumps(table, indent=1) + "\n")
+    if arguments.loops:
+        print_loops(commands)
     for line in failures:
         print("EXCEEDED  " + line, file=sys.stderr)
     print(f"{len(table)} rows, {len(failures)} beyond their limits")

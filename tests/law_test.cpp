@@ -135,6 +135,10 @@ TEST(Law, WhatTheDataCannotTellIsCalledSo) {
   auto rising = sampled(LawForm::power, 3, 0.6, 0, 0.02, 10);
   for (LawPoint& point : rising) point.error *= point.n == 32000 ? 5 : 1;
   EXPECT_EQ(fit_law(rising, 1).verdict, "no form");
+  // A network that never learns has an error, but no law.
+  const Law flat = fit_law(sampled(LawForm::power, 0.3, 0, 0, 0.03, 10), 1);
+  EXPECT_EQ(flat.verdict, "flat") << flat.why;
+  EXPECT_EQ(worded(flat).find("N^--"), std::string::npos) << worded(flat);
 }
 
 TEST(Law, TheLargestSizeIsPredictedWithoutBeingSeen) {

@@ -72,6 +72,25 @@ TEST_F(Memory, KnnInPiecesGivesTheSameFiles) {
   }
 }
 
+#ifndef __SANITIZE_ADDRESS__  // whose shadow of memory is more than the limit
+TEST_F(Memory, AFileLargerThanMemoryIsReadWhereItLies) {
+  const std::int64_t n = 400000, d = 64;  // 102 MB, where 90 MB may be allocated
+  write_rows("large.npy", test::uniform_floats(n * d, 1), d);
+  const auto limited = [&](const std::string& words) {
+    const std::string command = "cd '" + folder_.string() + "' && ulimit -d 90000 && '" + SCALELAB_PROGRAM + "' " +
+                                words + " --data large.npy --clusters 3 --threads 1 --quiet --backend cpu 2>err.txt";
+    const int status = std::system(("bash -c \"" + command + "\" >/dev/null").c_str());
+    err = read("err.txt");
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+  };
+  EXPECT_EQ(limited("kmeans --max-iterations 1 --init random --out k"), 0) << err;
+  EXPECT_EQ(limited("prune --score kmeans --fraction 0.1 --out p"), 0) << err;
+  EXPECT_EQ(limited("prune --score kmeans-cosine --fraction 0.1 --out c"), 71) << "a second copy does not fit: " << err;
+  ASSERT_EQ(run("kmeans --data large.npy --clusters 3 --max-iterations 1 --init random --out all"), 0) << err;
+  EXPECT_EQ(read("k/labels.npy"), read("all/labels.npy"));
+}
+#endif
+
 TEST_F(Memory, TooLittleAndNonsenseAreRefused) {
   write_rows("x.npy", test::uniform_floats(2000, 1), 2);
   const std::string words = "knn --data x.npy --queries x.npy --k 50 --out o --max-mem ";

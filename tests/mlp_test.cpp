@@ -4,6 +4,7 @@
 
 #include <hwy/targets.h>
 
+#include <bit>
 #include <cmath>
 #include <functional>
 #include <memory>
@@ -47,15 +48,22 @@ Bounded apply(const std::function<double(double)>& f, Bounded x, double rounding
 
 // A sum of products in any order: one rounding a term, of at most the sum of magnitudes.
 struct Sum {
-  double value = 0, error = 0, magnitude = 0;
-  int terms = 0;
-  void add(Bounded a, Bounded b = 1) {
+  double value = 0, error = 0, magnitude = 0, terms = 0;
+  void add(Bounded a, Bounded b = 1) { add(a, b, 0, 1); }
+  // A product between hidden layers: what its rung leaves of it. A tensor core may truncate where fp32 rounds, and does
+  // so once more for every 16 terms: 2.5 half units each.
+  void add_product(Bounded a, Bounded b, Precision precision) {
+    if (precision == Precision::fp32) add(a, b, 0, 1);
+    if (precision == Precision::bf16x3) add(a, b, 3.1 * 0x1p-16, 7.5);
+    if (precision == Precision::bf16) add(a, b, 2.01 * 0x1p-8, 2.5);
+  }
+  void add(Bounded a, Bounded b, double relative, double roundings) {
     const Bounded product(a.value * b.value,
                           std::abs(a.value) * b.error + std::abs(b.value) * a.error + a.error * b.error);
     value += product.value;
-    error += product.error;
+    error += product.error + relative * (std::abs(product.value) + product.error);
     magnitude += std::abs(product.value) + product.error;
-    ++terms;
+    terms += roundings;
   }
   Bounded total() const { return {value, error + (terms + 1) * kUnit * magnitude}; }
 };
@@ -92,8 +100,17 @@ std::vector<Bounded> oracle_features(const MlpShape& shape, const float* row) {
   }
 }
 
+// tanh's derivative at z, from tanh(z) as its rung holds it.
+Bounded held_slope(Bounded z, Precision precision) {
+  const double held = precision == Precision::fp32 ? 0 : precision == Precision::bf16x3 ? 0x1p-16 : 0x1p-8;
+  Bounded slope = apply([](double x) { return 1 - std::tanh(x) * std::tanh(x); }, z, 8, 1);
+  slope.error += 2.01 * held * (std::tanh(z.value) * std::tanh(z.value) + slope.error);
+  return slope;
+}
+
 OracleResult oracle(const MlpShape& shape, const MlpLoss& loss, const std::vector<Bounded>& parameters,
-                    const std::vector<float>& inputs, const std::vector<std::uint8_t>& labels) {
+                    const std::vector<float>& inputs, const std::vector<std::uint8_t>& labels,
+                    Precision precision = Precision::fp32) {
   const int w = shape.width, features = feature_count(shape), layers = shape.hidden_layers;
   const int n = static_cast<int>(inputs.size()) / shape.inputs;
   OracleResult result;
@@ -112,7 +129,9 @@ OracleResult oracle(const MlpShape& shape, const MlpLoss& loss, const std::vecto
       for (int o = 0; o < w; ++o) {
         Sum sum;
         sum.add(parameters[at + w * fan_in + o]);
-        for (int i = 0; i < fan_in; ++i) sum.add(parameters[at + o * fan_in + i], below[l][i]);
+        for (int i = 0; i < fan_in; ++i) {
+          sum.add_product(parameters[at + o * fan_in + i], below[l][i], l > 0 ? precision : Precision::fp32);
+        }
         z[o] = sum.total();
       }
       at += w * fan_in + w;
@@ -217,7 +236,7 @@ OracleResult oracle(const MlpShape& shape, const MlpLoss& loss, const std::vecto
                                                                         : 0};
             break;
           case Activation::tanh:
-            above[o] = above[o] * apply([](double x) { return 1 - std::tanh(x) * std::tanh(x); }, z, 8, 1);
+            above[o] = above[o] * held_slope(z, l + 1 < layers ? precision : Precision::fp32);
             break;
           case Activation::gelu: above[o] = above[o] * apply(gelu_slope, z, 16, 1); break;
         }
@@ -239,8 +258,9 @@ OracleResult oracle(const MlpShape& shape, const MlpLoss& loss, const std::vecto
       for (int o = 0; o < w; ++o) {
         gradient[bias + o].add(above[o]);
         for (int i = 0; i < fan_in; ++i) {
-          gradient[weights + o * fan_in + i].add(above[o], below[l][i]);
-          sums[i].add(parameters[weights + o * fan_in + i], above[o]);
+          const Precision rung = l > 0 ? precision : Precision::fp32;
+          gradient[weights + o * fan_in + i].add_product(above[o], below[l][i], rung);
+          sums[i].add_product(parameters[weights + o * fan_in + i], above[o], rung);
         }
       }
       std::vector<Bounded> next(fan_in);
@@ -394,6 +414,12 @@ void train(std::vector<RunData*> datas, Context& context) {
     memories[i]->inputs.to_host();  // checks the canaries
     memories[i]->rows.to_host();
   }
+}
+
+std::vector<RunData*> pointers(std::vector<RunData>& runs) {
+  std::vector<RunData*> all;
+  for (RunData& run : runs) all.push_back(&run);
+  return all;
 }
 
 RunData some_run(const MlpShape& shape, std::size_t n, std::uint64_t seed, int epochs, int batch) {
@@ -767,6 +793,101 @@ TEST_P(Mlp, TenStepsFollowTheOracle) {
   }
 }
 
+// The gradient that a run's first step sees: sgd's momentum after it, which began as zero.
+std::vector<float> gradient_on(Precision precision, const MlpShape& shape, std::size_t n, std::uint64_t seed,
+                               Context& context) {
+  RunData data = some_run(shape, n, seed, 1, 0);
+  data.run.shuffle = false;
+  data.run.optimizer = Optimizer::sgd;
+  data.run.precision = precision;
+  data.carry_state = true;
+  train({&data}, context);
+  EXPECT_EQ(data.diverged, -1);
+  return {data.state.begin(), data.state.begin() + static_cast<std::ptrdiff_t>(data.parameters.size())};
+}
+
+// The nearest bf16, ties to even, by the lengths on either side.
+double nearest_bf16(float x) {
+  const auto bits = std::bit_cast<std::uint32_t>(x) & 0xffff0000U;
+  const auto down = std::bit_cast<float>(bits), up = std::bit_cast<float>(bits + 0x10000U);
+  const double below = std::abs(double{x} - down), above = std::abs(double{up} - x);
+  return below < above || (below == above && (bits & 0x10000U) == 0) ? down : up;
+}
+
+// One number times one number: h = relu(weight * relu(x)), seen in the gradient by an output weight, which is h times
+// that by the output bias.
+TEST_P(Mlp, AProductOnEveryRungIsThatOfItsParts) {
+  Context context(backend());
+  const MlpShape shape{.inputs = 1, .width = 2, .hidden_layers = 2};
+  std::vector<float> numbers = uniform_floats(60, 17, 0.5F, 4);
+  // Halfway between two bf16, to either side, and just beside it.
+  for (const float x : {1 + 0x1p-8F, 1 + 3 * 0x1p-8F, 1 + 0x1.0002p-8F, 1 + 0x1.fffep-9F}) numbers.push_back(x);
+  for (const Precision precision : {Precision::fp32, Precision::bf16x3, Precision::bf16}) {
+    std::vector<RunData> runs;
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+      RunData data;
+      data.run.shape = shape;
+      data.run.epochs = 1;
+      data.run.optimizer = Optimizer::sgd;
+      data.run.precision = precision;
+      data.columns = 1;
+      data.inputs = {numbers[i]};
+      data.labels = {1};
+      data.carry_state = true;
+      const float weight = numbers[numbers.size() - 1 - i];
+      data.parameters = {1, 0, 0, 0, weight, 0, 0, 0, 0, 0, 0.25F, 0, 0};
+      runs.push_back(data);
+    }
+    train(pointers(runs), context);
+    for (std::size_t i = 0; i < numbers.size(); ++i) {
+      const float a = numbers[numbers.size() - 1 - i], b = numbers[i];
+      const double a_hi = nearest_bf16(a), a_lo = nearest_bf16(static_cast<float>(a - a_hi));
+      const double b_hi = nearest_bf16(b), b_lo = nearest_bf16(static_cast<float>(b - b_hi));
+      const double want = precision == Precision::fp32     ? double{a} * b
+                          : precision == Precision::bf16x3 ? a_hi * b_hi + a_hi * b_lo + a_lo * b_hi
+                                                           : a_hi * b_hi;
+      // Three sums, rounded or truncated, and the roundings of the gradient and of this quotient.
+      EXPECT_TRUE(within_rounding(double{runs[i].state[10]} / runs[i].state[12], want, want, 9))
+          << a << " times " << b << " on rung " << static_cast<int>(precision);
+    }
+  }
+}
+
+// The gradient of a step on each rung against fp64, within the rung's own bound. A rung is many times farther off than
+// the one above it, and bf16 beyond the bound of bf16x3; seen on few rows, where no sample's gate can go either way.
+TEST_P(Mlp, GradientsOfEveryRungMatchTheOracle) {
+  Context context(backend());
+  for (const MlpShape& shape : shapes()) {
+    if (shape.hidden_layers == 1) continue;
+    // 70 rows: more than one tile of a multiprocessor, and a last block of terms that is not whole.
+    for (const std::size_t n : {5, 70}) {
+      if (on_executor() && n == 70 && shape.width > 33) continue;
+      SCOPED_TRACE(describe(shape) + " n " + std::to_string(n));
+      const RunData data = some_run(shape, n, 40, 1, 0);
+      double last = 0;  // distance of the rung above: the root of the sum of squares
+      std::vector<Bounded> bound_above;
+      for (const Precision precision : {Precision::fp32, Precision::bf16x3, Precision::bf16}) {
+        SCOPED_TRACE("rung " + std::to_string(static_cast<int>(precision)));
+        const auto want = oracle(shape, {}, exactly(data.parameters), data.inputs, data.labels, precision).gradient;
+        const auto got = gradient_on(precision, shape, n, 40, context);
+        EXPECT_TRUE(all_within(got.data(), want));
+        double squares = 0;
+        for (std::size_t i = 0; i < got.size(); ++i) squares += std::pow(got[i] - want[i].value, 2);
+        const double distance = std::sqrt(squares);
+        if (n == 5) {
+          EXPECT_GT(distance, (precision == Precision::bf16 ? 64 : 2) * last);
+        }
+        // Layer norm blows bounds up a hundredfold, to where they tell little.
+        if (n == 5 && precision == Precision::bf16 && !shape.layer_norm) {
+          EXPECT_FALSE(all_within(got.data(), bound_above));
+        }
+        last = distance;
+        bound_above = want;
+      }
+    }
+  }
+}
+
 // adam's first step from rest is rate * g / (|g| + epsilon), whatever the betas.
 TEST_P(Mlp, FirstAdamStepInClosedForm) {
   Context context(backend());
@@ -792,6 +913,7 @@ TEST_P(Mlp, MaskedWeightsStayExactlyZero) {
     const MlpShape shape{.inputs = 2, .width = 20, .hidden_layers = 2, .layer_norm = true};
     RunData data = some_run(shape, 50, 7, 5, 16);
     data.run.optimizer = optimizer;
+    data.run.precision = optimizer == Optimizer::adam ? Precision::fp32 : Precision::bf16x3;
     data.run.weight_decay = 0.01F;
     data.run.momentum = 0.9F;
     data.run.learning_rate = 0.01F;
@@ -839,6 +961,7 @@ std::vector<RunData> many_runs() {
       data.run.weight_decay = runs.size() % 2 == 0 ? 0.01F : 0;
       if (runs.size() % 4 == 2) data.rows = {5, 3, 30, 30, 0, 12};
       if (runs.size() % 4 == 3) data.mask.assign(data.parameters.size(), 1), data.mask[1] = 0;
+      data.run.precision = static_cast<Precision>((runs.size() + 1) / 2 % 3);
       runs.push_back(data);
     }
   }
@@ -850,12 +973,6 @@ testing::AssertionResult same_outcome(const RunData& a, const RunData& b) {
   if (auto same = same_bits(a.state, b.state); !same) return same << " (state)";
   if (auto same = same_bits(a.epoch_losses, b.epoch_losses); !same) return same << " (losses)";
   return same_bits(std::vector<int>{a.diverged}, std::vector<int>{b.diverged});
-}
-
-std::vector<RunData*> pointers(std::vector<RunData>& runs) {
-  std::vector<RunData*> all;
-  for (RunData& run : runs) all.push_back(&run);
-  return all;
 }
 
 TEST_P(Mlp, ARunHasTheSameBitsAloneAmongOthersInAnyOrderOnAnyThreads) {
@@ -880,6 +997,7 @@ TEST_P(Mlp, ARunCutIntoPartsHasTheBitsOfTheWhole) {
         .inputs = 2, .encoding = Encoding::polar_raw, .width = 20, .hidden_layers = 2, .layer_norm = true};
     RunData whole = some_run(shape, 50, 9, 7, 16);
     whole.run.optimizer = optimizer;
+    whole.run.precision = optimizer == Optimizer::adam ? Precision::fp32 : Precision::bf16;
     whole.run.momentum = 0.9F;
     RunData parts = whole, stateless = whole;
     parts.carry_state = whole.carry_state = true;
@@ -1013,6 +1131,7 @@ TEST_P(Mlp, InvalidRunsAreRefusedByNumberBeforeAnyBegins) {
       {"beta1", [](RunData& d) { d.run.beta1 = 1; }},
       {"beta2", [](RunData& d) { d.run.beta2 = -0.1F; }},
       {"epsilon", [](RunData& d) { d.run.epsilon = 0; }},
+      {"precision", [](RunData& d) { d.run.precision = static_cast<Precision>(3); }},
       {"epochs", [](RunData& d) { d.carry_state = true, d.run.epoch_begin = 1, d.run.epoch_end = 0; }},
       {"epochs", [](RunData& d) { d.carry_state = true, d.run.epoch_end = 4; }},
   };

@@ -167,7 +167,7 @@ TEST(Story, ASweepOverSizesHasALawThatWasHeldToTheLargest) {
     return (t.is_knn() ? 3 * std::pow(t.n, -0.5) : 9 * std::pow(t.n, -0.8)) * wobble;
   });
   const Page page = sweep_page("A sweep", document);
-  EXPECT_EQ(page.headline, "The law of the density error. Power law: knn-1 (N^-0.50), mlp-polar (N^-0.80)");
+  EXPECT_EQ(page.headline, "Along N, density error: knn-1 falls as N^-0.50, mlp-polar falls as N^-0.80");
   EXPECT_EQ(page.command, "scalelab sweep 'a b.json'");
   const std::string html = page_html(page);
   expect_no_network(html);
@@ -195,9 +195,11 @@ TEST(Story, ASweepOverWidthsAndOrdersHasAMapAgainstItsControl) {
            (t.order == "anti" && t.width == 64 ? 0.02 + wobble : 0);
   });
   const Page page = sweep_page("Orders", document);
-  EXPECT_EQ(
-      page.headline.rfind("Against random the density error is lower in 1 of 6 places, higher in 1 and open in 4", 0),
-      0U)
+  EXPECT_EQ(page.headline.rfind(
+                "Anti has 8.00 % density error at width 64, random 10.2 %. Against random the density error is lower "
+                "in 1 of 6 places, higher in 1 and open in 4",
+                0),
+            0U)
       << page.headline;
   const std::string html = page_html(page);
   EXPECT_NE(html.find("\"colour\":\"control\""), std::string::npos);

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "host/error.h"
+#include "host/files.h"
 #include "host/store.h"
 #include "tests/program.h"
 
@@ -54,16 +55,36 @@ TEST(Trial, WhatCannotMatterDoesNotChangeTheId) {
   // Every member that does matter changes it.
   const Json base = {{"keep", "hard"}, {"score", "kmeans"}, {"fraction", 0.5}, {"order", "curriculum"}};
   std::set<std::string> ids = {id(base)};
-  const std::vector<Json> others = {{{"n", 999}},          {{"seed", 1}},      {{"noise", 0.1}},
-                                    {{"model", "mlp-xy"}}, {{"width", 32}},    {{"hidden_layers", 2}},
-                                    {{"epochs", 10}},      {{"keep", "easy"}}, {{"score", "margin"}},
-                                    {{"fraction", 0.4}},   {{"clusters", 10}}, {{"features", "hidden"}},
-                                    {{"order", "anti"}},   {{"grid", 100}},    {{"density_points", 10}}};
+  const std::vector<Json> others = {{{"n", 999}},
+                                    {{"seed", 1}},
+                                    {{"noise", 0.1}},
+                                    {{"model", "mlp-xy"}},
+                                    {{"width", 32}},
+                                    {{"hidden_layers", 2}},
+                                    {{"precision", "bf16"}},
+                                    {{"epochs", 10}},
+                                    {{"keep", "easy"}},
+                                    {{"score", "margin"}},
+                                    {{"fraction", 0.4}},
+                                    {{"clusters", 10}},
+                                    {{"features", "hidden"}},
+                                    {{"order", "anti"}},
+                                    {{"grid", 100}},
+                                    {{"density_points", 10}}};
   for (const Json& other : others) {
     Json members = base;
     members.update(other);
     EXPECT_TRUE(ids.insert(id(members)).second) << other;
   }
+}
+
+// The ids of trials from before there was a choice of precision are still theirs.
+TEST(Trial, TheIdOfFp32NamesNoPrecision) {
+  const Trial trial = resolved({});
+  Json object = to_json(trial);
+  EXPECT_EQ(object.erase("precision"), 1U);
+  object["numerics"] = kNumerics;
+  EXPECT_EQ(trial_id(trial), fingerprint_of_text(object.dump()));
 }
 
 TEST(Trial, WhatDoesNotFitIsNamed) {

@@ -2,7 +2,10 @@
 #pragma once
 
 #include <initializer_list>
+#include <optional>
 #include <span>
+#include <stdexcept>
+#include <string>
 #include <utility>
 #include <vector>
 
@@ -64,6 +67,29 @@ class Buffer {
 
   Context* context_;
   View<T> view_;
+};
+
+// What an op only reads, from host memory: on the CPU backend that memory itself, which must outlive the Input (a
+// mapped file may so be larger than memory), elsewhere a copy.
+template <class T>
+class Input {
+ public:
+  Input(Context& context, std::span<const T> host, std::initializer_list<std::int64_t> shape)
+      : view_(host.data(), shape) {
+    if (static_cast<std::int64_t>(host.size()) != view_.size()) {
+      throw std::invalid_argument("input of " + std::to_string(view_.size()) + " elements was given " +
+                                  std::to_string(host.size()));
+    }
+    if (&context.backend() == &cpu_backend()) return;
+    copy_.emplace(context, host, shape);
+    view_ = *copy_;
+  }
+  operator View<const T>() const { return view_; }
+  View<const T> view() const { return view_; }
+
+ private:
+  View<const T> view_;
+  std::optional<Buffer<T>> copy_;
 };
 
 }  // namespace scalelab

@@ -83,6 +83,18 @@ using MlpBackward = void(const MlpShape& shape, const MlpLoss& loss,
 enum class Optimizer : std::uint8_t { adam, sgd };        // adam with decoupled weight decay (AdamW); sgd with momentum
 enum class Schedule : std::uint8_t { constant, cosine };  // cosine: rate/2 (1 + cos(pi step/steps)), to 0
 
+// The precision ladder: what a training run's products between two hidden layers multiply, forward, for the gradient by
+// the layer below and for the gradient by the weights. hi = bf16(x), lo = bf16(x - hi), to the nearest, ties to even.
+//   fp32     a b                                  the reference
+//   bf16x3   a_hi b_hi + a_hi b_lo + a_lo b_hi    close to fp32: within 3.1 * 2^-16 |a b| of a b
+//   bf16     a_hi b_hi                            within 2.01 * 2^-8 |a b|
+// Products of two bf16 numbers are exact in fp32, and their sums are in fp32 on every rung. Everything else is fp32 on
+// every rung: master weights, moments, the first and the output layer, biases, layer norm, activations and loss; of an
+// activation below the last hidden layer, tanh's derivative sees what the product saw. A network with one hidden layer
+// trains alike on all rungs. Scores, gradients of mlp_backward and label maps are always fp32.
+// The CPU emulates the lower rungs, which makes them slower there; backends agree on them within rounding, too.
+enum class Precision : std::uint8_t { fp32, bf16x3, bf16 };
+
 // One training run: a network, its data, and how it learns. Runs of one call may differ in everything.
 struct MlpRun {
   MlpShape shape;
@@ -109,6 +121,7 @@ struct MlpRun {
   float beta1 = 0.9F, beta2 = 0.999F, epsilon = 1e-8F;  // adam
   float weight_decay = 0;  // decoupled, on all parameters: value -= rate * weight_decay * value
   std::uint64_t seed = 0;  // of the shuffle
+  Precision precision = Precision::fp32;
 
   // A run may be cut into calls: epochs [epoch_begin, epoch_end) of the schedule, epoch_end < 0 meaning `epochs`.
   // `state` (2 p: first and second moments, or momentum and unused; zero before epoch 0) carries the optimiser over

@@ -6,6 +6,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "simt.h"
 
@@ -32,10 +33,11 @@ inline constexpr std::size_t kStackBytes = std::size_t{256} << 10;
 struct Thread {
   std::uint32_t id = 0;     // in the launch: block * threads per block + index
   std::uint32_t index = 0;  // in the block
+  std::uint32_t fiber = 0;
   unsigned coordinates[3] = {};
   const char* stack = nullptr;  // lowest address of kStackBytes
-  enum State { kReady, kAtBarrier, kAtWarp, kExited } state = kReady;
-  const char* waits_at = nullptr;  // the operation, when kAtBarrier or kAtWarp
+  enum State { kReady, kAtBarrier, kAtClusterBarrier, kAtWarp, kExited } state = kReady;
+  const char* waits_at = nullptr;  // the operation, unless kReady or kExited
   Site site;
   unsigned mask = 0;
   std::uint64_t value = 0;
@@ -53,10 +55,19 @@ struct Unwatched {
   Unwatched() { watching = false; }
   ~Unwatched() { watching = running != nullptr; }
 };
-extern std::span<Thread> block_threads;
-extern std::uint32_t block_index;
-extern std::uint64_t block_barriers;
-extern void* shared_memory;
+
+struct Block {
+  std::uint32_t index = 0;
+  std::span<Thread> threads;
+  void* shared = nullptr;      // its shared memory, of shared_bytes
+  std::uint64_t barriers = 0;  // passed so far
+  std::uint32_t arrived = 0;   // threads at the barrier under way
+  int barrier_count = 0;       // predicates brought so far to the barrier under way
+  int barrier_result = 0;      // of the last complete one
+};
+// The blocks that run at the same time: the blocks of a cluster, all of a cooperative launch, otherwise one.
+extern std::vector<Block> blocks;
+extern Block* block;  // the running thread's, or the last one's
 extern std::size_t shared_bytes;
 extern const Launch* current_launch;
 
@@ -73,13 +84,15 @@ namespace race {
 #ifdef SIMT_RACE
 void launch_begins();
 void block_begins();
-void barrier();  // all of block_threads have arrived
+void barrier();          // all threads of `block` have arrived
+void cluster_barrier();  // all threads of `blocks` have
 void warp_sync(unsigned lanes, Thread* warp);
 void fence(Thread& thread);
 #else
 inline void launch_begins() {}
 inline void block_begins() {}
 inline void barrier() {}
+inline void cluster_barrier() {}
 inline void warp_sync(unsigned, Thread*) {}
 inline void fence(Thread&) {}
 #endif

@@ -3,7 +3,7 @@
 //
 // For every byte of device and shared memory a cell keeps the last write and the reads since. Two accesses of different
 // threads to a byte, one of them a write and not both atomic, must be ordered by
-//   a barrier of the block between them,
+//   a barrier of the block, or of the cluster, between them,
 //   __syncwarp between two lanes that both took part,
 //   fence, atomic, (atomic, fence) on the other side: what CUDA calls release and acquire,
 // or the program ends with both places. Shuffles and votes order nothing. The end of a kernel orders everything.
@@ -56,11 +56,11 @@ Pool global_readers, shared_readers;
 std::unordered_map<const void*, KnownPtr> global_published, shared_published;  // by address of the atomic
 
 std::uint32_t thread_of(Access access) { return static_cast<std::uint32_t>((access & ~kFlag) >> kClockBits) - 1; }
-std::uint32_t block_of(std::uint32_t thread) { return thread / static_cast<std::uint32_t>(block_threads.size()); }
+std::uint32_t block_of(std::uint32_t thread) { return thread / static_cast<std::uint32_t>(block->threads.size()); }
 Access access_of(const Thread& thread) { return (std::uint64_t{thread.id} + 1) << kClockBits | thread.clock.now; }
 bool is_shared(const void* address) {
   const auto* byte = static_cast<const char*>(address);
-  const auto* shared = static_cast<const char*>(shared_memory);
+  const auto* shared = static_cast<const char*>(block->shared);
   return shared != nullptr && byte >= shared && byte < shared + shared_bytes;
 }
 
@@ -104,8 +104,8 @@ bool ordered(Access before, const Thread& me) {
   if (thread == me.id) return true;
   const std::uint64_t clock = before & kClockMask;
   const std::uint32_t index = thread - (me.id - me.index);  // in the block, if it is of this block
-  if (index < block_threads.size()) {
-    if (clock >> kSubBits < block_barriers) return true;
+  if (index < block->threads.size()) {
+    if (clock >> kSubBits < block->barriers) return true;
     if (index / 32 == me.index / 32 && me.clock.lanes[index % 32] >= (clock & kSubMask)) return true;
   }
   const Known* known = me.clock.acquired.get();
@@ -120,8 +120,8 @@ bool ordered(Access before, const Thread& me) {
 // something by an atomic and the readers are not known one by one, it counts as ordered.
 bool ordered(const Readers& readers, const Thread& me) {
   const bool unknown = me.clock.acquired != nullptr;
-  if (readers.other_blocks || readers.block != block_index) return unknown;
-  if (readers.barriers < block_barriers) return true;
+  if (readers.other_blocks || readers.block != block->index) return unknown;
+  if (readers.barriers < block->barriers) return true;
   if (readers.other_warps || readers.warp != me.index / 32) return unknown;
   for (std::uint32_t lane = 0; lane < 32; ++lane) {
     if (lane != me.index % 32 && readers.lanes[lane] > me.clock.lanes[lane] && !unknown) return false;
@@ -130,7 +130,7 @@ bool ordered(const Readers& readers, const Thread& me) {
 }
 
 std::string name_of(std::uint32_t thread) {
-  const auto count = static_cast<std::uint32_t>(block_threads.size());
+  const auto count = static_cast<std::uint32_t>(block->threads.size());
   return "block " + std::to_string(thread / count) + ", thread " + std::to_string(thread % count);
 }
 std::string name_of(const Readers& readers) {
@@ -165,8 +165,9 @@ void note_read(Cell& cell, Pool& pool, const Thread& me, std::uint32_t at) {
   cell.read_at = at;
   if (cell.read & kFlag) {
     Readers& readers = pool.items[static_cast<std::uint32_t>(cell.read)];
-    const bool superseded = !readers.other_blocks && readers.block == block_index && readers.barriers < block_barriers;
-    if (!superseded) return add_reader(readers, block_index, me.index, me.clock.now);
+    const bool superseded =
+        !readers.other_blocks && readers.block == block->index && readers.barriers < block->barriers;
+    if (!superseded) return add_reader(readers, block->index, me.index, me.clock.now);
     forget_reads(cell, pool);
   } else if (cell.read != 0 && !ordered(cell.read, me)) {
     // The first reader decides whose lanes are kept.
@@ -177,12 +178,12 @@ void note_read(Cell& cell, Pool& pool, const Thread& me, std::uint32_t at) {
       index = pool.unused.back();
       pool.unused.pop_back();
     }
-    const std::uint32_t first = thread_of(cell.read), block = block_of(first);
-    const std::uint32_t first_index = first % static_cast<std::uint32_t>(block_threads.size());
+    const std::uint32_t first = thread_of(cell.read), of_first = block_of(first);
+    const std::uint32_t first_index = first % static_cast<std::uint32_t>(block->threads.size());
     Readers& readers = pool.items[index];
-    readers = {block, first_index / 32, (cell.read & kClockMask) >> kSubBits, false, false, {}};
-    add_reader(readers, block, first_index, cell.read & kClockMask);
-    add_reader(readers, block_index, me.index, me.clock.now);
+    readers = {of_first, first_index / 32, (cell.read & kClockMask) >> kSubBits, false, false, {}};
+    add_reader(readers, of_first, first_index, cell.read & kClockMask);
+    add_reader(readers, block->index, me.index, me.clock.now);
     cell.read = kFlag | index;
     return;
   }
@@ -259,14 +260,14 @@ void launch_begins() {
 }
 
 void block_begins() {
-  if (shared_memory != nullptr) {
-    const auto offset = static_cast<std::size_t>(static_cast<char*>(shared_memory) - arena);
+  if (block->shared != nullptr) {
+    const auto offset = static_cast<std::size_t>(static_cast<char*>(block->shared) - arena);
     std::memset(static_cast<void*>(cells + offset), 0, shared_bytes * sizeof(Cell));
   }
   shared_readers.items.clear();
   shared_readers.unused.clear();
   shared_published.clear();
-  for (Thread& thread : block_threads) {
+  for (Thread& thread : block->threads) {
     thread.clock = Clock{};
     thread.clock.now = 1;
   }
@@ -274,12 +275,27 @@ void block_begins() {
 
 void barrier() {
   std::vector<Thread*> all;
-  for (Thread& thread : block_threads) {
+  for (Thread& thread : block->threads) {
     all.push_back(&thread);
-    thread.clock.now = block_barriers << kSubBits | 1;
+    thread.clock.now = block->barriers << kSubBits | 1;
     std::fill(std::begin(thread.clock.lanes), std::end(thread.clock.lanes), 0);
   }
   share_known(all);
+}
+
+void cluster_barrier() {
+  std::vector<Thread*> all;
+  auto everything = std::make_shared<Known>();
+  for (Block& member : blocks) {
+    block = &member;
+    ++member.barriers;
+    barrier();
+    everything->blocks[member.index] = member.barriers;
+    for (Thread& thread : member.threads) all.push_back(&thread);
+  }
+  share_known(all);
+  const KnownPtr known = joined(everything, all.front()->clock.acquired);
+  for (Thread* thread : all) thread->clock.acquired = known;
 }
 
 void warp_sync(unsigned lanes, Thread* warp) {
@@ -304,7 +320,7 @@ void fence(Thread& thread) {
   clock.acquired = joined(clock.acquired, clock.pending);
   auto now = clock.acquired == nullptr ? std::make_shared<Known>() : std::make_shared<Known>(*clock.acquired);
   const std::uint64_t barriers = clock.now >> kSubBits;
-  now->blocks[block_index] = std::max(now->blocks[block_index], barriers);
+  now->blocks[block->index] = std::max(now->blocks[block->index], barriers);
   now->threads[thread.id] = clock.now;
   for (std::uint32_t lane = 0; lane < 32; ++lane) {
     const std::uint32_t other = thread.id - thread.index % 32 + lane;

@@ -58,6 +58,25 @@ void launch(unsigned blocks, unsigned threads, std::size_t shared, void (*kernel
   check(cudaLaunchKernelEx(&config, kernel, arguments...));
 }
 
+enum class Together { cluster, grid };
+template <class... Parameters, class... Arguments>
+void launch_together(Together together, unsigned blocks, void (*kernel)(Parameters...), Arguments... arguments) {
+  cudaLaunchAttribute attribute{};
+  if (together == Together::cluster) {
+    attribute.id = cudaLaunchAttributeClusterDimension;
+    attribute.val.clusterDim = {4, 1, 1};
+  } else {
+    attribute.id = cudaLaunchAttributeCooperative;
+    attribute.val.cooperative = 1;
+  }
+  cudaLaunchConfig_t config{};
+  config.gridDim = dim3(blocks);
+  config.blockDim = dim3(kThreads);
+  config.attrs = &attribute;
+  config.numAttrs = 1;
+  check(cudaLaunchKernelEx(&config, kernel, arguments...));
+}
+
 std::vector<float> ramp(int n) {
   std::vector<float> values(static_cast<std::size_t>(n));
   for (int i = 0; i < n; ++i) values[static_cast<std::size_t>(i)] = static_cast<float>(i);
@@ -440,6 +459,49 @@ __global__ void masks_that_differ(const float* in, float* out) {
   out[me()] = value;
 }
 
+// --- blocks that run together ----------------------------------------------------------------------------------------
+// Each block of a cluster of four passes its numbers to the next one.
+template <int bug>
+__global__ void pass_on_in_cluster(const float* in, float* out, float* mail) {
+  const int block = static_cast<int>(blockIdx.x), next = block / 4 * 4 + (block + 1) % 4;
+  mail[next * kThreads + me()] = in[me()];
+  if (bug == 1) __syncthreads();
+  if (bug == 0 || (bug == 2 && (blockIdx.x % 4 != 3 || me() != 5))) simt::cluster_barrier();
+  out[block * kThreads + me()] = mail[block * kThreads + kThreads - 1 - me()];
+}
+// The same round the whole grid, behind a barrier made of an atomic counter.
+template <int bug>
+__global__ void pass_on_in_grid(const float* in, float* out, float* mail, int* arrived) {
+  const int block = static_cast<int>(blockIdx.x), blocks = static_cast<int>(gridDim.x), next = (block + 1) % blocks;
+  mail[next * kThreads + me()] = in[me()];
+  __syncthreads();
+  if (me() == 0) {
+    if (bug != 1) __threadfence();
+    atomicAdd(arrived, 1);
+    while (atomicAdd(arrived, 0) < blocks) {
+    }
+    if (bug != 2) __threadfence();
+  }
+  if (bug != 3) __syncthreads();
+  out[block * kThreads + me()] = mail[block * kThreads + kThreads - 1 - me()];
+}
+template <int bug>
+bool pass_on(Together together, unsigned blocks) {
+  const Device<float> in(ramp(kThreads)), mail(std::vector<float>(blocks * kThreads, -1.0F));
+  const Device<float> out(std::vector<float>(blocks * kThreads, -1.0F));
+  const Device<int> arrived(zeros(1));
+  if (together == Together::cluster) {
+    launch_together(together, blocks, pass_on_in_cluster<bug>, in.data(), out.data(), mail.data());
+  } else {
+    launch_together(together, blocks, pass_on_in_grid<bug>, in.data(), out.data(), mail.data(), arrived.data());
+  }
+  const std::vector<float> got = out.host();
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    if (got[i] != static_cast<float>(reversed(static_cast<int>(i) % kThreads))) return false;
+  }
+  return true;
+}
+
 // --- right in every way: what the fixed twins above do not use -------------------------------------------------------
 __global__ void warp_operations(const float* in, float* out) {
   const int lane = me() % 32;
@@ -548,6 +610,18 @@ const Case kCases[] = {
      ONE_BLOCK(lane_outside_its_mask, Tile, same)},
     {"shuffle-from-outside-the-mask", "leaves out", "leaves out", ONE_BLOCK(shuffle_from_outside_mask, Tile, first)},
     {"masks-that-differ", kDeadlock, kDeadlock, ONE_BLOCK(masks_that_differ, Tile, same)},
+    {"no-cluster-barrier", kNothing, kRace,
+     [](bool bug) { return bug ? pass_on<1>(Together::cluster, 8) : pass_on<0>(Together::cluster, 8); }},
+    {"cluster-barrier-in-a-branch", kDeadlock, kRace,  // the threads that go past it race before anyone waits in vain
+     [](bool bug) { return bug ? pass_on<2>(Together::cluster, 8) : pass_on<0>(Together::cluster, 8); }},
+    {"no-threadfence-before-grid-barrier", kNothing, kRace,
+     [](bool bug) { return bug ? pass_on<1>(Together::grid, 6) : pass_on<0>(Together::grid, 6); }},
+    {"no-threadfence-after-grid-barrier", kNothing, kRace,
+     [](bool bug) { return bug ? pass_on<2>(Together::grid, 6) : pass_on<0>(Together::grid, 6); }},
+    {"no-syncthreads-after-grid-barrier", kNothing, kRace,
+     [](bool bug) { return bug ? pass_on<3>(Together::grid, 6) : pass_on<0>(Together::grid, 6); }},
+    {"grid-barrier-of-too-many-blocks", "cudaErrorCooperativeLaunchTooLarge", "cudaErrorCooperativeLaunchTooLarge",
+     [](bool bug) { return pass_on<0>(Together::grid, bug ? 2048U / kThreads * simt::kMultiprocessors + 1U : 6U); }},
     {"(right) warp operations", kNothing, kNothing, [](bool) { return one_block(warp_operations, 0, first); }},
     {"(right) thrust scan", kNothing, kNothing, thrust_scan},
 };

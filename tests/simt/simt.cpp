@@ -1,6 +1,7 @@
 // The executor's runtime: each CUDA thread is a fiber, a block's fibers take turns on one OS thread until they meet a
-// barrier or a warp operation, and blocks run one after another. A block in which nobody can go on ends the program
-// with a report of where each thread waits.
+// barrier or a warp operation, and blocks run one after another; the blocks of a cluster, and all of a cooperative
+// launch, take turns with each other. A block in which nobody can go on ends the program with a report of where each
+// thread waits.
 //
 // SIMT_ORDER       forward, reverse, or random[:seed]: the order in which ready threads and blocks run
 //                  (default: random; under ASan forward). A seed that failed is in the report.
@@ -34,10 +35,8 @@ namespace simt {
 
 __thread Thread* running = nullptr;
 __thread bool watching = false;
-std::span<Thread> block_threads;
-std::uint32_t block_index = 0;
-std::uint64_t block_barriers = 0;
-void* shared_memory = nullptr;
+std::vector<Block> blocks(1);
+Block* block = blocks.data();
 std::size_t shared_bytes = 0;
 const Launch* current_launch = nullptr;
 char* arena = nullptr;
@@ -160,20 +159,22 @@ Fiber* make_fiber() {
   return fiber;
 }
 
-// --- one block -------------------------------------------------------------------------------------------------------
+// --- blocks ----------------------------------------------------------------------------------------------------------
 std::vector<Thread> threads;
-std::uint32_t arrived = 0;
-int barrier_count = 0;   // predicates brought so far to the barrier under way
-int barrier_result = 0;  // of the last complete one
+std::uint32_t at_cluster_barrier = 0;
 std::uint32_t turns_without_wait = 0;
 
-void pause() { to_host(*fibers[running->index]); }
+void pause() { to_host(*fibers[running->fiber]); }
 
-void run(Thread& thread) {
+void run(Block& of, Thread& thread) {
+  const Launch& launch = *current_launch;
+  block = &of;
   running = &thread;
+  blockIdx = {of.index % launch.grid[0], of.index / launch.grid[0] % launch.grid[1],
+              of.index / launch.grid[0] / launch.grid[1]};
   threadIdx = {thread.coordinates[0], thread.coordinates[1], thread.coordinates[2]};
   watching = true;
-  to_fiber(*fibers[thread.index]);
+  to_fiber(*fibers[thread.fiber]);
   watching = false;
   running = nullptr;
 }
@@ -186,28 +187,28 @@ bool same(const Site& a, const Site& b) {
 // Lets everyone waiting at the barrier go on, if that is all threads of the block. Exited threads do not count as
 // arrived: a barrier that some threads have returned past is a bug, even where today's hardware forgives it.
 void try_barrier() {
-  if (arrived < block_threads.size()) return;
-  for (Thread& thread : block_threads) {
-    if (!same(thread.site, block_threads[0].site)) {
-      fail("divergent barrier: thread 0 of the block is at %s:%u, thread %u at %s:%u",
-           block_threads[0].site.file_name(), block_threads[0].site.line(), thread.index, thread.site.file_name(),
-           thread.site.line());
+  if (block->arrived < block->threads.size()) return;
+  const Site& first = block->threads[0].site;
+  for (Thread& thread : block->threads) {
+    if (!same(thread.site, first)) {
+      fail("divergent barrier: thread 0 of the block is at %s:%u, thread %u at %s:%u", first.file_name(), first.line(),
+           thread.index, thread.site.file_name(), thread.site.line());
     }
   }
-  ++block_barriers;
+  ++block->barriers;
   race::barrier();
-  for (Thread& thread : block_threads) thread.state = Thread::kReady;
-  barrier_result = barrier_count;
-  arrived = 0;
-  barrier_count = 0;
+  for (Thread& thread : block->threads) thread.state = Thread::kReady;
+  block->barrier_result = block->barrier_count;
+  block->arrived = 0;
+  block->barrier_count = 0;
 }
 
 // Lets the lanes at `thread`'s warp operation go on, if all lanes of its mask are there; a mask may name lanes beyond
 // the block's end, but none that has returned. What they brought is copied to each at this moment, and clocks pass here
 // too: a lane that runs ahead can add nothing.
 void try_warp(const Thread& thread) {
-  Thread* warp = &block_threads[thread.index & ~31U];
-  const auto lanes = std::min<std::uint32_t>(32, static_cast<std::uint32_t>(block_threads.size()) - warp->index);
+  Thread* warp = &block->threads[thread.index & ~31U];
+  const auto lanes = std::min<std::uint32_t>(32, static_cast<std::uint32_t>(block->threads.size()) - warp->index);
   Gathered gathered;
   for (std::uint32_t lane = 0; lane < lanes; ++lane) {
     const Thread& other = warp[lane];
@@ -226,10 +227,8 @@ void try_warp(const Thread& thread) {
   }
 }
 
-// Groups the block's threads by what they wait for, as ranges of thread indices.
+// Groups each block's threads by what they wait for, as ranges of thread indices.
 std::string who_waits_where() {
-  std::map<std::string, std::string> groups;
-  const auto count = static_cast<std::uint32_t>(block_threads.size());
   const auto place = [](const Thread& thread) {
     if (thread.state == Thread::kExited) return std::string("have returned");
     if (thread.state == Thread::kReady) return std::string("can run");
@@ -239,48 +238,60 @@ std::string who_waits_where() {
     std::snprintf(mask, sizeof(mask), " with mask %08x", thread.mask);
     return thread.state == Thread::kAtWarp ? text + mask : text;
   };
-  for (std::uint32_t first = 0, last; first < count; first = last) {
-    const std::string at = place(block_threads[first]);
-    for (last = first + 1; last < count && place(block_threads[last]) == at; ++last) {
-    }
-    std::string& who = groups[at];
-    who +=
-        (who.empty() ? "" : ", ") + std::to_string(first) + (last - first > 1 ? ".." + std::to_string(last - 1) : "");
-  }
   std::string text;
-  for (const auto& [at, who] : groups) text += "\n  threads " + who + " " + at;
+  for (const Block& of : blocks) {
+    std::map<std::string, std::string> groups;
+    const auto count = static_cast<std::uint32_t>(of.threads.size());
+    for (std::uint32_t first = 0, last; first < count; first = last) {
+      const std::string at = place(of.threads[first]);
+      for (last = first + 1; last < count && place(of.threads[last]) == at; ++last) {
+      }
+      std::string& who = groups[at];
+      who +=
+          (who.empty() ? "" : ", ") + std::to_string(first) + (last - first > 1 ? ".." + std::to_string(last - 1) : "");
+    }
+    const std::string name = blocks.size() > 1 ? "block " + std::to_string(of.index) + ", " : "";
+    for (const auto& [at, who] : groups) text += "\n  " + name + "threads " + who + " " + at;
+  }
   return text;
 }
 
-void run_block(std::uint32_t index) {
+// Runs the launch's blocks [first, first + blocks.size()) to their end.
+void run_blocks(std::uint32_t first) {
   const Launch& launch = *current_launch;
-  block_index = index;
-  blockIdx = {index % launch.grid[0], index / launch.grid[0] % launch.grid[1], index / launch.grid[0] / launch.grid[1]};
-  block_barriers = arrived = 0;
-  barrier_count = 0;
-  if (shared_bytes > 0) std::memset(shared_memory, 0xFF, shared_bytes);
-  const auto count = static_cast<std::uint32_t>(block_threads.size());
-  std::vector<std::uint32_t> turn(count);
-  for (std::uint32_t i = 0; i < count; ++i) {
-    Thread& thread = block_threads[i];
-    thread.id = index * count + i;
-    thread.index = i;
-    thread.stack = fibers[i]->stack;
-    thread.coordinates[0] = i % launch.block[0];
-    thread.coordinates[1] = i / launch.block[0] % launch.block[1];
-    thread.coordinates[2] = i / launch.block[0] / launch.block[1];
-    thread.state = Thread::kReady;
-    turn[i] = i;
+  at_cluster_barrier = 0;
+  std::vector<std::uint32_t> turn(blocks.size() * blocks[0].threads.size());
+  const auto count = static_cast<std::uint32_t>(blocks[0].threads.size());
+  for (std::uint32_t b = 0; b < blocks.size(); ++b) {
+    Block& of = blocks[b];
+    of.index = first + b;
+    of.barriers = of.arrived = 0;
+    of.barrier_count = 0;
+    if (shared_bytes > 0) std::memset(of.shared, 0xFF, shared_bytes);
+    for (std::uint32_t i = 0; i < count; ++i) {
+      Thread& thread = of.threads[i];
+      thread.id = of.index * count + i;
+      thread.index = i;
+      thread.fiber = b * count + i;
+      thread.stack = fibers[thread.fiber]->stack;
+      thread.coordinates[0] = i % launch.block[0];
+      thread.coordinates[1] = i / launch.block[0] % launch.block[1];
+      thread.coordinates[2] = i / launch.block[0] / launch.block[1];
+      thread.state = Thread::kReady;
+      turn[thread.fiber] = thread.fiber;
+    }
+    block = &of;
+    race::block_begins();
   }
-  race::block_begins();
   order().arrange(turn);
-  for (std::uint32_t exited = 0; exited < count;) {
+  for (std::size_t exited = 0; exited < turn.size();) {
     bool progress = false;
     for (const std::uint32_t i : turn) {
-      if (block_threads[i].state != Thread::kReady) continue;
-      run(block_threads[i]);
+      Thread& thread = blocks[i / count].threads[i % count];
+      if (thread.state != Thread::kReady) continue;
+      run(blocks[i / count], thread);
       progress = true;
-      if (block_threads[i].state == Thread::kExited) ++exited;
+      if (thread.state == Thread::kExited) ++exited;
     }
     if (!progress) fail("deadlock: no thread of the block can go on%s", who_waits_where().c_str());
     if (order().kind == Order::kRandom) order().arrange(turn);
@@ -441,7 +452,7 @@ std::string describe_address(const void* address) {
   const auto offset = found == live.end() ? 0 : byte - found->first;
   if (found == live.end()) {
     std::snprintf(text, sizeof(text), "%p, device memory that is not allocated", address);
-  } else if (found->first == shared_memory) {
+  } else if (found->first == block->shared) {
     std::snprintf(text, sizeof(text), "byte %td of %zu of shared memory", offset, found->second);
   } else {
     std::snprintf(text, sizeof(text), "byte %td of a device allocation of %zu bytes at %p", offset, found->second,
@@ -484,7 +495,7 @@ void* dynamic_shared(std::size_t bytes) {
   if (bytes > shared_bytes) {
     fail("the kernel uses %zu bytes of dynamic shared memory, the launch gave it %zu", bytes, shared_bytes);
   }
-  return shared_memory;
+  return block->shared;
 }
 
 unsigned lane() { return running->index & 31U; }
@@ -495,11 +506,27 @@ int block_barrier(const char* name, bool predicate, Site site) {
   me.state = Thread::kAtBarrier;
   me.waits_at = name;
   me.site = site;
-  ++arrived;
-  barrier_count += predicate ? 1 : 0;
+  ++block->arrived;
+  block->barrier_count += predicate ? 1 : 0;
   try_barrier();
   if (me.state != Thread::kReady) pause();
-  return barrier_result;
+  return block->barrier_result;
+}
+
+void cluster_barrier(Site site) {
+  const Unwatched unwatched;
+  Thread& me = *running;
+  me.state = Thread::kAtClusterBarrier;
+  me.waits_at = "the cluster's barrier";
+  me.site = site;
+  if (++at_cluster_barrier < blocks.size() * block->threads.size()) return pause();
+  Block* const mine = block;
+  race::cluster_barrier();
+  block = mine;
+  for (Block& of : blocks) {
+    for (Thread& thread : of.threads) thread.state = Thread::kReady;
+  }
+  at_cluster_barrier = 0;
 }
 
 Gathered warp_gather(const char* name, unsigned mask, std::uint64_t value, bool orders_memory, Site site) {
@@ -542,8 +569,8 @@ void allow_shared_bytes(const void* kernel, std::size_t bytes) {
 int launch(const Launch& launch) {
   const std::lock_guard lock(engine);
   const std::uint64_t count = std::uint64_t{launch.block[0]} * launch.block[1] * launch.block[2];
-  const std::uint64_t blocks = std::uint64_t{launch.grid[0]} * launch.grid[1] * launch.grid[2];
-  if (count == 0 || count > 1024 || launch.block[2] > 64 || blocks == 0 || launch.grid[0] > 0x7fffffffU ||
+  const std::uint64_t grid = std::uint64_t{launch.grid[0]} * launch.grid[1] * launch.grid[2];
+  if (count == 0 || count > 1024 || launch.block[2] > 64 || grid == 0 || launch.grid[0] > 0x7fffffffU ||
       launch.grid[1] > 65535 || launch.grid[2] > 65535) {
     return cudaErrorInvalidConfiguration;
   }
@@ -552,28 +579,38 @@ int launch(const Launch& launch) {
       (allowed == allowed_shared.end() ? kDefaultSharedBytes : std::max(kDefaultSharedBytes, allowed->second))) {
     return cudaErrorInvalidValue;
   }
-  if (blocks * count > 1U << 22)
-    fail("%zu threads: the executor is meant for a few thousand", std::size_t{blocks * count});
+  if (grid * count > 1U << 22) fail("%zu threads: the executor is meant for a few thousand", std::size_t{grid * count});
+  const std::size_t together = launch.cooperative ? grid : launch.cluster;
+  if (together == 0 || grid % together != 0) return cudaErrorInvalidConfiguration;
+  // What is not at the same time on the device cannot wait for each other there.
+  if (launch.cooperative && grid > launch.resident) return cudaErrorCooperativeLaunchTooLarge;
+  if (!launch.cooperative && together > kMaxCluster) return cudaErrorInvalidConfiguration;
 
   shared_bytes = launch.shared_bytes;
-  shared_memory = shared_bytes > 0 ? allocate(shared_bytes) : nullptr;
   current_launch = &launch;
   gridDim = {launch.grid[0], launch.grid[1], launch.grid[2]};
   blockDim = {launch.block[0], launch.block[1], launch.block[2]};
-  while (fibers.size() < count) fibers.push_back(make_fiber());
-  if (threads.size() < count) threads.resize(count);
-  block_threads = std::span(threads).first(count);
-  std::vector<std::uint32_t> turn(blocks);
+  while (fibers.size() < together * count) fibers.push_back(make_fiber());
+  if (threads.size() < together * count) threads.resize(together * count);
+  blocks.assign(together, Block{});
+  for (std::size_t b = 0; b < together; ++b) {
+    blocks[b].threads = std::span(threads).subspan(b * count, count);
+    blocks[b].shared = shared_bytes > 0 ? allocate(shared_bytes) : nullptr;
+  }
+  std::vector<std::uint32_t> turn(grid / together);
   std::iota(turn.begin(), turn.end(), 0U);
   order().arrange(turn);
   {
     const DeviceAccess access;
     race::launch_begins();
-    for (const std::uint32_t index : turn) run_block(index);
+    for (const std::uint32_t index : turn) run_blocks(index * static_cast<std::uint32_t>(together));
   }
   current_launch = nullptr;
-  if (shared_memory != nullptr) release(shared_memory);
-  shared_memory = nullptr;
+  for (const Block& of : blocks) {
+    if (of.shared != nullptr) release(of.shared);
+  }
+  blocks.assign(1, Block{});
+  block = blocks.data();
   return cudaSuccess;
 }
 

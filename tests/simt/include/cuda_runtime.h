@@ -274,6 +274,7 @@ enum cudaError_t {
   cudaErrorInsufficientDriver = 35,
   cudaErrorNoDevice = 100,
   cudaErrorInvalidDevice = 101,
+  cudaErrorCooperativeLaunchTooLarge = 720,
 };
 using cudaStream_t = struct CUstream_st*;
 using cudaEvent_t = struct CUevent_st*;
@@ -289,7 +290,9 @@ enum cudaDeviceAttr {
   cudaDevAttrMultiProcessorCount = 16,
   cudaDevAttrComputeCapabilityMajor = 75,
   cudaDevAttrComputeCapabilityMinor = 76,
+  cudaDevAttrCooperativeLaunch = 95,
   cudaDevAttrMaxSharedMemoryPerBlockOptin = 97,
+  cudaDevAttrClusterLaunch = 120,
 };
 enum cudaFuncAttribute {
   cudaFuncAttributeMaxDynamicSharedMemorySize = 8,
@@ -303,7 +306,17 @@ struct cudaDeviceProp {
   std::size_t totalGlobalMem, sharedMemPerBlock, sharedMemPerBlockOptin;
   int major, minor, multiProcessorCount, maxThreadsPerBlock, warpSize;
 };
-struct cudaLaunchAttribute;
+enum cudaLaunchAttributeID { cudaLaunchAttributeCooperative = 2, cudaLaunchAttributeClusterDimension = 4 };
+union cudaLaunchAttributeValue {
+  int cooperative;
+  struct {
+    unsigned x, y, z;
+  } clusterDim;
+};
+struct cudaLaunchAttribute {
+  cudaLaunchAttributeID id;
+  cudaLaunchAttributeValue val;
+};
 struct cudaLaunchConfig_t {
   dim3 gridDim, blockDim;
   std::size_t dynamicSmemBytes;
@@ -316,6 +329,7 @@ namespace simt {
 // Multiprocessors of the pretended device: few, so that grids sized by it stay small.
 inline constexpr int kMultiprocessors = 4;
 inline constexpr int kMaxSharedBytes = 232448;
+inline constexpr unsigned kMaxCluster = 8;  // what every device with clusters takes
 }  // namespace simt
 
 cudaError_t cudaGetDeviceCount(int* count);
@@ -375,22 +389,44 @@ cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, Kernel*, 
   return cudaSuccess;
 }
 
+template <class Kernel>
+cudaError_t cudaOccupancyMaxActiveClusters(int* clusters, Kernel* kernel, const cudaLaunchConfig_t* config) {
+  int blocks = 0;
+  cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks, kernel, static_cast<int>(config->blockDim.x),
+                                                config->dynamicSmemBytes);
+  *clusters = blocks * simt::kMultiprocessors / static_cast<int>(config->attrs[0].val.clusterDim.x);
+  return cudaSuccess;
+}
+
 template <class... Parameters, class... Arguments>
 cudaError_t cudaLaunchKernelEx(const cudaLaunchConfig_t* config, void (*kernel)(Parameters...), Arguments&&... given) {
   struct Call {
     void (*kernel)(Parameters...);
     std::tuple<std::remove_cv_t<Parameters>...> arguments;
   } call{kernel, {std::forward<Arguments>(given)...}};
-  if (config->numAttrs != 0) return cudaErrorInvalidValue;  // clusters, programmatic launches: not executed here
   const dim3 grid = config->gridDim, block = config->blockDim;
-  return static_cast<cudaError_t>(simt::launch({{grid.x, grid.y, grid.z},
-                                                {block.x, block.y, block.z},
-                                                config->dynamicSmemBytes,
-                                                reinterpret_cast<const void*>(kernel),
-                                                [](void* opaque) {
-                                                  const Call& c = *static_cast<const Call*>(opaque);
-                                                  std::apply(c.kernel, c.arguments);
-                                                },
-                                                &call,
-                                                sizeof(call)}));
+  simt::Launch launch{{grid.x, grid.y, grid.z},
+                      {block.x, block.y, block.z},
+                      config->dynamicSmemBytes,
+                      reinterpret_cast<const void*>(kernel),
+                      [](void* opaque) {
+                        const Call& c = *static_cast<const Call*>(opaque);
+                        std::apply(c.kernel, c.arguments);
+                      },
+                      &call,
+                      sizeof(call)};
+  for (const cudaLaunchAttribute* a = config->attrs; a != config->attrs + config->numAttrs; ++a) {
+    if (a->id == cudaLaunchAttributeClusterDimension && a->val.clusterDim.y == 1 && a->val.clusterDim.z == 1) {
+      launch.cluster = a->val.clusterDim.x;
+    } else if (a->id == cudaLaunchAttributeCooperative) {
+      int resident = 0;
+      cudaOccupancyMaxActiveBlocksPerMultiprocessor(&resident, kernel, static_cast<int>(block.x * block.y * block.z),
+                                                    config->dynamicSmemBytes);
+      launch.cooperative = a->val.cooperative != 0;
+      launch.resident = static_cast<std::size_t>(resident) * simt::kMultiprocessors;
+    } else {
+      return cudaErrorInvalidValue;  // programmatic launches and the like: not executed here
+    }
+  }
+  return static_cast<cudaError_t>(simt::launch(launch));
 }

@@ -23,6 +23,9 @@ T* dynamic_shared() {
 // Every thread of the block meets here; returns for how many of them `predicate` holds.
 int block_barrier(const char* name, bool predicate, Site site);
 
+// Every thread of the cluster meets here.
+void cluster_barrier(Site site = Site::current());
+
 // What the lanes named in `mask` brought to one warp operation. Lanes beyond the block's end are absent.
 struct Gathered {
   unsigned present = 0;
@@ -46,6 +49,9 @@ struct Launch {
   void (*body)(void* arguments);
   void* arguments;
   std::size_t argument_bytes;
+  unsigned cluster = 1;  // blocks of a cluster, along x
+  bool cooperative = false;
+  std::size_t resident = 1;  // blocks the pretended device holds at a time; with `cooperative`
 };
 int launch(const Launch& launch);  // a cudaError_t
 void allow_shared_bytes(const void* kernel, std::size_t bytes);
