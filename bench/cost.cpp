@@ -74,8 +74,10 @@ std::vector<CostLine> cost_lines() {
                            {"k", 5},           {"noise-percent", 0}};
   const Parameters clusters = {{"data", "uniform"}, {"n", 100000}, {"d", 2}, {"k", 100}, {"iterations", 10}};
   const Parameters wide = {{"data", "uniform"}, {"n", 1000}, {"d", 128}, {"k", 100}, {"iterations", 5}};
-  const Parameters train = {{"what", "train"}, {"m", 1}, {"width", 64}, {"batch", 64}, {"epochs", 10}, {"n", 1000}};
-  const Parameters map = {{"what", "map"}, {"m", 1}, {"width", 64}, {"batch", 0}, {"epochs", 0}, {"n", 4096}};
+  const Parameters train = {{"what", "train"}, {"m", 1},    {"width", 64},        {"batch", 64},
+                            {"epochs", 10},    {"n", 1000}, {"precision", "fp32"}};
+  const Parameters map = {{"what", "map"}, {"m", 1},    {"width", 64},        {"batch", 0},
+                          {"epochs", 0},   {"n", 4096}, {"precision", "fp32"}};
   const Op knn = knn_op(), cells = grid_op(), kmeans = kmeans_op(), mlp = mlp_op();
   const std::string by_n = "Neighbours: n queries among n references in 2 dimensions, k = 5";
   const std::string by_k = "Neighbours: 30,000 queries among 30,000 references in 2 dimensions, by k";

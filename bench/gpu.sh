@@ -82,13 +82,19 @@ fi
 
 if [ "$bench" = 1 ]; then
   check bench "$build_dir/scalelab" bench run --backend cuda --peers --budget "$seconds" --out "$results/bench.json"
+  # Leaves the crossovers for --backend auto, too (bench/README.md).
+  check cost "$build_dir/scalelab" bench cost --out "$results/cost.json"
+  for result in bench cost; do
+    [ -f "$results/$result.json" ] && check "page-$result" "$build_dir/scalelab" bench show "$results/$result.json" \
+      --out "$results/$result"
+  done
 fi
 
 {
   echo "$name, driver$driver, sm_$capability, $(date -u +%Y-%m-%d)"
   echo "passed: ${passed[*]:-none}"
   echo "failed: ${failed[*]:-none}"
-  [ "$bench" = 1 ] && cat "$results/bench.log"
+  [ "$bench" = 1 ] && cat "$results/bench.log" "$results/cost.log"
 } >"$results/table.txt"
 cat "$results/table.txt"
 [ ${#failed[@]} -eq 0 ] || { echo "gpu.sh: ${#failed[@]} failed: ${failed[*]}" >&2; exit 5; }

@@ -283,7 +283,7 @@ Peer dense_map(const Scoring& s) {
     }
     s.context.synchronize();
   };
-  const Round round = time_round(problem, 1, s.context);
+  const Round round = time_round(problem, {.seconds = 1}, s.context);
   const std::vector<float> found = scores.to_host();
   const std::vector<std::uint8_t> ours = s.labels.to_host();
   std::int64_t others = 0;

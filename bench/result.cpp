@@ -124,8 +124,8 @@ nlohmann::json row_of(const std::string& op, const Parameters& parameters, const
     if (medians.size() < 3) {
       warnings.push_back("fewer than three rounds: the interval says little, and no comparison will be made");
     } else if (e.high > 1.2 * e.low) {
-      warnings.push_back(
-          fmt::format("noisy: rounds differ so much that the interval is {:.0f} % wide", 100 * (e.high / e.low - 1)));
+      warnings.push_back(fmt::format("noisy by wall time: rounds differ so much that the interval is {:.0f} % wide",
+                                     100 * (e.high / e.low - 1)));
     }
   }
   for (const Round& r : m.rounds) {

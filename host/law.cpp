@@ -281,6 +281,9 @@ void decide(Law& law) {
     left.pop_back();
     law.why = fmt::format("a floor could lie below {:.2g} at most", law.fits[1].c.high);
   }
+  if (left.size() == 1 && left[0]->curve.form == LawForm::floor && left[0]->c.low < 0.05 * smallest) {
+    return undecided("only a power law with floor predicts the held-out point, but the floor's interval reaches zero");
+  }
   if (left.size() == 1) {
     law.verdict = law_name(left[0]->curve.form);
     if (law.why.empty()) law.why = "the other forms predict the held-out point worse or miss it";

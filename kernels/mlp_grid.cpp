@@ -1,8 +1,8 @@
 // grid for networks on the CPU: dense evaluation where it is needed, and forms that decide whole tiles where they can.
 //
-// A map is made in regions. A tile whose forms (mlp_bounds.h) leave one class is filled; others are divided in four
-// until a side is kLeaf; the cells of those are judged one by one from the tile's form, a few operations each, and only
-// what is open then goes through the network: a cell's label is what dense evaluation of that cell gives, always.
+// A map is made in regions. A tile whose forms (mlp_bounds.h) leave one class is filled; others are divided in four.
+// The cells of small tiles are judged one by one from the tile's form, a few operations each, and only what is open
+// then goes through the network: a cell's label is what dense evaluation of that cell gives, always.
 #include "kernels/mlp_grid.h"
 
 #include <algorithm>
@@ -48,7 +48,6 @@ constexpr int kLargestLevel = MapWork::kLevels - 1, kSmallestRegion = 6, kJudged
 static_assert(std::int64_t{1} << kJudgedLevel == kJudged);
 // To bound a tile costs about as much as to evaluate this many cells.
 constexpr std::int64_t kTileCost = 8;
-constexpr std::int64_t kMostColumns = 256;  // of MlpPlan::block
 
 // Of a band, by column and by row.
 struct MapCentres {
@@ -64,7 +63,12 @@ struct MapCentres {
 class MapPainter {
  public:
   MapPainter(const MlpPlan& plan, const MapCentres& centres, Context& context)
-      : plan_(plan), centres_(centres), bounds_(plan, context), work_(plan, plan.block, false, context) {}
+      : plan_(plan),
+        centres_(centres),
+        bounds_(plan, context),
+        work_(plan, plan.block, false, context),
+        open_labels_(static_cast<std::size_t>(work_.columns)),
+        found_(open_labels_.size()) {}
 
   void set_network(const float* packed, const float* magnitudes, std::uint8_t* labels) {
     bounds_.packed = packed;
@@ -208,8 +212,8 @@ class MapPainter {
   std::uint8_t* labels_ = nullptr;  // (rows, G) of the network
   std::vector<Tile> waiting_, batch_;
   std::int64_t open_ = 0;  // cells whose inputs are the first columns of work_, each with the place of its label
-  std::array<std::uint8_t*, kMostColumns> open_labels_;
-  std::array<std::uint8_t, kMostColumns> found_;
+  std::vector<std::uint8_t*> open_labels_;
+  std::vector<std::uint8_t> found_;
   CellPlaces places_{};
   std::int16_t classes_[kJudged * kJudged];
   MapWork done_;
@@ -230,8 +234,9 @@ void map_networks(const MlpShape& shape, View<const float> parameters, const Gri
   // Regions as large as leave every thread a share: a small one ends with a batch that is not full.
   int level = kLargestLevel;
   const auto regions_across = [&](std::int64_t cells) { return (cells + (std::int64_t{1} << level) - 1) >> level; };
-  while (level > kSmallestRegion && m * regions_across(rows) * regions_across(grid.size) < 8 * context.threads())
+  while (level > kSmallestRegion && m * regions_across(rows) * regions_across(grid.size) < 8 * context.threads()) {
     --level;
+  }
   const std::int64_t side = std::int64_t{1} << level, across = regions_across(grid.size);
   const std::int64_t regions = regions_across(rows) * across;
   std::vector<std::unique_ptr<MapPainter>> painters(static_cast<std::size_t>(std::max(context.threads(), 1)));

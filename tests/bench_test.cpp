@@ -374,7 +374,7 @@ TEST_F(BenchProgram, PageAndMarkdownShowPeersAndWhatIsAbsent) {
                               {"joules", 0.25},
                               {"roof", {{"name", "fma"}, {"floor_seconds", 5e-4}, {"share", 0.5}}},
                               {"peers",
-                               {{{"who", "slowpoke"},
+                               {{{"who", "slow<poke"},
                                  {"wall", {0.02, 0.021, 0.022}},
                                  {"cpu", {0.03}},
                                  {"median", 0.021},
@@ -398,7 +398,7 @@ TEST_F(BenchProgram, PageAndMarkdownShowPeersAndWhatIsAbsent) {
   ASSERT_NE(absent, std::string::npos) << text;
   EXPECT_EQ(text.find("ghost (", absent + 20), std::string::npos) << "said more than once";
   const std::string table = good({"bench", "show", "r.json", "--markdown", "--clock", "cpu", "--filter", "other,none"});
-  EXPECT_NE(table.find("| other | 1.000 ms [900.0 us, 1.100 ms] | 100 kquery/s | 50 %, fma | slowpoke 30x |"),
+  EXPECT_NE(table.find("| other | 1.000 ms [900.0 us, 1.100 ms] | 100 kquery/s | 50 %, fma | slow<poke 30x |"),
             std::string::npos)
       << table;
   EXPECT_EQ(table.find("<n>"), std::string::npos);
@@ -406,6 +406,7 @@ TEST_F(BenchProgram, PageAndMarkdownShowPeersAndWhatIsAbsent) {
   const std::string page = host::read_file(folder_ / "page/report.html");
   EXPECT_NE(page.find("op &lt;n&gt;=1"), std::string::npos);
   EXPECT_NE(page.find(">21x<"), std::string::npos);
+  EXPECT_EQ(page.find("slow<poke"), std::string::npos);
   EXPECT_NE(page.find("takes 21 times as long"), std::string::npos);
   EXPECT_NE(page.find("peers.csv"), std::string::npos);
 }

@@ -10,7 +10,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,23 +20,7 @@
 namespace scalelab::test {
 namespace {
 
-class MlpTwins : public testing::Test {
- protected:
-  void SetUp() override {
-    std::string why;
-    const Backend* other = cuda_backend(&why);
-    if (other == nullptr) {
-      const char* required = std::getenv("SCALELAB_REQUIRE_CUDA");
-      if (required != nullptr && std::string(required) == "1") GTEST_FAIL() << "SCALELAB_REQUIRE_CUDA=1, but " << why;
-      GTEST_SKIP() << "no cuda backend: " << why;
-    }
-    on_gpu_ = std::string(other->name) == "cuda";
-    cpu_.emplace(cpu_backend());
-    cuda_.emplace(*other);
-  }
-  bool on_gpu_ = false;
-  std::optional<Context> cpu_, cuda_;
-};
+class MlpTwins : public TwinBackends {};
 
 std::string name_of(const MlpShape& shape) {
   return "inputs " + std::to_string(shape.inputs) + " encoding " + std::to_string(static_cast<int>(shape.encoding)) +

@@ -569,6 +569,7 @@ TEST_F(Program, EveryNetworkOptionIsTakenAndTold) {
                                    {"focal", 2.0},
                                    {"epochs", 5},
                                    {"batch_size", 32},
+                                   {"precision", "fp32"},
                                    {"learning_rate", 0.01},
                                    {"schedule", "constant"},
                                    {"weight_decay", 0.01},

@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <limits>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -133,5 +134,26 @@ inline std::int64_t uniform_int(std::uint64_t seed, std::uint64_t index, std::in
   const Words words = random_words(seed, Stream::test, index, 1);
   return low + static_cast<std::int64_t>(uniform_below(static_cast<std::uint64_t>(high - low + 1), words[0], words[1]));
 }
+
+// A test of cuda's results against cpu's: two Contexts, and whether shapes may be large. Skipped or failed without a
+// device as OnBackend is; SCALELAB_SMALL=1 keeps shapes small on a GPU too.
+class TwinBackends : public testing::Test {
+ protected:
+  void SetUp() override {
+    std::string why;
+    const Backend* other = cuda_backend(&why);
+    if (other == nullptr) {
+      const char* required = std::getenv("SCALELAB_REQUIRE_CUDA");
+      if (required != nullptr && std::string(required) == "1") GTEST_FAIL() << "SCALELAB_REQUIRE_CUDA=1, but " << why;
+      GTEST_SKIP() << "no cuda backend: " << why;
+    }
+    const char* small = std::getenv("SCALELAB_SMALL");
+    on_gpu_ = std::string(other->name) == "cuda" && (small == nullptr || std::string(small) != "1");
+    cpu_.emplace(cpu_backend());
+    cuda_.emplace(*other);
+  }
+  bool on_gpu_ = false;
+  std::optional<Context> cpu_, cuda_;
+};
 
 }  // namespace scalelab::test

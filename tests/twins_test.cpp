@@ -44,22 +44,8 @@ std::vector<float> make_points(Layout layout, std::int64_t n, int d, std::uint64
   return points;
 }
 
-class Twins : public testing::Test {
+class Twins : public TwinBackends {
  protected:
-  void SetUp() override {
-    std::string why;
-    const Backend* other = cuda_backend(&why);
-    if (other == nullptr) {
-      const char* required = std::getenv("SCALELAB_REQUIRE_CUDA");
-      if (required != nullptr && std::string(required) == "1") GTEST_FAIL() << "SCALELAB_REQUIRE_CUDA=1, but " << why;
-      GTEST_SKIP() << "no cuda backend: " << why;
-    }
-    const char* small = std::getenv("SCALELAB_SMALL");
-    on_gpu_ = std::string(other->name) == "cuda" && (small == nullptr || std::string(small) != "1");
-    cpu_.emplace(cpu_backend());
-    cuda_.emplace(*other);
-  }
-
   // Runs `op(context, output buffers...)` on both and compares.
   void expect_same_knn(const std::vector<float>& references, const std::vector<float>& queries, int d, int k) {
     const auto run = [&](Context& context, bool with_distances) {
@@ -134,9 +120,6 @@ class Twins : public testing::Test {
     EXPECT_TRUE(same_bits(std::get<4>(got), std::get<4>(want))) << "fitted labels";
     EXPECT_TRUE(same_bits(std::get<5>(got), std::get<5>(want))) << "inertia, iterations, converged, repaired";
   }
-
-  bool on_gpu_ = false;  // and may take its time
-  std::optional<Context> cpu_, cuda_;
 };
 
 // Sizes about which warps, tiles, regions and levels of the tree end.
