@@ -99,6 +99,7 @@ __global__ void __launch_bounds__(kThreadsOf<kWidth>, kScoringBlocks<kWidth>)
 // --- only the cells that need it
 // ---------------------------------------------------------------------------------------
 
+inline constexpr int kColumnGroups = kSamples / kTileColumns;
 inline constexpr int kBatch = kColumnGroups;  // squares whose forms fill a plane
 // Squares by the level of their side, 2^level cells: of a region; of a square whose cells are judged one by one; of
 // those divided no further.
@@ -397,7 +398,8 @@ __global__ void __launch_bounds__(kThreadsOf<kWidth>, kBoundingBlocks<kWidth>)
         fetch_cell(cells, layout.features, region.row + (cell >> 8), region.column + (cell & 255), x, s);
       }
       __syncthreads();
-      const float* const top = forward_hidden<kWidth>(layout, weights, x, planes, nullptr);
+      Block<kWidth> crew;
+      const float* const top = forward_hidden(crew, layout, weights, x, planes, nullptr);
       for (int s = thread; s < count; s += kThreadsOf<kWidth>) {
         const int cell = shared.cells[begin + s];
         region.labels[(cell >> 8) * cells.size + (cell & 255)] = class_of_sample(layout, weights, top, s);
