@@ -276,7 +276,7 @@ Command add_bench(CLI::App& program) {
     std::uint64_t max_memory = 0;
     CostOptions cost;
     std::string clock, margin = "3%", fail_over;
-    bool markdown = false;
+    bool markdown = false, relative = false;
   };
   auto options = std::make_shared<Options>();
   CLI::App* app = program.add_subcommand(
@@ -308,6 +308,8 @@ Command add_bench(CLI::App& program) {
                   "wall (unless given) or cpu: the time to go by; cpu for a machine that others use too")
       ->check(CLI::IsMember({"wall", "cpu"}));
   app->add_option("--margin", options->margin, "compare: differences up to this are 'same'");
+  app->add_flag("--relative", options->relative,
+                "compare: each case beside what all cases did together, for a machine whose speed drifts");
   app->add_option("--fail-over", options->fail_over, "compare: exit 5 when a case is slower by more than this, as 5%");
   return {app, [options](Session& session) -> Outcome {
             const std::size_t wanted = options->action == "show" ? 1 : options->action == "compare" ? 2 : 0;
@@ -344,7 +346,7 @@ Command add_bench(CLI::App& program) {
             const double fail_over = options->fail_over.empty() ? 1e9 : parse_share("--fail-over", options->fail_over);
             const Compared compared =
                 compare_results(options->files[0], options->files[1], options->clock.empty() ? "wall" : options->clock,
-                                parse_share("--margin", options->margin), fail_over);
+                                parse_share("--margin", options->margin), fail_over, options->relative);
             return {compared.document, compared.text, compared.over ? kCheckFailed : kDone};
           }};
 }

@@ -336,7 +336,7 @@ std::string markdown_of(const nlohmann::json& document, const std::string& filte
 }
 
 Compared compare_results(const std::string& a_file, const std::string& b_file, const std::string& clock, double margin,
-                         double fail_over) {
+                         double fail_over, bool relative) {
   const auto a = read_result(a_file), b = read_result(b_file);
   std::map<std::string, nlohmann::json> before;
   for (const auto& row : a["rows"]) before[row.value("name", std::string())] = row;
@@ -344,18 +344,31 @@ Compared compare_results(const std::string& a_file, const std::string& b_file, c
       {"schema", 1},      {"experiment", "bench compare"},  {"a", a_file}, {"b", b_file}, {"clock", clock},
       {"margin", margin}, {"rows", nlohmann::json::array()}};
   std::string text = fmt::format("{:<78} {:>8}  {:<20} {}\n", "case", "b / a", "95 % interval", "b is");
+  const auto comparable = [&](const nlohmann::json& row) {
+    const auto found = before.find(row.value("name", std::string()));
+    return found != before.end() && !row.contains("wrong") && !found->second.contains("wrong");
+  };
+  const auto rounds_of = [&](const nlohmann::json& row) { return row[clock]["rounds"].get<std::vector<double>>(); };
+  std::vector<double> ratios;
+  for (const auto& row : b["rows"]) {
+    if (!comparable(row)) continue;
+    ratios.push_back(compare_rounds(rounds_of(before[row["name"]]), rounds_of(row), margin).ratio);
+  }
+  const double shared = ratios.empty() ? 1 : median(ratios);
   std::map<std::string, int> counts;
   bool over = false;
   for (const auto& row : b["rows"]) {
     const std::string name = row.value("name", std::string());
-    const auto found = before.find(name);
-    if (found == before.end() || row.contains("wrong") || found->second.contains("wrong")) {
+    if (!comparable(row)) {
       ++counts["not comparable"];
       document["rows"].push_back({{"name", name}, {"verdict", "not comparable"}});
       continue;
     }
-    const auto x = found->second[clock]["rounds"].get<std::vector<double>>();
-    const auto y = row[clock]["rounds"].get<std::vector<double>>();
+    const std::vector<double> x = rounds_of(before[name]);
+    std::vector<double> y = rounds_of(row);
+    if (relative) {
+      for (double& seconds : y) seconds /= shared;
+    }
     const Verdict verdict = compare_rounds(x, y, margin);
     ++counts[verdict.word];
     over = over || (verdict.word == "slower" && verdict.ratio > 1 + fail_over);
@@ -372,6 +385,19 @@ Compared compare_results(const std::string& a_file, const std::string& b_file, c
   text += fmt::format("By {} time:", clock);
   for (const auto& [word, count] : counts) text += fmt::format(" {} {},", count, word);
   text.back() = '\n';
+  document["shared_ratio"] = shared;
+  const auto [least, most] = std::minmax_element(ratios.begin(), ratios.end());
+  constexpr std::size_t kFewestCases = 3;
+  if (relative && ratios.size() < kFewestCases) {
+    text += fmt::format("--relative says little of {} cases; {} and more are needed\n", ratios.size(), kFewestCases);
+  } else if (relative) {
+    text += fmt::format("Relative to what all cases did together: {:.3f}\n", shared);
+  } else if (ratios.size() >= kFewestCases && (*most < 1 || *least > 1)) {
+    text += fmt::format(
+        "Every case went the same way, by {:.3f} in the middle: that may be the machine and not the program. Run both "
+        "again in turn, or see each case beside the others with --relative.\n",
+        shared);
+  }
   if (a.value("device", "") != b.value("device", "") || a.value("threads", 0) != b.value("threads", 0)) {
     text += fmt::format("a ran on {} ({} threads), b on {} ({})\n", a.value("device", "?"), a.value("threads", 0),
                         b.value("device", "?"), b.value("threads", 0));

@@ -64,13 +64,14 @@ std::string markdown_of(const nlohmann::json& document, const std::string& filte
 host::Page page_of(const nlohmann::json& document);  // page.cpp
 
 // What the rows of `b` are to those of `a` by name (Verdict); `over`: one of them is certainly slower by more than this
-// share.
+// share. `relative`: to what all rows together did, their median ratio, which on a machine whose speed drifts is the
+// machine's; a change that is the program's everywhere then goes unseen.
 struct Compared {
   nlohmann::json document;
   std::string text;
   bool over = false;
 };
 Compared compare_results(const std::string& a_file, const std::string& b_file, const std::string& clock, double margin,
-                         double fail_over);
+                         double fail_over, bool relative);
 
 }  // namespace scalelab::bench

@@ -314,6 +314,30 @@ TEST_F(BenchProgram, ComparesTwoResultsAndFailsWhenAsked) {
   EXPECT_EQ(run({"bench", "compare", "a", "unclear", "--fail-over", "0%"}).code, 0);
 }
 
+// A machine that drifts by a tenth moves every case; one case's own change is found beside the others.
+TEST_F(BenchProgram, ADriftOfTheMachineIsToldFromAChange) {
+  const auto several = [&](const std::string& file, double drift, double own, std::uint64_t seed) {
+    auto rows = nlohmann::json::array();
+    for (std::uint64_t i = 0; i < 7; ++i) {
+      const double factor = drift * (i == 2 ? own : 1);
+      const nlohmann::json clock = {{"rounds", rounds(9, factor, 0.005, 10 * seed + i)}, {"median", factor}};
+      rows.push_back({{"name", "op n=" + std::to_string(i)}, {"wall", clock}, {"cpu", clock}});
+    }
+    host::write_text(folder_ / file, nlohmann::json{{"experiment", "bench"}, {"rows", rows}}.dump());
+  };
+  several("a", 1, 1, 1);
+  several("drifted", 0.9, 1, 2);
+  several("changed", 0.9, 1.1, 3);
+  const std::string drifted = good({"bench", "compare", "a", "drifted"});
+  EXPECT_NE(drifted.find("7 faster"), std::string::npos) << drifted;
+  EXPECT_NE(drifted.find("may be the machine"), std::string::npos) << drifted;
+  EXPECT_NE(good({"bench", "compare", "a", "drifted", "--relative"}).find("7 same"), std::string::npos);
+  const auto changed = run({"bench", "compare", "a", "changed", "--relative", "--fail-over", "5%"});
+  EXPECT_EQ(changed.code, 5) << changed.out;
+  EXPECT_NE(changed.out.find("1 slower"), std::string::npos) << changed.out;
+  EXPECT_EQ(good({"bench", "compare", "a", "a"}).find("may be the machine"), std::string::npos);
+}
+
 TEST_F(BenchProgram, MeasuresChecksAndShows) {
   good({"bench", "run", "--op", "knn", "--axis", "n=100,200,400", "--axis", "q=50", "--budget", "0.01", "--rounds", "3",
         "--quiet", "--out", "r.json"});
