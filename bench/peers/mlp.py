@@ -4,7 +4,8 @@ JSON object a line (bench.h). Data: a file of n rows of float32 (x, y, label).
 usage: mlp.py train FILE --start FILE --width W --batch B --epochs E [--models M] [--compile] [--device cpu|gpu]
        mlp.py forward --width W --points N
 B = 0: all rows at once. The start holds the parameters of M networks, one after the other; the loss reported is that of
-the first. Of several networks JAX alone trains all at once; --device gpu is for JAX alone, too.
+the first. Of several networks all are trained at once: by JAX, and as a torch.func ensemble. --device gpu: PyTorch
+with CUDA, also with its step captured as a CUDA graph, and JAX.
 """
 import argparse
 import json
@@ -61,12 +62,15 @@ def train_torch(args, data):
     except ImportError as error:
         print(json.dumps({"who": "PyTorch", "absent": str(error)}))
         return
+    device = torch_device(torch, args)
+    if device is None:
+        return
     torch.set_num_threads(1)
-    x, y = torch.from_numpy(data[:, :2].copy()), torch.from_numpy(data[:, 2:].copy())
+    x, y = torch.from_numpy(data[:, :2].copy()).to(device), torch.from_numpy(data[:, 2:].copy()).to(device)
     n, batch = len(x), args.batch or len(x)
 
     def run(fused, compiled):
-        network = torch_network(torch, args.width, args.start)
+        network = torch_network(torch, args.width, args.start).to(device)
         optimizer = torch.optim.Adam(network.parameters(), lr=RATE, fused=fused)
         criterion = torch.nn.BCEWithLogitsLoss()
         called = torch.compile(network) if compiled else network
@@ -74,7 +78,7 @@ def train_torch(args, data):
         def work():
             losses = []
             for _ in range(args.epochs):
-                order = torch.randperm(n) if batch < n else None
+                order = torch.randperm(n, device=device) if batch < n else None
                 total = 0.0
                 for begin in range(0, n, batch):
                     rows = order[begin:begin + batch] if order is not None else slice(None)
@@ -96,13 +100,127 @@ def train_torch(args, data):
         return timed(again, 3)
 
     units = n * args.epochs
-    report(f"PyTorch {torch.__version__.split('+')[0]} eager", units, "samples", run(False, False))
-    report("PyTorch eager, fused Adam", units, "samples", run(True, False))
+    where = f", {args.device}"
+    report(f"PyTorch {torch.__version__.split('+')[0]} eager{where}", units, "samples", run(False, False))
+    report("PyTorch eager, fused Adam" + where, units, "samples", run(True, False))
     if args.compile:
-        try:
-            report("PyTorch compiled, fused Adam", units, "samples", run(True, True))
-        except Exception as error:  # no compiler, no Triton
-            print(json.dumps({"who": "PyTorch compiled", "absent": str(error).splitlines()[0][:120]}))
+        report_if_possible("PyTorch compiled, fused Adam" + where, units, lambda: run(True, True))
+    if args.device == "gpu":
+        report_if_possible("PyTorch, a step as a CUDA graph", units, lambda: run_graph(torch, args, x, y, device))
+
+
+def report_if_possible(who, units, run):
+    try:
+        report(who, units, "samples", run())
+    except Exception as error:  # no compiler, no Triton, a step that cannot be captured
+        print(json.dumps({"who": who, "absent": (str(error).splitlines() or [type(error).__name__])[0][:120]}))
+
+
+def torch_device(torch, args):
+    if args.device == "cpu":
+        return torch.device("cpu")
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    print(json.dumps({"who": "PyTorch, gpu", "absent": "torch.cuda is not available"}))
+    return None
+
+
+def run_graph(torch, args, x, y, device):
+    """Steps on whole batches are one captured graph, replayed on buffers; the rest of an epoch is an eager step."""
+    n, batch = len(x), args.batch or len(x)
+    network = torch_network(torch, args.width, args.start).to(device)
+    starts = [p.detach().clone() for p in network.parameters()]
+    optimizer = torch.optim.Adam(network.parameters(), lr=RATE, capturable=True)
+    criterion = torch.nn.BCEWithLogitsLoss()
+    batch_x, batch_y, total = torch.empty_like(x[:batch]), torch.empty_like(y[:batch]), torch.zeros((), device=device)
+
+    def step(inputs, labels):
+        optimizer.zero_grad(set_to_none=False)
+        loss = criterion(network(inputs), labels)
+        loss.backward()
+        optimizer.step()
+        total.add_(loss.detach() * len(inputs))
+
+    batch_x.copy_(x[:batch])
+    batch_y.copy_(y[:batch])
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):  # capture wants gradients and moments to exist
+        for _ in range(3):
+            step(batch_x, batch_y)
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        step(batch_x, batch_y)
+
+    def work():
+        with torch.no_grad():
+            for parameter, start in zip(network.parameters(), starts):
+                parameter.copy_(start)
+            for state in optimizer.state.values():
+                for value in state.values():
+                    value.zero_()
+        losses = []
+        for _ in range(args.epochs):
+            order = torch.randperm(n, device=device) if batch < n else torch.arange(n, device=device)
+            total.zero_()
+            for begin in range(0, n, batch):
+                rows = order[begin:begin + batch]
+                if len(rows) == batch:
+                    torch.index_select(x, 0, rows, out=batch_x)
+                    torch.index_select(y, 0, rows, out=batch_y)
+                    graph.replay()
+                else:
+                    step(x[rows], y[rows])
+            losses.append(float(total) / n)
+        return sum(losses[-LAST:]) / LAST
+
+    return timed(work, 3)
+
+
+def train_torch_ensemble(args, data):
+    """All networks as one: parameters stacked, called by vmap, one Adam over all of them."""
+    who = f"torch.func ensemble, {args.device}"
+    try:
+        import torch
+    except ImportError as error:
+        print(json.dumps({"who": who, "absent": str(error)}))
+        return
+    device = torch_device(torch, args)
+    if device is None:
+        return
+    torch.set_num_threads(1)
+    x, y = torch.from_numpy(data[:, :2].copy()).to(device), torch.from_numpy(data[:, 2].copy()).to(device)
+    n, batch = len(x), args.batch or len(x)
+    network = torch_network(torch, args.width).to(device)
+    values = torch.from_numpy(np.fromfile(args.start, dtype=np.float32)).view(args.models, -1)
+    stacked, at = {}, 0
+    for name, parameter in network.named_parameters():
+        part = values[:, at:at + parameter.numel()].reshape(args.models, *parameter.shape)
+        stacked[name] = part.to(device)
+        at += parameter.numel()
+    call = torch.func.vmap(lambda parameters, rows: torch.func.functional_call(network, parameters, (rows,)), (0, None))
+
+    def work():
+        parameters = {name: value.clone().requires_grad_() for name, value in stacked.items()}
+        optimizer = torch.optim.Adam(parameters.values(), lr=RATE, fused=True)
+        losses = []
+        for _ in range(args.epochs):
+            order = torch.randperm(n, device=device) if batch < n else torch.arange(n, device=device)
+            total = 0.0
+            for begin in range(0, n, batch):
+                rows = order[begin:begin + batch]
+                optimizer.zero_grad()
+                scores = call(parameters, x[rows]).squeeze(-1)
+                each = torch.nn.functional.binary_cross_entropy_with_logits(
+                    scores, y[rows].expand(args.models, -1), reduction="none").mean(1)
+                each.sum().backward()  # a network's gradient is that of its own loss
+                optimizer.step()
+                total += each[0].detach() * len(rows)
+            losses.append(float(total) / n)
+        return sum(losses[-LAST:]) / LAST
+
+    report(who, n * args.epochs * args.models, "samples", timed(work, 3), torch.__version__.split("+")[0])
 
 
 def train_jax(args, data):
@@ -232,9 +350,12 @@ def main():
         forward(args)
         return
     data = np.fromfile(args.file, dtype=np.float32).reshape(-1, 3)
-    if args.models == 1 and args.device == "cpu":
+    if args.models == 1:
         train_torch(args, data)
-        train_sklearn(args, data)
+        if args.device == "cpu":
+            train_sklearn(args, data)
+    else:
+        train_torch_ensemble(args, data)
     train_jax(args, data)
 
 
