@@ -3,7 +3,6 @@
 #include "kernels/mma.cuh"
 
 #include <cmath>
-#include <optional>
 
 #include "tests/support.h"
 
@@ -12,32 +11,21 @@ namespace {
 
 using namespace scalelab::cuda;
 
-class Mma : public testing::Test {
+class Mma : public TwinBackends {
  protected:
-  void SetUp() override {
-    std::string why;
-    const Backend* backend = cuda_backend(&why);
-    if (backend == nullptr) {
-      const char* required = std::getenv("SCALELAB_REQUIRE_CUDA");
-      if (required != nullptr && std::string(required) == "1") GTEST_FAIL() << "SCALELAB_REQUIRE_CUDA=1, but " << why;
-      GTEST_SKIP() << "no cuda backend: " << why;
-    }
-    context_.emplace(*backend);
-  }
   // The output of a kernel of one warp that takes inputs, then the output.
   template <class... Parameters, class... Inputs>
   std::vector<float> run(void (*kernel)(Parameters...), std::int64_t outputs, const Inputs&... inputs) {
-    const Guarded<float> out(*context_, {outputs});
-    run_on(kernel, out, Guarded<float>(*context_, inputs, {std::ssize(inputs)})...);
+    const Guarded<float> out(*cuda_, {outputs});
+    run_on(kernel, out, Guarded<float>(*cuda_, inputs, {std::ssize(inputs)})...);
     return out.to_host();
   }
-  std::optional<Context> context_;
 
  private:
   template <class... Parameters, class... Buffers>
   void run_on(void (*kernel)(Parameters...), const Guarded<float>& out, const Buffers&... inputs) {
-    launch(*context_, 1, kWarp, 0, kernel, static_cast<const float*>(inputs.view().data())..., out.view().data());
-    context_->synchronize();
+    launch(*cuda_, 1, kWarp, 0, kernel, static_cast<const float*>(inputs.view().data())..., out.view().data());
+    cuda_->synchronize();
   }
 };
 
