@@ -330,6 +330,15 @@ std::string grouped(std::int64_t n) {
   return digits;
 }
 
+std::string listed(const std::vector<std::string>& items) {
+  std::string text;
+  for (std::size_t i = 0; i < items.size(); ++i) {
+    text += i == 0 ? "" : i + 1 == items.size() ? " and " : ", ";
+    text += items[i];
+  }
+  return text;
+}
+
 std::string command_of(const CompareOptions& options) {
   std::vector<std::string> names;
   for (const Model& model : options.models) names.push_back(model.name);

@@ -132,5 +132,7 @@ std::string command_of(const CompareOptions& options);
 std::string percent(double fraction);
 // "1,000"
 std::string grouped(std::int64_t n);
+// "a, b and c"
+std::string listed(const std::vector<std::string>& items);
 
 }  // namespace scalelab::host

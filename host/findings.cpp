@@ -14,15 +14,6 @@ namespace {
 
 constexpr const char* kMeasures[] = {"grid", "density"};
 
-std::string listed(const std::vector<std::string>& items) {
-  std::string text;
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    text += i == 0 ? "" : i + 1 == items.size() ? " and " : ", ";
-    text += items[i];
-  }
-  return text;
-}
-
 // The unit of the second significant digit: 1,000 for 17,234.
 double second_digit(double points) { return std::pow(10, std::max(0.0, std::floor(std::log10(points)) - 1)); }
 

@@ -6,6 +6,7 @@
 #include <map>
 #include <set>
 
+#include "host/compare.h"
 #include "host/story.h"
 
 namespace scalelab::host {
@@ -13,15 +14,6 @@ namespace scalelab::host {
 namespace {
 
 double number_of(const nlohmann::json& value) { return value.is_number() ? value.get<double>() : std::nan(""); }
-
-std::string listed(const std::vector<std::string>& items) {
-  std::string text;
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    text += i == 0 ? "" : i + 1 == items.size() ? " and " : ", ";
-    text += items[i];
-  }
-  return text;
-}
 
 }  // namespace
 
