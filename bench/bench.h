@@ -109,6 +109,8 @@ struct Verdict {
   bool too_few = false;
 };
 Verdict compare_rounds(std::span<const double> a, std::span<const double> b, double margin);
+// The same where a[i] and b[i] were timed in turn: the interval is Student's t of log b[i] / a[i]. As many of each.
+Verdict compare_in_pairs(std::span<const double> a, std::span<const double> b, double margin);
 
 // The share of its roof that a run of `seconds` reaches, and which roof: the resource that would take longest by
 // itself.

@@ -1,5 +1,6 @@
-// scalelab bench: run, cost, list, show, compare.
+// scalelab bench: run, cost, list, show, compare, and turns, which compare starts.
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <charconv>
@@ -14,6 +15,7 @@
 #include "bench/bench.h"
 #include "bench/cost.h"
 #include "bench/result.h"
+#include "bench/turns.h"
 #include "host/command.h"
 #include "host/error.h"
 #include "host/files.h"
@@ -64,14 +66,10 @@ struct RunOptions {
 };
 
 // The default cases of the ops asked for, or with --axis the product of its lists over the op's first case.
-struct Selected {
-  Op op;
-  Parameters parameters;
-};
-std::vector<Selected> select(const RunOptions& options) {
-  std::vector<Selected> list;
+std::vector<Case> select(const std::vector<Op>& ops, const RunOptions& options) {
+  std::vector<Case> list;
   bool known = false;
-  for (const Op& op : all_ops()) {
+  for (const Op& op : ops) {
     if (options.op != "all" && options.op != op.name) continue;
     known = true;
     std::vector<Parameters> cases = op.cases;
@@ -109,7 +107,7 @@ std::vector<Selected> select(const RunOptions& options) {
       cases = std::move(next);
     }
     for (const Parameters& parameters : cases) {
-      if (wanted(case_name(op.name, parameters), options.filter)) list.push_back({op, parameters});
+      if (wanted(case_name(op.name, parameters), options.filter)) list.push_back({op.name, parameters});
     }
   }
   if (!known) throw Failure(kMisuse, fmt::format("--op: '{}' is none of knn, grid, kmeans, mlp, all", options.op));
@@ -154,11 +152,16 @@ nlohmann::json exponents(const nlohmann::json& rows) {
 }
 
 Outcome bench_run(const RunOptions& options, Session& session) {
-  const std::vector<Selected> cases = select(options);
+  const std::vector<Op> ops = all_ops();
+  const std::vector<Case> cases = select(ops, options);
+  const auto make = [&ops, &session](const Case& one) {
+    const auto named = [&one](const Op& op) { return op.name == one.op; };
+    return std::find_if(ops.begin(), ops.end(), named)->make(one.parameters, session.context);
+  };
   Context& context = session.context;
   const Backend& backend = context.backend();
   if (options.profile) {
-    for (const Selected& one : cases) one.op.make(one.parameters, context).run();
+    for (const Case& one : cases) make(one).run();
     return {nlohmann::json::object(), fmt::format("{} cases were run once.\n", cases.size()), kDone};
   }
   const auto rounds = static_cast<std::size_t>(options.rounds);
@@ -179,7 +182,7 @@ Outcome bench_run(const RunOptions& options, Session& session) {
       session.progress.update("bench", done++, total);
       Measured& m = measured[i];
       if (!m.wrong.empty()) continue;
-      const Problem problem = cases[i].op.make(cases[i].parameters, context);
+      const Problem problem = make(cases[i]);
       if (round == 0) {
         m.work = problem.work;
         problem.run();
@@ -200,7 +203,7 @@ Outcome bench_run(const RunOptions& options, Session& session) {
 
   bool wrong = false;
   for (std::size_t i = 0; i < cases.size(); ++i) {
-    document["rows"].push_back(row_of(cases[i].op.name, cases[i].parameters, context.backend(), measured[i], ceilings));
+    document["rows"].push_back(row_of(cases[i].op, cases[i].parameters, context.backend(), measured[i], ceilings));
     wrong = wrong || !measured[i].wrong.empty();
   }
   if (stolen_most > 0) document["stolen"] = stolen_most;
@@ -253,6 +256,13 @@ Outcome bench_cost(const CostOptions& options, const std::string& out, Session& 
   return {document, text, wrong ? kCheckFailed : kDone};
 }
 
+// A result is a file that cannot be run, or one that is called so and is not there; everything else is a command line.
+bool names_program(const std::string& text) {
+  const std::string_view end = ".json";
+  if (text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0) return false;
+  return ::access(text.c_str(), F_OK) != 0 || ::access(text.c_str(), X_OK) == 0;
+}
+
 // "5%" or "0.05"
 double parse_share(const std::string& option, std::string text) {
   const bool percent = !text.empty() && text.back() == '%';
@@ -281,18 +291,21 @@ Command add_bench(CLI::App& program) {
   auto options = std::make_shared<Options>();
   CLI::App* app = program.add_subcommand(
       "bench", "How fast this machine is at this work, against its own limits and against what people use instead");
-  app->add_option("action", options->action,
-                  "run the cases; cost: how time grows, and crossovers; list the cases; show FILE; compare FILE FILE")
+  app->add_option(
+         "action", options->action,
+         "run the cases; cost: how time grows, and crossovers; list the cases; show FILE; compare A B: two results, "
+         "or two programs that are timed in turn (scalelab, 'scalelab --threads 1')")
       ->required()
-      ->check(CLI::IsMember({"run", "cost", "list", "show", "compare"}));
-  app->add_option("files", options->files, "Results, for show and compare");
+      ->check(CLI::IsMember({"run", "cost", "list", "show", "compare", "turns"}));
+  app->add_option("files", options->files, "Results, for show and compare; or programs, for compare");
   app->add_option("--op", options->run.op, "knn, grid, kmeans, mlp or all");
   app->add_option("--axis", options->run.axes,
                   "NAME=VALUE,VALUE,...: the op's first case along these values; may be repeated");
   app->add_option("--filter", options->run.filter,
                   "Cases (cost: lines) whose name contains this, or one of several, parted by commas");
   app->add_option("--budget", options->budget,
-                  "Seconds: of samples for each case (2); cost: in all for each line on each backend (6)")
+                  "Seconds: of samples for each case (2), and of each program; cost: in all for each line on each "
+                  "backend (6)")
       ->check(real_number(0, 1e5));
   app->add_option("--max-mem", options->max_memory, "cost: bytes that a case may take, as 8G; half of what is free")
       ->transform(memory_size());
@@ -343,10 +356,20 @@ Command add_bench(CLI::App& program) {
               }
               return {document, text, kDone};
             }
-            const double fail_over = options->fail_over.empty() ? 1e9 : parse_share("--fail-over", options->fail_over);
+            if (options->action == "turns") return answer_in_turn(all_ops(), session);
+            TurnOptions turns{.margin = parse_share("--margin", options->margin), .rounds = options->run.rounds};
+            if (!options->fail_over.empty()) turns.fail_over = parse_share("--fail-over", options->fail_over);
+            if (!options->clock.empty()) turns.clock = options->clock;
+            if (options->budget >= 0) turns.budget = options->budget;
+            const std::string &a = options->files[0], &b = options->files[1];
+            const bool programs = names_program(a);
+            if (programs != names_program(b)) {
+              throw Failure(kMisuse, "bench compare: takes two results or two programs, and not one of each");
+            }
             const Compared compared =
-                compare_results(options->files[0], options->files[1], options->clock.empty() ? "wall" : options->clock,
-                                parse_share("--margin", options->margin), fail_over, options->relative);
+                programs ? compare_in_turn(a, b, select(all_ops(), options->run), turns, session)
+                         : compare_results(a, b, turns.clock, turns.margin, turns.fail_over, options->relative);
+            if (!options->run.out.empty()) write_file(options->run.out, json_text(compared.document));
             return {compared.document, compared.text, compared.over ? kCheckFailed : kDone};
           }};
 }

@@ -335,74 +335,92 @@ std::string markdown_of(const nlohmann::json& document, const std::string& filte
   return text;
 }
 
+Compared compared_of(const std::vector<ComparedCase>& cases, const std::string& clock, double fail_over) {
+  Compared result;
+  result.document = {
+      {"schema", 1}, {"experiment", "bench compare"}, {"clock", clock}, {"rows", nlohmann::json::array()}};
+  result.text = fmt::format("{:<78} {:>8}  {:<20} {}\n", "case", "b / a", "95 % interval", "b is");
+  std::map<std::string, int> counts;
+  for (const auto& [name, why_not, verdict, measured] : cases) {
+    nlohmann::json row = {{"name", name}};
+    if (why_not.empty()) {
+      ++counts[verdict.word];
+      result.over = result.over || (verdict.word == "slower" && verdict.ratio > 1 + fail_over);
+      result.text += fmt::format("{:<78} {:>8.3f}  {:<20} {}{}\n", name, verdict.ratio,
+                                 verdict.too_few ? "-" : fmt::format("[{:.3f}, {:.3f}]", verdict.low, verdict.high),
+                                 verdict.word, verdict.too_few ? " (fewer than three rounds)" : "");
+      row.update({{"ratio", number(verdict.ratio)},
+                  {"low", number(verdict.low)},
+                  {"high", number(verdict.high)},
+                  {"verdict", verdict.word},
+                  {"too_few", verdict.too_few}});
+    } else {
+      ++counts["not comparable"];
+      result.text += fmt::format("{:<78} {:>8}  {:<20} not comparable: {}\n", name, "-", "-", why_not);
+      row.update({{"verdict", "not comparable"}, {"why", why_not}});
+    }
+    if (!measured.is_null()) row.update(measured);
+    result.document["rows"].push_back(std::move(row));
+  }
+  result.text += fmt::format("By {} time:", clock);
+  for (const auto& [word, count] : counts) result.text += fmt::format(" {} {},", count, word);
+  result.text.back() = '\n';
+  return result;
+}
+
 Compared compare_results(const std::string& a_file, const std::string& b_file, const std::string& clock, double margin,
                          double fail_over, bool relative) {
   const auto a = read_result(a_file), b = read_result(b_file);
   std::map<std::string, nlohmann::json> before;
   for (const auto& row : a["rows"]) before[row.value("name", std::string())] = row;
-  nlohmann::json document = {
-      {"schema", 1},      {"experiment", "bench compare"},  {"a", a_file}, {"b", b_file}, {"clock", clock},
-      {"margin", margin}, {"rows", nlohmann::json::array()}};
-  std::string text = fmt::format("{:<78} {:>8}  {:<20} {}\n", "case", "b / a", "95 % interval", "b is");
-  const auto comparable = [&](const nlohmann::json& row) {
-    const auto found = before.find(row.value("name", std::string()));
-    return found != before.end() && !row.contains("wrong") && !found->second.contains("wrong");
-  };
   const auto rounds_of = [&](const nlohmann::json& row) { return row[clock]["rounds"].get<std::vector<double>>(); };
+  std::vector<ComparedCase> cases;
   std::vector<double> ratios;
   for (const auto& row : b["rows"]) {
-    if (!comparable(row)) continue;
-    ratios.push_back(compare_rounds(rounds_of(before[row["name"]]), rounds_of(row), margin).ratio);
+    ComparedCase one{.name = row.value("name", std::string())};
+    const auto found = before.find(one.name);
+    if (found == before.end()) {
+      one.why_not = "only b has it";
+    } else if (found->second.contains("wrong") || row.contains("wrong")) {
+      one.why_not = fmt::format("the answer of {} is wrong", row.contains("wrong") ? "b" : "a");
+    } else {
+      one.verdict = compare_rounds(rounds_of(found->second), rounds_of(row), margin);
+      ratios.push_back(one.verdict.ratio);
+    }
+    cases.push_back(std::move(one));
   }
   const double shared = ratios.empty() ? 1 : median(ratios);
-  std::map<std::string, int> counts;
-  bool over = false;
-  for (const auto& row : b["rows"]) {
-    const std::string name = row.value("name", std::string());
-    if (!comparable(row)) {
-      ++counts["not comparable"];
-      document["rows"].push_back({{"name", name}, {"verdict", "not comparable"}});
-      continue;
-    }
-    const std::vector<double> x = rounds_of(before[name]);
-    std::vector<double> y = rounds_of(row);
-    if (relative) {
+  if (relative) {
+    for (std::size_t i = 0; i < cases.size(); ++i) {
+      if (!cases[i].why_not.empty()) continue;
+      std::vector<double> y = rounds_of(b["rows"][i]);
       for (double& seconds : y) seconds /= shared;
+      cases[i].verdict = compare_rounds(rounds_of(before[cases[i].name]), y, margin);
     }
-    const Verdict verdict = compare_rounds(x, y, margin);
-    ++counts[verdict.word];
-    over = over || (verdict.word == "slower" && verdict.ratio > 1 + fail_over);
-    text += fmt::format("{:<78} {:>8.3f}  {:<20} {}{}\n", name, verdict.ratio,
-                        verdict.too_few ? "-" : fmt::format("[{:.3f}, {:.3f}]", verdict.low, verdict.high),
-                        verdict.word, verdict.too_few ? " (fewer than three rounds)" : "");
-    document["rows"].push_back({{"name", name},
-                                {"ratio", number(verdict.ratio)},
-                                {"low", number(verdict.low)},
-                                {"high", number(verdict.high)},
-                                {"verdict", verdict.word},
-                                {"too_few", verdict.too_few}});
   }
-  text += fmt::format("By {} time:", clock);
-  for (const auto& [word, count] : counts) text += fmt::format(" {} {},", count, word);
-  text.back() = '\n';
-  document["shared_ratio"] = shared;
+  Compared result = compared_of(cases, clock, fail_over);
+  result.document["a"] = a_file;
+  result.document["b"] = b_file;
+  result.document["margin"] = margin;
+  result.document["shared_ratio"] = shared;
   const auto [least, most] = std::minmax_element(ratios.begin(), ratios.end());
   constexpr std::size_t kFewestCases = 3;
   if (relative && ratios.size() < kFewestCases) {
-    text += fmt::format("--relative says little of {} cases; {} and more are needed\n", ratios.size(), kFewestCases);
+    result.text +=
+        fmt::format("--relative says little of {} cases; {} and more are needed\n", ratios.size(), kFewestCases);
   } else if (relative) {
-    text += fmt::format("Relative to what all cases did together: {:.3f}\n", shared);
+    result.text += fmt::format("Relative to what all cases did together: {:.3f}\n", shared);
   } else if (ratios.size() >= kFewestCases && (*most < 1 || *least > 1)) {
-    text += fmt::format(
-        "Every case went the same way, by {:.3f} in the middle: that may be the machine and not the program. Run both "
-        "again in turn, or see each case beside the others with --relative.\n",
+    result.text += fmt::format(
+        "Every case went the same way, by {:.3f} in the middle: that may be the machine and not the program. Compare "
+        "the programs themselves, which are then timed in turn, or see each case beside the others with --relative.\n",
         shared);
   }
   if (a.value("device", "") != b.value("device", "") || a.value("threads", 0) != b.value("threads", 0)) {
-    text += fmt::format("a ran on {} ({} threads), b on {} ({})\n", a.value("device", "?"), a.value("threads", 0),
-                        b.value("device", "?"), b.value("threads", 0));
+    result.text += fmt::format("a ran on {} ({} threads), b on {} ({})\n", a.value("device", "?"),
+                               a.value("threads", 0), b.value("device", "?"), b.value("threads", 0));
   }
-  return {document, text, over};
+  return result;
 }
 
 }  // namespace scalelab::bench

@@ -63,14 +63,22 @@ std::string text_of(const nlohmann::json& document);
 std::string markdown_of(const nlohmann::json& document, const std::string& filter);
 host::Page page_of(const nlohmann::json& document);  // page.cpp
 
-// What the rows of `b` are to those of `a` by name (Verdict); `over`: one of them is certainly slower by more than this
-// share. `relative`: to what all rows together did, their median ratio, which on a machine whose speed drifts is the
-// machine's; a change that is the program's everywhere then goes unseen.
+// Verdicts on cases, as a document, as text, and whether one of them is certainly slower by more than `fail_over`.
+struct ComparedCase {
+  std::string name;
+  std::string why_not{};  // why there is no verdict, where there is none
+  Verdict verdict{};
+  nlohmann::json measured{};  // members that its row has beside the verdict; may be null
+};
 struct Compared {
   nlohmann::json document;
   std::string text;
   bool over = false;
 };
+Compared compared_of(const std::vector<ComparedCase>& cases, const std::string& clock, double fail_over);
+
+// The rows of `b` against those of `a` by name. `relative`: to what all rows together did, their median ratio, which on
+// a machine whose speed drifts is the machine's; a change that is the program's everywhere then goes unseen.
 Compared compare_results(const std::string& a_file, const std::string& b_file, const std::string& clock, double margin,
                          double fail_over, bool relative);
 

@@ -77,6 +77,31 @@ TEST(Verdict, TheIntervalCoversTheTruth) {
   EXPECT_NEAR(covered, 950, 30);
 }
 
+// The machine's speed goes up and down by a tenth and more from round to round; what was timed in turn shares it.
+TEST(Verdict, TurnsCancelWhatBothShare) {
+  const auto drift = rounds(9, 1, 0.1, 77);
+  const auto with = [&](double factor, double noise, std::uint64_t seed) {
+    std::vector<double> values = rounds(9, factor, noise, seed);
+    for (std::size_t i = 0; i < values.size(); ++i) values[i] *= drift[i];
+    return values;
+  };
+  int same = 0, slower = 0, covered = 0;
+  constexpr int kDraws = 500;
+  for (std::uint64_t seed = 0; seed < kDraws; ++seed) {
+    const auto a = with(1, 0.01, 3 * seed), again = with(1, 0.01, 3 * seed + 1), more = with(1.1, 0.01, 3 * seed + 2);
+    same += compare_in_pairs(a, again, 0.03).word == "same";
+    const Verdict verdict = compare_in_pairs(a, more, 0.03);
+    slower += verdict.word == "slower";
+    covered += verdict.low <= 1.1 && 1.1 <= verdict.high;
+  }
+  EXPECT_GE(same, 0.99 * kDraws);
+  EXPECT_EQ(slower, kDraws);
+  EXPECT_NEAR(covered, 0.95 * kDraws, 15);
+  EXPECT_EQ(compare_rounds(with(1, 0.01, 1), with(1, 0.01, 2), 0.03).word, "unclear") << "not in pairs";
+  EXPECT_TRUE(compare_in_pairs(std::span(drift).first(2), std::span(drift).first(2), 0.03).too_few);
+  EXPECT_THROW(compare_in_pairs(drift, std::span(drift).first(8), 0.03), std::invalid_argument);
+}
+
 TEST(Estimate, IsTheMedianWithAnIntervalFromRounds) {
   const Estimate one = estimate(std::vector<double>{2.0});
   EXPECT_EQ(one.median, 2);
@@ -336,6 +361,43 @@ TEST_F(BenchProgram, ADriftOfTheMachineIsToldFromAChange) {
   EXPECT_EQ(changed.code, 5) << changed.out;
   EXPECT_NE(changed.out.find("1 slower"), std::string::npos) << changed.out;
   EXPECT_EQ(good({"bench", "compare", "a", "a"}).find("may be the machine"), std::string::npos);
+}
+
+// A program that does the same work again each time is one that is slower, by much: no clock can miss it.
+TEST_F(BenchProgram, ProgramsAreTimedInTurn) {
+  const std::string program = SCALELAB_PROGRAM;
+  const host::Words small = {"--op", "knn",      "--axis", "n=200,400", "--axis", "q=50",    "--budget",
+                             "0.2",  "--rounds", "3",      "--threads", "1",      "--quiet", "--json"};
+  const auto compare = [&](const std::string& a, const std::string& b) {
+    host::Words words = {"bench", "compare", a, b};
+    words.insert(words.end(), small.begin(), small.end());
+    return words;
+  };
+  const auto document = nlohmann::json::parse(good(compare(program, program + " --threads 2")));
+  ASSERT_EQ(document["rows"].size(), 2U);
+  for (const auto& row : document["rows"]) {
+    EXPECT_TRUE(row.contains("ratio")) << row;
+    EXPECT_GE(row["a"].size(), 3U);
+    EXPECT_EQ(row["a"].size(), row["b"].size());
+    EXPECT_GT(row["b"][0]["wall"][0].get<double>(), 0);
+  }
+  // One that claims to take a thousandth of the time, and one that knows no such op.
+  const auto script = [&](const std::string& name, const std::string& filter) {
+    host::write_text(folder_ / name, fmt::format("#!/bin/sh\n{} \"$@\" | {}\n", program, filter));
+    host::fs::permissions(folder_ / name, host::fs::perms::owner_all);
+    return "./" + name;
+  };
+  const std::string quick = script("quick", R"(sed -u -E 's/(\[|,)[0-9][^],]*/\11e-9/g')");
+  EXPECT_NE(run(compare(program, quick)).out.find("\"verdict\": \"faster\""), std::string::npos);
+  host::Words words = compare(quick, program);
+  words.insert(words.end(), {"--fail-over", "5%"});
+  EXPECT_EQ(run(words).code, 5);
+  const std::string lost = script("lost", R"(sed -u 's/.*/{"error":"the op is not known"}/')");
+  const std::string text = run(compare(program, lost)).out;
+  EXPECT_NE(text.find("./lost: the op is not known"), std::string::npos) << text;
+  bad(compare(program, "./none"), 2, "'./none' cannot be timed in turn: ");
+  bad(compare(program, program + " --nonsense"), 2, "--nonsense is not known");
+  bad(compare(program, "none.json"), 2, "not one of each");
 }
 
 TEST_F(BenchProgram, MeasuresChecksAndShows) {

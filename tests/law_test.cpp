@@ -141,6 +141,22 @@ TEST(Law, WhatTheDataCannotTellIsCalledSo) {
   EXPECT_EQ(worded(flat).find("N^--"), std::string::npos) << worded(flat);
 }
 
+// Two seeds level off at .01; the third falls ever faster, and only its last size says otherwise. Resamples of the
+// third alone have no floor, and none of them is predicted by a power law.
+TEST(Law, AFloorThatMayBeZeroIsNoVerdict) {
+  auto points = sampled(LawForm::floor, 40, 1, 0.01, 0.01, 3);
+  for (LawPoint& point : points) {
+    const double steps = std::log2(point.n / 250);
+    if (point.seed == 2)
+      point.error =
+          0.17 * std::exp2(-0.3 * steps - 0.06 * steps * std::min(steps, 6.0) + (point.n == 32000 ? 0.6 : 0.0));
+  }
+  const Law law = fit_law(points, 1);
+  EXPECT_EQ(law.verdict, "not decidable") << law.why;
+  EXPECT_NE(law.why.find("the floor's interval reaches zero"), std::string::npos) << law.why;
+  EXPECT_GT(law.fits[1].curve.c, 0);
+}
+
 TEST(Law, TheLargestSizeIsPredictedWithoutBeingSeen) {
   auto points = sampled(LawForm::power, 3, 0.6, 0, 0.03, 6);
   const Law before = fit_law(points, 1);
