@@ -102,14 +102,16 @@ Estimate estimate(std::span<const double> round_medians);
 // b against a: ratio of times b / a and its 95 % interval (Welch's t on the logarithms of round medians).
 //   same     the interval lies within 1 / (1 + margin) .. 1 + margin
 //   faster   it lies below 1, slower: above 1 (and not within the margin)
-//   unclear  everything else, and whenever either side has fewer than three rounds
+//   unclear  everything else, and whenever either side has fewer than three rounds (six turns)
 struct Verdict {
   std::string word;
   double ratio = 1, low = 0, high = 0;
   bool too_few = false;
 };
 Verdict compare_rounds(std::span<const double> a, std::span<const double> b, double margin);
-// The same where a[i] and b[i] were timed in turn: the interval is Student's t of log b[i] / a[i]. As many of each.
+// The same where a[i] and b[i] were timed in turn: the middle of log b[i] / a[i] and its interval by signed ranks,
+// which a few turns that something else disturbed do not move. As many of each, and six at least.
+inline constexpr std::size_t kFewestTurns = 6;
 Verdict compare_in_pairs(std::span<const double> a, std::span<const double> b, double margin);
 
 // The share of its roof that a run of `seconds` reaches, and which roof: the resource that would take longest by

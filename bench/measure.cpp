@@ -114,17 +114,11 @@ Estimate estimate(std::span<const double> round_medians) {
 
 namespace {
 
-// What differences of logarithms with this mean and standard error say; too_few: no interval can be had.
-Verdict judge(double mean, double standard_error, int freedom, bool too_few, double margin) {
-  Verdict verdict{.word = "unclear", .ratio = std::exp(mean), .too_few = too_few};
-  if (too_few) {
-    verdict.low = 0;
-    verdict.high = std::numeric_limits<double>::infinity();
-    return verdict;
-  }
-  const double reach = host::student_quantile(0.975, freedom) * standard_error;
-  verdict.low = std::exp(mean - reach);
-  verdict.high = std::exp(mean + reach);
+// What differences of logarithms say whose middle is known so well.
+Verdict judge(const host::Middle& middle, bool too_few, double margin) {
+  Verdict verdict{.word = "unclear", .ratio = std::exp(middle.estimate), .too_few = too_few};
+  verdict.low = too_few ? 0 : std::exp(middle.interval.low);
+  verdict.high = too_few ? std::numeric_limits<double>::infinity() : std::exp(middle.interval.high);
   if (verdict.low >= 1 / (1 + margin) && verdict.high <= 1 + margin) {
     verdict.word = "same";
   } else if (verdict.high < 1) {
@@ -143,16 +137,17 @@ Verdict compare_rounds(std::span<const double> a, std::span<const double> b, dou
   // Welch and Satterthwaite's degrees of freedom, rounded down.
   const double freedom = va + vb > 0 ? (va + vb) * (va + vb) / (va * va / (x.n - 1) + vb * vb / (y.n - 1)) : 1e6;
   const bool too_few = x.n < 3 || y.n < 3;
-  return judge(y.mean - x.mean, std::sqrt(va + vb), too_few ? 1 : std::clamp(static_cast<int>(freedom), 1, 1000),
-               too_few, margin);
+  const double middle = y.mean - x.mean;
+  const double reach =
+      too_few ? 0 : host::student_quantile(0.975, std::clamp(static_cast<int>(freedom), 1, 1000)) * std::sqrt(va + vb);
+  return judge({middle, {middle - reach, middle + reach}}, too_few, margin);
 }
 
 Verdict compare_in_pairs(std::span<const double> a, std::span<const double> b, double margin) {
   if (a.size() != b.size()) throw std::invalid_argument("compare_in_pairs: not as many of each");
   std::vector<double> ratios;
   for (std::size_t i = 0; i < a.size(); ++i) ratios.push_back(b[i] / a[i]);
-  const auto both = host::summarize(logarithms(ratios));
-  return judge(both.mean, both.standard_error, std::max(both.n - 1, 1), both.n < 3, margin);
+  return judge(host::middle_of(logarithms(ratios)), a.size() < kFewestTurns, margin);
 }
 
 Roof binding_roof(const Work& work, const Ceilings& ceilings, double seconds) {

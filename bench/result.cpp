@@ -87,6 +87,16 @@ nlohmann::json ceilings_json(const Ceilings& ceilings) {
   return object;
 }
 
+Ceilings better_of(const Ceilings& one, const Ceilings& other) {
+  Ceilings better = one;
+  for (const auto& [name, unit, value] : kCeilings) {
+    const bool rate = *unit != '\0';
+    const double a = one.*value, b = other.*value;
+    if (std::isnan(a) || (rate ? b > a : b < a)) better.*value = b;
+  }
+  return better;
+}
+
 nlohmann::json row_of(const std::string& op, const Parameters& parameters, const Backend& backend, const Measured& m,
                       const Ceilings& ceilings) {
   nlohmann::json row = {{"name", case_name(op, parameters)},
@@ -348,7 +358,7 @@ Compared compared_of(const std::vector<ComparedCase>& cases, const std::string& 
       result.over = result.over || (verdict.word == "slower" && verdict.ratio > 1 + fail_over);
       result.text += fmt::format("{:<78} {:>8.3f}  {:<20} {}{}\n", name, verdict.ratio,
                                  verdict.too_few ? "-" : fmt::format("[{:.3f}, {:.3f}]", verdict.low, verdict.high),
-                                 verdict.word, verdict.too_few ? " (fewer than three rounds)" : "");
+                                 verdict.word, verdict.too_few ? " (too few rounds)" : "");
       row.update({{"ratio", number(verdict.ratio)},
                   {"low", number(verdict.low)},
                   {"high", number(verdict.high)},

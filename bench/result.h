@@ -42,6 +42,8 @@ struct Measured {
 nlohmann::json row_of(const std::string& op, const Parameters& parameters, const Backend& backend,
                       const Measured& measured, const Ceilings& ceilings);
 nlohmann::json ceilings_json(const Ceilings& ceilings);
+// Of two measurements of one machine, the better of each: what it can do at most.
+Ceilings better_of(const Ceilings& one, const Ceilings& other);
 // Without rows.
 nlohmann::json document_of(const Ceilings& ceilings, const host::Session& session);
 // How the backend's device is read for energy and throttling: null with why_not in the document under `power`, or the

@@ -1,17 +1,13 @@
 #include "bench/turns.h"
 
-#include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cstdio>
-#include <filesystem>
-#include <iostream>
+#include <random>
 
 #include "host/error.h"
-#include "host/files.h"
 
 namespace scalelab::bench {
 
@@ -19,135 +15,118 @@ namespace {
 
 using host::Failure;
 
-// A child that answers in turn. Its questions go through a named pipe, which this side holds open at both ends: opening
-// it never waits, and the child sees its end when this side is gone, however it went.
-class Contender {
- public:
-  Contender(const std::string& command, const host::Common& common) : named_(command) {
-    const std::string pipe = folder_.path() + "/questions";
-    if (::mkfifo(pipe.c_str(), 0600) != 0) throw Failure(host::kCannotWrite, "cannot make a pipe in " + pipe);
-    questions_ = ::open(pipe.c_str(), O_RDWR | O_CLOEXEC);
-    if (questions_ < 0) throw Failure(host::kCannotWrite, "cannot open " + pipe);
-    const std::size_t end = std::min(command.find(' '), command.size());
-    std::string options = command.substr(end) + " ";
-    const auto pass_on = [&options](const std::string& name, const std::string& value) {
-      if (options.find(" " + name + " ") == std::string::npos && options.find(" " + name + "=") == std::string::npos) {
-        options += name + " " + value + " ";
-      }
-    };
-    pass_on("--threads", std::to_string(common.threads));
-    pass_on("--backend", common.backend);
-    pass_on("--device", std::to_string(common.device));
-    const std::string line = fmt::format("{} bench turns --quiet{}< '{}' 2>&1", command.substr(0, end), options, pipe);
-    answers_ = ::popen(line.c_str(), "r");
-    if (answers_ == nullptr) throw Failure(host::kFault, command + ": cannot be started");
-  }
-  ~Contender() {
-    ::close(questions_);
-    ::pclose(answers_);
-  }
-  Contender(const Contender&) = delete;
-  Contender& operator=(const Contender&) = delete;
-
-  nlohmann::json ask(const nlohmann::json& question) {
-    const std::string line = question.dump() + "\n";
-    std::string text;
-    if (::write(questions_, line.data(), line.size()) == static_cast<ssize_t>(line.size())) {
-      for (int letter = std::fgetc(answers_); letter != '\n' && letter != EOF; letter = std::fgetc(answers_)) {
-        text.push_back(static_cast<char>(letter));
-      }
+// What is run for a turn of `program`: its own options go before those of this program. A case's parameters are names
+// and numbers, so that quotes hold them.
+std::string command_line(const std::string& program, const Case& one, bool check, const host::Common& common) {
+  const std::size_t end = std::min(program.find(' '), program.size());
+  std::string options = program.substr(end) + " ";
+  const auto pass_on = [&options](const std::string& name, const std::string& value) {
+    if (options.find(" " + name + " ") == std::string::npos && options.find(" " + name + "=") == std::string::npos) {
+      options += name + " " + value + " ";
     }
-    auto answer = nlohmann::json::parse(text, nullptr, false);
-    if (answer.is_object()) return answer;
-    host::throw_if_interrupted();
-    throw Failure(host::kMisuse, fmt::format("bench compare: '{}' cannot be timed in turn: {}", named_,
-                                             text.empty() ? "it ended without a word" : text));
-  }
+  };
+  pass_on("--threads", std::to_string(common.threads));
+  pass_on("--backend", common.backend);
+  pass_on("--device", std::to_string(common.device));
+  const nlohmann::json document = {{"op", one.op}, {"parameters", one.parameters}, {"check", check}};
+  return fmt::format("{} bench turn{}--budget {} --json --quiet --case '{}' 2>&1", program.substr(0, end), options,
+                     kTurn, document.dump());
+}
 
- private:
-  std::string named_;
-  PeerFolder folder_;
-  int questions_ = -1;
-  FILE* answers_ = nullptr;
+// Of a turn: what it printed as JSON, or {"wrong": what it said instead}.
+nlohmann::json turn_of(const std::string& program, const Case& one, bool check, const host::Common& common) {
+  FILE* pipe = ::popen(command_line(program, one, check, common).c_str(), "r");
+  if (pipe == nullptr) throw Failure(host::kFault, program + ": cannot be started");
+  std::string output;
+  std::array<char, 4096> chunk;
+  while (const std::size_t got = std::fread(chunk.data(), 1, chunk.size(), pipe)) output.append(chunk.data(), got);
+  ::pclose(pipe);
+  host::throw_if_interrupted();
+  auto turn = nlohmann::json::parse(output, nullptr, false);
+  if (turn.is_object() && (turn.contains("wrong") || (turn.contains("wall") && turn.contains("cpu")))) return turn;
+  const std::string line = output.substr(0, output.find('\n'));
+  return {{"wrong", line.empty() ? "it ended without a word" : line}};
+}
+
+}  // namespace
+
+nlohmann::json take_turn(const std::vector<Op>& ops, const std::string& text, double seconds, Context& context) {
+  const auto one = Parameters::parse(text, nullptr, false);
+  if (!one.is_object() || !one.contains("op") || !one.contains("parameters")) {
+    throw Failure(host::kMisuse, "--case: is not a JSON object of op and parameters");
+  }
+  const auto op = std::find_if(ops.begin(), ops.end(), [&one](const Op& each) { return each.name == one["op"]; });
+  if (op == ops.end()) throw Failure(host::kMisuse, fmt::format("--case: the op {} is not known", one["op"].dump()));
+  // Where in a page the heap goes on is drawn: two builds that allocate alike up to here would keep one such place each.
+  const std::vector<char> shift(16 * (std::random_device()() % 256));
+  const Problem problem = op->make(one["parameters"], context);
+  if (one.value("check", false)) {
+    problem.run();
+    const std::string wrong = problem.check();
+    if (!wrong.empty()) return {{"wrong", wrong}};
+  }
+  const Round round = time_round(problem, {.seconds = seconds, .least = 1, .cold = false}, context);
+  return {{"wall", round.wall}, {"cpu", round.cpu}};
+}
+
+namespace {
+
+// The turns that both programs took for a case, so far.
+struct Turns {
+  std::vector<double> medians[2];
+  nlohmann::json samples[2] = {nlohmann::json::array(), nlohmann::json::array()};
 };
 
 }  // namespace
 
-host::Outcome answer_in_turn(const std::vector<Op>& ops, host::Session& session) {
-  session.context.progress = nullptr;
-  host::OutputFile output("-");
-  Problem problem;
-  for (std::string line; std::getline(std::cin, line);) {
-    nlohmann::json answer;
-    try {
-      const auto question = Parameters::parse(line);
-      if (question.contains("seconds")) {
-        if (!problem.run) throw std::runtime_error("no case was made");
-        const Round round =
-            time_round(problem, {.seconds = question["seconds"], .least = 1, .cold = false}, session.context);
-        answer = {{"wall", round.wall}, {"cpu", round.cpu}};
-      } else {
-        problem = {};
-        const auto op = std::find_if(ops.begin(), ops.end(), [&](const Op& one) { return one.name == question["op"]; });
-        if (op == ops.end()) throw std::runtime_error("the op is not known");
-        problem = op->make(question["parameters"], session.context);
-        answer = {{"wrong", ""}};
-        if (question.value("check", false)) {
-          problem.run();
-          answer["wrong"] = problem.check();
-        }
-      }
-    } catch (const host::Interrupted&) {
-      throw;
-    } catch (const std::exception& error) {
-      answer = {{"error", error.what()}};
-    }
-    output.write(answer.dump() + "\n");
-  }
-  return {};
-}
-
 Compared compare_in_turn(const std::string& a, const std::string& b, const std::vector<Case>& cases,
                          const TurnOptions& options, host::Session& session) {
-  Contender first(a, session.common), second(b, session.common);
-  Contender* const both[] = {&first, &second};
+  const std::string* const programs[] = {&a, &b};
   std::vector<ComparedCase> compared;
-  for (const Case& one : cases) {
-    ComparedCase result{.name = case_name(one.op, one.parameters)};
-    std::vector<double> medians[2];
-    nlohmann::json samples[2] = {nlohmann::json::array(), nlohmann::json::array()};
-    double spent = 0;
+  // A series of turns, added to `turns`; what it says by itself. Nothing, and why_not, where a program cannot do it.
+  const auto series = [&](const Case& one, Turns& turns, std::string& why_not) -> Verdict {
+    const std::size_t before = turns.medians[0].size();
+    double spent[2] = {0, 0};
     for (int round = 0;; ++round) {
       session.progress.update("bench compare", std::ssize(compared), std::ssize(cases));
-      for (int who = 0; who < 2 && result.why_not.empty(); ++who) {
-        const auto made = both[who]->ask({{"op", one.op}, {"parameters", one.parameters}, {"check", round == 0}});
-        result.why_not = made.value("error", made.value("wrong", ""));
-        if (!result.why_not.empty()) result.why_not = fmt::format("{}: {}", who == 0 ? a : b, result.why_not);
-      }
-      if (!result.why_not.empty()) break;
-      double longest = 0;
       for (const int who : {round % 2, 1 - round % 2}) {
-        const auto times = both[who]->ask({{"seconds", kTurn}});
-        if (times.contains("error")) throw Failure(host::kFault, times["error"].get<std::string>());
-        double seconds = 0;
-        for (const double sample : times["wall"]) seconds += sample;
-        longest = std::max(longest, std::max(kTurn, seconds));
-        medians[who].push_back(median(times[options.clock]));
-        samples[who].push_back(times);
+        const auto turn = turn_of(*programs[who], one, turns.medians[who].empty(), session.common);
+        if (turn.contains("wrong")) {
+          why_not = fmt::format("{}: {}", *programs[who], turn["wrong"].get<std::string>());
+          return {};
+        }
+        for (const double sample : turn["wall"]) spent[who] += sample;
+        turns.medians[who].push_back(median(turn[options.clock]));
+        turns.samples[who].push_back(turn);
       }
-      spent += longest;
       if (round + 1 < options.rounds) continue;
-      result.verdict = compare_in_pairs(medians[0], medians[1], options.margin);
-      if (spent >= options.budget || result.verdict.high <= result.verdict.low * (1 + options.margin)) break;
+      const auto own = [&](int who) { return std::span(turns.medians[who]).subspan(before); };
+      const Verdict verdict = compare_in_pairs(own(0), own(1), options.margin);
+      const bool narrow = verdict.high <= verdict.low * (1 + options.margin);
+      if (narrow || std::max({spent[0], spent[1], kTurn * (round + 1)}) >= options.budget) return verdict;
     }
-    result.measured = {{"a", samples[0]}, {"b", samples[1]}};
+  };
+  for (const Case& one : cases) {
+    ComparedCase result{.name = case_name(one.op, one.parameters)};
+    Turns turns;
+    result.verdict = series(one, turns, result.why_not);
+    const std::string claim = result.verdict.word;
+    if (claim == "faster" || claim == "slower") {
+      const Verdict second = series(one, turns, result.why_not);
+      result.verdict = compare_in_pairs(turns.medians[0], turns.medians[1], options.margin);
+      if (second.word != claim && result.verdict.word == claim) result.verdict.word = "unclear";
+    }
+    result.measured = {{"a", turns.samples[0]}, {"b", turns.samples[1]}};
     compared.push_back(std::move(result));
+  }
+  const auto failed = [](const ComparedCase& one) { return !one.why_not.empty(); };
+  if (std::all_of(compared.begin(), compared.end(), failed)) {
+    throw Failure(host::kMisuse, "bench compare: no case can be timed in both: " + compared.front().why_not);
   }
   Compared outcome = compared_of(compared, options.clock, options.fail_over);
   outcome.document["a"] = a;
   outcome.document["b"] = b;
   outcome.document["margin"] = options.margin;
-  outcome.document["in_turn"] = true;
   outcome.document["environment"] = host::environment(session);
   return outcome;
 }

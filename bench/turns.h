@@ -1,5 +1,6 @@
-// turns: two programs time the same cases in turn, so that a machine whose speed drifts slows both alike. Each is a
-// child that makes a case, and times it for a moment, when it is told to: while one works, the other waits.
+// turns: two programs time the same case in turn, so that a machine whose speed drifts slows both alike. Every turn is
+// a process of its own, which shifts its heap by chance: where memory happens to lie is then part of the scatter and not
+// of the ratio.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -16,22 +17,22 @@ struct Case {
   Parameters parameters;
 };
 
-// The child's side, `bench turns`: a JSON object a line on standard input, an answer a line on standard output, until
-// the input ends.
-//   {"op", "parameters", "check"}  makes the case afresh, and with "check": true runs it once: {"wrong": what, or ""}
-//   {"seconds"}                    warms up, then takes samples until they are over: {"wall": [...], "cpu": [...]}
-// What goes wrong is answered as {"error": line}.
-host::Outcome answer_in_turn(const std::vector<Op>& ops, host::Session& session);
+// The child's side, `bench turn --case TEXT --budget SECONDS`, of {"op", "parameters", "check"}: makes the case, checks
+// its answer if "check" is true, and takes samples for so long. {"wall": [...], "cpu": [...]}, or {"wrong": why not}.
+// Failure(kMisuse) for a text that is no such case.
+nlohmann::json take_turn(const std::vector<Op>& ops, const std::string& text, double seconds, Context& context);
 
 // A program ("build/scalelab"), or one with options of its own ("build/scalelab --threads 1"), against another. Each
-// case is timed in at least `rounds` rounds of kTurn seconds or one sample a program, and on until the interval of the
-// ratio is no wider than the margin or the samples of a program have taken `budget` seconds. The document keeps every
-// sample. Failure(kMisuse) with what a program said instead of an answer.
+// case is timed in at least `rounds` turns of kTurn seconds or one sample, and on until the interval of the ratio is no
+// wider than the margin or the samples of a program have taken `budget` seconds. Who is then called faster or slower
+// must be so in a second such series too, or is unclear: among many cases one in twenty would be called so by chance.
+// The document keeps every sample. A
+// case that a program cannot do is not comparable, and its row says why; Failure(kMisuse) when there is no other.
 inline constexpr double kTurn = 0.1;
 struct TurnOptions {
   std::string clock = "wall";
-  double margin = 0.03, fail_over = 1e9, budget = 2;
-  int rounds = 5;
+  double margin = 0.03, fail_over = 1e9, budget = 6;
+  int rounds = 6;
 };
 Compared compare_in_turn(const std::string& a, const std::string& b, const std::vector<Case>& cases,
                          const TurnOptions& options, host::Session& session);

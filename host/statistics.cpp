@@ -96,6 +96,29 @@ Paired paired(std::span<const double> a, std::span<const double> b) {
   return result;
 }
 
+Middle middle_of(std::span<const double> values) {
+  const std::size_t n = values.size();
+  if (n == 0) return {kNaN, {kNaN, kNaN}};
+  std::vector<double> means;  // of all pairs, each value with itself too
+  for (std::size_t i = 0; i < n; ++i) {
+    for (std::size_t j = i; j < n; ++j) means.push_back(0.5 * (values[i] + values[j]));
+  }
+  std::sort(means.begin(), means.end());
+  const std::size_t count = means.size();
+  Middle result{0.5 * (means[(count - 1) / 2] + means[count / 2]), {-kInfinity, kInfinity}};
+  // Chance that the ranks 1 .. n, each taken or not by a fair coin, sum to s.
+  std::vector<double> chance(count + 1, 0);
+  chance[0] = 1;
+  for (std::size_t rank = 1, most = 0; rank <= n; ++rank) {
+    most += rank;
+    for (std::size_t s = most + 1; s-- > 0;) chance[s] = 0.5 * (chance[s] + (s >= rank ? chance[s - rank] : 0));
+  }
+  std::size_t left_out = 0;  // at either end
+  for (double sum = chance[0]; sum <= 0.025; sum += chance[left_out]) ++left_out;
+  if (left_out > 0) result.interval = {means[left_out - 1], means[count - left_out]};
+  return result;
+}
+
 Interval bootstrap(int n, std::uint64_t seed, const std::function<double(std::span<const int>)>& statistic,
                    int replicates) {
   if (n < 2) return {kNaN, kNaN};

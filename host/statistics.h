@@ -41,6 +41,15 @@ struct Paired {
 // The spans have one length, or std::invalid_argument.
 Paired paired(std::span<const double> a, std::span<const double> b);
 
+// The middle of values that scatter symmetrically about it, however heavy their tails: the median of the means of all
+// pairs (Hodges and Lehmann), and the interval that Wilcoxon's signed-rank test leaves. That test says nothing of fewer
+// than six values: then the interval is (-infinity, +infinity). No values: NaN.
+struct Middle {
+  double estimate;
+  Interval interval;
+};
+Middle middle_of(std::span<const double> values);
+
 // The percentile interval of `statistic` over resamples of 0 .. n - 1 with replacement: `statistic` is given the n
 // indices drawn. Replicate r draws from (seed, Stream::bootstrap, r), so that the interval is the same everywhere.
 // Infinite values sort to the ends. n < 2 gives NaN.

@@ -77,29 +77,36 @@ TEST(Verdict, TheIntervalCoversTheTruth) {
   EXPECT_NEAR(covered, 950, 30);
 }
 
-// The machine's speed goes up and down by a tenth and more from round to round; what was timed in turn shares it.
-TEST(Verdict, TurnsCancelWhatBothShare) {
-  const auto drift = rounds(9, 1, 0.1, 77);
-  const auto with = [&](double factor, double noise, std::uint64_t seed) {
-    std::vector<double> values = rounds(9, factor, noise, seed);
-    for (std::size_t i = 0; i < values.size(); ++i) values[i] *= drift[i];
+// The machine's speed goes up and down by a tenth from turn to turn, which both share, and one in ten is
+// disturbed by as much and more, which they do not.
+TEST(Verdict, TurnsCancelWhatBothShareAndOutliveWhatTheyDoNot) {
+  constexpr int kTurns = 30;
+  const auto with = [&](double factor, std::uint64_t seed) {
+    std::vector<double> values = rounds(kTurns, factor, 0.01, seed);
+    const auto drift = rounds(kTurns, 1, 0.1, 77), chance = rounds(kTurns, 1, 1, seed + 100000);
+    for (std::size_t i = 0; i < values.size(); ++i) {
+      values[i] *= drift[i];
+      if (std::log(chance[i]) > 1.2816) values[i] *= 1.1 + 0.3 * (std::log(chance[i]) - 1.2816);
+    }
     return values;
   };
   int same = 0, slower = 0, covered = 0;
   constexpr int kDraws = 500;
   for (std::uint64_t seed = 0; seed < kDraws; ++seed) {
-    const auto a = with(1, 0.01, 3 * seed), again = with(1, 0.01, 3 * seed + 1), more = with(1.1, 0.01, 3 * seed + 2);
-    same += compare_in_pairs(a, again, 0.03).word == "same";
-    const Verdict verdict = compare_in_pairs(a, more, 0.03);
+    const auto a = with(1, 3 * seed);
+    same += compare_in_pairs(a, with(1, 3 * seed + 1), 0.03).word == "same";
+    const Verdict verdict = compare_in_pairs(a, with(1.1, 3 * seed + 2), 0.03);
     slower += verdict.word == "slower";
     covered += verdict.low <= 1.1 && 1.1 <= verdict.high;
   }
-  EXPECT_GE(same, 0.99 * kDraws);
-  EXPECT_EQ(slower, kDraws);
+  EXPECT_GE(same, 0.75 * kDraws);
+  EXPECT_GE(slower, 0.98 * kDraws);
   EXPECT_NEAR(covered, 0.95 * kDraws, 15);
-  EXPECT_EQ(compare_rounds(with(1, 0.01, 1), with(1, 0.01, 2), 0.03).word, "unclear") << "not in pairs";
-  EXPECT_TRUE(compare_in_pairs(std::span(drift).first(2), std::span(drift).first(2), 0.03).too_few);
-  EXPECT_THROW(compare_in_pairs(drift, std::span(drift).first(8), 0.03), std::invalid_argument);
+  EXPECT_EQ(compare_rounds(with(1, 1), with(1, 2), 0.03).word, "unclear") << "not in turn";
+  const auto few = rounds(6, 1, 0.01, 3);
+  EXPECT_TRUE(compare_in_pairs(std::span(few).first(5), std::span(few).first(5), 0.03).too_few);
+  EXPECT_FALSE(compare_in_pairs(few, few, 0.03).too_few);
+  EXPECT_THROW(compare_in_pairs(few, std::span(few).first(5), 0.03), std::invalid_argument);
 }
 
 TEST(Estimate, IsTheMedianWithAnIntervalFromRounds) {
@@ -126,6 +133,24 @@ TEST(Roof, IsTheResourceThatTakesLongest) {
   EXPECT_EQ(roof.floor_seconds, 2);
   EXPECT_EQ(roof.share, 0.5);
   EXPECT_EQ(binding_roof({}, ceilings, 1).name, "");
+}
+
+TEST(Roof, IsTheBetterOfTwoMeasurements) {
+  Ceilings one, other;
+  one.copy_bytes = 100;
+  one.fma_flop = 1000;
+  one.launch_seconds = 2e-6;
+  other.copy_bytes = 90;
+  other.fma_flop = 1100;
+  other.launch_seconds = 1e-6;
+  other.cache_bytes = 7;  // measured once only
+  const Ceilings better = better_of(one, other);
+  EXPECT_EQ(better.copy_bytes, 100);
+  EXPECT_EQ(better.fma_flop, 1100);
+  EXPECT_EQ(better.launch_seconds, 1e-6);
+  EXPECT_EQ(better.cache_bytes, 7);
+  EXPECT_EQ(better_of(other, one).cache_bytes, 7);
+  EXPECT_TRUE(std::isnan(better.barrier_seconds));
 }
 
 TEST(Growth, IsTheExponentWithTheIntervalOfTheScatter) {
@@ -332,7 +357,7 @@ TEST_F(BenchProgram, ComparesTwoResultsAndFailsWhenAsked) {
   EXPECT_NE(good({"bench", "compare", "a", "slower"}).find("1 slower"), std::string::npos);
   EXPECT_NE(good({"bench", "compare", "slower", "a"}).find("1 faster"), std::string::npos);
   EXPECT_NE(good({"bench", "compare", "a", "unclear"}).find("1 unclear"), std::string::npos);
-  EXPECT_NE(good({"bench", "compare", "a", "few"}).find("fewer than three rounds"), std::string::npos);
+  EXPECT_NE(good({"bench", "compare", "a", "few"}).find("too few rounds"), std::string::npos);
   EXPECT_EQ(run({"bench", "compare", "a", "slower", "--fail-over", "5%"}).code, 5);
   EXPECT_EQ(run({"bench", "compare", "a", "slower", "--fail-over", "0.05"}).code, 5);
   EXPECT_EQ(run({"bench", "compare", "a", "slower", "--fail-over", "20%"}).code, 0);
@@ -363,11 +388,11 @@ TEST_F(BenchProgram, ADriftOfTheMachineIsToldFromAChange) {
   EXPECT_EQ(good({"bench", "compare", "a", "a"}).find("may be the machine"), std::string::npos);
 }
 
-// A program that does the same work again each time is one that is slower, by much: no clock can miss it.
+// Programs stand in for ones that are quicker, wrong or old.
 TEST_F(BenchProgram, ProgramsAreTimedInTurn) {
   const std::string program = SCALELAB_PROGRAM;
-  const host::Words small = {"--op", "knn",      "--axis", "n=200,400", "--axis", "q=50",    "--budget",
-                             "0.2",  "--rounds", "3",      "--threads", "1",      "--quiet", "--json"};
+  const host::Words small = {"--op",     "knn", "--axis",    "n=200,400", "--axis",  "q=50",
+                             "--budget", "0.2", "--threads", "1",         "--quiet", "--json"};
   const auto compare = [&](const std::string& a, const std::string& b) {
     host::Words words = {"bench", "compare", a, b};
     words.insert(words.end(), small.begin(), small.end());
@@ -377,27 +402,41 @@ TEST_F(BenchProgram, ProgramsAreTimedInTurn) {
   ASSERT_EQ(document["rows"].size(), 2U);
   for (const auto& row : document["rows"]) {
     EXPECT_TRUE(row.contains("ratio")) << row;
-    EXPECT_GE(row["a"].size(), 3U);
+    EXPECT_GE(row["a"].size(), 6U);
     EXPECT_EQ(row["a"].size(), row["b"].size());
     EXPECT_GT(row["b"][0]["wall"][0].get<double>(), 0);
   }
-  // One that claims to take a thousandth of the time, and one that knows no such op.
-  const auto script = [&](const std::string& name, const std::string& filter) {
-    host::write_text(folder_ / name, fmt::format("#!/bin/sh\n{} \"$@\" | {}\n", program, filter));
+  // One that claims to take a nanosecond, one whose answer is wrong, and one that knows only n = 200.
+  const auto script = [&](const std::string& name, const std::string& lines) {
+    host::write_text(folder_ / name, "#!/bin/sh\n" + lines + "\n");
     host::fs::permissions(folder_ / name, host::fs::perms::owner_all);
     return "./" + name;
   };
-  const std::string quick = script("quick", R"(sed -u -E 's/(\[|,)[0-9][^],]*/\11e-9/g')");
+  const std::string quick = script("quick", R"(echo '{"wall": [1e-9], "cpu": [1e-9]}')");
   EXPECT_NE(run(compare(program, quick)).out.find("\"verdict\": \"faster\""), std::string::npos);
   host::Words words = compare(quick, program);
   words.insert(words.end(), {"--fail-over", "5%"});
   EXPECT_EQ(run(words).code, 5);
-  const std::string lost = script("lost", R"(sed -u 's/.*/{"error":"the op is not known"}/')");
-  const std::string text = run(compare(program, lost)).out;
-  EXPECT_NE(text.find("./lost: the op is not known"), std::string::npos) << text;
-  bad(compare(program, "./none"), 2, "'./none' cannot be timed in turn: ");
+  // Quick in its first six turns only: no second series confirms it.
+  const std::string lucky = script("lucky", fmt::format(R"(echo >> turns
+[ $(wc -l < turns) -gt 6 ] && exec {} "$@"
+echo '{{"wall": [1e-9], "cpu": [1e-9]}}')",
+                                                        program));
+  const std::string luck = run(compare(program, lucky)).out;
+  const auto rows = nlohmann::json::parse(luck, nullptr, false);
+  EXPECT_EQ(rows["rows"][0].value("verdict", luck), "unclear");
+  EXPECT_EQ(rows["rows"][0]["a"].size(), 12U);
+  bad(compare(program, script("wrong", R"(echo '{"wrong": "7 ids differ"}')")), 2, "./wrong: 7 ids differ");
+  const std::string old =
+      script("old", fmt::format(R"(case "$*" in *'"n":200'*) exec {} "$@";; esac; echo no such n)", program));
+  const std::string text = run(compare(program, old)).out;
+  EXPECT_NE(text.find("./old: no such n"), std::string::npos) << text;
+  EXPECT_NE(text.find("ratio"), std::string::npos) << text;
+  bad(compare(program, "./none"), 2, "none: not found");
   bad(compare(program, program + " --nonsense"), 2, "--nonsense is not known");
   bad(compare(program, "none.json"), 2, "not one of each");
+  bad({"bench", "turn", "--case", "{}"}, 2, "is not a JSON object of op and parameters");
+  bad({"bench", "turn", "--case", R"({"op": "sort", "parameters": {}})"}, 2, "the op \"sort\" is not known");
 }
 
 TEST_F(BenchProgram, MeasuresChecksAndShows) {

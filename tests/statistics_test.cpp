@@ -3,9 +3,11 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
+#include <vector>
 
 namespace scalelab::host {
 namespace {
@@ -46,6 +48,28 @@ TEST(Statistics, StudentAgainstTheTable) {
     EXPECT_NEAR(student_quantile(0.025, freedom), -t, 1e-4) << freedom;
   }
   EXPECT_EQ(student_quantile(0.5, 4), 0);
+}
+
+TEST(Statistics, TheMiddleAgainstTheTableOfSignedRanks) {
+  // Wilcoxon's table, 5 % two-sided: the largest rank sum that is still significant.
+  const std::array<std::pair<int, int>, 9> table = {
+      {{6, 0}, {7, 2}, {8, 3}, {9, 5}, {10, 8}, {12, 13}, {15, 25}, {20, 52}, {25, 89}}};
+  for (const auto& [n, sum] : table) {
+    std::vector<double> values, means;
+    for (int i = 0; i < n; ++i) values.push_back(std::pow(1.3, i) - 5);
+    for (int i = 0; i < n; ++i) {
+      for (int j = i; j < n; ++j)
+        means.push_back((values[static_cast<std::size_t>(i)] + values[static_cast<std::size_t>(j)]) / 2);
+    }
+    std::sort(means.begin(), means.end());
+    const Middle middle = middle_of(values);
+    EXPECT_EQ(middle.interval.low, means[static_cast<std::size_t>(sum)]) << n;
+    EXPECT_EQ(middle.interval.high, means[means.size() - 1 - static_cast<std::size_t>(sum)]) << n;
+  }
+  // Means of pairs: 1, 1.5, 2, 2, 2.5, 3, 51, 50.5, 51.5, 100, by hand.
+  EXPECT_DOUBLE_EQ(middle_of(std::array{1.0, 2.0, 3.0, 100.0}).estimate, (2.5 + 3.0) / 2);
+  EXPECT_EQ(middle_of(std::array{1.0, 2.0, 3.0, 4.0, 5.0}).interval.high, kInfinity);
+  EXPECT_TRUE(std::isnan(middle_of({}).estimate));
 }
 
 TEST(Statistics, PairedDifferences) {
