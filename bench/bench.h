@@ -175,6 +175,13 @@ class PeerFolder {
   std::string path_;
 };
 
+// What a shell command printed, and its exit status.
+struct Said {
+  std::string output;
+  int status = 0;
+};
+Said run_command(const std::string& line);
+
 // The rows that `python3 bench/peers/SCRIPT ARGUMENTS` prints, one JSON object a line: {"who", "units", "unit", "wall",
 // "cpu", "note"}, or {"who", "absent"}; other members are for the caller. SCALELAB_PYTHON names another interpreter,
 // and `threads` limits its libraries. One absent row when the script cannot be run.

@@ -229,18 +229,24 @@ void PeerFolder::read(const std::string& name, void* data, std::size_t bytes) co
   if (!in) throw std::runtime_error("cannot read " + path_ + "/" + name);
 }
 
+Said run_command(const std::string& line) {
+  FILE* pipe = ::popen(line.c_str(), "r");
+  if (pipe == nullptr) throw std::runtime_error("no shell can be started for " + line);
+  Said said;
+  std::array<char, 4096> chunk;
+  while (const std::size_t got = std::fread(chunk.data(), 1, chunk.size(), pipe)) said.output.append(chunk.data(), got);
+  const int status = ::pclose(pipe);
+  said.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  return said;
+}
+
 std::vector<nlohmann::json> run_peers(const std::string& script, const std::string& arguments, int threads) {
   const char* python = std::getenv("SCALELAB_PYTHON");
   const char* folder = std::getenv("SCALELAB_PEERS");
   const std::string command = fmt::format(
       "OMP_NUM_THREADS={0} OPENBLAS_NUM_THREADS={0} MKL_NUM_THREADS={0} {1} {2}/{3} {4} 2>/dev/null", threads,
       python != nullptr ? python : "python3", folder != nullptr ? folder : SCALELAB_PEERS, script, arguments);
-  FILE* pipe = ::popen(command.c_str(), "r");
-  if (pipe == nullptr) return {{{"who", script}, {"absent", "python3 cannot be run"}}};
-  std::string output;
-  std::array<char, 4096> chunk;
-  while (const std::size_t got = std::fread(chunk.data(), 1, chunk.size(), pipe)) output.append(chunk.data(), got);
-  const int status = ::pclose(pipe);
+  const auto [output, status] = run_command(command);
   std::vector<nlohmann::json> rows;
   for (std::size_t begin = 0; begin < output.size();) {
     const std::size_t end = std::min(output.find('\n', begin), output.size());
@@ -253,7 +259,7 @@ std::vector<nlohmann::json> run_peers(const std::string& script, const std::stri
         {{"who", script},
          {"absent", fmt::format("{} ended with status {}: are numpy and the peers installed? SCALELAB_PYTHON names "
                                 "the interpreter that has them",
-                                python != nullptr ? python : "python3", WEXITSTATUS(status))}});
+                                python != nullptr ? python : "python3", status)}});
   }
   return rows;
 }

@@ -3,8 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
-#include <cstdio>
 #include <random>
 
 #include "host/error.h"
@@ -35,17 +33,12 @@ std::string command_line(const std::string& program, const Case& one, bool check
 
 // Of a turn: what it printed as JSON, or {"wrong": what it said instead}.
 nlohmann::json turn_of(const std::string& program, const Case& one, bool check, const host::Common& common) {
-  FILE* pipe = ::popen(command_line(program, one, check, common).c_str(), "r");
-  if (pipe == nullptr) throw Failure(host::kFault, program + ": cannot be started");
-  std::string output;
-  std::array<char, 4096> chunk;
-  while (const std::size_t got = std::fread(chunk.data(), 1, chunk.size(), pipe)) output.append(chunk.data(), got);
-  ::pclose(pipe);
+  const auto [output, status] = run_command(command_line(program, one, check, common));
   host::throw_if_interrupted();
   auto turn = nlohmann::json::parse(output, nullptr, false);
   if (turn.is_object() && (turn.contains("wrong") || (turn.contains("wall") && turn.contains("cpu")))) return turn;
   const std::string line = output.substr(0, output.find('\n'));
-  return {{"wrong", line.empty() ? "it ended without a word" : line}};
+  return {{"wrong", line.empty() ? fmt::format("it said nothing and ended with status {}", status) : line}};
 }
 
 }  // namespace
@@ -57,7 +50,8 @@ nlohmann::json take_turn(const std::vector<Op>& ops, const std::string& text, do
   }
   const auto op = std::find_if(ops.begin(), ops.end(), [&one](const Op& each) { return each.name == one["op"]; });
   if (op == ops.end()) throw Failure(host::kMisuse, fmt::format("--case: the op {} is not known", one["op"].dump()));
-  // Where in a page the heap goes on is drawn: two builds that allocate alike up to here would keep one such place each.
+  // Where in a page the heap goes on is drawn: two builds that allocate alike up to here would keep one such place
+  // each.
   const std::vector<char> shift(16 * (std::random_device()() % 256));
   const Problem problem = op->make(one["parameters"], context);
   if (one.value("check", false)) {

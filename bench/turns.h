@@ -1,6 +1,6 @@
 // turns: two programs time the same case in turn, so that a machine whose speed drifts slows both alike. Every turn is
-// a process of its own, which shifts its heap by chance: where memory happens to lie is then part of the scatter and not
-// of the ratio.
+// a process of its own, which shifts its heap by chance: where memory happens to lie is then part of the scatter and
+// not of the ratio.
 #pragma once
 
 #include <nlohmann/json.hpp>
