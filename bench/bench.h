@@ -96,6 +96,10 @@ struct Estimate {
 };
 Estimate estimate(std::span<const double> round_medians);
 
+// Whether these rounds are enough: three of them and an interval, by the clock "cpu" or else by wall time, of a
+// hundredth.
+bool is_narrow(std::span<const Round> rounds, const std::string& clock);
+
 // --- verdicts
 // ----------------------------------------------------------------------------------------------------------
 

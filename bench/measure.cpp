@@ -112,6 +112,15 @@ Estimate estimate(std::span<const double> round_medians) {
   return result;
 }
 
+bool is_narrow(std::span<const Round> rounds, const std::string& clock) {
+  constexpr std::size_t kFewestRounds = 3;
+  constexpr double kNarrow = 1.01;  // high / low
+  std::vector<double> medians;
+  for (const Round& round : rounds) medians.push_back(median(clock == "cpu" ? round.cpu : round.wall));
+  const Estimate all = estimate(medians);
+  return rounds.size() >= kFewestRounds && all.high <= kNarrow * all.low;
+}
+
 namespace {
 
 // What differences of logarithms say whose middle is known so well.

@@ -108,7 +108,7 @@ void throw_if_interrupted() {
 SignalsHeld::SignalsHeld() { ++signals_held; }
 SignalsHeld::~SignalsHeld() { --signals_held; }
 
-Progress::Progress(bool quiet) : quiet_(quiet), started_(Clock::now()), stage_started_(started_), last_(started_) {
+Progress::Progress(bool quiet) : quiet_(quiet), started_(Clock::now()), last_(started_) {
   const char* term = std::getenv("TERM");
   terminal_ = ::isatty(STDERR_FILENO) == 1 && term != nullptr && std::string_view(term) != "dumb";
 }
@@ -119,15 +119,12 @@ void Progress::update(const std::string& stage, std::int64_t done, std::int64_t 
   throw_if_interrupted();
   if (quiet_) return;
   const auto now = Clock::now();
-  if (stage != stage_) {
-    stage_ = stage;
-    stage_started_ = now;
-  }
+  const auto began = stages_.try_emplace(stage, now).first->second;
   using std::chrono::milliseconds;
   if (now - started_ < milliseconds(2000) || now - last_ < milliseconds(terminal_ ? 100 : 10000)) return;
   last_ = now;
   const double share = total > 0 ? static_cast<double>(done) / static_cast<double>(total) : 0;
-  const double elapsed = std::chrono::duration<double>(now - stage_started_).count();
+  const double elapsed = std::chrono::duration<double>(now - began).count();
   std::string line = fmt::format("{}: {:.0f} %, {:.0f} s", stage, 100 * share, elapsed);
   if (share > 0.02 && share < 1) line += fmt::format(", about {:.0f} s left", elapsed / share * (1 - share));
   std::fprintf(stderr, terminal_ ? "\r%s\x1b[K" : "%s\n", line.c_str());

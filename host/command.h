@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -70,8 +71,8 @@ class Progress {
  private:
   using Clock = std::chrono::steady_clock;
   bool quiet_, terminal_, shown_ = false;
-  Clock::time_point started_, stage_started_, last_;
-  std::string stage_;
+  Clock::time_point started_, last_;
+  std::map<std::string, Clock::time_point> stages_;  // when each was first heard of: others may come between
 };
 
 // What a command found. main prints `text`, or with --json `document` and nothing else.

@@ -120,6 +120,20 @@ TEST(Estimate, IsTheMedianWithAnIntervalFromRounds) {
   EXPECT_NEAR(few.low * few.high, 4, 1e-9);
 }
 
+TEST(Estimate, IsNarrowWhenThreeRoundsAgreeByTheClockAskedFor) {
+  const auto rounds_of = [](double spread) {
+    return std::vector<Round>{
+        {.wall = {1}, .cpu = {2 - spread}}, {.wall = {1 + spread}, .cpu = {2}}, {.wall = {1}, .cpu = {2}}};
+  };
+  EXPECT_TRUE(is_narrow(rounds_of(0.0005), "wall"));
+  EXPECT_FALSE(is_narrow(rounds_of(0.01), "wall"));
+  std::vector<Round> one_clock = rounds_of(0);
+  EXPECT_FALSE(is_narrow(std::span(one_clock).first(2), "wall"));
+  one_clock[0].cpu = {3};
+  EXPECT_TRUE(is_narrow(one_clock, ""));
+  EXPECT_FALSE(is_narrow(one_clock, "cpu"));
+}
+
 TEST(Roof, IsTheResourceThatTakesLongest) {
   Ceilings ceilings;
   ceilings.copy_bytes = 100;
