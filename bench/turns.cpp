@@ -13,8 +13,14 @@ namespace {
 
 using host::Failure;
 
-// What is run for a turn of `program`: its own options go before those of this program. A case's parameters are names
-// and numbers, so that quotes hold them.
+// A text as one word of a shell's command line.
+std::string quoted(const std::string& text) {
+  std::string word = "'";
+  for (const char letter : text) word += letter == '\'' ? std::string("'\\''") : std::string(1, letter);
+  return word + "'";
+}
+
+// What is run for a turn of `program`: its own options go before those of this program.
 std::string command_line(const std::string& program, const Case& one, bool check, const host::Common& common) {
   const std::size_t end = std::min(program.find(' '), program.size());
   std::string options = program.substr(end) + " ";
@@ -27,8 +33,8 @@ std::string command_line(const std::string& program, const Case& one, bool check
   pass_on("--backend", common.backend);
   pass_on("--device", std::to_string(common.device));
   const nlohmann::json document = {{"op", one.op}, {"parameters", one.parameters}, {"check", check}};
-  return fmt::format("{} bench turn{}--budget {} --json --quiet --case '{}' 2>&1", program.substr(0, end), options,
-                     kTurn, document.dump());
+  return fmt::format("{} bench turn{}--budget {} --json --quiet --case {} 2>&1", program.substr(0, end), options, kTurn,
+                     quoted(document.dump()));
 }
 
 // Of a turn: what it printed as JSON, or {"wrong": what it said instead}.
