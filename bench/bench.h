@@ -9,6 +9,7 @@
 #include <cmath>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <span>
@@ -52,10 +53,17 @@ struct Problem {
 // Parameters of a case, by name: whole numbers, or a text (kind of data, ids or labels).
 using Parameters = nlohmann::ordered_json;
 
+// The values that a parameter may have: these words, or without words the whole numbers from least to most.
+struct Limits {
+  std::vector<std::string> words;
+  std::int64_t least = 1, most = 1000000000000;
+};
+
 struct Op {
   std::string name;
-  std::string what;               // one line
-  std::vector<Parameters> cases;  // the default ones; all have the same names
+  std::string what;                      // one line
+  std::vector<Parameters> cases;         // the default ones; all have the same names
+  std::map<std::string, Limits> limits;  // of the parameters that are words, or not just any number from 1 on
   std::function<Problem(const Parameters&, Context&)> make;
 };
 Op knn_op();     // knn_bench.cpp
@@ -65,6 +73,9 @@ Op mlp_op();     // mlp_bench.cpp
 
 // "knn data=uniform n=1000 k=5"
 std::string case_name(const std::string& op, const Parameters& parameters);
+
+// host::Failure(kMisuse), naming `option`, unless every parameter is there and within its limits.
+void check_parameters(const Op& op, const Parameters& parameters, const std::string& option);
 
 // --- timing
 // ------------------------------------------------------------------------------------------------------------

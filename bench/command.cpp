@@ -107,6 +107,7 @@ std::vector<Case> select(const std::vector<Op>& ops, const RunOptions& options) 
       cases = std::move(next);
     }
     for (const Parameters& parameters : cases) {
+      check_parameters(op, parameters, "--axis");
       if (wanted(case_name(op.name, parameters), options.filter)) list.push_back({op.name, parameters});
     }
   }

@@ -50,9 +50,7 @@ struct Arrays {
         references(context, data.points, {n, 2}),
         reference_labels(context, data.labels, {n}),
         ids(context, {labels_wanted ? 0 : size, size, k}),
-        labels(context, {labels_wanted ? size : 0, size}) {
-    if (p["what"] != "labels" && p["what"] != "ids") throw std::invalid_argument("grid: what must be ids or labels");
-  }
+        labels(context, {labels_wanted ? size : 0, size}) {}
   float centre(std::int64_t i) const { return std::fma(static_cast<float>(i) + 0.5F, grid.step_x(), grid.x_min); }
 
   bool labels_wanted;
@@ -213,6 +211,11 @@ Op grid_op() {
            c("ids", "uniform", 1000000, 4096, 5, 0), c("ids", "clusters", 10000, 2048, 5, 0),
            c("labels", "clusters", 10000, 2048, 5, 0), c("ids", "collinear", 10000, 1024, 5, 0),
            c("ids", "pairs", 10000, 2048, 5, 0)},
+          {{"what", {{"ids", "labels"}}},
+           {"data", {{"uniform", "mixture", "clusters", "collinear", "pairs"}}},
+           {"grid", {{}, 1, kMaxGrid}},
+           {"k", {{}, 1, kMaxNeighbours}},
+           {"noise-percent", {{}, 0, 100}}},
           make};
 }
 

@@ -1,6 +1,5 @@
-// k-means: Lloyd's iterations from given centroids, beside scikit-learn and FAISS on as many threads, and
-// flash-kmeans where there is a GPU. A run is a whole
-// fit: sorting and the last assignment included.
+// k-means: Lloyd's iterations from given centroids, beside scikit-learn and FAISS on as many threads, and flash-kmeans
+// where there is a GPU. A run is a whole fit: sorting and the last assignment included.
 #include "scalelab/kmeans.h"
 
 #include <fmt/format.h>
@@ -172,6 +171,7 @@ Op kmeans_op() {
           {c("uniform", 1000000, 2, 100, 20), c("uniform", 1000000, 2, 100, 80), c("uniform", 1000000, 2, 1000, 10),
            c("uniform", 1000000, 2, 1000, 40), c("clusters", 1000000, 2, 100, 20), c("clusters", 1000000, 2, 1000, 10),
            c("uniform", 1000000, 3, 1000, 10), c("uniform", 100000, 512, 100, 5), c("clusters", 100000, 512, 100, 5)},
+          {{"data", {{"uniform", "clusters"}}}},
           make};
 }
 

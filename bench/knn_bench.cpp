@@ -167,6 +167,7 @@ Op knn_op() {
       {c("uniform", 1000000, 1000000, 3, 16), c("uniform", 1000000, 1000000, 2, 5), c("uniform", 10000, 1000000, 2, 5),
        c("clusters", 1000000, 1000000, 2, 5), c("uniform", 100000, 1000000, 2, 128),
        c("uniform", 100000, 5000, 128, 10), c("uniform", 100000, 1, 128, 10)},
+      {{"data", {{"uniform", "clusters"}}}, {"k", {{}, 1, kMaxNeighbours}}},
       make};
 }
 

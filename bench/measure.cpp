@@ -13,6 +13,7 @@
 #include <stdexcept>
 
 #include "bench/bench.h"
+#include "host/error.h"
 #include "host/statistics.h"
 #include "scalelab/buffer.h"
 
@@ -58,6 +59,24 @@ std::string case_name(const std::string& op, const Parameters& parameters) {
     name += fmt::format(" {}={}", key, value.is_string() ? value.get<std::string>() : value.dump());
   }
   return name;
+}
+
+void check_parameters(const Op& op, const Parameters& parameters, const std::string& option) {
+  for (const auto& [name, any] : op.cases[0].items()) {
+    const auto found = op.limits.find(name);
+    const Limits limits = found == op.limits.end() ? Limits() : found->second;
+    const auto value = parameters.value(name, nlohmann::ordered_json());
+    const auto refuse = [&, &name = name](const std::string& allowed) {
+      throw host::Failure(host::kMisuse,
+                          fmt::format("{}: {} {} of {} must be {}", option, name, value.dump(), op.name, allowed));
+    };
+    if (!limits.words.empty()) {
+      const bool known = std::find(limits.words.begin(), limits.words.end(), value) != limits.words.end();
+      if (!known) refuse(fmt::format("one of {}", fmt::join(limits.words, ", ")));
+    } else if (!value.is_number_integer() || value < limits.least || value > limits.most) {
+      refuse(fmt::format("a whole number from {} to {}", limits.least, limits.most));
+    }
+  }
 }
 
 double median(std::vector<double> values) {

@@ -64,6 +64,7 @@ struct Training : SpiralPoints {
         epochs(p["epochs"]),
         n(p["n"]),
         losses(c, {m, epochs}) {
+    if (epochs < 1) throw std::invalid_argument("mlp: to train takes at least 1 epoch");
     inputs.emplace_back(c, points, std::initializer_list<std::int64_t>{n, 2});
     labels.emplace_back(c, classes, std::initializer_list<std::int64_t>{n});
     for (std::int64_t i = 0; i < m; ++i) {
@@ -378,11 +379,13 @@ Op mlp_op() {
            c("score", 1, 64, 0, 0, 262144), c("score", 1, 16, 0, 0, 262144), c("map", 1, 64, 0, 0, 262144),
            c("map", 1, 16, 0, 0, 262144), c("map", 1, 64, 64, 300, 1 << 20), c("map", 1, 64, 64, 300, 1 << 24),
            c("polar-map", 1, 64, 64, 300, 1 << 20), c("polar-map", 1, 64, 64, 300, 1 << 24)},
+          {{"what", {{"train", "score", "map", "polar-map"}}},
+           {"batch", {{}, 0}},
+           {"epochs", {{}, 0}},
+           {"precision", {{"fp32", "bf16x3", "bf16"}}}},
           [](const Parameters& parameters, Context& context) {
-            const std::string what = parameters["what"];
-            if (what == "train") return make_training(parameters, context);
-            if (what == "score" || what == "map" || what == "polar-map") return make_scoring(parameters, context);
-            throw std::invalid_argument("mlp: what must be train, score, map or polar-map");
+            const bool train = parameters["what"] == "train";
+            return train ? make_training(parameters, context) : make_scoring(parameters, context);
           }};
 }
 

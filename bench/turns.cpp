@@ -13,13 +13,6 @@ namespace {
 
 using host::Failure;
 
-// A text as one word of a shell's command line.
-std::string quoted(const std::string& text) {
-  std::string word = "'";
-  for (const char letter : text) word += letter == '\'' ? std::string("'\\''") : std::string(1, letter);
-  return word + "'";
-}
-
 // What is run for a turn of `program`: its own options go before those of this program.
 std::string command_line(const std::string& program, const Case& one, bool check, const host::Common& common) {
   const std::size_t end = std::min(program.find(' '), program.size());
@@ -33,8 +26,8 @@ std::string command_line(const std::string& program, const Case& one, bool check
   pass_on("--backend", common.backend);
   pass_on("--device", std::to_string(common.device));
   const nlohmann::json document = {{"op", one.op}, {"parameters", one.parameters}, {"check", check}};
-  return fmt::format("{} bench turn{}--budget {} --json --quiet --case {} 2>&1", program.substr(0, end), options, kTurn,
-                     quoted(document.dump()));
+  return fmt::format("{} bench turn{}--budget {} --json --quiet --case '{}' 2>&1", program.substr(0, end), options,
+                     kTurn, document.dump());
 }
 
 // Of a turn: what it printed as JSON, or {"wrong": what it said instead}.
@@ -56,6 +49,7 @@ nlohmann::json take_turn(const std::vector<Op>& ops, const std::string& text, do
   }
   const auto op = std::find_if(ops.begin(), ops.end(), [&one](const Op& each) { return each.name == one["op"]; });
   if (op == ops.end()) throw Failure(host::kMisuse, fmt::format("--case: the op {} is not known", one["op"].dump()));
+  check_parameters(*op, one["parameters"], "--case");
   // Where in a page the heap goes on is drawn: two builds that allocate alike up to here would keep one such place
   // each.
   const std::vector<char> shift(16 * (std::random_device()() % 256));

@@ -555,6 +555,17 @@ TEST_F(BenchProgram, BadInputIsOneLine) {
   bad({"bench", "run", "--op", "knn", "--axis", "m=3"}, 2, "its names are data, n, q, d, k");
   bad({"bench", "run", "--op", "knn", "--axis", "n=many"}, 2, "'many' is not a whole number");
   bad({"bench", "run", "--op", "knn", "--axis", "n=3", "--axis", "k=9", "--quiet"}, 2, "k = 9");
+  bad({"bench", "run", "--op", "knn", "--axis", "data=normal"}, 2,
+      "--axis: data \"normal\" of knn must be one of uniform, clusters");
+  bad({"bench", "run", "--op", "kmeans", "--axis", "data=pairs"}, 2, "must be one of uniform, clusters");
+  bad({"bench", "run", "--op", "grid", "--axis", "what="}, 2, "what \"\" of grid must be one of ids, labels");
+  bad({"bench", "run", "--op", "mlp", "--axis", "what=fit"}, 2, "must be one of train, score, map, polar-map");
+  bad({"bench", "run", "--op", "mlp", "--axis", "epochs=0", "--quiet"}, 2, "to train takes at least 1 epoch");
+  bad({"bench", "run", "--op", "knn", "--axis", "k=200000"}, 2, "k 200000 of knn must be a whole number from 1 to 128");
+  for (const char* zero : {"n=0", "q=0", "d=0"}) {
+    bad({"bench", "run", "--op", "knn", "--axis", zero}, 2, "must be a whole number from 1 to");
+  }
+  bad({"bench", "turn", "--case", R"({"op": "knn", "parameters": {"n": 3}})"}, 2, "--case: data null of knn must be");
   bad({"bench", "run", "--filter", "zzz"}, 2, "no case's name contains");
   bad({"bench", "show"}, 2, "takes 1 file");
   bad({"bench", "show", "none.json"}, 3, "none.json: cannot be read");
