@@ -28,7 +28,7 @@ CASES = {  # name: (function counted, op, axes)
     "grid labels, noise": ("scalelab::cpu::grid_knn_labels(*", "grid",
                            ["what=labels", "data=mixture", "n=5000", "grid=512", "noise-percent=10"]),
     "kmeans 2-D": ("scalelab::cpu::kmeans_fit(*", "kmeans", ["n=50000", "d=2", "k=200", "iterations=5"]),
-    "kmeans 64-D": ("scalelab::cpu::kmeans_fit(*", "kmeans", ["n=5000", "d=64", "k=50", "iterations=3"]),
+    "kmeans 64-D": ("scalelab::cpu::kmeans_fit(*", "kmeans", ["n=5000", "d=64", "k=100", "iterations=3"]),
     "train, width 64": ("scalelab::cpu::mlp_train(*", "mlp", ["what=train", "n=500", "epochs=2", "width=64", "batch=64"]),
     "score, width 64": ("scalelab::cpu::mlp_forward(*", "mlp", ["what=score", "n=16384", "width=64", "epochs=0"]),
     "map, width 64": ("scalelab::cpu::grid_mlp_labels(*", "mlp", ["what=map", "n=16384", "width=64", "epochs=20"]),

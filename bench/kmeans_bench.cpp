@@ -122,11 +122,12 @@ Problem make(const Parameters& parameters, Context& context) {
   Problem problem;
   problem.work.units = n * k * iterations;
   problem.work.unit = "pair";
-  problem.work.bytes = iterations * 4 * (n * d + k * d) + 4 * n;
+  const double assignments = iterations + 1;  // the last one labels the points
+  problem.work.bytes = assignments * 4 * (n * d + k * d) + 4 * n;
   if (arrays->d > 3) {
-    problem.work.flop = iterations * n * k * 3 * d;
-    problem.work.minima = iterations * n * k;
-    problem.work.counted = "every pair";
+    problem.work.flop = assignments * n * k * 2 * d;
+    problem.work.minima = assignments * n * k;
+    problem.work.counted = "a multiply-add for every pair and feature";
   }
   problem.run = [arrays] { arrays->fit(arrays->iterations); };
   problem.check = [arrays]() -> std::string {

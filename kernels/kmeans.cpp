@@ -1,10 +1,10 @@
-// k-means on the CPU. Any d: points in registers against vectors of centroids, a lane one centroid. d = 2, 3 fits, and
-// large assignments: sorted tiles (kmeans_tiles.h), most of which are added to a centroid without touching a point.
+// k-means on the CPU. Any d: rows against vectors of centroids (kmeans_rows.h). d = 2, 3 fits, and large assignments:
+// sorted tiles (kmeans_tiles.h), most of which are added to a centroid without touching a point.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/kmeans.cpp"
 #include <hwy/foreach_target.h>
 
-#include "kernels/simd-inl.h"
+#include "kernels/kmeans_rows-inl.h"
 
 #include <algorithm>
 #include <cfloat>
@@ -17,6 +17,7 @@
 
 #include "kernels/distance.h"
 #include "kernels/kmeans_check.h"
+#include "kernels/kmeans_rows.h"
 #include "kernels/kmeans_tiles.h"
 #include "kernels/kmeans_total.h"
 #include "kernels/parallel.h"
@@ -25,12 +26,6 @@
 #ifndef SCALELAB_KERNELS_KMEANS_CPP_
 #define SCALELAB_KERNELS_KMEANS_CPP_
 namespace scalelab::cpu {
-
-// Centroids are packed in groups of at most this many, one vector each; buffers are sized for whole groups.
-inline constexpr std::int64_t kMaxLanes = 16;
-// Points whose running best is held while all centroids pass by: with a panel of centroids they stay in the L2 cache up
-// to d of about 1000.
-inline constexpr int kAssignRows = 64;
 
 // Centroids of a box, in structure-of-arrays form with ascending ids; room for whole vectors behind the last.
 struct Candidates {
@@ -59,19 +54,8 @@ struct TileScratch {
 HWY_BEFORE_NAMESPACE();
 namespace scalelab::cpu::HWY_NAMESPACE {
 
-using DF = hn::CappedTag<float, kMaxLanes>;
-using DI = hn::RebindToSigned<DF>;
 using DF64 = hn::CappedTag<double, kMaxLanes / 2>;
 using DI64 = hn::RebindToSigned<DF64>;
-using VF = hn::Vec<DF>;
-using VI = hn::Vec<DI>;
-
-// Vectors of points and of centroids in registers: as many as the target's registers hold.
-#if HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64
-constexpr int kPointsAtOnce = 6, kGroupsAtOnce = 4;
-#else
-constexpr int kPointsAtOnce = 4, kGroupsAtOnce = 2;
-#endif
 
 // to_fixed for a vector.
 HWY_INLINE hn::Vec<DI64> to_fixed_lanes(const float* x, hn::Vec<DF64> units_per_one) {
@@ -82,111 +66,7 @@ HWY_INLINE hn::Vec<DI64> to_fixed_lanes(const float* x, hn::Vec<DF64> units_per_
   return hn::Sub(hn::BitCast(di, hn::Add(hn::Mul(wide, units_per_one), round)), hn::BitCast(di, round));
 }
 
-// --- any d
-
-// packed(group, c, lane) = centroids(group * lanes + lane, c); lanes without a centroid are infinitely far.
-void pack(const float* centroids, std::int64_t k, std::int64_t d, float* packed) {
-  const auto lanes = static_cast<std::int64_t>(hn::Lanes(DF()));
-  for (std::int64_t group = 0; group * lanes < k; ++group) {
-    for (std::int64_t lane = 0; lane < lanes; ++lane) {
-      const std::int64_t j = group * lanes + lane;
-      for (std::int64_t c = 0; c < d; ++c) {
-        packed[(group * d + c) * lanes + lane] = j < k ? centroids[j * d + c] : std::numeric_limits<float>::infinity();
-      }
-    }
-  }
-}
-
-// Distances of P points to V groups of centroids, the first of which has index `first`, and per lane the best so far:
-// of equal ones the lowest index, because indices ascend.
-template <int P, int V>
-HWY_INLINE void nearest_in_groups(const float* points, std::int64_t d, const float* groups, int first, float* best,
-                                  int* best_index) {
-  const DF df;
-  const DI di;
-  const auto lanes = static_cast<std::int64_t>(hn::Lanes(df));
-  VF sums[P][V];
-  for (int i = 0; i < P; ++i) {
-    for (int v = 0; v < V; ++v) sums[i][v] = hn::Zero(df);
-  }
-  for (std::int64_t c = 0; c < d; ++c) {
-    VF p[V];
-    for (int v = 0; v < V; ++v) p[v] = hn::LoadU(df, groups + (v * d + c) * lanes);
-    for (int i = 0; i < P; ++i) {
-      const VF q = hn::Set(df, points[i * d + c]);
-      for (int v = 0; v < V; ++v) {
-        const VF t = hn::Sub(q, p[v]);
-        sums[i][v] = fused(df, t, t, sums[i][v]);
-      }
-    }
-  }
-  for (int i = 0; i < P; ++i) {
-    VF least = hn::LoadU(df, best + i * lanes);
-    VI index = hn::LoadU(di, best_index + i * lanes);
-    for (int v = 0; v < V; ++v) {
-      const auto less = hn::Lt(sums[i][v], least);
-      least = hn::IfThenElse(less, sums[i][v], least);
-      index = hn::IfThenElse(hn::RebindMask(di, less), hn::Iota(di, static_cast<int>(first + v * lanes)), index);
-    }
-    hn::StoreU(least, df, best + i * lanes);
-    hn::StoreU(index, di, best_index + i * lanes);
-  }
-}
-
-template <int V>
-HWY_INLINE void nearest_of_rows(const float* points, int rows, std::int64_t d, const float* groups, int first,
-                                float* best, int* best_index) {
-  const auto lanes = static_cast<std::int64_t>(hn::Lanes(DF()));
-  int row = 0;
-  for (; row + kPointsAtOnce <= rows; row += kPointsAtOnce) {
-    nearest_in_groups<kPointsAtOnce, V>(points + row * d, d, groups, first, best + row * lanes,
-                                        best_index + row * lanes);
-  }
-  for (; row < rows; ++row) {
-    nearest_in_groups<1, V>(points + row * d, d, groups, first, best + row * lanes, best_index + row * lanes);
-  }
-}
-
-// The nearest of k packed centroids for rows of points (rows, d).
-void assign_rows(const float* points, std::int64_t rows, std::int64_t d, const float* packed, std::int64_t k,
-                 int* labels, float* distances) {
-  const DF df;
-  const DI di;
-  const auto lanes = static_cast<std::int64_t>(hn::Lanes(df));
-  const std::int64_t groups = (k + lanes - 1) / lanes;
-  alignas(64) float best[kAssignRows * kMaxLanes];
-  alignas(64) int best_index[kAssignRows * kMaxLanes];
-  for (std::int64_t begin = 0; begin < rows; begin += kAssignRows) {
-    const int count = static_cast<int>(std::min<std::int64_t>(kAssignRows, rows - begin));
-    for (int i = 0; i < count; ++i) {
-      hn::StoreU(hn::Set(df, std::numeric_limits<float>::infinity()), df, best + i * lanes);
-      hn::StoreU(hn::Iota(di, 0), di, best_index + i * lanes);
-    }
-    for (std::int64_t group = 0; group < groups; group += kGroupsAtOnce) {
-      const float* at = packed + group * d * lanes;
-      const int first = static_cast<int>(group * lanes);
-      const float* block = points + begin * d;
-      switch (std::min<std::int64_t>(kGroupsAtOnce, groups - group)) {
-        case 1: nearest_of_rows<1>(block, count, d, at, first, best, best_index); break;
-        case 2: nearest_of_rows<2>(block, count, d, at, first, best, best_index); break;
-        case 3: nearest_of_rows<3>(block, count, d, at, first, best, best_index); break;
-        default: nearest_of_rows<4>(block, count, d, at, first, best, best_index); break;
-      }
-    }
-    for (int i = 0; i < count; ++i) {
-      float least = best[i * lanes];
-      int index = best_index[i * lanes];
-      for (std::int64_t lane = 1; lane < lanes; ++lane) {
-        if (nearer(best[i * lanes + lane], best_index[i * lanes + lane], least, index)) {
-          least = best[i * lanes + lane];
-          index = best_index[i * lanes + lane];
-        }
-      }
-      labels[begin + i] = index;
-      distances[begin + i] = least;
-    }
-  }
-}
+// --- rows
 
 // Adds features [c_begin, c_end) of rows of points (rows, d) to the totals (k, d) of their labels.
 void add_rows(const float* points, const int* labels, std::int64_t rows, std::int64_t d, std::int64_t c_begin,
@@ -481,6 +361,9 @@ namespace scalelab::cpu {
 
 HWY_EXPORT(pack);
 HWY_EXPORT(assign_rows);
+HWY_EXPORT(measure_rows);
+HWY_EXPORT(pack_proposals);
+HWY_EXPORT(propose_rows);
 HWY_EXPORT(add_rows);
 HWY_EXPORT(largest_of_rows);
 HWY_EXPORT(lower_distances);
@@ -490,7 +373,7 @@ HWY_EXPORT(assign_block);
 namespace {
 
 constexpr std::int64_t kBlockRows = 4096;  // the blocks of the inertia (kmeans.h), and of every pass over rows
-constexpr std::int64_t kPieceRows = 512;   // what a thread assigns and adds while it is in the cache
+constexpr std::int64_t kPieceRows = 7 * kAssignRows;  // what a thread assigns and adds while it is in the cache
 // Totals of all threads together may take this much; beyond it they share one table, and points are read twice.
 constexpr std::int64_t kTotalsBytes = std::int64_t{256} << 20;
 // Assigning alone pays for sorting the points from this many centroids and pairs up.
@@ -562,6 +445,7 @@ class Assignment {
     } else {
       packed_.emplace(
           context, std::initializer_list<std::int64_t>{(k + kMaxLanes - 1) / kMaxLanes * kMaxLanes, points.extent(1)});
+      if (scores_pay(points.extent(1), k)) measure_points();
     }
   }
 
@@ -574,16 +458,14 @@ class Assignment {
       });
       return;
     }
-    const std::int64_t d = points_.extent(1);
-    HWY_DYNAMIC_DISPATCH(pack)(centroids.data(), k_, d, packed_->view().data());
+    pack_centroids(centroids);
     for_each_piece([&](std::int64_t row, std::int64_t rows) {
-      HWY_DYNAMIC_DISPATCH(assign_rows)
-      (&points_(row, 0), rows, d, packed_->view().data(), k_, &labels(row), &distances(row));
+      assign_piece(centroids, row, rows, &labels(row), &distances(row));
     });
   }
 
-  // `labels` and `distances` (n) are scratch.
-  void totals(View<const float> centroids, View<int> labels, View<float> distances, Totals& totals) {
+  // `labels` (n) are scratch.
+  void totals(View<const float> centroids, View<int> labels, Totals& totals) {
     const std::int64_t d = points_.extent(1), n = points_.extent(0);
     totals.sum.assign(static_cast<std::size_t>(k_ * d), 0);
     totals.count.assign(static_cast<std::size_t>(k_), 0);
@@ -607,11 +489,10 @@ class Assignment {
       return;
     }
     const bool shared = static_cast<std::int64_t>(threads) * k_ * d * 8 > kTotalsBytes;
-    HWY_DYNAMIC_DISPATCH(pack)(centroids.data(), k_, d, packed_->view().data());
+    pack_centroids(centroids);
     std::vector<std::vector<std::int64_t>> parts(threads);
     for_each_piece([&](std::int64_t row, std::int64_t rows) {
-      HWY_DYNAMIC_DISPATCH(assign_rows)
-      (&points_(row, 0), rows, d, packed_->view().data(), k_, &labels(row), &distances(row));
+      assign_piece(centroids, row, rows, &labels(row), nullptr);
       if (shared) return;
       auto& own = parts[static_cast<std::size_t>(omp_get_thread_num())];
       own.resize(totals.sum.size());
@@ -638,6 +519,43 @@ class Assignment {
     const std::int64_t n = points_.extent(0);
     parallel_for(context_, (n + kPieceRows - 1) / kPieceRows,
                  [&](std::int64_t piece) { body(piece * kPieceRows, std::min(kPieceRows, n - piece * kPieceRows)); });
+  }
+
+  // The centre is the mean of some points, the same for all centroids to come.
+  void measure_points() {
+    const std::int64_t n = points_.extent(0), d = points_.extent(1), some = std::min<std::int64_t>(n, 256);
+    std::vector<double> sum(static_cast<std::size_t>(d));
+    for (std::int64_t i = 0; i < some; ++i) {
+      for (std::int64_t c = 0; c < d; ++c) sum[static_cast<std::size_t>(c)] += points_(i * (n / some), c);
+    }
+    for (const double s : sum) proposals_.centre.push_back(static_cast<float>(s / static_cast<double>(some)));
+    proposals_.length.resize(static_cast<std::size_t>(n));
+    proposals_.spread.resize(static_cast<std::size_t>(n));
+    for_each_piece([&](std::int64_t row, std::int64_t rows) {
+      HWY_DYNAMIC_DISPATCH(measure_rows)
+      (&points_(row, 0), rows, d, proposals_.centre.data(), &proposals_.length[static_cast<std::size_t>(row)],
+       &proposals_.spread[static_cast<std::size_t>(row)]);
+    });
+  }
+
+  void pack_centroids(View<const float> centroids) {
+    const std::int64_t d = points_.extent(1);
+    HWY_DYNAMIC_DISPATCH(pack)(centroids.data(), k_, d, packed_->view().data());
+    if (!proposals_.centre.empty()) HWY_DYNAMIC_DISPATCH(pack_proposals)(centroids.data(), k_, d, proposals_);
+  }
+
+  // `distances` (rows) may be null.
+  void assign_piece(View<const float> centroids, std::int64_t row, std::int64_t rows, int* labels, float* distances) {
+    const std::int64_t d = points_.extent(1);
+    const float* packed = packed_->view().data();
+    if (!proposals_.centre.empty()) {
+      HWY_DYNAMIC_DISPATCH(propose_rows)
+      (&points_(row, 0), row, rows, d, proposals_, centroids.data(), packed, k_, labels, distances);
+      return;
+    }
+    float scratch[kPieceRows];
+    HWY_DYNAMIC_DISPATCH(assign_rows)
+    (&points_(row, 0), rows, d, packed, k_, labels, distances == nullptr ? scratch : distances);
   }
 
   TileScratch& own_scratch() { return scratch_[static_cast<std::size_t>(omp_get_thread_num())]; }
@@ -672,6 +590,7 @@ class Assignment {
   std::optional<SortedTiles> tiles_;
   std::vector<TileScratch> scratch_;  // one per thread
   std::optional<Buffer<float>> packed_;
+  Proposals proposals_;
 };
 
 // Moves points into empty clusters as kmeans.h promises; returns how many.
@@ -828,7 +747,7 @@ KmeansResult kmeans_fit(View<const float> points, View<float> centroids, View<in
   KmeansResult result;
   Totals totals;
   while (result.iterations < options.max_iterations && !result.converged) {
-    assignment.totals(centroids, labels, distances, totals);
+    assignment.totals(centroids, labels, totals);
     if (std::count(totals.count.begin(), totals.count.end(), 0) > 0) {
       assignment.labels(centroids, labels, distances);
       result.repaired += repair(points, labels, distances, fixed, totals);
