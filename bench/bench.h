@@ -190,7 +190,8 @@ class PeerFolder {
   std::string path_;
 };
 
-// What a shell command printed, and its exit status.
+// What a shell command printed, and its exit status. After a signal to this program it is killed, with all it started,
+// and host::Interrupted is thrown.
 struct Said {
   std::string output;
   int status = 0;

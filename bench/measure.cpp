@@ -1,3 +1,6 @@
+#include <fcntl.h>
+#include <poll.h>
+#include <spawn.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -5,7 +8,9 @@
 #include <fmt/format.h>
 #include <algorithm>
 #include <array>
+#include <cerrno>
 #include <cmath>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
@@ -13,6 +18,7 @@
 #include <stdexcept>
 
 #include "bench/bench.h"
+#include "host/command.h"
 #include "host/error.h"
 #include "host/statistics.h"
 #include "scalelab/buffer.h"
@@ -258,13 +264,51 @@ void PeerFolder::read(const std::string& name, void* data, std::size_t bytes) co
 }
 
 Said run_command(const std::string& line) {
-  FILE* pipe = ::popen(line.c_str(), "r");
-  if (pipe == nullptr) throw std::runtime_error("no shell can be started for " + line);
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error("no pipe can be made for " + line);
+  posix_spawn_file_actions_t files;
+  posix_spawn_file_actions_init(&files);
+  posix_spawn_file_actions_adddup2(&files, ends[1], STDOUT_FILENO);
+  posix_spawnattr_t attributes;
+  posix_spawnattr_init(&attributes);
+  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
+  char shell[] = "sh", option[] = "-c";
+  std::string text = line;
+  char* const arguments[] = {shell, option, text.data(), nullptr};
+  pid_t child = -1;
+  const int error = ::posix_spawn(&child, "/bin/sh", &files, &attributes, arguments, environ);
+  posix_spawnattr_destroy(&attributes);
+  posix_spawn_file_actions_destroy(&files);
+  ::close(ends[1]);
   Said said;
-  std::array<char, 4096> chunk;
-  while (const std::size_t got = std::fread(chunk.data(), 1, chunk.size(), pipe)) said.output.append(chunk.data(), got);
-  const int status = ::pclose(pipe);
+  const auto reap = [&] {
+    ::close(ends[0]);
+    int status = 0;
+    while (::waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
+    return status;
+  };
+  if (error != 0) {
+    ::close(ends[0]);
+    throw std::runtime_error("no shell can be started for " + line);
+  }
+  try {
+    for (;;) {
+      host::throw_if_interrupted();
+      pollfd waiting{ends[0], POLLIN, 0};
+      if (::poll(&waiting, 1, 100) <= 0) continue;
+      std::array<char, 4096> chunk;
+      const ssize_t got = ::read(ends[0], chunk.data(), chunk.size());
+      if (got <= 0) break;
+      said.output.append(chunk.data(), static_cast<std::size_t>(got));
+    }
+  } catch (...) {
+    ::kill(-child, SIGKILL);
+    reap();
+    throw;
+  }
+  const int status = reap();
   said.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+  host::throw_if_interrupted();
   return said;
 }
 

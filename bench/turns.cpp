@@ -33,7 +33,6 @@ std::string command_line(const std::string& program, const Case& one, bool check
 // Of a turn: what it printed as JSON, or {"wrong": what it said instead}.
 nlohmann::json turn_of(const std::string& program, const Case& one, bool check, const host::Common& common) {
   const auto [output, status] = run_command(command_line(program, one, check, common));
-  host::throw_if_interrupted();
   auto turn = nlohmann::json::parse(output, nullptr, false);
   if (turn.is_object() && (turn.contains("wrong") || (turn.contains("wall") && turn.contains("cpu")))) return turn;
   const std::string line = output.substr(0, output.find('\n'));

@@ -550,6 +550,20 @@ TEST_F(BenchProgram, PageAndMarkdownShowPeersAndWhatIsAbsent) {
   EXPECT_NE(page.find("peers.csv"), std::string::npos);
 }
 
+TEST_F(BenchProgram, ASignalEndsThePeersToo) {
+  host::write_text(folder_ / "slow", "#!/bin/sh\necho > asked\nsleep 30\necho > ended\n");
+  host::fs::permissions(folder_ / "slow", host::fs::perms::owner_all);
+  ::setenv("SCALELAB_PYTHON", (folder_ / "slow").c_str(), 1);
+  const pid_t child = start({"bench", "run", "--op", "knn", "--axis", "n=100", "--axis", "q=10", "--axis", "k=1",
+                             "--budget", "0.01", "--rounds", "1", "--peers", "--backend", "cpu"});
+  ::unsetenv("SCALELAB_PYTHON");
+  for (int i = 0; i < 600 && !host::fs::exists(folder_ / "asked"); ++i) ::usleep(100000);
+  ::kill(child, SIGINT);
+  EXPECT_EQ(finish(child).code, 128 + SIGINT);
+  EXPECT_TRUE(host::fs::exists(folder_ / "asked"));
+  EXPECT_FALSE(host::fs::exists(folder_ / "ended"));
+}
+
 TEST_F(BenchProgram, BadInputIsOneLine) {
   bad({"bench", "run", "--op", "sort"}, 2, "'sort' is none of");
   bad({"bench", "run", "--op", "knn", "--axis", "m=3"}, 2, "its names are data, n, q, d, k");
