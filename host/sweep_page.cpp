@@ -239,7 +239,7 @@ std::string short_error(const std::string& error) { return error.substr(0, error
 
 // The names of the lines of a chart, the controls among them: more than these would hide each other. The lowest stay:
 // at their largest x, as a share of the control's error there, or where no control is, all at one x.
-constexpr std::size_t kMostLines = 9;
+constexpr std::size_t kMostLines = 8;  // as many as there are colours
 std::set<std::string> drawn_strands(const Layout& layout, const std::string& error) {
   double last = -HUGE_VAL;
   for (const Strand& strand : layout.strands) last = std::max(last, strand.points.rbegin()->first);

@@ -219,7 +219,7 @@ Page curriculum_page(const nlohmann::json& document) {
                    .lines = {},
                    .command = page.command};
   Chart accuracy{.id = "accuracy",
-                 .title = "Accuracy on hard examples grows with width in every order",
+                 .title = "Accuracy on hard examples against width",
                  .subtitle = "Mean over seeds at the end of the budget, with 1.96 standard errors either side.",
                  .x = difference.x,
                  .y = {.title = "accuracy", .percent = true},
