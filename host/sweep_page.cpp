@@ -330,7 +330,7 @@ std::optional<HeatMap> map_of(const Layout& layout, const std::string& error, bo
               .subtitle = control != nullptr
                               ? fmt::format("{} error minus that of {} at the same place, paired over seeds, in points "
                                             "of per cent; in brackets where the 95 % interval holds zero.",
-                                            name, control->name)
+                                            capitalized(name), control->name)
                               : fmt::format("Mean {} error in per cent; coloured by its logarithm.", name),
               .x_title = layout.axis.title,
               .y_title = layout.others[0],
@@ -559,8 +559,9 @@ Page sweep_page(const std::string& title, const nlohmann::json& document) {
   // What the command itself found goes first.
   std::vector<Finding> said;
   for (const auto& finding : document.value("findings", nlohmann::json::array())) {
-    said.push_back(
-        {.id = finding.value("id", ""), .title = finding.value("title", ""), .text = finding.value("text", "")});
+    said.push_back({.id = finding.value("id", ""),
+                    .title = capitalized(finding.value("title", "")),
+                    .text = finding.value("text", "")});
   }
   std::string charts;
   for (const std::string& error : errors) {
