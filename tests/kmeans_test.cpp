@@ -320,7 +320,7 @@ TEST_P(Kmeans, AssignmentInManyFeaturesIsTheCanonicalOne) {
   };
   const std::vector<Shape> shapes =
       on_executor() ? std::vector<Shape>{{65, 64}} : std::vector<Shape>{{24, 171}, {65, 64}, {128, 37}, {200, 130}};
-  const std::size_t n = on_executor() ? 40 : 333;
+  const std::size_t n = on_executor() ? 80 : 333;
   for (const auto [d, k] : shapes) {
     for (const Kind kind : all_kinds()) {
       for (const float scale : {1.0F, 1e-22F, 2e18F, 1e19F}) {
