@@ -128,9 +128,9 @@ Problem make(const Parameters& parameters, Context& context) {
   problem.work.unit = "query";
   problem.work.bytes = 4 * (n * d + q * d + 2 * q * static_cast<double>(a.k));
   if (a.d > 3) {
-    problem.work.flop = 3 * n * q * d;  // a subtraction and a fused multiply-add
+    problem.work.flop = 2 * n * q * d;
     problem.work.minima = n * q;
-    problem.work.counted = "every pair";
+    problem.work.counted = "a multiply-add for every pair and feature";
   } else {
     problem.work.flop = 3 * q * d * static_cast<double>(a.k);
     problem.work.counted = "the k answers alone";

@@ -373,7 +373,7 @@ HWY_EXPORT(assign_block);
 namespace {
 
 constexpr std::int64_t kBlockRows = 4096;  // the blocks of the inertia (kmeans.h), and of every pass over rows
-constexpr std::int64_t kPieceRows = 7 * kAssignRows;  // what a thread assigns and adds while it is in the cache
+constexpr std::int64_t kPieceRows = 7 * kScoreRows;  // what a thread assigns and adds while it is in the cache
 // Totals of all threads together may take this much; beyond it they share one table, and points are read twice.
 constexpr std::int64_t kTotalsBytes = std::int64_t{256} << 20;
 // Assigning alone pays for sorting the points from this many centroids and pairs up.
@@ -528,12 +528,12 @@ class Assignment {
     for (std::int64_t i = 0; i < some; ++i) {
       for (std::int64_t c = 0; c < d; ++c) sum[static_cast<std::size_t>(c)] += points_(i * (n / some), c);
     }
-    for (const double s : sum) proposals_.centre.push_back(static_cast<float>(s / static_cast<double>(some)));
+    for (const double s : sum) proposals_.centroids.centre.push_back(static_cast<float>(s / static_cast<double>(some)));
     proposals_.length.resize(static_cast<std::size_t>(n));
     proposals_.spread.resize(static_cast<std::size_t>(n));
     for_each_piece([&](std::int64_t row, std::int64_t rows) {
       HWY_DYNAMIC_DISPATCH(measure_rows)
-      (&points_(row, 0), rows, d, proposals_.centre.data(), &proposals_.length[static_cast<std::size_t>(row)],
+      (&points_(row, 0), rows, d, proposals_.centroids.centre.data(), &proposals_.length[static_cast<std::size_t>(row)],
        &proposals_.spread[static_cast<std::size_t>(row)]);
     });
   }
@@ -541,14 +541,14 @@ class Assignment {
   void pack_centroids(View<const float> centroids) {
     const std::int64_t d = points_.extent(1);
     HWY_DYNAMIC_DISPATCH(pack)(centroids.data(), k_, d, packed_->view().data());
-    if (!proposals_.centre.empty()) HWY_DYNAMIC_DISPATCH(pack_proposals)(centroids.data(), k_, d, proposals_);
+    if (!proposals_.centroids.centre.empty()) HWY_DYNAMIC_DISPATCH(pack_proposals)(centroids.data(), k_, d, proposals_);
   }
 
   // `distances` (rows) may be null.
   void assign_piece(View<const float> centroids, std::int64_t row, std::int64_t rows, int* labels, float* distances) {
     const std::int64_t d = points_.extent(1);
     const float* packed = packed_->view().data();
-    if (!proposals_.centre.empty()) {
+    if (!proposals_.centroids.centre.empty()) {
       HWY_DYNAMIC_DISPATCH(propose_rows)
       (&points_(row, 0), row, rows, d, proposals_, centroids.data(), packed, k_, labels, distances);
       return;

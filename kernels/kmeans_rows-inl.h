@@ -12,6 +12,7 @@
 
 #include "kernels/distance.h"
 #include "kernels/kmeans_rows.h"
+#include "kernels/scores-inl.h"
 #include "kernels/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -21,13 +22,6 @@ using DF = hn::CappedTag<float, kMaxLanes>;
 using DI = hn::RebindToSigned<DF>;
 using VF = hn::Vec<DF>;
 using VI = hn::Vec<DI>;
-
-// Vectors of points and of centroids in registers: as many as the target's registers hold.
-#if HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64
-constexpr int kPointsAtOnce = 6, kGroupsAtOnce = 4;
-#else
-constexpr int kPointsAtOnce = 4, kGroupsAtOnce = 2;
-#endif
 
 // --- canonical distances at once
 
@@ -93,15 +87,15 @@ HWY_INLINE void nearest_of_rows(const float* const* points, int rows, std::int64
   }
 }
 
-// The nearest of k packed centroids for at most kAssignRows points, d features behind each pointer.
+// The nearest of k packed centroids for at most kScoreRows points, d features behind each pointer.
 void assign_points(const float* const* points, int count, std::int64_t d, const float* packed, std::int64_t k,
                    int* labels, float* distances) {
   const DF df;
   const DI di;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(df));
   const std::int64_t groups = (k + lanes - 1) / lanes;
-  alignas(64) float best[kAssignRows * kMaxLanes];
-  alignas(64) int best_index[kAssignRows * kMaxLanes];
+  alignas(64) float best[kScoreRows * kMaxLanes];
+  alignas(64) int best_index[kScoreRows * kMaxLanes];
   for (int i = 0; i < count; ++i) {
     hn::StoreU(hn::Set(df, std::numeric_limits<float>::infinity()), df, best + i * lanes);
     hn::StoreU(hn::Iota(di, 0), di, best_index + i * lanes);
@@ -133,9 +127,9 @@ void assign_points(const float* const* points, int count, std::int64_t d, const 
 // The same for rows of points (rows, d).
 void assign_rows(const float* points, std::int64_t rows, std::int64_t d, const float* packed, std::int64_t k,
                  int* labels, float* distances) {
-  const float* at[kAssignRows];
-  for (std::int64_t begin = 0; begin < rows; begin += kAssignRows) {
-    const int count = static_cast<int>(std::min<std::int64_t>(kAssignRows, rows - begin));
+  const float* at[kScoreRows];
+  for (std::int64_t begin = 0; begin < rows; begin += kScoreRows) {
+    const int count = static_cast<int>(std::min<std::int64_t>(kScoreRows, rows - begin));
     for (int i = 0; i < count; ++i) at[i] = points + (begin + i) * d;
     assign_points(at, count, d, packed, k, labels + begin, distances + begin);
   }
@@ -146,86 +140,37 @@ void assign_rows(const float* points, std::int64_t rows, std::int64_t d, const f
 // At least |x| and |x - centre|^2 of rows (rows, d).
 void measure_rows(const float* points, std::int64_t rows, std::int64_t d, const float* centre, float* length,
                   float* spread) {
-  const DF df;
-  const auto lanes = static_cast<std::int64_t>(hn::Lanes(df));
-  const double share = 1 + 0x1p-22 * static_cast<double>(d + 8), lost = 0x1p-146 * static_cast<double>(d + 8);
-  const auto bound = [&](float sum) { return static_cast<double>(sum) * share + lost; };
   for (std::int64_t row = 0; row < rows; ++row) {
-    const float* x = points + row * d;
-    VF squares = hn::Zero(df), differences = hn::Zero(df);
-    std::int64_t c = 0;
-    for (; c + lanes <= d; c += lanes) {
-      const VF q = hn::LoadU(df, x + c), t = hn::Sub(q, hn::LoadU(df, centre + c));
-      squares = fused(df, q, q, squares);
-      differences = fused(df, t, t, differences);
-    }
-    float square = hn::GetLane(hn::SumOfLanes(df, squares)), difference = hn::GetLane(hn::SumOfLanes(df, differences));
-    for (; c < d; ++c) {
-      square = add_squared_difference(x[c], 0, square);
-      difference = add_squared_difference(x[c], centre[c], difference);
-    }
-    length[row] = rounded_up(std::sqrt(bound(square)));
-    spread[row] = rounded_up(bound(difference));
+    const Extents x = extents_of(points + row * d, d, centre);
+    length[row] = rounded_up(slightly_above(std::sqrt(x.square)));
+    spread[row] = rounded_up(slightly_above(x.spread));
   }
 }
 
-// Makes centroids (k, d) ready; `of.centre` is given.
+// Makes centroids (k, d) ready; their centre is given.
 void pack_proposals(const float* centroids, std::int64_t k, std::int64_t d, Proposals& of) {
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(DF()));
   const std::int64_t places = (k + lanes - 1) / lanes * lanes;
+  Scored& scored = of.centroids;
+  const float* centre = scored.centre.data();
+  const std::vector<float> origin(static_cast<std::size_t>(d));
+  const double centre_length = slightly_above(std::sqrt(extents_of(centre, d, origin.data()).square));
   of.packed.assign(static_cast<std::size_t>(places * d), 0.0F);
-  of.half.assign(static_cast<std::size_t>(places), std::numeric_limits<float>::infinity());
-  of.longest = of.most_half = 0;
-  double centre = 0;
-  for (const float m : of.centre) centre += static_cast<double>(m) * static_cast<double>(m);
-  centre = std::sqrt(centre);
+  scored.half.assign(static_cast<std::size_t>(places), std::numeric_limits<float>::infinity());
+  scored.longest = scored.most_half = 0;
   for (std::int64_t j = 0; j < k; ++j) {
-    double square = 0, product = 0;
+    const float* c = centroids + j * d;
     float* to = &of.packed[static_cast<std::size_t>((j / lanes * d) * lanes + j % lanes)];
-    for (std::int64_t c = 0; c < d; ++c) {
-      const double m = of.centre[static_cast<std::size_t>(c)], t = static_cast<double>(centroids[j * d + c]) - m;
-      square += t * t;
-      product += m * t;
-      to[c * lanes] = static_cast<float>(-t);
-    }
-    of.half[static_cast<std::size_t>(j)] = static_cast<float>(0.5 * square + product);
-    const double length = std::sqrt(square) * 1.000001;
-    of.longest = std::max(of.longest, length);
-    of.most_half = std::max(of.most_half, (0.5 * length + centre) * length);
-  }
-}
-
-// scores (P, kGroupsAtOnce, lanes) of P points, and V groups, by features [begin, end): from h on, or added to.
-template <int P, int V>
-HWY_INLINE void add_scores(const float* points, std::int64_t d, std::int64_t begin, std::int64_t end,
-                           const float* groups, const float* half, float* scores) {
-  const DF df;
-  const auto lanes = static_cast<std::int64_t>(hn::Lanes(df));
-  VF sums[P][V];
-  for (int i = 0; i < P; ++i) {
-    for (int v = 0; v < V; ++v) sums[i][v] = hn::Zero(df);
-  }
-  for (std::int64_t c = begin; c < end; ++c) {
-    VF p[V];
-    for (int v = 0; v < V; ++v) p[v] = hn::LoadU(df, groups + (v * d + c) * lanes);
-    for (int i = 0; i < P; ++i) {
-      const VF q = hn::Set(df, points[i * d + c]);
-      for (int v = 0; v < V; ++v) sums[i][v] = fused(df, q, p[v], sums[i][v]);
-    }
-  }
-  for (int i = 0; i < P; ++i) {
-    for (int v = 0; v < V; ++v) {
-      float* score = scores + (i * kGroupsAtOnce + v) * lanes;
-      hn::StoreU(hn::Add(hn::LoadU(df, begin == 0 ? half + v * lanes : score), sums[i][v]), df, score);
-    }
+    for (std::int64_t i = 0; i < d; ++i) to[i * lanes] = centre[i] - c[i];
+    scored.half[static_cast<std::size_t>(j)] = add_half(extents_of(c, d, centre), centre_length, scored);
   }
 }
 
 // What the scores of a block of rows have shown so far, per row and lane: the least, whose it is, and the second.
 struct Scores {
-  alignas(64) float panel[kAssignRows * kGroupsAtOnce * kMaxLanes];
-  alignas(64) float best[kAssignRows * kMaxLanes], second[kAssignRows * kMaxLanes];
-  alignas(64) int index[kAssignRows * kMaxLanes];
+  alignas(64) float panel[kScoreRows * kGroupsAtOnce * kMaxLanes];
+  alignas(64) float best[kScoreRows * kMaxLanes], second[kScoreRows * kMaxLanes];
+  alignas(64) int index[kScoreRows * kMaxLanes];
 };
 
 template <int V>
@@ -234,17 +179,7 @@ HWY_INLINE void score_panel(const float* points, int rows, std::int64_t d, const
   const DF df;
   const DI di;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(df));
-  for (std::int64_t begin = 0; begin < d; begin += kChunkFeatures) {
-    const std::int64_t end = std::min(d, begin + kChunkFeatures);
-    int row = 0;
-    for (; row + kPointsAtOnce <= rows; row += kPointsAtOnce) {
-      add_scores<kPointsAtOnce, V>(points + row * d, d, begin, end, groups, half,
-                                   scores.panel + row * kGroupsAtOnce * lanes);
-    }
-    for (; row < rows; ++row) {
-      add_scores<1, V>(points + row * d, d, begin, end, groups, half, scores.panel + row * kGroupsAtOnce * lanes);
-    }
-  }
+  score_rows<V>(points, rows, d, groups, half, scores.panel);
   for (int row = 0; row < rows; ++row) {
     VF best = hn::LoadU(df, scores.best + row * lanes), second = hn::LoadU(df, scores.second + row * lanes);
     VI index = hn::LoadU(di, scores.index + row * lanes);
@@ -261,47 +196,6 @@ HWY_INLINE void score_panel(const float* points, int rows, std::int64_t d, const
   }
 }
 
-// Points and centroids whose canonical distances are wanted, a few at a time: their chains hide each other's latency.
-class Pairs {
- public:
-  // The nearest of a row's pairs goes to labels[row] and distances[row], which begin with the farthest.
-  Pairs(std::int64_t d, int* labels, float* distances) : d_(d), labels_(labels), distances_(distances) {}
-  void add(int row, const float* point, int id, const float* centroid) {
-    row_[count_] = row;
-    id_[count_] = id;
-    point_[count_] = point;
-    centroid_[count_] = centroid;
-    if (++count_ == kPairs) finish();
-  }
-  void finish() {
-    if (count_ == 0) return;
-    for (int i = count_; i < kPairs; ++i) {
-      point_[i] = point_[0];
-      centroid_[i] = centroid_[0];
-    }
-    float sums[kPairs] = {};
-    for (std::int64_t c = 0; c < d_; ++c) {
-      for (int i = 0; i < kPairs; ++i) sums[i] = add_squared_difference(point_[i][c], centroid_[i][c], sums[i]);
-    }
-    for (int i = 0; i < count_; ++i) {
-      if (!nearer(sums[i], id_[i], distances_[row_[i]], labels_[row_[i]])) continue;
-      distances_[row_[i]] = sums[i];
-      labels_[row_[i]] = id_[i];
-    }
-    count_ = 0;
-  }
-
- private:
-  static constexpr int kPairs = 8;
-  std::int64_t d_;
-  int* labels_;
-  float* distances_;
-  int count_ = 0;
-  int row_[kPairs], id_[kPairs];
-  const float* point_[kPairs];
-  const float* centroid_[kPairs];
-};
-
 // As assign_rows, of rows [first, first + rows) of the points; `distances` may be null. Blocks in which scores decide
 // little, and those behind them, are assigned by canonical distances.
 void propose_rows(const float* points, std::int64_t first, std::int64_t rows, std::int64_t d, const Proposals& of,
@@ -313,11 +207,11 @@ void propose_rows(const float* points, std::int64_t first, std::int64_t rows, st
   const std::int64_t groups = (k + lanes - 1) / lanes;
   const VF infinity = hn::Set(df, std::numeric_limits<float>::infinity());
   Scores scores;
-  int own_labels[kAssignRows];
-  float own_distances[kAssignRows], other_distances[kAssignRows];
+  int own_labels[kScoreRows];
+  float own_distances[kScoreRows], other_distances[kScoreRows];
   bool decide = true;
-  for (std::int64_t begin = 0; begin < rows; begin += kAssignRows) {
-    const int count = static_cast<int>(std::min<std::int64_t>(kAssignRows, rows - begin));
+  for (std::int64_t begin = 0; begin < rows; begin += kScoreRows) {
+    const int count = static_cast<int>(std::min<std::int64_t>(kScoreRows, rows - begin));
     const float* block = points + begin * d;
     int* label = labels + begin;
     float* distance = distances == nullptr ? own_distances : distances + begin;
@@ -332,7 +226,7 @@ void propose_rows(const float* points, std::int64_t first, std::int64_t rows, st
     }
     for (std::int64_t group = 0; group < groups; group += kGroupsAtOnce) {
       const float* at = of.packed.data() + group * d * lanes;
-      const float* half = of.half.data() + group * lanes;
+      const float* half = of.centroids.half.data() + group * lanes;
       const int id = static_cast<int>(group * lanes);
       switch (std::min<std::int64_t>(kGroupsAtOnce, groups - group)) {
         case 1: score_panel<1>(block, count, d, at, half, id, scores); break;
@@ -341,15 +235,19 @@ void propose_rows(const float* points, std::int64_t first, std::int64_t rows, st
         default: score_panel<kGroupsAtOnce>(block, count, d, at, half, id, scores); break;
       }
     }
-    Pairs pairs(d, label, distance);
-    const float* undecided[kAssignRows];
+    Pairs pairs(d, [label, distance](int row, int id, float d2) {
+      if (!nearer(d2, id, distance[row], label[row])) return;
+      distance[row] = d2;
+      label[row] = id;
+    });
+    const float* undecided[kScoreRows];
     int undecided_count = 0;
     for (int i = 0; i < count; ++i) {
       const VF best = hn::LoadU(df, scores.best + i * lanes), second = hn::LoadU(df, scores.second + i * lanes);
       const float least = hn::GetLane(hn::MinOfLanes(df, best));
       const std::int64_t row = first + begin + i;
-      const float limit =
-          score_limit(least, of.length[static_cast<std::size_t>(row)], of.spread[static_cast<std::size_t>(row)], d, of);
+      const float limit = score_limit(least, of.length[static_cast<std::size_t>(row)],
+                                      of.spread[static_cast<std::size_t>(row)], d, of.centroids);
       const auto near = hn::Le(best, hn::Set(df, limit));
       const std::size_t candidates = hn::CountTrue(df, near);
       if (candidates == 0 || candidates > kMostCandidates || !hn::AllFalse(df, hn::Le(second, hn::Set(df, limit)))) {

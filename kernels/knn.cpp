@@ -1,9 +1,12 @@
-// knn on the CPU: up to three features by tiles of nearby queries (knn_tile-inl.h), more by every distance, in blocks.
+// knn on the CPU: up to three features by tiles of nearby queries (knn_tile-inl.h), more by blocks of queries against
+// every reference: by its score where that pays (scores.h), by its canonical distance elsewhere.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/knn.cpp"
 #include <hwy/foreach_target.h>
 
 #include "kernels/simd-inl.h"
+
+#include <hwy/cache_control.h>
 
 #include <algorithm>
 #include <bit>
@@ -20,6 +23,8 @@
 #include "kernels/knn_tile-inl.h"
 #include "kernels/parallel.h"
 #include "kernels/point_tree.h"
+#include "kernels/scores-inl.h"
+#include "kernels/scores.h"
 #include "scalelab/backend.h"
 
 #ifndef SCALELAB_KERNELS_KNN_TASK  // once, not once per target
@@ -43,6 +48,19 @@ struct BlockTask {
   int* ids;
   float* distances;
 };
+
+// Whether scores pay for what they need per query and reference, and for candidates beyond the neighbours.
+inline bool scores_pay(std::int64_t n, std::int64_t q, std::int64_t d, std::int64_t k) {
+  return d >= 8 && d <= kMostScoreFeatures && q * d >= 8192 && n * d >= 4096 * k;
+}
+
+// At this score or above it, a reference's *computed canonical* distance is not below the k-th so far, of a query at
+// least `spread` = |x - m|^2 from the centre: for a true distance t = |x - m|^2 + 2 score comes out at t (1 - g) or
+// more. Rounded up; not finite where nothing can be said.
+inline float entry_limit(float kth, double spread, double error, std::int64_t d) {
+  const double farthest = (kth + underflow_of(d)) * (1 + distance_share(d));
+  return rounded_up(0.5 * (farthest - spread) + error);
+}
 
 }  // namespace scalelab::cpu
 #endif
@@ -176,91 +194,279 @@ struct Nearest {
   }
 };
 
-// References stand side by side in vectors, kWide of them; kTall queries share what is loaded. Both sized so that the
-// sums fill the registers: 32 of AVX-512, 16 or more elsewhere.
-inline constexpr int kWide = kMostLanes >= 16 ? 3 : 2;
-inline constexpr int kTall = kMostLanes >= 16 ? 6 : 4;
-
-// Canonical distances of kQueries queries to the references of a panel (d, kWide * lanes), offered to their heaps.
+// Canonical distances of some queries, by their numbers, to the references of a panel (kGroupsAtOnce, d, lanes),
+// offered to their heaps.
 template <int kQueries>
 HWY_NOINLINE void offer_panel(const float* HWY_RESTRICT panel, std::int64_t first_id, std::int64_t count,
-                              const float* HWY_RESTRICT queries, std::int64_t features, std::int64_t k,
-                              Nearest* HWY_RESTRICT nearest) {
-  const DF d;
+                              const float* HWY_RESTRICT queries, const int* HWY_RESTRICT numbers, std::int64_t features,
+                              std::int64_t k, Nearest* HWY_RESTRICT nearest) {
+  const ScoreTag d;
   const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(d));
-  VF sum[kQueries][kWide];
-  for (auto& row : sum) {
-    for (VF& s : row) s = hn::Zero(d);
+  hn::Vec<ScoreTag> sum[kQueries][kGroupsAtOnce];
+  const float* query[kQueries];
+  for (int i = 0; i < kQueries; ++i) {
+    query[i] = queries + numbers[i] * features;
+    for (auto& s : sum[i]) s = hn::Zero(d);
   }
   for (std::int64_t c = 0; c < features; ++c) {
-    VF reference[kWide];
-    HWY_UNROLL(3)
-    for (int w = 0; w < kWide; ++w) reference[w] = hn::LoadU(d, panel + (c * kWide + w) * lanes);
-    HWY_UNROLL(6)
+    hn::Vec<ScoreTag> reference[kGroupsAtOnce];
+    for (int g = 0; g < kGroupsAtOnce; ++g) reference[g] = hn::LoadU(d, panel + (g * features + c) * lanes);
     for (int i = 0; i < kQueries; ++i) {
-      const VF query = hn::Set(d, queries[i * features + c]);
-      HWY_UNROLL(3)
-      for (int w = 0; w < kWide; ++w) {
-        const VF t = hn::Sub(reference[w], query);  // the other sign has the same square
-        sum[i][w] = fused(d, t, t, sum[i][w]);
+      const auto x = hn::Set(d, query[i][c]);
+      for (int g = 0; g < kGroupsAtOnce; ++g) {
+        const auto t = hn::Sub(reference[g], x);  // the other sign has the same square
+        sum[i][g] = fused(d, t, t, sum[i][g]);
       }
     }
   }
   for (int i = 0; i < kQueries; ++i) {
-    for (int w = 0; w < kWide; ++w) {
-      if (w * lanes >= count) break;
-      const auto enters = hn::And(hn::Lt(sum[i][w], hn::Set(d, nearest[i].limit)), hn::FirstN(d, count - w * lanes));
-      if (HWY_LIKELY(hn::AllFalse(d, enters))) continue;
-      alignas(64) float distances[kMostLanes];
-      hn::Store(sum[i][w], d, distances);
-      for (std::int64_t lane = 0; lane < std::min(lanes, count - w * lanes); ++lane) {
-        if (distances[lane] < nearest[i].limit) nearest[i].insert(distances[lane], first_id + w * lanes + lane, k);
+    Nearest& own = nearest[numbers[i]];
+    auto least = sum[i][0];
+    for (int g = 1; g < kGroupsAtOnce; ++g) least = hn::Min(least, sum[i][g]);
+    if (HWY_LIKELY(hn::AllFalse(d, hn::Lt(least, hn::Set(d, own.limit))))) continue;
+    for (int g = 0; g < kGroupsAtOnce; ++g) {
+      if (g * lanes >= count) break;
+      const auto enters = hn::And(hn::Lt(sum[i][g], hn::Set(d, own.limit)), hn::FirstN(d, count - g * lanes));
+      if (hn::AllFalse(d, enters)) continue;
+      alignas(64) float distances[kMaxLanes];
+      hn::Store(sum[i][g], d, distances);
+      for (std::int64_t lane = 0; lane < std::min(lanes, count - g * lanes); ++lane) {
+        if (distances[lane] < own.limit) own.insert(distances[lane], first_id + g * lanes + lane, k);
       }
     }
   }
 }
 
-// Turns `count` rows of `features` floats into a panel: feature c of row i at c * wide + i. Squares of four by four at
-// a time, as writing single floats so far apart would cost one query more than its distances do.
-HWY_NOINLINE void pack_panel(const float* HWY_RESTRICT rows, std::int64_t count, std::int64_t features,
-                             std::int64_t wide, float* HWY_RESTRICT panel) {
+// Turns `count` rows of `features` floats into a group: feature c of row i at c * wide + i; with kCentred, of centre
+// less row. Squares of four by four at a time, as writing single floats so far apart would cost one query more than its
+// distances do.
+template <bool kCentred>
+HWY_NOINLINE void pack_group(const float* HWY_RESTRICT rows, std::int64_t count, std::int64_t features,
+                             const float* HWY_RESTRICT centre, std::int64_t wide, float* HWY_RESTRICT group) {
+  const auto value = [=](std::int64_t row, std::int64_t c) {
+    const float r = rows[row * features + c];
+    return kCentred ? centre[c] - r : r;
+  };
   std::int64_t i = 0;
 #if HWY_TARGET != HWY_SCALAR
-  const hn::FixedTag<float, 4> four;
-  const hn::RepartitionToWide<decltype(four)> pairs;
+  constexpr std::int64_t kAhead = 16;  // rows
+  const Four four;
   for (; i + 4 <= count; i += 4) {
-    const float* row = rows + i * features;
     std::int64_t c = 0;
     for (; c + 4 <= features; c += 4) {
-      const auto r0 = hn::LoadU(four, row + c), r1 = hn::LoadU(four, row + features + c);
-      const auto r2 = hn::LoadU(four, row + 2 * features + c), r3 = hn::LoadU(four, row + 3 * features + c);
-      // 00 10 01 11, 20 30 21 31; 02 12 03 13, 22 32 23 33
-      const auto a = hn::BitCast(pairs, hn::InterleaveLower(four, r0, r1));
-      const auto b = hn::BitCast(pairs, hn::InterleaveLower(four, r2, r3));
-      const auto e = hn::BitCast(pairs, hn::InterleaveUpper(four, r0, r1));
-      const auto f = hn::BitCast(pairs, hn::InterleaveUpper(four, r2, r3));
-      float* to = panel + c * wide + i;
-      hn::StoreU(hn::BitCast(four, hn::InterleaveLower(pairs, a, b)), four, to);
-      hn::StoreU(hn::BitCast(four, hn::InterleaveUpper(pairs, a, b)), four, to + wide);
-      hn::StoreU(hn::BitCast(four, hn::InterleaveLower(pairs, e, f)), four, to + 2 * wide);
-      hn::StoreU(hn::BitCast(four, hn::InterleaveUpper(pairs, e, f)), four, to + 3 * wide);
+      hn::Vec<Four> r[4];
+      for (std::int64_t j = 0; j < 4; ++j) {
+        if (c % 16 == 0) hwy::Prefetch(rows + (i + j + kAhead) * features + c);
+        r[j] = hn::LoadU(four, rows + (i + j) * features + c);
+        if (kCentred) r[j] = hn::Sub(hn::LoadU(four, centre + c), r[j]);
+      }
+      transpose(r);
+      for (std::int64_t j = 0; j < 4; ++j) hn::StoreU(r[j], four, group + (c + j) * wide + i);
     }
     for (; c < features; ++c) {
-      for (std::int64_t j = 0; j < 4; ++j) panel[c * wide + i + j] = row[j * features + c];
+      for (std::int64_t j = 0; j < 4; ++j) group[c * wide + i + j] = value(i + j, c);
     }
   }
 #endif
   for (; i < count; ++i) {
-    for (std::int64_t c = 0; c < features; ++c) panel[c * wide + i] = rows[i * features + c];
+    for (std::int64_t c = 0; c < features; ++c) group[c * wide + i] = value(i, c);
   }
 }
 
+// The references as scores need them, about the mean of some of them.
+Scored score_references(View<const float> references, Context& context) {
+  const std::int64_t n = references.extent(0), d = references.extent(1), some = std::min<std::int64_t>(n, 256);
+  constexpr std::int64_t kPiece = 4096;
+  Scored scored;
+  std::vector<double> mean(static_cast<std::size_t>(d));
+  for (std::int64_t i = 0; i < some; ++i) {
+    for (std::int64_t c = 0; c < d; ++c) mean[static_cast<std::size_t>(c)] += references(i * (n / some), c);
+  }
+  for (const double sum : mean) scored.centre.push_back(static_cast<float>(sum / static_cast<double>(some)));
+  const float* centre = scored.centre.data();
+  const std::vector<float> origin(static_cast<std::size_t>(d));
+  const double centre_length = slightly_above(std::sqrt(extents_of(centre, d, origin.data()).square));
+  scored.half.resize(static_cast<std::size_t>(n));
+  std::vector<Scored> pieces(static_cast<std::size_t>((n + kPiece - 1) / kPiece));  // their bounds
+  Context silent(cpu_backend(), 0, context.threads());  // progress belongs to the op, not to this step
+  parallel_for(silent, static_cast<std::int64_t>(pieces.size()), [&](std::int64_t piece) {
+    for (std::int64_t i = piece * kPiece; i < std::min(n, (piece + 1) * kPiece); ++i) {
+      const Extents c = extents_of(references.data() + i * d, d, centre);
+      scored.half[static_cast<std::size_t>(i)] = add_half(c, centre_length, pieces[static_cast<std::size_t>(piece)]);
+    }
+  });
+  for (const Scored& piece : pieces) {
+    scored.longest = std::max(scored.longest, piece.longest);
+    scored.most_half = std::max(scored.most_half, piece.most_half);
+  }
+  return scored;
+}
+
+constexpr int kBlockParts = 4;  // of kScoreRows queries each, whose scores are held at once
+constexpr int kBlockQueries = kBlockParts * kScoreRows;
+
+// At most kBlockQueries queries against references that come panel by panel, in ascending order of their ids.
+class QueryBlock {
+ public:
+  QueryBlock(const BlockTask& task, const Scored& scored, std::int64_t first, std::int64_t count)
+      : task_(task),
+        scored_(scored),
+        d_(task.references.extent(1)),
+        queries_(task.queries.data() + first * d_),
+        count_(static_cast<int>(count)),
+        keys_(static_cast<std::size_t>(count * task.k)),
+        nearest_(static_cast<std::size_t>(count)),
+        bounds_(scored.centre.empty() ? 0 : static_cast<std::size_t>(count)),
+        panel_(static_cast<std::size_t>(d_ * kPanel)),
+        centred_(bounds_.empty() ? 0 : static_cast<std::size_t>(d_ * kPanel)),
+        pairs_(d_, Insert{this}) {
+    for (int i = 0; i < count_; ++i) nearest_[i].keys = keys_.data() + i * task.k;
+    for (std::size_t i = 0; i < bounds_.size(); ++i) {
+      const Extents x = extents_of(queries_ + static_cast<std::int64_t>(i) * d_, d_, scored.centre.data());
+      bounds_[i].spread = x.spread / slightly_above(1);
+      bounds_[i].error = score_error(slightly_above(std::sqrt(x.square)), d_, scored);
+    }
+    std::fill_n(pause_, kBlockParts, 1);
+    std::fill_n(wait_, kBlockParts, 1);
+  }
+  QueryBlock(const QueryBlock&) = delete;
+  QueryBlock& operator=(const QueryBlock&) = delete;
+
+  // References of a panel.
+  static std::int64_t panel() { return kGroupsAtOnce * static_cast<std::int64_t>(hn::Lanes(ScoreTag())); }
+
+  // Offers references [first, first + references), at most a panel of them.
+  void offer(std::int64_t first, std::int64_t references) {
+    const float* rows = task_.references.data() + first * d_;
+    bool packed = false, centred = false;
+    for (int part = 0; part * kScoreRows < count_; ++part) {
+      const int begin = part * kScoreRows, end = std::min(count_, begin + kScoreRows);
+      int undecided[kScoreRows], left = 0;
+      if (bounds_.empty() || wait_[part] > 0) {
+        --wait_[part];
+        for (int i = begin; i < end; ++i) undecided[left++] = i;
+      } else {
+        if (!centred) pack<true>(rows, references, centred_.data());
+        centred = true;
+        left = propose(first, references, begin, end, undecided);
+        // Where scores decide little, they are left out for a while.
+        pause_[part] = 2 * left > end - begin ? std::min(2 * pause_[part] + 1, 15) : 0;
+        wait_[part] = pause_[part];
+      }
+      if (left == 0) continue;
+      if (!packed) pack<false>(rows, references, panel_.data());
+      packed = true;
+      decide(first, references, undecided, left);
+    }
+  }
+
+  // The heap of every query, all references offered.
+  const std::vector<Nearest>& finish() {
+    pairs_.finish();
+    return nearest_;
+  }
+
+ private:
+  static constexpr std::int64_t kPanel = kGroupsAtOnce * kMaxLanes;
+  struct Bound {
+    double spread, error;
+    float limit = std::numeric_limits<float>::infinity();  // of a score: at or above it nothing enters
+  };
+  struct Insert {
+    QueryBlock* block;
+    void operator()(int query, int id, float distance) const {
+      Nearest& nearest = block->nearest_[static_cast<std::size_t>(query)];
+      if (!(distance < nearest.limit)) return;
+      nearest.insert(distance, id, block->task_.k);
+      block->renew(query);
+    }
+  };
+
+  template <bool kCentred>
+  void pack(const float* rows, std::int64_t references, float* panel) {
+    const auto lanes = static_cast<std::int64_t>(hn::Lanes(ScoreTag()));
+    for (std::int64_t g = 0; g * lanes < references; ++g) {
+      pack_group<kCentred>(rows + g * lanes * d_, std::min(lanes, references - g * lanes), d_, scored_.centre.data(),
+                           lanes, panel + g * d_ * lanes);
+    }
+  }
+
+  void renew(int query) {
+    Bound& bound = bounds_[static_cast<std::size_t>(query)];
+    bound.limit = entry_limit(nearest_[static_cast<std::size_t>(query)].limit, bound.spread, bound.error, d_);
+  }
+
+  // Scores of queries [begin, end): the few references that may enter become pairs; queries with many, or of which
+  // scores say nothing, are left undecided. Returns how many.
+  int propose(std::int64_t first, std::int64_t references, int begin, int end, int* undecided) {
+    constexpr std::size_t kMostCandidates = 4;
+    const ScoreTag df;
+    const auto lanes = static_cast<std::int64_t>(hn::Lanes(df));
+    alignas(64) float half[kPanel], scores[kScoreRows * kPanel];
+    std::copy_n(scored_.half.data() + first, references, half);
+    std::fill(half + references, half + kPanel, std::numeric_limits<float>::infinity());
+    score_rows<kGroupsAtOnce>(queries_ + begin * d_, end - begin, d_, centred_.data(), half, scores);
+    int left = 0;
+    for (int i = begin; i < end; ++i) {
+      const float limit = bounds_[static_cast<std::size_t>(i)].limit;
+      if (!(limit < std::numeric_limits<float>::infinity())) {
+        undecided[left++] = i;
+        continue;
+      }
+      const float* own = scores + (i - begin) * kGroupsAtOnce * lanes;
+      const auto most = hn::Set(df, limit);
+      auto least = hn::LoadU(df, own);
+      for (int g = 1; g < kGroupsAtOnce; ++g) least = hn::Min(least, hn::LoadU(df, own + g * lanes));
+      if (HWY_LIKELY(hn::AllFalse(df, hn::Lt(least, most)))) continue;
+      std::size_t candidates = 0;
+      for (int g = 0; g < kGroupsAtOnce; ++g) {
+        candidates += hn::CountTrue(df, hn::Lt(hn::LoadU(df, own + g * lanes), most));
+      }
+      if (candidates > kMostCandidates) {
+        undecided[left++] = i;
+        continue;
+      }
+      for (std::int64_t j = 0; j < references; ++j) {
+        if (!(own[j] < limit)) continue;
+        const std::int64_t id = first + j;
+        pairs_.add(i, queries_ + i * d_, static_cast<int>(id), task_.references.data() + id * d_);
+      }
+    }
+    return left;
+  }
+
+  // The canonical distances of some queries to all references of the packed panel.
+  void decide(std::int64_t first, std::int64_t references, const int* queries, int count) {
+    pairs_.finish();  // ids come in ascending order
+    const float* panel = panel_.data();
+    int i = 0;
+    for (; i + kPointsAtOnce <= count; i += kPointsAtOnce) {
+      offer_panel<kPointsAtOnce>(panel, first, references, queries_, queries + i, d_, task_.k, nearest_.data());
+    }
+    for (; i < count; ++i) {
+      offer_panel<1>(panel, first, references, queries_, queries + i, d_, task_.k, nearest_.data());
+    }
+    if (bounds_.empty()) return;
+    for (i = 0; i < count; ++i) renew(queries[i]);
+  }
+
+  const BlockTask& task_;
+  const Scored& scored_;
+  std::int64_t d_;
+  const float* queries_;
+  int count_;
+  std::vector<std::uint64_t> keys_;
+  std::vector<Nearest> nearest_;
+  std::vector<Bound> bounds_;                   // none without scores
+  std::vector<float> panel_, centred_;          // (kGroupsAtOnce, d, lanes), of p and of m - p
+  int pause_[kBlockParts], wait_[kBlockParts];  // panels to come without scores
+  Pairs<Insert> pairs_;
+};
+
 void knn_by_blocks(const BlockTask& task, Context& context) {
-  const std::int64_t lanes = static_cast<std::int64_t>(hn::Lanes(DF())), wide = kWide * lanes, k = task.k;
-  const std::int64_t n = task.references.extent(0), features = task.references.extent(1), q = task.queries.extent(0);
-  // A panel of references is packed once for a block of queries; with few queries the references are shared out too.
-  constexpr std::int64_t kBlock = 20 * 12;
-  const std::int64_t blocks = (q + kBlock - 1) / kBlock, wanted = 4 * context.threads();
+  const std::int64_t n = task.references.extent(0), q = task.queries.extent(0), k = task.k;
+  // With few queries the references are shared out too.
+  const std::int64_t blocks = (q + kBlockQueries - 1) / kBlockQueries, wanted = 4 * context.threads();
   const std::int64_t slices = std::clamp<std::int64_t>((wanted + blocks - 1) / blocks, 1, (n + 4095) / 4096);
   const std::int64_t slice_size = (n + slices - 1) / slices;
   const std::uint64_t none = std::numeric_limits<std::uint64_t>::max();
@@ -274,26 +480,16 @@ void knn_by_blocks(const BlockTask& task, Context& context) {
       }
     }
   };
+  Scored scored;
+  if (scores_pay(n, q, task.references.extent(1), k)) scored = score_references(task.references, context);
   parallel_for(context, blocks * slices, [&](std::int64_t piece) {
-    const std::int64_t block = piece / slices, slice = piece % slices;
-    const std::int64_t first = block * kBlock, queries = std::min(kBlock, q - first);
+    const std::int64_t first = piece / slices * kBlockQueries, slice = piece % slices;
+    const std::int64_t queries = std::min<std::int64_t>(kBlockQueries, q - first);
     const std::int64_t begin = std::min(n, slice * slice_size), end = std::min(n, begin + slice_size);
-    std::vector<std::uint64_t> keys(queries * k);
-    std::vector<Nearest> nearest(queries);
-    for (std::int64_t i = 0; i < queries; ++i) nearest[i].keys = keys.data() + i * k;
-    std::vector<float> panel(features * wide);
-    for (std::int64_t r = begin; r < end; r += wide) {
-      const std::int64_t count = std::min(wide, end - r);
-      pack_panel(task.references.data() + r * features, count, features, wide, panel.data());
-      std::int64_t i = 0;
-      const float* rows = task.queries.data() + first * features;
-      for (; i + kTall <= queries; i += kTall) {
-        offer_panel<kTall>(panel.data(), r, count, rows + i * features, features, k, nearest.data() + i);
-      }
-      for (; i < queries; ++i) {
-        offer_panel<1>(panel.data(), r, count, rows + i * features, features, k, nearest.data() + i);
-      }
-    }
+    QueryBlock block(task, scored, first, queries);
+    for (std::int64_t r = begin; r < end; r += QueryBlock::panel())
+      block.offer(r, std::min(QueryBlock::panel(), end - r));
+    const std::vector<Nearest>& nearest = block.finish();
     for (std::int64_t i = 0; i < queries; ++i) {
       if (slices == 1) {
         write(first + i, nearest[i].keys, k);

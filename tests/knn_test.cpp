@@ -361,6 +361,76 @@ TEST_P(KnnTest, ManyReferencesInMoreDimensions) {
   }
 }
 
+// On the CPU scores propose here, and canonical distances decide (kernels/scores.h): ties and numbers near both ends of
+// the range included.
+TEST_P(KnnTest, ManyFeatures) {
+  const std::int64_t n = on_executor() ? 300 : 1024, most = kMaxNeighbours;
+  const auto expect_for_every_k = [&](const std::vector<float>& references, const std::vector<float>& queries,
+                                      std::int64_t d) {
+    const Answer want = naive(references, queries, d, most);
+    const std::int64_t rows = static_cast<std::int64_t>(queries.size()) / d;
+    for (const std::int64_t k : {std::int64_t{1}, std::int64_t{10}, most}) {
+      if (on_executor() && k == 10) continue;
+      const Answer got = run_knn(backend(), references, queries, d, k);
+      for (std::int64_t i = 0; i < rows; ++i) {
+        for (std::int64_t j = 0; j < k; ++j) {
+          ASSERT_EQ(got.indices[i * k + j], want.indices[i * most + j])
+              << "query " << i << ", place " << j << ", k " << k;
+          ASSERT_EQ(got.distances[i * k + j], want.distances[i * most + j]) << "query " << i << ", place " << j;
+        }
+      }
+    }
+  };
+  for (const std::int64_t d :
+       on_executor() ? std::vector<std::int64_t>{65} : std::vector<std::int64_t>{16, 24, 65, 128}) {
+    const std::int64_t q = on_executor() ? 40 : 9000 / d;
+    for (const float scale : {1.0F, 1e-22F, 1e18F}) {
+      for (Cloud& cloud : awkward_clouds(n, q, d, 5 + d)) {
+        if (scale != 1 && cloud.name != std::string("uniform")) continue;
+        for (auto* values : {&cloud.references, &cloud.queries}) {
+          for (float& x : *values) x *= scale;
+        }
+        SCOPED_TRACE(testing::Message() << cloud.name << ", d " << d << ", scale " << scale);
+        expect_for_every_k(cloud.references, cloud.queries, d);
+        if (HasFatalFailure()) return;
+      }
+    }
+    // References that lie together in the middle: scores tell them apart where distances are rounded alike. Every one
+    // has its opposite, so that the middle is 0 also for those that scores are centred on.
+    auto references = uniform_floats(n * d, 6);
+    for (std::int64_t i = 0; i < n * d; ++i) {
+      references[i] = i / d % 8 >= 4 ? -references[i - 4 * d] : 1e-5F * references[i];
+    }
+    {
+      SCOPED_TRACE(testing::Message() << "together, d " << d);
+      expect_for_every_k(references, uniform_floats(q * d, 7), d);
+      if (HasFatalFailure()) return;
+    }
+    // Distances of 1e36 so far out that the products of coordinates overflow.
+    references = uniform_floats(n * d, 8);
+    auto queries = uniform_floats(q * d, 9);
+    for (auto* values : {&references, &queries}) {
+      for (float& x : *values) x = 3e22F + 1e18F * x;
+    }
+    SCOPED_TRACE(testing::Message() << "far out, d " << d);
+    expect_for_every_k(references, queries, d);
+    if (HasFatalFailure()) return;
+  }
+  // One reference near all queries, the last of a panel, and next to it so many as near that scores decide nothing: of
+  // ties the first counts.
+  const std::int64_t d = 128, tie = on_executor() ? 191 : 703;
+  auto references = uniform_floats(n * d, 10);
+  for (std::int64_t i = tie; i < tie + 20; ++i) std::fill_n(&references[i * d], d, 0.125F);
+  {
+    SCOPED_TRACE("ties behind a panel's end");
+    expect_for_every_k(references, std::vector<float>(100 * d), d);
+    if (HasFatalFailure()) return;
+  }
+  if (on_executor()) return;
+  SCOPED_TRACE("more than a block of queries");
+  expect_for_every_k(uniform_floats(5000 * 40, 8), uniform_floats(400 * 40, 9), 40);
+}
+
 TEST_P(KnnTest, RandomShapes) {
   const std::uint64_t seed = 20240;
   for (int round = 0; round < (on_executor() ? 25 : 200); ++round) {
@@ -475,8 +545,8 @@ TEST_P(KnnTest, MergesManyRows) {
 // --- the same bits ---------------------------------------------------------------------------------------------------
 
 TEST_P(KnnTest, TheSameBitsOnAnyNumberOfThreadsAndInEveryRun) {
-  for (const std::int64_t d : {2, 3, 7}) {
-    const std::int64_t n = on_executor() ? 300 : 5000, q = on_executor() ? 60 : 5000;
+  for (const std::int64_t d : {2, 3, 7, 40}) {
+    const std::int64_t n = on_executor() ? 300 : 5000, q = on_executor() ? 60 : d > 7 ? 500 : 5000;
     for (const std::int64_t k : {5, 40}) {
       const auto references = uniform_floats(n * d, 11), queries = uniform_floats(q * d, 12);
       const Answer once = run_knn(backend(), references, queries, d, k, 1);
@@ -491,7 +561,7 @@ TEST_P(KnnTest, TheSameBitsOnAnyNumberOfThreadsAndInEveryRun) {
 }
 
 TEST(KnnTargetsTest, TheSameBitsOnEveryVectorTarget) {
-  for (const std::int64_t d : {1, 2, 3, 7}) {
+  for (const std::int64_t d : {1, 2, 3, 7, 30}) {
     for (const std::int64_t k : {1, 5, 8, 9, 40, 128}) {
       for (const Cloud& cloud : awkward_clouds(300, 70, d, 77)) {
         const Answer want = naive(cloud.references, cloud.queries, d, k);

@@ -30,9 +30,11 @@ using Knn = void(View<const float> references,  // (n, d)
 
 // The neighbours among two sets of references, out of the neighbours among each: replaces every row by the k nearest of
 // both rows, in the order of Knn. So references may come in pieces [0, n1), [n1, n2), ..., and the result is that of
-// all of them at once, bit for bit. Throws      std::invalid_argument: shapes differ, k outside 1 .. kMaxNeighbours,
-// first < 0. Undefined   rows must be as Knn leaves them; of two equal (distance, index) pairs both are kept. A sum of
-// an index and
+// all of them at once, bit for bit.
+//
+// Throws      std::invalid_argument: shapes differ, k outside 1 .. kMaxNeighbours, first < 0.
+// Undefined   rows must be as Knn leaves them; of two equal (distance, index) pairs both are kept. A sum of an index
+// and
 //             `first` beyond 2^31 - 1.
 // Empty       q = 0 writes nothing.
 // Returns     after queueing the work (the CPU: after finishing it). Deterministic.
