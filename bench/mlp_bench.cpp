@@ -135,9 +135,14 @@ std::vector<Peer> training_peers(const Training& t) {
       Peer peer = peer_of(row);
       if (row.contains("loss")) {
         const double loss = row["loss"];
-        const double factor = peer.who.find("scikit-learn") == 0 ? 1.5 : 1.2;
+        const bool own_start = peer.who.find("scikit-learn") == 0;
+        const double factor = own_start ? 1.5 : 1.2;
         const bool near = loss < factor * ours && ours < factor * loss;
-        peer.answer = fmt::format("loss reached {:.4f}, ours {:.4f}{}", loss, ours, near ? "" : ": NOT COMPARABLE");
+        const char* why = own_start                      ? "a start of its own"
+                          : t.batch > 0 && t.batch < t.n ? "batches of its own"
+                                                         : "its sums in another order";
+        peer.answer =
+            fmt::format("loss reached {:.4f}, ours {:.4f} ({}){}", loss, ours, why, near ? "" : ": NOT COMPARABLE");
       }
       list.push_back(std::move(peer));
     }
@@ -297,6 +302,40 @@ Peer dense_map(const Scoring& s) {
           ""};
 }
 
+// How many scores are further from ours than roundings usually carry: a hundred-thousandth of the largest.
+std::string compare(const Scoring& s, const std::vector<float>& theirs) {
+  const std::vector<float> ours = s.scores.to_host();
+  float largest = 0, most = 0;
+  for (const float score : ours) largest = std::max(largest, std::abs(score));
+  std::int64_t beyond = 0;
+  for (std::size_t i = 0; i < ours.size(); ++i) {
+    const float difference = std::abs(ours[i] - theirs[i]);
+    most = std::max(most, difference);
+    beyond += !(difference <= 1e-5F * largest);
+  }
+  return fmt::format("{} of {} scores differ by more than 1e-5 of the largest, {:.2g}; the most by {:.1g}", beyond,
+                     ours.size(), largest, most);
+}
+
+std::vector<Peer> scoring_peers(const Scoring& s) {
+  const PeerFolder folder;  // the same network, the same points
+  folder.write("start.f32", s.values);
+  folder.write("points.f32", s.inputs.to_host());
+  std::vector<Peer> list;
+  for (const auto& row : run_peers("mlp.py",
+                                   fmt::format("forward {0}/points.f32 --start {0}/start.f32 --scores {0}/scores.f32 "
+                                               "--width {1}",
+                                               folder.path(), s.shape.width),
+                                   1)) {
+    Peer peer = peer_of(row);
+    if (peer.absent.empty()) {
+      peer.answer = compare(s, folder.read<float>("scores.f32", static_cast<std::size_t>(s.side * s.side)));
+    }
+    list.push_back(std::move(peer));
+  }
+  return list;
+}
+
 Problem make_scoring(const Parameters& parameters, Context& context) {
   const auto scoring = std::make_shared<Scoring>(parameters, context);
   const Scoring& s = *scoring;
@@ -351,13 +390,7 @@ Problem make_scoring(const Parameters& parameters, Context& context) {
   };
   problem.peers = [scoring]() -> std::vector<Peer> {
     if (scoring->map) return {dense_map(*scoring)};
-    std::vector<Peer> list;
-    for (const auto& row : run_peers(
-             "mlp.py",
-             fmt::format("forward --width {} --points {}", scoring->shape.width, scoring->side * scoring->side), 1)) {
-      list.push_back(peer_of(row));
-    }
-    return list;
+    return scoring_peers(*scoring);
   };
   return problem;
 }

@@ -2,14 +2,13 @@
 JSON object a line (bench.h). Data: a file of n rows of float32 (x, y, label).
 
 usage: mlp.py train FILE --start FILE --width W --batch B --epochs E [--models M] [--compile] [--device cpu|gpu]
-       mlp.py forward --width W --points N
+       mlp.py forward POINTS.f32 --start FILE --scores FILE --width W
 B = 0: all rows at once. The start holds the parameters of M networks, one after the other; the loss reported is that of
 the first. Of several networks all are trained at once: by JAX, and as a torch.func ensemble. --device gpu: PyTorch
 with CUDA, also with its step captured as a CUDA graph, and JAX.
 """
 import argparse
 import json
-import math
 import os
 import time
 import warnings
@@ -320,17 +319,17 @@ def forward(args):
         print(json.dumps({"who": "PyTorch", "absent": str(error)}))
         return
     torch.set_num_threads(1)
-    network = torch_network(torch, args.width)
-    side = int(math.isqrt(args.points))
-    axis = torch.linspace(-1, 1, side)
-    grid = torch.cartesian_prod(axis, axis)
+    network = torch_network(torch, args.width, args.start)
+    points = torch.from_numpy(np.fromfile(args.file, dtype=np.float32)).view(-1, 2)
+    scores = torch.empty(len(points))
 
     def work():
         with torch.inference_mode():
-            for part in grid.split(4096):
-                (network(part) > 0).sum()
+            for part, of_part in zip(points.split(4096), scores.split(4096)):
+                of_part.copy_(network(part).squeeze(-1))
 
-    report("PyTorch eager, 4096 a call", side * side, "pixels", timed(work, 5), "coordinates made beforehand")
+    report("PyTorch eager, 4096 a call", len(points), "points", timed(work, 5))
+    scores.numpy().tofile(args.scores)
 
 
 def main():
@@ -341,7 +340,7 @@ def main():
     parser.add_argument("--width", type=int, default=64)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--points", type=int, default=1 << 18)
+    parser.add_argument("--scores")
     parser.add_argument("--models", type=int, default=1)
     parser.add_argument("--device", choices=["cpu", "gpu"], default="cpu")
     parser.add_argument("--compile", action="store_true")
