@@ -16,9 +16,9 @@
 #include "bench/cost.h"
 #include "bench/result.h"
 #include "bench/turns.h"
-#include "host/command.h"
-#include "host/error.h"
-#include "host/files.h"
+#include "host/program/command.h"
+#include "host/program/error.h"
+#include "host/program/files.h"
 
 namespace scalelab::host {
 

@@ -11,8 +11,8 @@
 #include <set>
 
 #include "bench/result.h"
-#include "host/crossover.h"
-#include "host/error.h"
+#include "host/program/crossover.h"
+#include "host/program/error.h"
 #include "scalelab/buffer.h"
 
 namespace scalelab::bench {

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "bench/bench.h"
-#include "host/command.h"
+#include "host/program/command.h"
 
 namespace scalelab::bench {
 
@@ -25,7 +25,7 @@ struct CostLine {
   std::string follows{};
   // Bytes that the case takes, ours and the bench's own, generously.
   std::function<double(const Parameters&)> bytes;
-  // Which crossover between backends (host/crossover.h) this line decides, and its amount; empty: none.
+  // Which crossover between backends (host/program/crossover.h) this line decides, and its amount; empty: none.
   std::string work{};
   std::function<double(const Parameters&)> amount{};
 };

@@ -4,7 +4,7 @@
 
 #include "bench/bench.h"
 #include "bench/knn_peers.h"
-#include "host/dataset.h"
+#include "host/data/dataset.h"
 #include "scalelab/buffer.h"
 #include "scalelab/random.h"
 

@@ -18,9 +18,9 @@
 #include <stdexcept>
 
 #include "bench/bench.h"
-#include "host/command.h"
-#include "host/error.h"
-#include "host/statistics.h"
+#include "host/evidence/statistics.h"
+#include "host/program/command.h"
+#include "host/program/error.h"
 #include "scalelab/buffer.h"
 
 namespace scalelab::bench {

@@ -7,7 +7,7 @@
 #include <cmath>
 
 #include "bench/bench.h"
-#include "host/model.h"
+#include "host/lab/model.h"
 #include "scalelab/buffer.h"
 #include "scalelab/grid.h"
 #include "scalelab/random.h"

@@ -9,7 +9,7 @@
 #include <set>
 
 #include "bench/result.h"
-#include "host/story.h"
+#include "host/studies/story.h"
 
 namespace scalelab::bench {
 

@@ -10,7 +10,7 @@
 #include <map>
 #include <set>
 
-#include "host/error.h"
+#include "host/program/error.h"
 
 namespace scalelab::bench {
 

@@ -12,8 +12,8 @@
 #include <vector>
 
 #include "bench/bench.h"
-#include "host/command.h"
-#include "host/page.h"
+#include "host/pages/page.h"
+#include "host/program/command.h"
 
 namespace scalelab::bench {
 

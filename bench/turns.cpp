@@ -5,7 +5,7 @@
 #include <algorithm>
 #include <random>
 
-#include "host/error.h"
+#include "host/program/error.h"
 
 namespace scalelab::bench {
 

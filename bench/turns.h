@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "bench/result.h"
-#include "host/command.h"
+#include "host/program/command.h"
 
 namespace scalelab::bench {
 

@@ -14,10 +14,10 @@
 #include <string_view>
 #include <vector>
 
-#include "host/command.h"
-#include "host/error.h"
-#include "host/files.h"
-#include "host/story.h"
+#include "host/program/command.h"
+#include "host/program/error.h"
+#include "host/program/files.h"
+#include "host/studies/story.h"
 
 namespace scalelab::host {
 namespace {

@@ -3,7 +3,7 @@
 #include <source_location>
 #include <string>
 
-#include "kernels/device.cuh"
+#include "kernels/cuda/device.cuh"
 #include "scalelab/backend.h"
 
 namespace scalelab {

@@ -8,14 +8,14 @@
 
 #include <hwy/cache_control.h>
 
-#include "kernels/parallel.h"
+#include "kernels/cpu/parallel.h"
 #include "scalelab/backend.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/ceilings.cpp"
 #include <hwy/foreach_target.h>
 
-#include "kernels/simd-inl.h"
+#include "kernels/cpu/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace scalelab::cpu::HWY_NAMESPACE {

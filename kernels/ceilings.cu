@@ -7,7 +7,7 @@
 #include <cstdint>
 #include <string>
 
-#include "kernels/device.cuh"
+#include "kernels/cuda/device.cuh"
 
 namespace scalelab::cuda {
 namespace {

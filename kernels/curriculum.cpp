@@ -8,7 +8,7 @@
 #include <map>
 #include <vector>
 
-#include "kernels/parallel.h"
+#include "kernels/cpu/parallel.h"
 #include "kernels/xor_check.h"
 #include "scalelab/random.h"
 
@@ -16,7 +16,7 @@
 #define HWY_TARGET_INCLUDE "kernels/curriculum.cpp"
 #include <hwy/foreach_target.h>
 
-#include "kernels/chains-inl.h"
+#include "kernels/cpu/chains-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace scalelab::cpu::HWY_NAMESPACE {

@@ -8,7 +8,7 @@
 #include <cmath>
 #include <vector>
 
-#include "kernels/device.cuh"
+#include "kernels/cuda/device.cuh"
 #include "kernels/xor_check.h"
 
 namespace scalelab::cuda {

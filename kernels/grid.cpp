@@ -3,7 +3,7 @@
 #define HWY_TARGET_INCLUDE "kernels/grid.cpp"
 #include <hwy/foreach_target.h>
 
-#include "kernels/simd-inl.h"
+#include "kernels/cpu/simd-inl.h"
 
 #include <algorithm>
 #include <bit>
@@ -17,10 +17,10 @@
 #include <string>
 #include <vector>
 
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/point_tree.h"
 #include "kernels/knn_check.h"
 #include "kernels/knn_tile-inl.h"
-#include "kernels/parallel.h"
-#include "kernels/point_tree.h"
 #include "scalelab/backend.h"
 
 #ifndef SCALELAB_KERNELS_GRID_TASK  // once, not once per target

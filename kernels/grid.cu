@@ -9,10 +9,10 @@
 #include <optional>
 #include <string>
 
-#include "kernels/device.cuh"
+#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/tree_search.cuh"
 #include "kernels/knn_check.h"
 #include "kernels/tile.h"
-#include "kernels/tree_search.cuh"
 #include "scalelab/grid.h"
 
 namespace scalelab::cuda {

@@ -15,12 +15,12 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/cpu/parallel.h"
 #include "kernels/distance.h"
 #include "kernels/kmeans_check.h"
 #include "kernels/kmeans_rows.h"
 #include "kernels/kmeans_tiles.h"
 #include "kernels/kmeans_total.h"
-#include "kernels/parallel.h"
 #include "scalelab/random.h"
 
 #ifndef SCALELAB_KERNELS_KMEANS_CPP_

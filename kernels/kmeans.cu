@@ -7,11 +7,11 @@
 #include <optional>
 #include <vector>
 
-#include "kernels/device.cuh"
+#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/pairwise.cuh"
+#include "kernels/cuda/tree_search.cuh"
 #include "kernels/kmeans_check.h"
 #include "kernels/kmeans_total.h"
-#include "kernels/pairwise.cuh"
-#include "kernels/tree_search.cuh"
 #include "scalelab/buffer.h"
 #include "scalelab/random.h"
 

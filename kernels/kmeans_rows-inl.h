@@ -10,10 +10,10 @@
 #include <algorithm>
 #include <limits>
 
+#include "kernels/cpu/proposals-inl.h"
+#include "kernels/cpu/simd-inl.h"
 #include "kernels/distance.h"
 #include "kernels/kmeans_rows.h"
-#include "kernels/scores-inl.h"
-#include "kernels/simd-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace scalelab::cpu::HWY_NAMESPACE {

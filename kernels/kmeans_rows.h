@@ -1,4 +1,4 @@
-// kmeans_rows: assignment in any number of features. Scores (scores.h) propose, canonical distances decide.
+// kmeans_rows: assignment in any number of features. Scores (proposals.h) propose, canonical distances decide.
 //
 // If b has the least score, D = |x - m|^2 + 2 (score of b + e), and another's score is above b's by more than
 // 2 e + g D, then its *computed canonical* distance is above b's: it is not nearest, not even by a tie. All others are
@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "kernels/scores.h"
+#include "kernels/cpu/proposals.h"
 #include "scalelab/view.h"
 
 namespace scalelab::cpu {

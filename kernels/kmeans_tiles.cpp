@@ -7,7 +7,7 @@
 #include <numeric>
 #include <utility>
 
-#include "kernels/parallel.h"
+#include "kernels/cpu/parallel.h"
 
 namespace scalelab::cpu {
 

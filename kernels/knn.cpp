@@ -1,10 +1,10 @@
 // knn on the CPU: up to three features by tiles of nearby queries (knn_tile-inl.h), more by blocks of queries against
-// every reference: by its score where that pays (scores.h), by its canonical distance elsewhere.
+// every reference: by its score where that pays (proposals.h), by its canonical distance elsewhere.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/knn.cpp"
 #include <hwy/foreach_target.h>
 
-#include "kernels/simd-inl.h"
+#include "kernels/cpu/simd-inl.h"
 
 #include <hwy/cache_control.h>
 
@@ -19,12 +19,12 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/cpu/parallel.h"
+#include "kernels/cpu/point_tree.h"
+#include "kernels/cpu/proposals-inl.h"
+#include "kernels/cpu/proposals.h"
 #include "kernels/knn_check.h"
 #include "kernels/knn_tile-inl.h"
-#include "kernels/parallel.h"
-#include "kernels/point_tree.h"
-#include "kernels/scores-inl.h"
-#include "kernels/scores.h"
 #include "scalelab/backend.h"
 
 #ifndef SCALELAB_KERNELS_KNN_TASK  // once, not once per target

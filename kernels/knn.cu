@@ -3,10 +3,10 @@
 #include <algorithm>
 #include <string>
 
-#include "kernels/device.cuh"
+#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/pairwise.cuh"
+#include "kernels/cuda/tree_search.cuh"
 #include "kernels/knn_check.h"
-#include "kernels/pairwise.cuh"
-#include "kernels/tree_search.cuh"
 
 namespace scalelab::cuda {
 

@@ -25,9 +25,9 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/cpu/point_tree.h"
+#include "kernels/cpu/simd-inl.h"
 #include "kernels/distance.h"
-#include "kernels/point_tree.h"
-#include "kernels/simd-inl.h"
 #include "kernels/tile.h"
 
 HWY_BEFORE_NAMESPACE();

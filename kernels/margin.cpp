@@ -9,15 +9,15 @@
 #include <string>
 #include <vector>
 
+#include "kernels/cpu/parallel.h"
 #include "kernels/margin_check.h"
-#include "kernels/parallel.h"
 #include "scalelab/random.h"
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/margin.cpp"
 #include <hwy/foreach_target.h>
 
-#include "kernels/chains-inl.h"
+#include "kernels/cpu/chains-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace scalelab::cpu::HWY_NAMESPACE {

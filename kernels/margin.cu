@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cmath>
 
-#include "kernels/device.cuh"
+#include "kernels/cuda/device.cuh"
 #include "kernels/margin_check.h"
 #include "scalelab/random.h"
 

@@ -11,11 +11,11 @@
 #include <numeric>
 #include <vector>
 
+#include "kernels/cpu/parallel.h"
 #include "kernels/mlp_block-inl.h"
 #include "kernels/mlp_bounds-inl.h"
 #include "kernels/mlp_check.h"
 #include "kernels/mlp_step.h"
-#include "kernels/parallel.h"
 #include "scalelab/random.h"
 
 #ifndef SCALELAB_KERNELS_MLP_ONCE

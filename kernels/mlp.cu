@@ -23,7 +23,7 @@
 #include <tuple>
 #include <vector>
 
-#include "kernels/device.cuh"
+#include "kernels/cuda/device.cuh"
 #include "kernels/mlp_block.cuh"
 #include "kernels/mlp_check.h"
 #include "kernels/mlp_step.h"

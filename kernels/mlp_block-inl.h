@@ -9,9 +9,9 @@
 
 #include <utility>
 
+#include "kernels/cpu/simd-inl.h"
+#include "kernels/cpu/vector_math-inl.h"
 #include "kernels/mlp_block.h"
-#include "kernels/simd-inl.h"
-#include "kernels/vector_math-inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace scalelab::cpu::HWY_NAMESPACE {

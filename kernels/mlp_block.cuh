@@ -23,9 +23,9 @@
 #include <algorithm>
 #include <cstdint>
 
-#include "kernels/device.cuh"
+#include "kernels/cuda/device.cuh"
+#include "kernels/cuda/mma.cuh"
 #include "kernels/mlp_math.cuh"
-#include "kernels/mma.cuh"
 #include "scalelab/mlp.h"
 
 namespace scalelab::cuda {

@@ -11,9 +11,9 @@
 #include <memory>
 #include <vector>
 
+#include "kernels/cpu/parallel.h"
 #include "kernels/mlp_bounds.h"
 #include "kernels/mlp_check.h"
-#include "kernels/parallel.h"
 
 namespace scalelab::cpu {
 

@@ -10,7 +10,7 @@
 // like any other, and a register tile of 8 x 4 elements is 8 neurons of one square, from the product to behind the
 // ReLU. Squares that are not decided are divided in four, or when they are small judged cell by cell; cells still open
 // wait in a second list until there are 64, one tile of dense evaluation.
-#include "kernels/device.cuh"
+#include "kernels/cuda/device.cuh"
 #include "kernels/mlp_block.cuh"
 #include "kernels/mlp_bounds.h"
 #include "kernels/mlp_check.h"

@@ -3,7 +3,7 @@
 // the same bits (tests/mlp_twins_test.cpp). NaN gives NaN.
 #pragma once
 
-#include "kernels/device.cuh"
+#include "kernels/cuda/device.cuh"
 #include "scalelab/mlp.h"
 
 namespace scalelab::cuda {

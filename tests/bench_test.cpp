@@ -9,7 +9,7 @@
 
 #include "bench/cost.h"
 #include "bench/result.h"
-#include "host/crossover.h"
+#include "host/program/crossover.h"
 #include "scalelab/random.h"
 #include "tests/program.h"
 #include "tests/support.h"

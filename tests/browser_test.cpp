@@ -14,11 +14,11 @@
 #include <fstream>
 #include <sstream>
 
-#include "host/compare.h"
-#include "host/dataset.h"
-#include "host/figure.h"
-#include "host/page.h"
-#include "host/report.h"
+#include "host/data/dataset.h"
+#include "host/pages/page.h"
+#include "host/studies/compare.h"
+#include "host/studies/compare_figures.h"
+#include "host/studies/compare_page.h"
 #include "scalelab/buffer.h"
 #include "scalelab/grid.h"
 

@@ -1,6 +1,6 @@
 // compare: its arguments, what it writes end to end on small settings, that the rows do not depend on threads, runs or
 // the other models, and that what is said follows the numbers.
-#include "host/compare.h"
+#include "host/studies/compare.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
@@ -11,7 +11,7 @@
 #include <regex>
 #include <sstream>
 
-#include "host/error.h"
+#include "host/program/error.h"
 #include "tests/support.h"
 
 namespace scalelab::host {

@@ -1,5 +1,5 @@
 // crossover: the file of measured crossovers, whole, missing, torn, of another machine and full of nonsense.
-#include "host/crossover.h"
+#include "host/program/crossover.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -7,8 +7,8 @@
 #include <cstdlib>
 #include <fstream>
 
-#include "host/choice.h"
-#include "host/error.h"
+#include "host/program/backend_choice.h"
+#include "host/program/error.h"
 
 namespace scalelab::host {
 namespace {

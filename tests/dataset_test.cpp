@@ -1,5 +1,5 @@
 // dataset: fixed bits, the distribution drawn from against closed forms, and the CSV in which points travel.
-#include "host/dataset.h"
+#include "host/data/dataset.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -10,7 +10,7 @@
 #include <sstream>
 #include <string>
 
-#include "host/error.h"
+#include "host/program/error.h"
 #include "tests/support.h"
 
 namespace scalelab::host {

@@ -1,5 +1,5 @@
 // difficulty: every score against a slow definition of itself, and the rows that a choice keeps.
-#include "host/difficulty.h"
+#include "host/lab/difficulty.h"
 
 #include <gtest/gtest.h>
 
@@ -9,8 +9,8 @@
 #include <numeric>
 #include <set>
 
-#include "host/error.h"
-#include "host/model.h"
+#include "host/lab/model.h"
+#include "host/program/error.h"
 #include "tests/support.h"
 
 namespace scalelab::host {

@@ -4,7 +4,7 @@
 #include <map>
 #include <set>
 
-#include "host/lottery.h"
+#include "host/lab/lottery.h"
 #include "tests/program.h"
 #include "tests/support.h"
 

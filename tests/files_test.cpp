@@ -1,5 +1,5 @@
 // files: output appears whole or not at all, and what stops it is named.
-#include "host/files.h"
+#include "host/program/files.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
@@ -11,7 +11,7 @@
 #include <iterator>
 #include <string>
 
-#include "host/error.h"
+#include "host/program/error.h"
 
 namespace scalelab::host {
 namespace {

@@ -154,7 +154,7 @@ def compile_commands(build):
     found = {}
     for entry in commands:
         path = pathlib.Path(entry["file"])
-        if path.suffix == ".cu" and path.parent == ROOT / "kernels":
+        if path.suffix == ".cu" and ROOT / "kernels" in path.parents:
             words = [w for w in shlex.split(entry["command"]) if not w.startswith("--generate-code")]
             found[path.name] = (words, entry["directory"])
     if not found:

@@ -361,7 +361,7 @@ TEST_P(KnnTest, ManyReferencesInMoreDimensions) {
   }
 }
 
-// On the CPU scores propose here, and canonical distances decide (kernels/scores.h): ties and numbers near both ends of
+// On the CPU scores propose here, and canonical distances decide (kernels/cpu/proposals.h): ties and numbers near both ends of
 // the range included.
 TEST_P(KnnTest, ManyFeatures) {
   const std::int64_t n = on_executor() ? 300 : 1024, most = kMaxNeighbours;

@@ -1,6 +1,6 @@
 // law: known curves are found again, odd points do not bend them, the held-out size is predicted before it is seen,
 // and what the data cannot tell is called so.
-#include "host/law.h"
+#include "host/evidence/law.h"
 
 #include <gtest/gtest.h>
 

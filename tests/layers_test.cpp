@@ -68,15 +68,15 @@ TEST(Layers, APlantedIncludeIsFound) {
     const char *file, *include;
   };
   const std::vector<Plant> plants = {
-      {"host/sweep.cpp", "kernels/parallel.h"},
+      {"host/lab/sweep.cpp", "kernels/cpu/parallel.h"},
       {"include/scalelab/knn.h", "cuda_runtime.h"},
       {"include/scalelab/knn.h", "nlohmann/json.hpp"},
       {"include/scalelab/knn.h", "kernels/distance.h"},
       {"kernels/knn.cpp", "cub/cub.cuh"},
       {"kernels/knn.cpp", "nlohmann/json.hpp"},
-      {"kernels/knn.cu", "host/report.h"},
+      {"kernels/knn.cu", "host/studies/compare_page.h"},
       {"kernels/knn.cpp", "thrust/sort.h"},
-      {"host/report.cpp", "../kernels/tile.h"},
+      {"host/studies/compare_page.cpp", "../kernels/tile.h"},
       {"kernels/knn.cpp", "tests/support.h"},
   };
   for (const Plant& plant : plants) {

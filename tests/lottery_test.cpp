@@ -1,16 +1,16 @@
 // lottery: masks against their definition, chains against training one network after the other, and the fault that
 // must not pass: a pruned weight that comes back.
-#include "host/lottery.h"
+#include "host/lab/lottery.h"
 
 #include <algorithm>
 #include <cmath>
 #include <map>
 #include <stdexcept>
 
-#include "host/dataset.h"
-#include "host/error.h"
-#include "host/evaluate.h"
-#include "host/model.h"
+#include "host/data/dataset.h"
+#include "host/lab/evaluate.h"
+#include "host/lab/model.h"
+#include "host/program/error.h"
 #include "tests/support.h"
 
 namespace scalelab::host {

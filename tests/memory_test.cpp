@@ -10,7 +10,7 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 
-#include "host/npy.h"
+#include "host/data/npy.h"
 #include "tests/support.h"
 
 namespace scalelab::host {

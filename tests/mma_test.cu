@@ -1,6 +1,6 @@
 // mma: numbers in two parts, every fragment of the tensor-core instruction, and a warp's products, against plain
 // products. Factors are small integers and sixty-fourths, so that every sum is exact in whatever order a device adds.
-#include "kernels/mma.cuh"
+#include "kernels/cuda/mma.cuh"
 
 #include <cmath>
 

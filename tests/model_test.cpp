@@ -1,11 +1,11 @@
 // The names of models, and the start of a network.
-#include "host/model.h"
+#include "host/lab/model.h"
 
 #include <gtest/gtest.h>
 
 #include <cmath>
 
-#include "host/error.h"
+#include "host/program/error.h"
 
 namespace scalelab::host {
 namespace {

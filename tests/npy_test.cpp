@@ -1,5 +1,5 @@
 // npy: the bytes NumPy would write, every way a file can be wrong, and that no byte of a header can do harm.
-#include "host/npy.h"
+#include "host/data/npy.h"
 
 #include <gtest/gtest.h>
 #include <unistd.h>
@@ -10,7 +10,7 @@
 #include <iterator>
 #include <string>
 
-#include "host/error.h"
+#include "host/program/error.h"
 #include "tests/support.h"
 
 namespace scalelab::host {

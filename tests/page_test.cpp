@@ -1,5 +1,5 @@
 // Pages and their pieces: escaping, encodings, the template, charts and maps as data, pictures, the pages of results.
-#include "host/page.h"
+#include "host/pages/page.h"
 
 #include <gtest/gtest.h>
 
@@ -9,10 +9,10 @@
 #include <functional>
 #include <regex>
 
-#include "host/command.h"
-#include "host/figure.h"
-#include "host/story.h"
-#include "host/trial.h"
+#include "host/lab/trial.h"
+#include "host/program/command.h"
+#include "host/studies/compare_figures.h"
+#include "host/studies/story.h"
 
 namespace scalelab::host {
 namespace {

@@ -1,5 +1,5 @@
 // png: what is written reads back pixel for pixel, bands join without a seam, and points lie where they should.
-#include "host/png.h"
+#include "host/data/png.h"
 
 #include <gtest/gtest.h>
 #include <png.h>
@@ -9,7 +9,7 @@
 #include <iterator>
 #include <string>
 
-#include "host/error.h"
+#include "host/program/error.h"
 #include "tests/support.h"
 
 namespace scalelab::host {

@@ -17,7 +17,7 @@
 #include <utility>
 #include <vector>
 
-#include "host/npy.h"
+#include "host/data/npy.h"
 
 namespace scalelab::host {
 

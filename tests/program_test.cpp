@@ -10,9 +10,9 @@
 #include <cstdlib>
 #include <thread>
 
-#include "host/command.h"
-#include "host/dataset.h"
-#include "host/png.h"
+#include "host/data/dataset.h"
+#include "host/data/png.h"
+#include "host/program/command.h"
 #include "tests/program.h"
 #include "tests/support.h"
 

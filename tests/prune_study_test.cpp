@@ -5,8 +5,8 @@
 #include <cmath>
 #include <map>
 
-#include "host/replica.h"
-#include "host/statistics.h"
+#include "host/evidence/statistics.h"
+#include "host/lab/replica.h"
 #include "scalelab/math.h"
 #include "tests/program.h"
 

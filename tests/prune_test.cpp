@@ -8,8 +8,8 @@
 #include <numeric>
 #include <sstream>
 
-#include "host/difficulty.h"
-#include "host/near_duplicates.h"
+#include "host/lab/difficulty.h"
+#include "host/own_data/near_duplicates.h"
 #include "tests/program.h"
 #include "tests/support.h"
 

@@ -1,5 +1,5 @@
 // The replica prediction against independently computed errors, limits in closed form, and its own symmetries.
-#include "host/replica.h"
+#include "host/lab/replica.h"
 
 #include <gtest/gtest.h>
 

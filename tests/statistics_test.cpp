@@ -1,5 +1,5 @@
 // Statistics against closed forms, tables and hand-made curves.
-#include "host/statistics.h"
+#include "host/evidence/statistics.h"
 
 #include <gtest/gtest.h>
 

@@ -1,5 +1,5 @@
 // The store's promises: what was appended is there again, whatever happened to the process in between.
-#include "host/store.h"
+#include "host/lab/store.h"
 
 #include <gtest/gtest.h>
 #include <sys/resource.h>
@@ -10,7 +10,7 @@
 #include <fstream>
 #include <iterator>
 
-#include "host/error.h"
+#include "host/program/error.h"
 
 namespace scalelab::host {
 namespace {

@@ -1,5 +1,5 @@
 // Sweeps: what a file stands for, and that no way of being stopped, split or reordered changes a row.
-#include "host/sweep.h"
+#include "host/lab/sweep.h"
 
 #include <gtest/gtest.h>
 
@@ -9,9 +9,9 @@
 #include <set>
 #include <thread>
 
-#include "host/error.h"
-#include "host/files.h"
-#include "host/store.h"
+#include "host/lab/store.h"
+#include "host/program/error.h"
+#include "host/program/files.h"
 #include "tests/program.h"
 
 namespace scalelab::host {

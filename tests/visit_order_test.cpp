@@ -1,5 +1,5 @@
 // visit_order: every row equally often in every order, easy before hard within each class, classes in proportion.
-#include "host/visit_order.h"
+#include "host/lab/visit_order.h"
 
 #include <algorithm>
 #include <cmath>

@@ -1,0 +1,401 @@
+#include "host/data/npy.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <charconv>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <string_view>
+#include <type_traits>
+
+#include "host/program/error.h"
+
+namespace scalelab::host {
+
+static_assert(std::endian::native == std::endian::little, "numbers are read and written as they lie in memory");
+
+namespace {
+
+// What the header of a .npy file says: a Python dictionary with the keys descr, fortran_order and shape.
+struct Header {
+  std::string descr;
+  bool fortran_order = false;
+  std::vector<std::int64_t> shape;
+};
+
+class HeaderParser {
+ public:
+  explicit HeaderParser(std::string_view text) : text_(text) {}
+
+  // False: not such a dictionary.
+  bool parse(Header& header) {
+    bool has_descr = false, has_order = false, has_shape = false;
+    if (!take('{')) return false;
+    while (!take('}')) {
+      std::string key;
+      if (!string(key) || !take(':')) return false;
+      if (key == "descr") {
+        has_descr = true;
+        skip_space();
+        // A structured type is a list; it is shown as it stands.
+        if (peek() == '[') {
+          const std::size_t end = text_.find(']');
+          if (end == std::string_view::npos) return false;
+          header.descr = text_.substr(0, end + 1);
+          text_.remove_prefix(end + 1);
+        } else if (!string(header.descr)) {
+          return false;
+        }
+      } else if (key == "fortran_order") {
+        has_order = true;
+        if (word("True")) {
+          header.fortran_order = true;
+        } else if (!word("False")) {
+          return false;
+        }
+      } else if (key == "shape") {
+        has_shape = true;
+        if (!take('(')) return false;
+        while (!take(')')) {
+          std::int64_t extent = 0;
+          skip_space();
+          const auto [stop, error] = std::from_chars(text_.data(), text_.data() + text_.size(), extent);
+          if (error != std::errc() || extent < 0) return false;
+          text_.remove_prefix(static_cast<std::size_t>(stop - text_.data()));
+          header.shape.push_back(extent);
+          if (!take(',') && peek() != ')') return false;
+        }
+      } else {
+        return false;
+      }
+      if (!take(',') && peek() != '}') return false;
+    }
+    return has_descr && has_order && has_shape;
+  }
+
+ private:
+  void skip_space() {
+    while (!text_.empty() && (text_[0] == ' ' || text_[0] == '\n' || text_[0] == '\t')) text_.remove_prefix(1);
+  }
+  char peek() {
+    skip_space();
+    return text_.empty() ? '\0' : text_[0];
+  }
+  bool take(char c) {
+    if (peek() != c) return false;
+    text_.remove_prefix(1);
+    return true;
+  }
+  bool word(std::string_view expected) {
+    skip_space();
+    if (text_.substr(0, expected.size()) != expected) return false;
+    text_.remove_prefix(expected.size());
+    return true;
+  }
+  bool string(std::string& value) {
+    const char quote = peek();
+    if (quote != '\'' && quote != '"') return false;
+    const std::size_t end = text_.find(quote, 1);
+    if (end == std::string_view::npos) return false;
+    value = text_.substr(1, end - 1);
+    text_.remove_prefix(end + 1);
+    return true;
+  }
+  std::string_view text_;
+};
+
+// The name people know a type by.
+std::string type_name(const std::string& descr) {
+  static constexpr std::pair<const char*, const char*> kNames[] = {
+      {"f2", "float16"}, {"f4", "float32"}, {"f8", "float64"},   {"i1", "int8"},        {"i2", "int16"},
+      {"i4", "int32"},   {"i8", "int64"},   {"u1", "uint8"},     {"u2", "uint16"},      {"u4", "uint32"},
+      {"u8", "uint64"},  {"b1", "bool"},    {"c8", "complex64"}, {"c16", "complex128"}, {"O", "Python objects"}};
+  for (const auto& [code, name] : kNames) {
+    if (descr.size() > 1 && descr.substr(1) == code) return name;
+  }
+  return "type " + descr.substr(0, 40);
+}
+
+struct Closer {
+  explicit Closer(int d) : descriptor(d) {}
+  ~Closer() { ::close(descriptor); }
+  Closer(const Closer&) = delete;
+  Closer& operator=(const Closer&) = delete;
+  int descriptor;
+};
+
+// A .npy file that has been opened: its header, and where its numbers begin.
+struct Opened {
+  explicit Opened(const std::filesystem::path& file)
+      : name(file.string()), closer(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
+    if (closer.descriptor < 0) fail(fmt::format("cannot be read: {}", std::strerror(errno)));
+    struct stat status {};
+    if (::fstat(closer.descriptor, &status) != 0) fail(fmt::format("cannot be read: {}", std::strerror(errno)));
+    if (!S_ISREG(status.st_mode)) fail("is not a regular file, and only those can be mapped into memory");
+    size = static_cast<std::size_t>(status.st_size);
+
+    unsigned char start[12] = {};
+    if (size < 10 || ::pread(closer.descriptor, start, sizeof start, 0) < 10 ||
+        std::memcmp(start, "\x93NUMPY", 6) != 0) {
+      fail(size == 0 ? "is empty" : "is no .npy file");
+    }
+    const int version = start[6];
+    if (version < 1 || version > 3) fail(fmt::format("is a .npy file of version {}, which is not known", version));
+    const std::size_t prefix = version == 1 ? 10 : 12;
+    std::size_t header_size = start[8] | static_cast<std::size_t>(start[9]) << 8;
+    if (version > 1)
+      header_size |= static_cast<std::size_t>(start[10]) << 16 | static_cast<std::size_t>(start[11]) << 24;
+    if (size < prefix + header_size) fail("is cut short inside its header");
+    if (header_size > 1 << 20) fail("has a header of over a megabyte");
+    std::string text(header_size, '\0');
+    if (::pread(closer.descriptor, text.data(), header_size, static_cast<off_t>(prefix)) !=
+        static_cast<ssize_t>(header_size)) {
+      fail("cannot be read");
+    }
+    if (!HeaderParser(text).parse(header)) fail("has a header that cannot be read");
+    offset = prefix + header_size;
+  }
+  [[noreturn]] void fail(const std::string& what) const { throw Failure(kBadData, name + ": " + what); }
+
+  // Fails unless exactly the numbers of the header's shape follow, `width` bytes each.
+  void require_whole(std::int64_t rows, std::int64_t features, std::size_t width) const {
+    const std::string shape = fmt::format("({})", fmt::join(header.shape, ", "));
+    if (rows == 0 || features == 0) fail(fmt::format("has shape {} and so no numbers", shape));
+    const auto r = static_cast<std::size_t>(rows), f = static_cast<std::size_t>(features);
+    const std::size_t room = (size - offset) / width;
+    if (r > room || f > room || r > room / f) {
+      fail(fmt::format("is cut short: its header promises shape {}, and {} bytes follow", shape, size - offset));
+    }
+    if (r * f * width != size - offset) {
+      fail(fmt::format("holds more than the shape {} that its header promises: {} bytes follow", shape, size - offset));
+    }
+  }
+
+  std::string name;
+  Closer closer;
+  std::size_t size = 0, offset = 0;
+  Header header;
+};
+
+}  // namespace
+
+float half_to_float(std::uint16_t half) {
+  const std::uint32_t sign = static_cast<std::uint32_t>(half & 0x8000U) << 16;
+  const std::uint32_t exponent = (half >> 10) & 0x1fU, fraction = half & 0x3ffU;
+  std::uint32_t bits = 0;
+  if (exponent == 0x1f) {
+    bits = sign | 0x7f800000U | fraction << 13;
+  } else if (exponent != 0) {
+    bits = sign | (exponent + 112) << 23 | fraction << 13;
+  } else {  // zero, or fraction * 2^-24
+    bits = sign | std::bit_cast<std::uint32_t>(static_cast<float>(fraction) * 0x1p-24F);
+  }
+  return std::bit_cast<float>(bits);
+}
+
+NpyMatrix::NpyMatrix(const std::filesystem::path& file, bool round_float64) : name_(file.string()) {
+  const Opened opened(file);
+  const Header& header = opened.header;
+  const auto fail = [&](const std::string& what) { opened.fail(what); };
+  std::size_t width = 4;
+  if (header.descr == "<f4" || header.descr == "=f4") {
+    type_ = Type::float32;
+  } else if (header.descr == "<f2" || header.descr == "=f2") {
+    type_ = Type::float16;
+    width = 2;
+  } else if ((header.descr == "<f8" || header.descr == "=f8") && round_float64) {
+    type_ = Type::float64;
+    width = 8;
+  } else if (header.descr == "<f8" || header.descr == "=f8") {
+    fail("holds float64; save it as float32, or say --round-float64 to have each number rounded");
+  } else if (!header.descr.empty() && header.descr[0] == '>') {
+    fail(fmt::format("holds big-endian {}; little-endian float32 or float16 is needed", type_name(header.descr)));
+  } else {
+    fail(fmt::format("holds {}; float32 or float16 is needed", type_name(header.descr)));
+  }
+  const bool two_axes = header.shape.size() == 2;
+  if (!two_axes && header.shape.size() != 1) {
+    fail(fmt::format("has {} axes; (rows, features) is needed", header.shape.size()));
+  }
+  if (header.fortran_order && two_axes && header.shape[0] > 1 && header.shape[1] > 1) {
+    fail("is in Fortran order; save it in C order (numpy.ascontiguousarray)");
+  }
+  rows_ = header.shape[0];
+  features_ = two_axes ? header.shape[1] : 1;
+  opened.require_whole(rows_, features_, width);
+  bytes_ = opened.size;
+  map_ = ::mmap(nullptr, bytes_, PROT_READ, MAP_PRIVATE, opened.closer.descriptor, 0);
+  if (map_ == MAP_FAILED) {
+    map_ = nullptr;
+    fail(fmt::format("cannot be mapped into memory: {}", std::strerror(errno)));
+  }
+  ::madvise(map_, bytes_, MADV_SEQUENTIAL);
+  values_ = static_cast<const unsigned char*>(map_) + opened.offset;
+}
+
+NpyMatrix::~NpyMatrix() {
+  if (map_ != nullptr) ::munmap(map_, bytes_);
+}
+
+void NpyMatrix::read(std::int64_t begin, std::int64_t count, std::span<float> to) const {
+  if (begin < 0 || count < 0 || begin > rows_ - count || static_cast<std::int64_t>(to.size()) != count * features_) {
+    throw std::invalid_argument(
+        fmt::format("{}: rows {} to {} of {} were asked for", name_, begin, begin + count, rows_));
+  }
+  const std::size_t first = static_cast<std::size_t>(begin * features_);
+  // The header need not leave the numbers aligned: they are copied by bytes.
+  if (type_ == Type::float32) {
+    std::memcpy(to.data(), values_ + first * sizeof(float), to.size_bytes());
+  } else if (type_ == Type::float16) {
+    for (std::size_t i = 0; i < to.size(); ++i) {
+      std::uint16_t half = 0;
+      std::memcpy(&half, values_ + (first + i) * sizeof half, sizeof half);
+      to[i] = half_to_float(half);
+    }
+  } else {
+    for (std::size_t i = 0; i < to.size(); ++i) {
+      double wide = 0;
+      std::memcpy(&wide, values_ + (first + i) * sizeof wide, sizeof wide);
+      to[i] = static_cast<float>(wide);
+    }
+  }
+  for (std::size_t i = 0; i < to.size(); ++i) {
+    if (std::isfinite(to[i])) continue;
+    const auto at = static_cast<std::int64_t>(first + i);
+    throw Failure(kBadData,
+                  fmt::format("{}: row {}, column {} is {}{}; every number must be finite", name_, at / features_,
+                              at % features_, to[i], type_ == Type::float64 ? " as a 32-bit number" : ""));
+  }
+}
+
+std::vector<float> NpyMatrix::read_all() const {
+  std::vector<float> values(static_cast<std::size_t>(rows_ * features_));
+  read(0, rows_, values);
+  return values;
+}
+
+std::span<const float> NpyMatrix::mapped() const {
+  if (type_ != Type::float32 || reinterpret_cast<std::uintptr_t>(values_) % alignof(float) != 0) return {};
+  return {reinterpret_cast<const float*>(values_), static_cast<std::size_t>(rows_ * features_)};
+}
+
+std::vector<std::int64_t> read_npy_integers(const std::filesystem::path& file) {
+  const Opened opened(file);
+  const std::string& descr = opened.header.descr;
+  const auto& shape = opened.header.shape;
+  static constexpr std::string_view kKinds[] = {"i1", "i2", "i4", "i8", "u1", "u2", "u4", "u8", "b1"};
+  const bool known = descr.size() == 3 && std::count(std::begin(kKinds), std::end(kKinds), descr.substr(1)) == 1;
+  if (!known || descr[0] == '>')
+    opened.fail(fmt::format("holds {}; little-endian integers are needed", type_name(descr)));
+  if (shape.size() != 1 && !(shape.size() == 2 && shape[1] == 1)) {
+    opened.fail(fmt::format("has shape ({}); one integer a row is needed", fmt::join(shape, ", ")));
+  }
+  const auto width = static_cast<std::size_t>(descr[2] - '0');
+  opened.require_whole(shape[0], 1, width);
+  std::vector<unsigned char> bytes(static_cast<std::size_t>(shape[0]) * width);
+  for (std::size_t done = 0; done < bytes.size();) {
+    const ssize_t got = ::pread(opened.closer.descriptor, bytes.data() + done, bytes.size() - done,
+                                static_cast<off_t>(opened.offset + done));
+    if (got <= 0) opened.fail("cannot be read");
+    done += static_cast<std::size_t>(got);
+  }
+  std::vector<std::int64_t> values;
+  values.reserve(static_cast<std::size_t>(shape[0]));
+  for (std::size_t i = 0; i < bytes.size(); i += width) {
+    std::uint64_t bits = 0;
+    std::memcpy(&bits, bytes.data() + i, width);
+    if (descr[1] == 'i' && width < 8 && (bits >> (8 * width - 1)) != 0) bits |= ~std::uint64_t{0} << (8 * width);
+    if (descr[1] == 'u' && width == 8 && bits > static_cast<std::uint64_t>(INT64_MAX)) {
+      opened.fail(fmt::format("row {} is {}, which a signed 64-bit integer cannot hold", i / width, bits));
+    }
+    values.push_back(static_cast<std::int64_t>(bits));
+  }
+  return values;
+}
+
+FeatureRanges::FeatureRanges(std::int64_t features)
+    : low_(static_cast<std::size_t>(features), HUGE_VALF), high_(static_cast<std::size_t>(features), -HUGE_VALF) {}
+
+void FeatureRanges::add(std::span<const float> rows) {
+  const std::size_t d = low_.size();
+  for (std::size_t row = 0; row < rows.size(); row += d) {
+    for (std::size_t c = 0; c < d; ++c) {
+      low_[c] = std::min(low_[c], rows[row + c]);
+      high_[c] = std::max(high_[c], rows[row + c]);
+    }
+  }
+}
+
+bool FeatureRanges::distances_fit() const {
+  double largest = 0;
+  for (std::size_t c = 0; c < low_.size(); ++c) {
+    const double range = static_cast<double>(high_[c]) - low_[c];
+    largest += range * range;
+  }
+  // Half of what fp32 can hold: room for the roundings of a sum of thousands of squares.
+  return !(largest > 0.5 * std::numeric_limits<float>::max());
+}
+
+std::span<const float> checked_rows(const NpyMatrix& matrix, std::vector<float>& own) {
+  const std::int64_t n = matrix.rows(), d = matrix.features();
+  const std::span<const float> mapped = matrix.mapped();
+  FeatureRanges ranges(d);
+  if (mapped.empty()) {
+    own = matrix.read_all();
+    ranges.add(own);
+  } else {
+    const std::int64_t piece = std::max<std::int64_t>(1, (1 << 20) / d);
+    std::vector<float> rows(static_cast<std::size_t>(std::min(piece, n) * d));
+    for (std::int64_t begin = 0; begin < n; begin += piece) {
+      const std::int64_t count = std::min(piece, n - begin);
+      const auto part = std::span(rows).first(static_cast<std::size_t>(count * d));
+      matrix.read(begin, count, part);
+      ranges.add(part);
+    }
+  }
+  if (!ranges.distances_fit()) throw Failure(kBadData, matrix.name() + ": " + FeatureRanges::kTooFar);
+  return mapped.empty() ? std::span<const float>(own) : mapped;
+}
+
+template <class T>
+NpyWriter<T>::NpyWriter(const std::filesystem::path& file, std::vector<std::int64_t> shape) : output_(file) {
+  const char* descr = std::is_same_v<T, float>          ? "<f4"
+                      : std::is_same_v<T, std::int32_t> ? "<i4"
+                      : std::is_same_v<T, std::int64_t> ? "<i8"
+                                                        : "|u1";
+  std::string header = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}{}), }}", descr,
+                                   fmt::join(shape, ", "), shape.size() == 1 ? "," : "");
+  // NumPy pads with spaces and a line feed until the numbers start at a multiple of 64 bytes.
+  header.append(64 - (10 + header.size() + 1) % 64, ' ');
+  header += '\n';
+  const auto size = static_cast<std::uint16_t>(header.size());
+  const unsigned char start[10] = {0x93,
+                                   'N',
+                                   'U',
+                                   'M',
+                                   'P',
+                                   'Y',
+                                   1,
+                                   0,
+                                   static_cast<unsigned char>(size & 0xff),
+                                   static_cast<unsigned char>(size >> 8)};
+  output_.write(start, sizeof start);
+  output_.write(header);
+  header_bytes_ = static_cast<std::int64_t>(sizeof start + header.size());
+}
+
+template class NpyWriter<float>;
+template class NpyWriter<std::int32_t>;
+template class NpyWriter<std::int64_t>;
+template class NpyWriter<std::uint8_t>;
+
+}  // namespace scalelab::host

@@ -1,0 +1,94 @@
+// npy: NumPy's array files, read where they lie (memory-mapped) and written in pieces.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "host/program/files.h"
+
+namespace scalelab::host {
+
+// A matrix of finite numbers in a .npy file: n rows of d features, mapped and not copied, so that a file larger than
+// memory can be read in parts. A 1-D array of length n is a matrix of n rows and one feature.
+//
+// float32 is taken as it is and float16 widened, both without loss. float64 is refused unless asked for, because
+// rounding can change which of two rows is the nearer one.
+//
+// Opening throws Failure(kBadData) that names the file and what is wrong: missing, no .npy file, another type, another
+// byte order, Fortran order, no or more than two axes, an empty axis, a file shorter or longer than its header says.
+class NpyMatrix {
+ public:
+  explicit NpyMatrix(const std::filesystem::path& file, bool round_float64 = false);
+  ~NpyMatrix();
+  NpyMatrix(const NpyMatrix&) = delete;
+  NpyMatrix& operator=(const NpyMatrix&) = delete;
+
+  std::int64_t rows() const { return rows_; }          // n >= 1
+  std::int64_t features() const { return features_; }  // d >= 1
+  const std::string& name() const { return name_; }
+
+  // Copies rows [begin, begin + count) as fp32 to `to` (count, d). Throws Failure(kBadData) naming the first value that
+  // is not finite.
+  void read(std::int64_t begin, std::int64_t count, std::span<float> to) const;
+  std::vector<float> read_all() const;
+  // All values where they lie in the file, if it holds float32, as long as this lives; otherwise empty.
+  std::span<const float> mapped() const;
+
+ private:
+  enum class Type { float16, float32, float64 };
+  std::string name_;
+  void* map_ = nullptr;
+  std::size_t bytes_ = 0;
+  const unsigned char* values_ = nullptr;
+  Type type_ = Type::float32;
+  std::int64_t rows_ = 0, features_ = 0;
+};
+
+// One integer a row, from a .npy file of any integer type, of shape (n) or (n, 1), n >= 1. Failure(kBadData) as above.
+std::vector<std::int64_t> read_npy_integers(const std::filesystem::path& file);
+
+// The range of each feature over all rows seen, and whether squared distances between such rows stay finite in fp32.
+class FeatureRanges {
+ public:
+  static constexpr const char* kTooFar =
+      "the numbers lie so far apart that squared distances overflow 32 bits; scale them down";
+  explicit FeatureRanges(std::int64_t features);
+  void add(std::span<const float> rows);  // (any, d), finite
+  bool distances_fit() const;
+
+ private:
+  std::vector<float> low_, high_;
+};
+
+// All rows of a matrix, each checked to be finite and within range of the others (FeatureRanges, Failure(kBadData)):
+// where they lie, or copied to `own` where the file's type asks for that. The matrix and `own` must outlive them.
+std::span<const float> checked_rows(const NpyMatrix& matrix, std::vector<float>& own);
+
+// A .npy file of a known shape, written in pieces; it appears whole on `commit` (files.h).
+template <class T>
+class NpyWriter {
+ public:
+  NpyWriter(const std::filesystem::path& file, std::vector<std::int64_t> shape);
+  void write(std::span<const T> values) { output_.write(values.data(), values.size_bytes()); }  // in order
+  void write_at(std::int64_t element, std::span<const T> values) {                              // or anywhere
+    output_.write_at(header_bytes_ + element * static_cast<std::int64_t>(sizeof(T)), values.data(),
+                     values.size_bytes());
+  }
+  void commit() { output_.commit(); }
+
+ private:
+  OutputFile output_;
+  std::int64_t header_bytes_;
+};
+extern template class NpyWriter<float>;
+extern template class NpyWriter<std::int32_t>;
+extern template class NpyWriter<std::int64_t>;
+extern template class NpyWriter<std::uint8_t>;
+
+// The exact value of an IEEE half.
+float half_to_float(std::uint16_t half);
+
+}  // namespace scalelab::host

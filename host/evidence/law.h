@@ -1,0 +1,89 @@
+// law: error against the number of training points: which form a curve follows, how well that is known, and whether
+// the form predicted the largest N before it was shown.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "host/evidence/statistics.h"
+
+namespace scalelab::host {
+
+enum class LawForm { power, floor, exponential };
+std::string law_name(LawForm form);  // "power", "power with floor", "exponential"
+
+struct LawCurve {
+  LawForm form = LawForm::power;
+  // power: a n^-b.  floor: a n^-b + c, b > 0, c > 0.  exponential: a e^(-b n).
+  double a = 0, b = 0, c = 0;
+  double loss = 0;  // sum over the points of Huber's loss of log(curve) - log(error), quadratic up to kHuber
+  double rms = 0;   // of the same residuals, without Huber
+  double at(double n) const;
+};
+
+// Residuals beyond this, in units of log error (a tenth: ten per cent), count linearly: one odd size does not bend the
+// curve, and the scatter of seeds is treated as squares treat it.
+inline constexpr double kHuber = 0.1;
+
+// Parameters of `form` with two (power, exponential) or three (floor) numbers.
+int law_parameters(LawForm form);
+
+// The curve of least loss, from a grid of starts by damped Gauss-Newton steps. n and error positive and finite, with at
+// least law_parameters(form) different n: else std::invalid_argument.
+LawCurve fit_curve(LawForm form, std::span<const double> n, std::span<const double> error);
+
+// One measured point of a series.
+struct LawPoint {
+  double n;
+  std::uint64_t seed;
+  double error;
+};
+
+// What one form makes of a series. Curves are fitted to the mean error over seeds at each n; intervals are bootstrap
+// intervals over the seeds, which keep together what shares a seed.
+struct LawFit {
+  LawCurve curve;  // fitted to every n
+  Interval b{}, c{};
+  LawCurve blind;  // fitted without the largest n
+  double predicted = 0;
+  Interval predicted_interval{};
+  double miss = 0;  // log(predicted / measured) at the largest n
+  Interval miss_interval{};
+  bool beaten = false;  // another form predicted better in 97.5 % of the resamples and fits no worse
+};
+
+struct Law {
+  std::vector<double> sizes, means;  // ascending; the last is the one held out
+  std::vector<double> unusable;      // sizes at which no seed erred: they have no logarithm
+  int seeds = 0;
+  std::vector<LawFit> fits;  // of the forms that the number of sizes allows
+  // "power", "power with floor", "exponential": the only form that is left, not beaten, and not off the held-out point
+  // by more than a tenth and its interval. A floor that could only lie below half the smallest error counts as none.
+  // "flat": the power law's b may be zero or less. "no form": none is left. "not decidable": several are, or there are
+  // fewer than three seeds or four sizes.
+  std::string verdict, why;
+};
+
+Law fit_law(std::span<const LawPoint> points, std::uint64_t seed);
+nlohmann::json to_json(const Law& law);
+// A sentence: the verdict, the exponent with its interval, and the prediction beside what was measured.
+std::string worded(const Law& law);
+
+// Difference of two power laws' exponents, b of `x` minus b of `y`, over the seeds they share: the estimate and its
+// bootstrap interval. Each is fitted to its own n. NaN where either has fewer than two sizes, and without an interval
+// below two shared seeds.
+struct ExponentDifference {
+  double x = 0, y = 0, difference = 0;
+  Interval interval{};
+  int seeds = 0;
+};
+ExponentDifference compare_exponents(std::span<const LawPoint> x, std::span<const LawPoint> y, std::uint64_t seed);
+
+// to_json of the law of every series.
+nlohmann::json fit_laws(const std::map<std::string, std::vector<LawPoint>>& series, std::uint64_t seed);
+
+}  // namespace scalelab::host

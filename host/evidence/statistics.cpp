@@ -1,0 +1,194 @@
+#include "host/evidence/statistics.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <stdexcept>
+
+#include "scalelab/random.h"
+
+namespace scalelab::host {
+
+namespace {
+constexpr double kNaN = std::numeric_limits<double>::quiet_NaN();
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+}  // namespace
+
+Summary summarize(std::span<const double> values) {
+  const auto n = static_cast<double>(values.size());
+  Summary summary{static_cast<int>(values.size()), kNaN, kNaN, kNaN};
+  if (values.empty()) return summary;
+  double sum = 0, squares = 0;
+  for (const double value : values) sum += value;
+  summary.mean = sum / n;
+  for (const double value : values) squares += (value - summary.mean) * (value - summary.mean);
+  if (values.size() < 2) return summary;
+  summary.sd = std::sqrt(squares / (n - 1));
+  summary.standard_error = summary.sd / std::sqrt(n);
+  return summary;
+}
+
+double student_cdf(double t, int freedom) {
+  // Abramowitz and Stegun 26.7.3 and 26.7.4, A = P(|T| <= t), with theta = atan(t / sqrt(freedom)).
+  const double theta = std::atan(t / std::sqrt(static_cast<double>(freedom)));
+  const double cos2 = std::cos(theta) * std::cos(theta);
+  double term = 1, series = 0;
+  double inside;
+  if (freedom % 2 == 1) {
+    for (int i = 1; i <= freedom - 2; i += 2) {
+      series += term;
+      term *= cos2 * (i + 1) / (i + 2);
+    }
+    inside = 2 / kPi * (theta + std::sin(theta) * std::cos(theta) * series);
+  } else {
+    for (int i = 0; i <= freedom - 2; i += 2) {
+      series += term;
+      term *= cos2 * (i + 1) / (i + 2);
+    }
+    inside = std::sin(theta) * series;
+  }
+  return 0.5 * (1 + inside);
+}
+
+double student_quantile(double p, int freedom) {
+  if (p == 0.5) return 0;
+  if (p < 0.5) return -student_quantile(1 - p, freedom);
+  double low = 0, high = 1;
+  while (student_cdf(high, freedom) < p) high *= 2;
+  for (int step = 0; step < 200 && low < high; ++step) {
+    const double middle = 0.5 * (low + high);
+    (student_cdf(middle, freedom) < p ? low : high) = middle;
+  }
+  return 0.5 * (low + high);
+}
+
+int Paired::verdict() const {
+  if (n < 3 || !(interval.low > 0 || interval.high < 0)) return 0;
+  return interval.low > 0 ? 1 : -1;
+}
+
+Paired paired(std::span<const double> a, std::span<const double> b) {
+  if (a.size() != b.size()) throw std::invalid_argument("paired: lengths differ");
+  Paired result;
+  std::vector<double> differences;
+  for (std::size_t i = 0; i < a.size(); ++i) {
+    differences.push_back(a[i] - b[i]);
+    result.below += a[i] < b[i];
+    result.above += a[i] > b[i];
+  }
+  const Summary summary = summarize(differences);
+  result.n = summary.n;
+  result.mean = summary.mean;
+  result.sd = summary.sd;
+  result.interval = {kNaN, kNaN};
+  if (summary.n >= 2) {
+    const double half = student_quantile(0.975, summary.n - 1) * summary.standard_error;
+    result.interval = {summary.mean - half, summary.mean + half};
+  }
+  // 2 P(at most the smaller count) under a fair coin, by the terms of the binomial from 0 up.
+  const int tosses = result.below + result.above, fewer = std::min(result.below, result.above);
+  double term = std::pow(0.5, tosses), sum = 0;
+  for (int i = 0; i <= fewer; ++i) {
+    sum += term;
+    term *= static_cast<double>(tosses - i) / (i + 1);
+  }
+  result.sign_p = std::min(1.0, 2 * sum);
+  return result;
+}
+
+Middle middle_of(std::span<const double> values) {
+  const std::size_t n = values.size();
+  if (n == 0) return {kNaN, {kNaN, kNaN}};
+  std::vector<double> means;  // of all pairs, each value with itself too
+  for (std::size_t i = 0; i < n; ++i) {
+    for (std::size_t j = i; j < n; ++j) means.push_back(0.5 * (values[i] + values[j]));
+  }
+  std::sort(means.begin(), means.end());
+  const std::size_t count = means.size();
+  Middle result{0.5 * (means[(count - 1) / 2] + means[count / 2]), {-kInfinity, kInfinity}};
+  // Chance that the ranks 1 .. n, each taken or not by a fair coin, sum to s.
+  std::vector<double> chance(count + 1, 0);
+  chance[0] = 1;
+  for (std::size_t rank = 1, most = 0; rank <= n; ++rank) {
+    most += rank;
+    for (std::size_t s = most + 1; s-- > 0;) chance[s] = 0.5 * (chance[s] + (s >= rank ? chance[s - rank] : 0));
+  }
+  std::size_t left_out = 0;  // at either end
+  for (double sum = chance[0]; sum <= 0.025; sum += chance[left_out]) ++left_out;
+  if (left_out > 0) result.interval = {means[left_out - 1], means[count - left_out]};
+  return result;
+}
+
+Interval bootstrap(int n, std::uint64_t seed, const std::function<double(std::span<const int>)>& statistic,
+                   int replicates) {
+  if (n < 2) return {kNaN, kNaN};
+  std::vector<double> values;
+  std::vector<int> drawn(static_cast<std::size_t>(n));
+  for (int replicate = 0; replicate < replicates; ++replicate) {
+    for (int i = 0; i < n; ++i) {
+      const Words words =
+          random_words(seed, Stream::bootstrap, static_cast<std::uint64_t>(replicate), static_cast<std::uint32_t>(i));
+      drawn[static_cast<std::size_t>(i)] =
+          static_cast<int>(uniform_below(static_cast<std::uint64_t>(n), words[0], words[1]));
+    }
+    values.push_back(statistic(drawn));
+  }
+  std::sort(values.begin(), values.end());
+  // The 2.5 and 97.5 percentiles, the nearest rank outwards, so that no interpolation meets an infinity.
+  const auto rank = static_cast<std::size_t>(0.025 * replicates);
+  return {values[rank], values[values.size() - 1 - rank]};
+}
+
+double PowerLaw::at(double x) const { return std::exp(intercept + slope * std::log(x)); }
+
+PowerLaw fit_power_law(std::span<const double> x, std::span<const double> y) {
+  if (x.size() != y.size()) throw std::invalid_argument("fit_power_law: lengths differ");
+  const auto n = static_cast<double>(x.size());
+  double mean_x = 0, mean_y = 0, xx = 0, xy = 0;
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    mean_x += std::log(x[i]) / n;
+    mean_y += std::log(y[i]) / n;
+  }
+  for (std::size_t i = 0; i < x.size(); ++i) {
+    const double dx = std::log(x[i]) - mean_x;
+    xx += dx * dx;
+    xy += dx * (std::log(y[i]) - mean_y);
+  }
+  if (!(xx > 0)) return {kNaN, kNaN};
+  return {xy / xx, mean_y - xy / xx * mean_x};
+}
+
+double crossing(std::span<const double> x, std::span<const double> y, double value) {
+  if (x.size() != y.size() || x.empty()) throw std::invalid_argument("crossing: lengths differ, or no points");
+  const auto log_of = [](double v) { return std::log(std::max(v, std::numeric_limits<double>::min())); };
+  // Pool adjacent violators: blocks of points with one mean each, strictly falling from block to block.
+  struct Block {
+    double sum;
+    int count;
+    double mean() const { return sum / count; }
+  };
+  std::vector<Block> blocks;
+  for (const double v : y) {
+    blocks.push_back({log_of(v), 1});
+    while (blocks.size() > 1 && blocks[blocks.size() - 2].mean() <= blocks.back().mean()) {
+      const Block last = blocks.back();
+      blocks.pop_back();
+      blocks.back().sum += last.sum;
+      blocks.back().count += last.count;
+    }
+  }
+  std::vector<double> level;
+  for (const Block& block : blocks) level.insert(level.end(), static_cast<std::size_t>(block.count), block.mean());
+
+  const double target = log_of(value);
+  if (target > level.front()) return -kInfinity;
+  if (target < level.back()) return kInfinity;
+  // The first point at or below the target; on a level stretch the fewest points that reach it.
+  std::size_t i = 0;
+  while (level[i] > target) ++i;
+  if (i == 0) return x[0];
+  const double share = (level[i - 1] - target) / (level[i - 1] - level[i]);
+  return std::exp(std::log(x[i - 1]) + share * (std::log(x[i]) - std::log(x[i - 1])));
+}
+
+}  // namespace scalelab::host

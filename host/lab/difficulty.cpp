@@ -1,0 +1,619 @@
+#include "host/lab/difficulty.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <numeric>
+#include <stdexcept>
+
+#include "host/lab/model.h"
+#include "host/program/error.h"
+#include "scalelab/buffer.h"
+#include "scalelab/random.h"
+
+namespace scalelab::host {
+
+namespace {
+
+constexpr ScoreKind kScores[] = {
+    {"random", false, false, false}, {"margin", false, false, false},      {"boundary", false, true, false},
+    {"kmeans", true, true, false},   {"kmeans-cosine", true, true, false}, {"class-mean", false, true, false},
+    {"el2n", false, false, true},    {"forgetting", false, false, true},   {"ddd", false, false, true},
+};
+
+constexpr int kEarlyNetworks = 10, kForgettingNetworks = 5, kHalfPairs = 5, kLooks = 100;
+constexpr int kBoundaryNeighbours = 8;
+// Rows scored in one call: bounds the memory of neighbours and network outputs.
+constexpr std::int64_t kChunk = std::int64_t{1} << 16;
+
+// Lanes of Stream::rows: 0 for `keep` random and the score `random`, 1 + j for the j-th halving.
+std::uint64_t random_key(std::uint64_t seed, std::int64_t row, int lane) {
+  const Words words =
+      random_words(seed, Stream::rows, static_cast<std::uint64_t>(row), static_cast<std::uint32_t>(lane));
+  return static_cast<std::uint64_t>(words[0]) << 32 | words[1];
+}
+
+// Rows 0 .. n - 1 in a random order.
+std::vector<int> random_order(std::int64_t n, std::uint64_t seed, int lane) {
+  std::vector<std::uint64_t> keys(static_cast<std::size_t>(n));
+  for (std::int64_t row = 0; row < n; ++row) keys[row] = random_key(seed, row, lane);
+  std::vector<int> order(static_cast<std::size_t>(n));
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(), [&](int a, int b) { return keys[a] != keys[b] ? keys[a] < keys[b] : a < b; });
+  return order;
+}
+
+// e^x from arithmetic alone, so that it is the same everywhere: x = m ln 2 + r, the Taylor series of e^r to r^13
+// (|r| < 0.35: next term below 5e-18). Below -700 it is e^-700.
+double exponential(double x) {
+  x = std::clamp(x, -700.0, 700.0);
+  const double m = std::rint(x * 1.4426950408889634);
+  double r = std::fma(m, -0x1.62e42fefa38p-1, x);  // ln 2 in two parts, as in math.h
+  r = std::fma(m, -0x1.ef35793c7673p-45, r);
+  double series = 1;
+  for (int n = 13; n >= 1; --n) series = std::fma(series, r / n, 1.0);
+  return std::ldexp(series, static_cast<int>(m));
+}
+
+// Length of p - onehot, p the class probabilities.
+double error_length(std::span<const float> scores, int label) {
+  if (scores.size() == 1) {  // (p, 1 - p) against the label
+    const double other = label == 1 ? scores[0] : -static_cast<double>(scores[0]);
+    return std::sqrt(2.0) / (1 + exponential(other));
+  }
+  const double largest = *std::max_element(scores.begin(), scores.end());
+  double sum = 0, squares = 0;
+  for (const float score : scores) sum += exponential(score - largest);
+  for (std::size_t c = 0; c < scores.size(); ++c) {
+    const double p = exponential(scores[c] - largest) / sum - (static_cast<int>(c) == label ? 1 : 0);
+    squares += p * p;
+  }
+  return std::sqrt(squares);
+}
+
+int predicted(std::span<const float> scores) {
+  if (scores.size() == 1) return scores[0] > 0 ? 1 : 0;
+  return static_cast<int>(std::max_element(scores.begin(), scores.end()) - scores.begin());
+}
+
+// A model that is no network sees raw inputs, and so do the networks that score for it.
+std::string network_name(const std::string& model) { return model.starts_with("mlp-") ? model : "mlp-xy"; }
+
+// Networks of a trial's model that see its training rows in order to score them.
+class ScoringNetworks {
+ public:
+  // `rows`: what each network trains on; empty for all rows.
+  ScoringNetworks(const Trial& trial, const Dataset& train, int count, const std::vector<std::vector<int>>& rows,
+                  Session& session)
+      : session_(session),
+        train_(train),
+        model_(parse_model(network_name(trial.model))),
+        inputs_(session.context, train.points, {train.size(), train.features}),
+        labels_(session.context, train.labels, {train.size()}) {
+    model_.shape.inputs = train.features;
+    model_.shape.width = trial.width;
+    model_.shape.hidden_layers = trial.hidden_layers;
+    model_.shape.outputs = train.classes == 2 ? 1 : train.classes;
+    const std::int64_t p = parameter_count(model_.shape);
+    std::vector<float> starts;
+    for (int j = 0; j < count; ++j) {
+      const auto start = initial_parameters(model_.shape, seed(trial, j));
+      starts.insert(starts.end(), start.begin(), start.end());
+    }
+    parameters_.emplace_back(session.context, starts, std::initializer_list<std::int64_t>{count, p});
+    state_.emplace_back(session.context, std::vector<float>(static_cast<std::size_t>(2 * p * count)),
+                        std::initializer_list<std::int64_t>{count, 2 * p});
+    for (int j = 0; j < count; ++j) {
+      MlpRun run;
+      run.shape = model_.shape;
+      run.loss = model_.loss;
+      run.inputs = inputs_;
+      run.labels = labels_;
+      if (!rows.empty()) {
+        const auto size = static_cast<std::int64_t>(rows[j].size());
+        rows_.emplace_back(session.context, rows[j], std::initializer_list<std::int64_t>{size});
+        run.rows = rows_.back();
+      }
+      run.parameters = View<float>(parameters_[0].view().data() + j * p, {p});
+      run.state = View<float>(state_[0].view().data() + j * 2 * p, {2 * p});
+      run.epochs = trial.epochs;
+      run.batch_size = model_.batch_size;
+      run.learning_rate = model_.learning_rate;
+      run.schedule = model_.schedule;
+      run.optimizer = model_.optimizer;
+      run.weight_decay = model_.weight_decay;
+      run.precision = parse_precision(trial.precision);
+      run.seed = seed(trial, j);
+      runs_.push_back(run);
+    }
+  }
+
+  void train(int epoch_begin, int epoch_end) {
+    for (MlpRun& run : runs_) {
+      run.epoch_begin = epoch_begin;
+      run.epoch_end = epoch_end;
+    }
+    session_.context.backend().mlp_train(runs_, session_.context);
+  }
+
+  // body(network, row, scores) for every network and row.
+  template <class Body>
+  void score(Body&& body) {
+    const std::int64_t m = parameters_[0].view().extent(0), n = train_.size(), outputs = model_.shape.outputs;
+    for (std::int64_t begin = 0; begin < n; begin += kChunk) {
+      const std::int64_t count = std::min(kChunk, n - begin);
+      const std::vector<float> scores = forward(model_.shape, parameters_[0], begin, count);
+      for (std::int64_t j = 0; j < m; ++j) {
+        for (std::int64_t i = 0; i < count; ++i) {
+          body(static_cast<int>(j), begin + i,
+               std::span(scores).subspan(static_cast<std::size_t>((j * count + i) * outputs),
+                                         static_cast<std::size_t>(outputs)));
+        }
+      }
+    }
+  }
+
+  // The last hidden layer of the first network, (n, width): what it would output if its output layer were the identity.
+  std::vector<float> hidden() {
+    const std::int64_t w = model_.shape.width, n = train_.size();
+    const std::int64_t inside = parameter_count(model_.shape) - model_.shape.outputs * (w + 1);
+    std::vector<float> parameters = parameters_[0].to_host();
+    parameters.resize(static_cast<std::size_t>(inside));
+    for (std::int64_t o = 0; o < w; ++o) {
+      for (std::int64_t i = 0; i < w; ++i) parameters.push_back(o == i ? 1.0F : 0.0F);
+    }
+    parameters.insert(parameters.end(), static_cast<std::size_t>(w), 0.0F);
+    MlpShape shape = model_.shape;
+    shape.outputs = static_cast<int>(w);
+    const Buffer<float> network(session_.context, parameters, {1, static_cast<std::int64_t>(parameters.size())});
+    std::vector<float> features;
+    features.reserve(static_cast<std::size_t>(n * w));
+    for (std::int64_t begin = 0; begin < n; begin += kChunk) {
+      const std::vector<float> part = forward(shape, network, begin, std::min(kChunk, n - begin));
+      features.insert(features.end(), part.begin(), part.end());
+    }
+    return features;
+  }
+
+ private:
+  static std::uint64_t seed(const Trial& trial, int network) {
+    return trial.seed | static_cast<std::uint64_t>(network + 1) << 32;
+  }
+
+  // (m, count, outputs)
+  std::vector<float> forward(const MlpShape& shape, View<const float> parameters, std::int64_t begin,
+                             std::int64_t count) {
+    Buffer<float> scores(session_.context, {parameters.extent(0), count, shape.outputs});
+    session_.context.backend().mlp_forward(shape, parameters, inputs_.view().rows(begin, count), scores,
+                                           session_.context);
+    std::vector<float> host = scores.to_host();
+    for (const float score : host) {
+      if (!std::isfinite(score)) throw std::runtime_error("a network that scores the rows diverged");
+    }
+    return host;
+  }
+
+  Session& session_;
+  const Dataset& train_;
+  Model model_;
+  Buffer<float> inputs_;
+  Buffer<std::uint8_t> labels_;
+  std::vector<Buffer<float>> parameters_, state_;  // one each
+  std::vector<Buffer<int>> rows_;
+  std::vector<MlpRun> runs_;
+};
+
+std::vector<float> el2n(const Trial& trial, const Dataset& train, Session& session) {
+  ScoringNetworks networks(trial, train, kEarlyNetworks, {}, session);
+  networks.train(0, (trial.epochs + 9) / 10);
+  std::vector<double> sums(train.labels.size());
+  networks.score([&](int, std::int64_t row, std::span<const float> scores) {
+    sums[row] += error_length(scores, train.labels[row]) / kEarlyNetworks;
+  });
+  return {sums.begin(), sums.end()};
+}
+
+std::vector<float> forgetting(const Trial& trial, const Dataset& train, Session& session) {
+  ScoringNetworks networks(trial, train, kForgettingNetworks, {}, session);
+  const int looks = std::min(trial.epochs, kLooks);
+  const std::size_t n = train.labels.size();
+  enum : std::uint8_t { never_right, right, wrong };
+  std::vector<std::uint8_t> state(kForgettingNetworks * n, never_right);
+  std::vector<int> events(n);
+  for (int look = 0; look < looks; ++look) {
+    const auto epoch_at = [&](int l) { return static_cast<int>(static_cast<std::int64_t>(trial.epochs) * l / looks); };
+    networks.train(epoch_at(look), epoch_at(look + 1));
+    networks.score([&](int j, std::int64_t row, std::span<const float> scores) {
+      std::uint8_t& before = state[j * n + row];
+      if (predicted(scores) == train.labels[row]) {
+        before = right;
+      } else if (before == right) {
+        before = wrong;
+        ++events[row];
+      }
+    });
+  }
+  std::vector<float> means(n);
+  for (std::size_t row = 0; row < n; ++row) {
+    for (int j = 0; j < kForgettingNetworks; ++j) events[row] += state[j * n + row] == never_right ? looks : 0;
+    means[row] = static_cast<float>(events[row]) / kForgettingNetworks;
+  }
+  return means;
+}
+
+std::vector<float> ddd(const Trial& trial, const Dataset& train, Session& session) {
+  const std::int64_t n = train.size();
+  if (n < 2) throw Failure(kMisuse, "score ddd needs two rows or more");
+  std::vector<std::vector<int>> halves;
+  std::vector<std::vector<bool>> seen;
+  for (int pair = 0; pair < kHalfPairs; ++pair) {
+    const std::vector<int> order = random_order(n, trial.seed, 1 + pair);
+    halves.emplace_back(order.begin(), order.begin() + n / 2);
+    halves.emplace_back(order.begin() + n / 2, order.end());
+  }
+  for (auto& half : halves) {
+    std::sort(half.begin(), half.end());
+    auto& in = seen.emplace_back(static_cast<std::size_t>(n));
+    for (const int row : half) in[row] = true;
+  }
+  ScoringNetworks networks(trial, train, 2 * kHalfPairs, halves, session);
+  networks.train(0, trial.epochs);
+  std::vector<float> counts(static_cast<std::size_t>(n));
+  networks.score([&](int j, std::int64_t row, std::span<const float> scores) {
+    counts[row] += !seen[j][row] && predicted(scores) != train.labels[row] ? 1.0F : 0.0F;
+  });
+  return counts;
+}
+
+// Rows `which` of (n, d).
+std::vector<float> gathered(std::span<const float> rows, std::int64_t d, std::span<const int> which) {
+  std::vector<float> some;
+  some.reserve(which.size() * static_cast<std::size_t>(d));
+  for (const int row : which) some.insert(some.end(), rows.begin() + row * d, rows.begin() + (row + 1) * d);
+  return some;
+}
+
+std::vector<float> boundary(std::span<const float> rows, std::int64_t d, const Dataset& train, Session& session) {
+  Context& context = session.context;
+  const std::int64_t n = train.size();
+  const int k = static_cast<int>(std::min<std::int64_t>(n, kBoundaryNeighbours + 1));  // the row itself among them
+  const Buffer<float> points(context, rows, {n, d});
+  std::vector<float> result(static_cast<std::size_t>(n));
+  std::vector<std::vector<int>> undecided(static_cast<std::size_t>(train.classes));
+  for (std::int64_t begin = 0; begin < n; begin += kChunk) {
+    const std::int64_t count = std::min(kChunk, n - begin);
+    Buffer<int> indices(context, {count, k});
+    context.backend().knn(points, points.view().rows(begin, count), indices, View<float>(), context);
+    const std::vector<int> neighbours = indices.to_host();
+    for (std::int64_t i = 0; i < count; ++i) {
+      const std::int64_t row = begin + i;
+      int rank = 0;  // among other rows; the row itself may be anywhere, or missing, where rows coincide
+      for (int j = 0; j < k && rank < kBoundaryNeighbours && result[row] == 0; ++j) {
+        const int other = neighbours[i * k + j];
+        if (other == row) continue;
+        ++rank;
+        if (train.labels[other] != train.labels[row]) {
+          result[row] = static_cast<float>(kBoundaryNeighbours + 1 - rank);
+        }
+      }
+      if (result[row] == 0) undecided[train.labels[row]].push_back(static_cast<int>(row));
+    }
+  }
+  for (int c = 0; c < train.classes; ++c) {
+    const auto& queries = undecided[c];
+    if (queries.empty()) continue;
+    std::vector<int> others;
+    for (std::int64_t row = 0; row < n; ++row) {
+      if (train.labels[row] != c) others.push_back(static_cast<int>(row));
+    }
+    const auto q = static_cast<std::int64_t>(queries.size()), r = static_cast<std::int64_t>(others.size());
+    if (r == 0) {  // no other label anywhere: no row is harder than another
+      for (const int row : queries) result[row] = -std::numeric_limits<float>::max();
+      continue;
+    }
+    const Buffer<float> references(context, gathered(rows, d, others), {r, d});
+    const Buffer<float> from(context, gathered(rows, d, queries), {q, d});
+    Buffer<int> indices(context, {q, 1});
+    Buffer<float> distances(context, {q, 1});
+    context.backend().knn(references, from, indices, distances, context);
+    const std::vector<float> squared = distances.to_host();
+    for (std::int64_t i = 0; i < q; ++i) result[queries[i]] = -std::sqrt(squared[i]);
+  }
+  return result;
+}
+
+std::vector<float> margin(const Trial& trial, const Dataset& train, Session& session) {
+  std::vector<float> result;
+  if (trial.data == "spiral") {
+    result = spiral_distances(Spiral{}, train.points, session);
+    for (float& distance : result) distance = -distance;
+    return result;
+  }
+  if (trial.data != "perceptron") {
+    throw Failure(kMisuse, fmt::format("score margin needs a known boundary, and {} has none", trial.data));
+  }
+  // The teacher is the first axis, the probe lies in the plane of the first two.
+  const SinCos probe = sin_cos_turns(trial.probe_angle / 360);
+  const std::int64_t n = train.size(), d = train.features;
+  for (std::int64_t row = 0; row < n; ++row) {
+    const double along = train.points[row * d], across = d > 1 ? train.points[row * d + 1] : 0;
+    if ((along > 0) != (train.labels[row] == 1)) {
+      throw std::logic_error("the perceptron's teacher is not the first axis");
+    }
+    result.push_back(static_cast<float>(-std::abs(std::fma(probe.cos, along, probe.sin * across))));
+  }
+  return result;
+}
+
+// k-means++ centroids, as k-means begins.
+std::vector<float> start_centroids(View<const float> points, int k, std::uint64_t seed, Context& context) {
+  const std::int64_t n = points.extent(0), d = points.extent(1);
+  if (k < 1 || k > n) throw Failure(kMisuse, fmt::format("{} clusters of {} rows", k, n));
+  Buffer<float> centroids(context, {k, d});
+  context.backend().kmeans_plus_plus(points, seed, centroids, context);
+  return centroids.to_host();
+}
+
+}  // namespace
+
+std::span<const ScoreKind> score_kinds() { return kScores; }
+
+const ScoreKind& score_kind(const std::string& name) {
+  std::string names;
+  for (const ScoreKind& kind : kScores) {
+    if (name == kind.name) return kind;
+    names += fmt::format("{}{}", names.empty() ? "" : ", ", kind.name);
+  }
+  throw Failure(kMisuse, fmt::format("'{}' is no score; there are {}", name, names));
+}
+
+std::vector<float> spiral_distances(const Spiral& spiral, std::span<const float> points, Session& session) {
+  // Both edges of the band as polylines of equal steps along the spiral; an arc is nowhere further than 5e-9 from its
+  // chord. The nearest corner leads to the chords that meet there.
+  constexpr int kSteps = 1 << 17;
+  const double t_end = 2 * kPi * spiral.turns, c = spiral.tip_radius / t_end;
+  struct Point {
+    double x, y;
+  };
+  std::vector<Point> corners;
+  std::vector<float> rounded;
+  for (const int side : {-1, 1}) {
+    for (int step = 0; step <= kSteps; ++step) {
+      const double t = t_end * step / kSteps;
+      const double width = std::min({1.0, t / (2 * kPi), (t_end - t) / (kPi / 2)});
+      const double rho = c * t + side * 0.5 * kPi * c * width;
+      const SinCos turn = sin_cos_turns((spiral.start_angle + t) / (2 * kPi));
+      corners.push_back({rho * turn.cos, rho * turn.sin});
+      rounded.push_back(static_cast<float>(corners.back().x));
+      rounded.push_back(static_cast<float>(corners.back().y));
+    }
+  }
+  Context& context = session.context;
+  const auto n = static_cast<std::int64_t>(points.size() / 2);
+  const Buffer<float> references(context, rounded, {static_cast<std::int64_t>(corners.size()), 2});
+  std::vector<float> distances(static_cast<std::size_t>(n));
+  for (std::int64_t begin = 0; begin < n; begin += kChunk) {
+    const std::int64_t count = std::min(kChunk, n - begin);
+    const Buffer<float> queries(
+        context, points.subspan(static_cast<std::size_t>(2 * begin), static_cast<std::size_t>(2 * count)), {count, 2});
+    Buffer<int> indices(context, {count, 1});
+    context.backend().knn(references, queries, indices, View<float>(), context);
+    const std::vector<int> nearest = indices.to_host();
+    for (std::int64_t i = 0; i < count; ++i) {
+      const double x = points[2 * (begin + i)], y = points[2 * (begin + i) + 1];
+      const int corner = nearest[i], on_edge = corner % (kSteps + 1);
+      double best = std::numeric_limits<double>::infinity();
+      for (const int other : {corner - 1, corner + 1}) {
+        if ((other < corner && on_edge == 0) || (other > corner && on_edge == kSteps)) continue;
+        const Point a = corners[corner], b = corners[other];
+        const double bx = b.x - a.x, by = b.y - a.y, ax = x - a.x, ay = y - a.y;
+        const double length = bx * bx + by * by;
+        const double along = length > 0 ? std::clamp((ax * bx + ay * by) / length, 0.0, 1.0) : 0;
+        const double dx = ax - along * bx, dy = ay - along * by;
+        best = std::min(best, dx * dx + dy * dy);
+      }
+      distances[begin + i] = static_cast<float>(std::sqrt(best));
+    }
+  }
+  return distances;
+}
+
+std::vector<float> unit_rows(std::span<const float> rows, std::int64_t features) {
+  std::vector<float> unit(rows.begin(), rows.end());
+  for (std::size_t begin = 0; begin < unit.size(); begin += static_cast<std::size_t>(features)) {
+    const auto row = std::span(unit).subspan(begin, static_cast<std::size_t>(features));
+    double squares = 0;
+    for (const float value : row) squares += static_cast<double>(value) * value;
+    if (squares == 0) continue;
+    const double length = std::sqrt(squares);
+    for (float& value : row) value = static_cast<float>(value / length);
+  }
+  return unit;
+}
+
+Prototypes euclidean_prototypes(std::span<const float> rows, std::int64_t features, int k, std::uint64_t seed,
+                                Session& session) {
+  Context& context = session.context;
+  const auto n = static_cast<std::int64_t>(rows.size()) / features;
+  const Input<float> points(context, rows, {n, features});
+  Buffer<float> centroids(context, start_centroids(points, k, seed, context), {k, features});
+  Buffer<int> labels(context, {n});
+  Buffer<float> distances(context, {n});
+  const KmeansResult fit = context.backend().kmeans_fit(points, centroids, labels, {}, context);
+  context.backend().kmeans_assign(points, centroids, labels, distances, context);
+  Prototypes result{centroids.to_host(), labels.to_host(), distances.to_host(),
+                    fit.iterations,      fit.repaired,     fit.converged};
+  for (float& distance : result.distances) distance = std::sqrt(distance);
+  return result;
+}
+
+Prototypes cosine_prototypes(std::span<const float> unit, std::int64_t features, int k, std::uint64_t seed,
+                             Session& session) {
+  Context& context = session.context;
+  const auto n = static_cast<std::int64_t>(unit.size()) / features;
+  const Input<float> points(context, unit, {n, features});
+  Prototypes result;
+  result.centroids = start_centroids(points, k, seed, context);
+  Buffer<float> centroids(context, {k, features});
+  Buffer<int> labels(context, {n});
+  KmeansOptions one_step;
+  one_step.max_iterations = 1;
+  const int limit = KmeansOptions{}.max_iterations;
+  while (result.iterations < limit && !result.converged) {
+    centroids.upload(result.centroids);
+    const KmeansResult fit = context.backend().kmeans_fit(points, centroids, labels, one_step, context);
+    ++result.iterations;
+    result.repaired += fit.repaired;
+    const std::vector<float> moved = unit_rows(centroids.to_host(), features);
+    double movement = 0;
+    for (std::size_t i = 0; i < moved.size(); ++i) {
+      const double step = static_cast<double>(moved[i]) - result.centroids[i];
+      movement += step * step;
+    }
+    result.centroids = moved;
+    // KmeansOptions' tolerance, with rows of length 1 in place of the variance.
+    result.converged = movement <= KmeansOptions{}.tolerance / static_cast<double>(features);
+  }
+  centroids.upload(result.centroids);
+  Buffer<float> distances(context, {n});
+  context.backend().kmeans_assign(points, centroids, labels, distances, context);
+  result.labels = labels.to_host();
+  result.distances = distances.to_host();
+  for (float& distance : result.distances) distance *= 0.5F;  // |a - b|^2 = 2 (1 - a.b)
+  return result;
+}
+
+std::vector<float> class_mean_distances(std::span<const float> rows, std::int64_t features, std::span<const int> labels,
+                                        int classes) {
+  const auto d = static_cast<std::size_t>(features), n = labels.size();
+  std::vector<double> means(static_cast<std::size_t>(classes) * d);
+  std::vector<std::int64_t> counts(static_cast<std::size_t>(classes));
+  for (std::size_t row = 0; row < n; ++row) {
+    ++counts[labels[row]];
+    for (std::size_t c = 0; c < d; ++c) means[labels[row] * d + c] += rows[row * d + c];
+  }
+  for (std::size_t i = 0; i < means.size(); ++i) means[i] /= std::max<std::int64_t>(1, counts[i / d]);
+  std::vector<float> distances(n);
+  for (std::size_t row = 0; row < n; ++row) {
+    double squares = 0;
+    for (std::size_t c = 0; c < d; ++c) {
+      const double t = rows[row * d + c] - means[labels[row] * d + c];
+      squares += t * t;
+    }
+    distances[row] = static_cast<float>(std::sqrt(squares));
+  }
+  return distances;
+}
+
+std::vector<float> difficulty(const Trial& trial, const Dataset& train, Session& session) {
+  const ScoreKind& kind = score_kind(trial.score);
+  const std::string score = trial.score;
+  Stage stage(session, "difficulty: " + score);
+  if (score == "random") {
+    std::vector<float> result;
+    for (std::int64_t row = 0; row < train.size(); ++row) {
+      result.push_back(uniform_float(static_cast<std::uint32_t>(random_key(trial.seed, row, 0) >> 32)));
+    }
+    return result;
+  }
+  if (score == "margin") return margin(trial, train, session);
+  if (score == "el2n") return el2n(trial, train, session);
+  if (score == "forgetting") return forgetting(trial, train, session);
+  if (score == "ddd") return ddd(trial, train, session);
+
+  std::vector<float> hidden;
+  if (trial.features == "hidden") {
+    ScoringNetworks network(trial, train, 1, {}, session);
+    network.train(0, trial.epochs);
+    hidden = network.hidden();
+  } else if (trial.features != "input") {
+    throw Failure(kMisuse, fmt::format("features '{}' are neither input nor hidden", trial.features));
+  }
+  const std::span<const float> rows = hidden.empty() ? std::span<const float>(train.points) : hidden;
+  const std::int64_t d = hidden.empty() ? train.features : trial.width;
+  if (kind.clusters && (trial.clusters < 1 || trial.clusters > train.size())) {
+    throw Failure(kMisuse,
+                  fmt::format("score {} needs from 1 to {} clusters, not {}", score, train.size(), trial.clusters));
+  }
+  if (score == "boundary") return boundary(rows, d, train, session);
+  if (score == "kmeans") return euclidean_prototypes(rows, d, trial.clusters, trial.seed, session).distances;
+  if (score == "kmeans-cosine") {
+    return cosine_prototypes(unit_rows(rows, d), d, trial.clusters, trial.seed, session).distances;
+  }
+  return class_mean_distances(rows, d, std::vector<int>(train.labels.begin(), train.labels.end()), train.classes);
+}
+
+std::string difficulty_key(const Trial& trial) {
+  const ScoreKind& kind = score_kind(trial.score);
+  Trial key;  // what does not matter stays at its default
+  key.data = trial.data;
+  key.fingerprint = trial.fingerprint;
+  key.n = trial.n;
+  key.seed = trial.seed;
+  key.noise = trial.noise;
+  key.dimension = trial.dimension;
+  key.score = trial.score;
+  key.probe_angle = trial.probe_angle;
+  if (kind.clusters) key.clusters = trial.clusters;
+  if (kind.features) key.features = trial.features;
+  if (kind.network || (kind.features && trial.features == "hidden")) {
+    key.model = network_name(trial.model);
+    key.width = trial.width;
+    key.hidden_layers = trial.hidden_layers;
+    key.epochs = trial.epochs;
+    key.precision = trial.precision;
+  }
+  return to_json(key).dump();
+}
+
+std::vector<int> keep_rows(std::span<const float> difficulty, std::span<const int> labels, int classes,
+                           const std::string& keep, double fraction, std::uint64_t seed, double class_floor) {
+  const auto n = static_cast<std::int64_t>(labels.size());
+  if (n == 0 || n > std::numeric_limits<int>::max()) throw std::invalid_argument("keep_rows: no rows, or too many");
+  if (!(fraction > 0 && fraction <= 1)) throw std::invalid_argument("keep_rows: the fraction is not in (0, 1]");
+  if (!(class_floor >= 0 && class_floor <= 1)) throw std::invalid_argument("keep_rows: class_floor is not in [0, 1]");
+  std::vector<int> order(labels.size());
+  std::iota(order.begin(), order.end(), 0);
+  if (keep == "all") return order;
+  const std::int64_t kept = std::clamp<std::int64_t>(std::llround(fraction * static_cast<double>(n)), 1, n);
+  if (keep == "random") {
+    order = random_order(n, seed, 0);
+    order.resize(static_cast<std::size_t>(kept));
+    std::sort(order.begin(), order.end());
+    return order;
+  }
+  if (keep != "hard" && keep != "easy") {
+    throw std::invalid_argument("keep_rows: keep is one of all, hard, easy, random, not '" + keep + "'");
+  }
+  if (difficulty.size() != labels.size()) throw std::invalid_argument("keep_rows: lengths differ");
+  for (const float value : difficulty) {
+    if (std::isnan(value)) throw std::invalid_argument("keep_rows: a difficulty is NaN");
+  }
+  const bool hard = keep == "hard";
+  std::sort(order.begin(), order.end(), [&](int a, int b) {
+    if (difficulty[a] != difficulty[b]) return hard == (difficulty[a] > difficulty[b]);
+    return a < b;
+  });
+  const auto floor = static_cast<std::int64_t>(class_floor * static_cast<double>(kept) / classes);
+  std::vector<std::int64_t> taken(static_cast<std::size_t>(classes));
+  std::vector<int> rows, rest;
+  for (const int row : order) {
+    auto& count = taken.at(static_cast<std::size_t>(labels[row]));
+    (count < floor ? rows : rest).push_back(row);
+    ++count;
+  }
+  rows.insert(rows.end(), rest.begin(), rest.begin() + (kept - static_cast<std::int64_t>(rows.size())));
+  std::sort(rows.begin(), rows.end());
+  return rows;
+}
+
+std::vector<int> keep_rows(std::span<const float> difficulty, std::span<const std::uint8_t> labels, int classes,
+                           const std::string& keep, double fraction, std::uint64_t seed, double class_floor) {
+  return keep_rows(difficulty, std::vector<int>(labels.begin(), labels.end()), classes, keep, fraction, seed,
+                   class_floor);
+}
+
+}  // namespace scalelab::host

@@ -1,0 +1,89 @@
+// difficulty: what makes a training example hard, as one number a row, and which rows a choice keeps.
+//
+// A difficulty is larger for a harder row. It depends on the trial's data, model and score alone: not on the fraction
+// kept, the backend's threads, or other trials.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "host/data/dataset.h"
+#include "host/lab/trial.h"
+#include "host/program/command.h"
+
+namespace scalelab::host {
+
+// What a score needs of a trial.
+struct ScoreKind {
+  const char* name;
+  bool clusters;  // Trial::clusters, k of k-means
+  bool features;  // works on Trial::features: the raw inputs, or a trained network's last hidden layer
+  bool network;   // trains networks: of the trial's model, or mlp-xy when that is none
+};
+
+// In the order in which tables show them:
+//   random         a random number
+//   margin         minus the distance to the true boundary: the spiral's, or the plane of the perceptron's probe
+//   boundary       9 - r when the r-th nearest other row is the nearest with another label, r = 1 .. 8; else minus the
+//                  distance to the nearest row with another label. Positive: one of the 8 nearest rows disagrees
+//   kmeans         distance to the nearest centroid
+//   kmeans-cosine  1 - cosine with the nearest of k unit centroids (spherical k-means on unit rows)
+//   class-mean     distance to the mean of the row's own class
+//   el2n           |p - onehot| after the first tenth of the epochs, mean over 10 networks
+//   forgetting     times a row goes from right to wrong, seen after every epoch or 100 times if there are more; the
+//                  number of looks for a row that never was right; mean over 5 networks
+//   ddd            of 10 networks, each trained on a random half, how many misclassify the row without having seen it:
+//                  0 .. 5, because every row is left out of five
+// Networks that score start and shuffle from seeds above 2^32, so that none is the network that is to be trained, and
+// train on all n rows (ddd: on halves) with the trial's own settings.
+std::span<const ScoreKind> score_kinds();
+// Failure(kMisuse) that lists the names when there is no such score.
+const ScoreKind& score_kind(const std::string& name);
+
+// One number a row of `train`. `train` are the rows of load_data(trial). Failure(kMisuse) where the score does not fit
+// the trial: no clusters or more than rows, no known boundary. std::runtime_error when a
+// network that scores diverged.
+std::vector<float> difficulty(const Trial& trial, const Dataset& train, Session& session);
+
+// Trials with equal keys have the same difficulty, whatever they keep and in which order they show it.
+std::string difficulty_key(const Trial& trial);
+
+// The rows kept, ascending: llround(fraction n) of them, at least one. `hard` keeps the largest difficulties, `easy`
+// the smallest, `all` everything; ties go to the lower row. Of each class at least int(class_floor kept / classes) rows
+// stay (or all it has), its own hardest or easiest; the rest by rank among all. `random` draws from `seed` without a
+// floor, and what it keeps of a smaller fraction is among what it keeps of a larger. Labels lie in 0 .. classes - 1.
+// Throws std::invalid_argument: fraction outside (0, 1], class_floor outside [0, 1], a difficulty that is NaN, lengths
+// that differ, no rows, another `keep`.
+std::vector<int> keep_rows(std::span<const float> difficulty, std::span<const int> labels, int classes,
+                           const std::string& keep, double fraction, std::uint64_t seed, double class_floor = 0.5);
+std::vector<int> keep_rows(std::span<const float> difficulty, std::span<const std::uint8_t> labels, int classes,
+                           const std::string& keep, double fraction, std::uint64_t seed, double class_floor = 0.5);
+
+// Distance of each point, (n, 2) in [-1, 1]^2, to the boundary between the spiral's classes, within 1e-7.
+std::vector<float> spiral_distances(const Spiral& spiral, std::span<const float> points, Session& session);
+
+// Rows scaled to length 1, the length summed in fp64; a row of zeros stays zero.
+std::vector<float> unit_rows(std::span<const float> rows, std::int64_t features);
+
+// k prototypes of (n, d) rows and what lies nearest to which.
+struct Prototypes {
+  std::vector<float> centroids;  // (k, d)
+  std::vector<int> labels;       // (n)
+  std::vector<float> distances;  // (n) to the nearest centroid: Euclidean, or 1 - cosine
+  int iterations = 0, repaired = 0;
+  bool converged = false;
+};
+// k-means from a k-means++ start, 300 iterations at most (kmeans.h).
+Prototypes euclidean_prototypes(std::span<const float> rows, std::int64_t features, int k, std::uint64_t seed,
+                                Session& session);
+// Spherical k-means of rows that have length 1 (unit_rows): as above, but after every iteration the centroids are
+// scaled to length 1.
+Prototypes cosine_prototypes(std::span<const float> unit, std::int64_t features, int k, std::uint64_t seed,
+                             Session& session);
+// Distance to the mean of the row's own class.
+std::vector<float> class_mean_distances(std::span<const float> rows, std::int64_t features, std::span<const int> labels,
+                                        int classes);
+
+}  // namespace scalelab::host

@@ -1,0 +1,524 @@
+#include "host/lab/evaluate.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cmath>
+#include <deque>
+#include <exception>
+#include <memory>
+#include <numeric>
+#include <optional>
+#include <set>
+#include <tuple>
+#include <utility>
+
+#include "host/lab/difficulty.h"
+#include "host/lab/error_count.h"
+#include "host/lab/lottery.h"
+#include "host/lab/model.h"
+#include "host/lab/visit_order.h"
+#include "host/program/error.h"
+#include "scalelab/buffer.h"
+#include "scalelab/random.h"
+
+namespace scalelab::host {
+
+namespace {
+
+// Test draws come from a seed with the top bit set, training sets from seeds below 2^32: the two never meet.
+constexpr std::uint64_t kTestDraws = std::uint64_t{1} << 63;
+// Seed of the order in which a file's rows are dealt out: the first fifth is the test.
+constexpr std::uint64_t kHoldOut = std::uint64_t{1} << 62;
+
+double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+Dataset gather(const Dataset& from, std::span<const std::uint32_t> rows) {
+  Dataset to;
+  to.features = from.features;
+  to.classes = from.classes;
+  to.class_names = from.class_names;
+  to.points.reserve(rows.size() * static_cast<std::size_t>(from.features));
+  for (const std::uint32_t row : rows) {
+    const float* begin = from.points.data() + static_cast<std::size_t>(row) * from.features;
+    to.points.insert(to.points.end(), begin, begin + from.features);
+    to.labels.push_back(from.labels[row]);
+  }
+  return to;
+}
+
+// Every feature to [-1, 1] by its range; a feature without a range to 0.
+void scale_features(Dataset& data) {
+  const auto d = static_cast<std::size_t>(data.features);
+  for (std::size_t c = 0; c < d; ++c) {
+    float low = data.points[c], high = low;
+    for (std::size_t i = c; i < data.points.size(); i += d) {
+      low = std::min(low, data.points[i]);
+      high = std::max(high, data.points[i]);
+    }
+    const double range = static_cast<double>(high) - low;
+    for (std::size_t i = c; i < data.points.size(); i += d) {
+      const double share = range > 0 ? (static_cast<double>(data.points[i]) - low) / range : 0.5;
+      data.points[i] = static_cast<float>(2 * share - 1);
+    }
+  }
+}
+
+TrialData from_file(const Trial& trial) {
+  Dataset all = read_points_csv(trial.data);
+  scale_features(all);
+  const auto total = static_cast<std::uint32_t>(all.size());
+  const std::uint32_t held_out = std::max<std::uint32_t>(1, total / 5), pool = total - held_out;
+  if (trial.n > pool) {
+    throw Failure(kMisuse,
+                  fmt::format("{}: n = {} was asked for; of its {} rows {} are for training and {} are held out",
+                              trial.data, trial.n, total, pool, held_out));
+  }
+  const Shuffle deal(total, kHoldOut, 0), choose(pool, trial.seed, 0);
+  std::vector<std::uint32_t> train, test;
+  for (std::uint32_t i = 0; i < held_out; ++i) test.push_back(deal(i));
+  for (std::uint32_t i = 0; i < trial.n; ++i) train.push_back(deal(held_out + choose(i)));
+  return {gather(all, train), gather(all, test)};
+}
+
+Dataset gaussian(const Trial& trial) {
+  Dataset data;
+  data.features = trial.dimension;
+  const auto d = static_cast<std::size_t>(trial.dimension);
+  data.points.resize(static_cast<std::size_t>(trial.n) * d);
+  for (std::int64_t i = 0; i < trial.n; ++i) {
+    float* row = data.points.data() + static_cast<std::size_t>(i) * d;
+    for (std::size_t c = 0; c < d; c += 2) {
+      const NormalPair pair = normal_pair(
+          random_words(trial.seed, Stream::points, static_cast<std::uint64_t>(i), static_cast<std::uint32_t>(c / 2)));
+      row[c] = static_cast<float>(pair.first);
+      if (c + 1 < d) row[c + 1] = static_cast<float>(pair.second);
+    }
+    data.labels.push_back(row[0] > 0 ? 1 : 0);
+  }
+  return data;
+}
+
+// Trials that see the same points.
+auto data_key(const Trial& t) { return std::tuple(t.data, t.n, t.seed, t.noise, t.dimension); }
+
+// Points and labels, on the host and in backend memory.
+struct Points {
+  Points(const Trial& trial, Context& context) : data(load_data(trial)) {
+    train.emplace(context, data.train.points,
+                  std::initializer_list<std::int64_t>{data.train.size(), data.train.features});
+    train_labels.emplace(context, data.train.labels, std::initializer_list<std::int64_t>{data.train.size()});
+    if (data.test.size() == 0) return;
+    test.emplace(context, data.test.points, std::initializer_list<std::int64_t>{data.test.size(), data.test.features});
+  }
+  TrialData data;
+  std::optional<Buffer<float>> train, test;
+  std::optional<Buffer<std::uint8_t>> train_labels;
+};
+
+// What errors on the spiral are measured on.
+struct SpiralTest {
+  SpiralTest(std::int64_t grid, std::int64_t density_points, Context& context)
+      : truth(context, Spiral{}, grid),
+        draws(sample_spiral(default_mixture(), Spiral{}, density_points, kTestDraws)),
+        points(context, draws.points, {density_points, 2}) {}
+  GridTruth truth;
+  Dataset draws;
+  Buffer<float> points;
+};
+
+MlpShape network_shape(const Model& model, const Trial& trial, const Dataset& data) {
+  MlpShape shape = model.shape;
+  shape.inputs = data.features;
+  shape.width = trial.width;
+  shape.hidden_layers = trial.hidden_layers;
+  shape.outputs = data.classes == 2 ? 1 : data.classes;
+  return shape;
+}
+
+// One call of evaluate.
+class Evaluation {
+ public:
+  Evaluation(std::span<const Trial> trials, Session& session,
+             const std::function<void(std::size_t, const Measurement&)>& done)
+      : trials_(trials), session_(session), context_(session.context), done_(done), outer_(context_.progress) {
+    for (const Trial& trial : trials) total_ += estimated_seconds(trial);
+  }
+  ~Evaluation() { context_.progress = outer_; }
+
+  void run() {
+    std::vector<std::size_t> networks, tickets;
+    std::map<std::pair<std::int64_t, int>, std::vector<std::size_t>> perceptrons;
+    for (std::size_t i = 0; i < trials_.size(); ++i) {
+      const Trial& trial = trials_[i];
+      watch(trial.is_network() ? 0 : estimated_seconds(trial));
+      guarded({i}, [&] {
+        rows_[i] = choose_rows(trial);
+        if (trial.data == "perceptron") {
+          perceptrons[{static_cast<std::int64_t>(rows_[i].size()), trial.dimension}].push_back(i);
+        } else if (trial.is_knn()) {
+          report(i, measure_knn(trial, rows_[i]));
+        } else {
+          (in_chain(trial) ? tickets : networks).push_back(i);
+        }
+      });
+    }
+    for (const auto& [shape, indices] : perceptrons) {
+      guarded(indices, [&, &indices = indices] { run_perceptrons(indices); });
+    }
+    watch(cost_of(networks));
+    guarded(networks, [&] { train_networks(networks); });
+    watch(cost_of(tickets));
+    guarded(tickets, [&] { train_tickets(tickets); });
+  }
+
+ private:
+  double cost_of(std::span<const std::size_t> indices) const {
+    double cost = 0;
+    for (const std::size_t i : indices) cost += estimated_seconds(trials_[i]);
+    return cost;
+  }
+  // What the ops report from here on is `cost` of the whole.
+  void watch(double cost) {
+    finished_ += part_;
+    part_ = cost;
+    if (!outer_) return;
+    context_.progress = [this](std::int64_t done, std::int64_t whole) {
+      const double share = whole > 0 ? static_cast<double>(done) / static_cast<double>(whole) : 0;
+      outer_(std::llround(1e6 * (finished_ + part_ * share) / total_), 1000000);
+    };
+  }
+
+  // Runs `work`; what goes wrong is the status of those of `indices` that have not been reported.
+  template <class Work>
+  void guarded(std::vector<std::size_t> indices, Work&& work) {
+    if (indices.empty()) return;
+    throw_if_interrupted();
+    const SignalsHeld held;  // what has begun is finished
+    try {
+      work();
+    } catch (const std::exception& error) {
+      if (unreported_) std::rethrow_exception(unreported_);
+      // A check that failed is no trial's fault: nothing that was measured here can be trusted.
+      const auto* failure = dynamic_cast<const Failure*>(&error);
+      if (failure != nullptr && failure->exit_code == kCheckFailed) throw;
+      for (const std::size_t i : indices) {
+        if (reported_.count(i) == 0) report(i, {fmt::format("failed: {}", error.what()), {}, 0});
+      }
+    }
+  }
+  void report(std::size_t i, const Measurement& measurement) {
+    reported_.insert(i);
+    try {
+      done_(i, measurement);
+    } catch (...) {  // a disk that is full is no fault of the trial
+      unreported_ = std::current_exception();
+      throw;
+    }
+  }
+
+  const Points& points(const Trial& trial) {
+    auto& slot = points_[data_key(trial)];
+    if (!slot) slot = std::make_unique<Points>(trial, context_);
+    return *slot;
+  }
+  const SpiralTest& spiral_test(const Trial& trial) {
+    auto& slot = spiral_tests_[{trial.grid, trial.density_points}];
+    if (!slot) slot = std::make_unique<SpiralTest>(trial.grid, trial.density_points, context_);
+    return *slot;
+  }
+  const std::vector<float>& difficulty_of(const Trial& trial) {
+    const std::string key = difficulty_key(trial);
+    const auto found = difficulties_.find(key);
+    if (found != difficulties_.end()) return found->second;
+    return difficulties_.emplace(key, difficulty(trial, points(trial).data.train, session_)).first->second;
+  }
+  // Of a network that is pruned, or begins a chain in which others are.
+  bool in_chain(const Trial& trial) const {
+    if (trial.ticket != "dense") return true;
+    return std::any_of(trials_.begin(), trials_.end(), [&](const Trial& other) {
+      return other.ticket != "dense" && work_key(other) == work_key(trial);
+    });
+  }
+
+  // Ascending indices of the training rows that are kept.
+  std::vector<int> choose_rows(const Trial& trial) {
+    const Dataset& train = points(trial).data.train;
+    if (trial.keep == "all") {
+      std::vector<int> rows(static_cast<std::size_t>(train.size()));
+      std::iota(rows.begin(), rows.end(), 0);
+      return rows;
+    }
+    const std::vector<float> none(trial.keep == "random" ? train.labels.size() : 0);
+    return keep_rows(trial.keep == "random" ? none : difficulty_of(trial), train.labels, train.classes, trial.keep,
+                     trial.fraction, trial.seed);
+  }
+
+  Measurement measure_knn(const Trial& trial, const std::vector<int>& rows) {
+    const double start = now();
+    const int ks[] = {parse_model(trial.model).neighbours};
+    if (ks[0] > static_cast<int>(rows.size())) {
+      return {
+          fmt::format("failed: {} asks for more neighbours than the {} rows that are kept", trial.model, rows.size()),
+          {},
+          0};
+    }
+    const Points& all = points(trial);
+    const std::vector<std::uint32_t> kept(rows.begin(), rows.end());
+    const bool whole = kept.size() == all.data.train.labels.size();
+    const Dataset part = whole ? Dataset{} : gather(all.data.train, kept);
+    const Dataset& set = whole ? all.data.train : part;
+    std::optional<Buffer<float>> own_points;
+    std::optional<Buffer<std::uint8_t>> own_labels;
+    if (!whole) {
+      own_points.emplace(context_, set.points, std::initializer_list<std::int64_t>{set.size(), set.features});
+      own_labels.emplace(context_, set.labels, std::initializer_list<std::int64_t>{set.size()});
+    }
+    const View<const float> references = whole ? *all.train : *own_points;
+    const View<const std::uint8_t> labels = whole ? *all.train_labels : *own_labels;
+    Measurement result;
+    result.values["kept"] = static_cast<double>(kept.size());
+    result.values["train_error"] = knn_point_errors(references, set.labels, ks, references, set.labels, context_)[0];
+    if (trial.is_spiral()) {
+      const SpiralTest& test = spiral_test(trial);
+      const GridScore score = test.truth.knn(references, labels, ks[0]);
+      result.values["grid_error"] = score.error;
+      result.values["density_error"] =
+          knn_point_errors(references, set.labels, ks, test.points, test.draws.labels, context_)[0];
+      if (score.one_class()) result.status = "collapsed";
+    } else {
+      result.values["test_error"] =
+          knn_point_errors(references, set.labels, ks, *all.test, all.data.test.labels, context_)[0];
+    }
+    result.seconds = now() - start;
+    return result;
+  }
+
+  // Max-margin students of one number of examples and one dimension, in one call.
+  void run_perceptrons(const std::vector<std::size_t>& indices) {
+    const double start = now();
+    const Backend& backend = context_.backend();
+    if (backend.max_margin == nullptr) {
+      throw Failure(kNoBackend, fmt::format("the {} backend has no max-margin op; use --backend cpu", backend.name));
+    }
+    const auto m = static_cast<std::int64_t>(indices.size());
+    const auto n = static_cast<std::int64_t>(rows_[indices[0]].size());
+    const std::int64_t d = trials_[indices[0]].dimension;
+    std::vector<float> examples;
+    for (const std::size_t i : indices) {
+      const Dataset& train = points(trials_[i]).data.train;
+      for (const int row : rows_[i]) {
+        const float sign = train.labels[static_cast<std::size_t>(row)] == 1 ? 1.0F : -1.0F;
+        const float* x = train.points.data() + static_cast<std::size_t>(row) * static_cast<std::size_t>(d);
+        for (std::int64_t c = 0; c < d; ++c) examples.push_back(sign * x[c]);
+      }
+    }
+    Buffer<float> sets(context_, examples, {m, n, d}), students(context_, {m, d}), margins(context_, {m});
+    Buffer<int> sweeps(context_, {m});
+    backend.max_margin(sets, students, margins, sweeps, {}, context_);
+    const auto directions = students.to_host(), margin = margins.to_host();
+    const auto made = sweeps.to_host();
+    for (std::int64_t j = 0; j < m; ++j) {
+      Measurement result;
+      if (made[j] < 0) result.status = "unconverged";
+      const double overlap = std::clamp<double>(directions[static_cast<std::size_t>(j * d)], -1, 1);
+      result.values = {{"kept", static_cast<double>(n)},
+                       {"test_error", std::acos(overlap) / kPi},
+                       {"train_error", margin[j] > 0 ? 0 : std::nan("")}};
+      result.seconds = (now() - start) / static_cast<double>(m);
+      report(indices[j], result);
+    }
+  }
+
+  // A run on the trial's rows in the trial's order; the rows go to backend memory that `keep` holds.
+  MlpRun network_run(std::size_t i, std::deque<Buffer<int>>& keep) {
+    const Trial& trial = trials_[i];
+    const Model model = parse_model(trial.model);
+    const Points& all = points(trial);
+    MlpRun run;
+    run.shape = network_shape(model, trial, all.data.train);
+    run.loss = model.loss;
+    run.inputs = *all.train;
+    run.labels = *all.train_labels;
+    run.epochs = trial.epochs;
+    run.batch_size = model.batch_size;
+    run.learning_rate = model.learning_rate;
+    run.schedule = model.schedule;
+    run.optimizer = model.optimizer;
+    run.weight_decay = model.weight_decay;
+    run.precision = parse_precision(trial.precision);
+    run.seed = trial.seed;
+    if (trial.order != "shuffled") {
+      const std::vector<float> none;
+      const std::vector<int> visits = visit_order(trial.order == "random" ? none : difficulty_of(trial), rows_[i],
+                                                  all.data.train.labels, trial.order, trial.epochs, trial.seed);
+      run.rows = keep.emplace_back(context_, visits, std::initializer_list<std::int64_t>{std::ssize(visits)});
+      run.epochs = 1;
+      run.shuffle = false;
+    } else if (trial.keep != "all") {
+      run.rows = keep.emplace_back(context_, rows_[i], std::initializer_list<std::int64_t>{std::ssize(rows_[i])});
+    }
+    return run;
+  }
+
+  Measurement measure_network(std::size_t i, const MlpShape& shape, View<const float> parameters) {
+    const Trial& trial = trials_[i];
+    const Points& all = points(trial);
+    Measurement result;
+    result.values["kept"] = static_cast<double>(rows_[i].size());
+    const auto seen = network_predictions(shape, parameters, *all.train, context_);
+    std::int64_t wrong = 0;
+    for (const int row : rows_[i]) wrong += seen[static_cast<std::size_t>(row)] != all.data.train.labels[row];
+    result.values["train_error"] = static_cast<double>(wrong) / static_cast<double>(rows_[i].size());
+    if (trial.is_spiral()) {
+      const SpiralTest& test = spiral_test(trial);
+      const GridScore score = test.truth.network(shape, parameters);
+      result.values["grid_error"] = score.error;
+      result.values["density_error"] = network_point_error(shape, parameters, test.points, test.draws.labels, context_);
+      if (score.one_class()) result.status = "collapsed";
+      return result;
+    }
+    const auto predicted = network_predictions(shape, parameters, *all.test, context_);
+    wrong = 0;
+    for (std::size_t q = 0; q < predicted.size(); ++q) wrong += predicted[q] != all.data.test.labels[q];
+    result.values["test_error"] = static_cast<double>(wrong) / static_cast<double>(predicted.size());
+    if (std::all_of(predicted.begin(), predicted.end(), [&](auto p) { return p == predicted[0]; })) {
+      result.status = "collapsed";
+    }
+    return result;
+  }
+
+  void train_networks(const std::vector<std::size_t>& indices) {
+    std::deque<Buffer<int>> kept;
+    std::deque<Buffer<float>> parameters;
+    std::deque<Buffer<int>> diverged;
+    std::vector<std::size_t> ready;
+    std::vector<MlpRun> runs;
+    std::vector<double> costs;
+    for (const std::size_t i : indices) {
+      guarded({i}, [&] {
+        MlpRun run = network_run(i, kept);
+        const std::vector<float> start = initial_parameters(run.shape, trials_[i].seed);
+        run.parameters =
+            parameters.emplace_back(context_, start, std::initializer_list<std::int64_t>{std::ssize(start)});
+        run.diverged = diverged.emplace_back(context_, std::vector{-1}, std::initializer_list<std::int64_t>{1});
+        runs.push_back(run);
+        ready.push_back(i);
+        costs.push_back(estimated_seconds(trials_[i]));
+      });
+    }
+    if (runs.empty()) return;
+    const double start = now();
+    context_.backend().mlp_train(runs, context_);
+    context_.synchronize();
+    const double seconds = now() - start, all = std::accumulate(costs.begin(), costs.end(), 0.0);
+    for (std::size_t j = 0; j < runs.size(); ++j) {
+      Measurement result = measure_network(ready[j], runs[j].shape, parameters[j]);
+      if (diverged[j].to_host()[0] >= 0) result.status = "diverged";
+      result.seconds = seconds * costs[j] / all;
+      report(ready[j], result);
+    }
+  }
+
+  void train_tickets(const std::vector<std::size_t>& indices) {
+    std::deque<Buffer<int>> kept;
+    std::map<std::string, std::vector<std::size_t>> by_chain;
+    for (const std::size_t i : indices) by_chain[work_key(trials_[i])].push_back(i);
+    std::vector<LotteryChain> chains;
+    std::vector<std::vector<std::size_t>> trials;  // of each chain's wanted tickets
+    for (const auto& [key, members] : by_chain) {
+      LotteryChain chain{network_run(members[0], kept), {}};
+      for (const std::size_t i : members) chain.wanted.push_back({trials_[i].ticket, trials_[i].level});
+      chains.push_back(std::move(chain));
+      trials.push_back(members);
+    }
+    run_lottery(chains, session_, [&](const LotteryNetwork& network) {
+      const std::size_t i = trials[network.chain][network.ticket];
+      Measurement result;
+      if (network.diverged) {
+        result.status = "diverged";
+      } else {
+        result = measure_network(i, network.shape, network.parameters);
+        if (trials_[i].ticket != "dense") {
+          result.values["weights"] = static_cast<double>(network.weights);
+          result.values["density"] = network.density;
+        }
+      }
+      result.seconds = network.seconds;
+      report(i, result);
+    });
+  }
+
+  std::span<const Trial> trials_;
+  Session& session_;
+  Context& context_;
+  const std::function<void(std::size_t, const Measurement&)>& done_;
+  std::function<void(std::int64_t, std::int64_t)> outer_;
+  double total_ = 0, finished_ = 0, part_ = 0;
+  std::set<std::size_t> reported_;
+  std::exception_ptr unreported_;
+  std::map<std::size_t, std::vector<int>> rows_;
+  std::map<decltype(data_key(Trial{})), std::unique_ptr<Points>> points_;
+  std::map<std::pair<std::int64_t, std::int64_t>, std::unique_ptr<SpiralTest>> spiral_tests_;
+  std::map<std::string, std::vector<float>> difficulties_;
+};
+
+double parameters_of(const Trial& trial) {
+  const double w = trial.width;
+  return w * w * (trial.hidden_layers - 1) + 5 * w;
+}
+
+}  // namespace
+
+TrialData load_data(const Trial& trial) {
+  if (trial.is_spiral()) {
+    return {sample_spiral(default_mixture(), Spiral{}, trial.n, trial.seed, trial.noise), {}};
+  }
+  if (trial.data == "perceptron") return {gaussian(trial), {}};
+  return from_file(trial);
+}
+
+std::string work_key(const Trial& trial) {
+  if (trial.ticket != "dense" || (trial.score == "none" && trial.is_network())) {
+    Trial chain = trial;
+    chain.ticket = "dense";
+    chain.level = 0;
+    return trial_id(chain);
+  }
+  if (trial.score != "none") return difficulty_key(trial);
+  return trial_id(trial);
+}
+
+double estimated_seconds(const Trial& trial) {
+  const auto n = static_cast<double>(trial.n);
+  const double test = static_cast<double>(trial.density_points) + static_cast<double>(trial.grid * trial.grid) / 20;
+  const double kept = n * trial.fraction;
+  double seconds = 4e-7 * n;  // drawing the points
+  if (trial.is_knn()) return seconds + 3e-6 * n + 4e-7 * test;
+  if (trial.data == "perceptron") return seconds + 2e-9 * kept * kept * trial.dimension;
+  const double per_sample = 6 * parameters_of(trial) / 5e10 + 3e-7;  // forward and backward at 50 GFLOP/s a core
+  const double training = trial.epochs * kept * per_sample;
+  double scoring = 0;
+  if (trial.score == "el2n") scoring = 1;
+  if (trial.score == "forgetting") scoring = 5;
+  if (trial.score == "ddd") scoring = 5;
+  if (trial.features == "hidden") scoring += 1;
+  seconds += scoring * trial.epochs * n * per_sample / 8;  // shared by the trials of one difficulty
+  return seconds + training + (test + n) * per_sample / 3;
+}
+
+double estimated_bytes(const Trial& trial) {
+  const double d = trial.dimension > 0 ? trial.dimension : 2;
+  double bytes = static_cast<double>(trial.n) * (8 * d + 40);
+  if (trial.order != "shuffled") bytes += 8.0 * static_cast<double>(trial.n) * trial.epochs;
+  if (trial.is_network()) bytes += 40 * parameters_of(trial);
+  return bytes;
+}
+
+void evaluate(std::span<const Trial> trials, Session& session,
+              const std::function<void(std::size_t index, const Measurement&)>& done) {
+  Evaluation(trials, session, done).run();
+}
+
+}  // namespace scalelab::host

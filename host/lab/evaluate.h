@@ -1,0 +1,50 @@
+// evaluate: trials in, measurements out. Networks of many trials train side by side in few launches.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <span>
+#include <string>
+
+#include "host/data/dataset.h"
+#include "host/lab/trial.h"
+#include "host/program/command.h"
+
+namespace scalelab::host {
+
+// What came of a trial. Errors are fractions.
+//   spiral              grid_error, density_error (against the truth), train_error (against the labels given), kept
+//   perceptron, files   test_error, train_error, kept
+//   tickets             also weights (of the hidden layers, left) and density (of those, of the dense network's)
+struct Measurement {
+  // "ok"; "collapsed": one class everywhere; "diverged": loss or weights stopped being finite; "unconverged": the
+  // perceptron's solver ran out of sweeps; "failed: WHY". All but "failed" are results, and are not tried again.
+  std::string status = "ok";
+  std::map<std::string, double> values;
+  double seconds = 0;  // the share of a joint run; the one thing that is not reproducible
+
+  bool failed() const { return status.starts_with("failed"); }
+};
+
+// Training rows of a trial before any choice, and what its error is measured on (no rows for the spiral, whose test is
+// the grid and fresh draws, nor for the perceptron, whose error is an angle).
+struct TrialData {
+  Dataset train, test;
+};
+TrialData load_data(const Trial& trial);
+
+// Trials with equal keys share costly work (the scores of difficulty.h, the chain of a ticket): evaluate them in one
+// call.
+std::string work_key(const Trial& trial);
+
+// Core seconds, very roughly, for plans and progress; and bytes of memory.
+double estimated_seconds(const Trial& trial);
+double estimated_bytes(const Trial& trial);
+
+// Evaluates resolved trials and reports each once, as it is done, by its index, in an order of its own. What goes wrong
+// with one trial is that trial's status. A signal lets the joint run (or the kNN trial) that has begun finish, and is
+// then thrown as Interrupted.
+void evaluate(std::span<const Trial> trials, Session& session,
+              const std::function<void(std::size_t index, const Measurement&)>& done);
+
+}  // namespace scalelab::host

@@ -1,0 +1,206 @@
+#include "host/lab/trial.h"
+
+#include <fmt/format.h>
+
+#include <array>
+#include <cmath>
+#include <concepts>
+#include <limits>
+
+#include "host/lab/model.h"
+#include "host/program/error.h"
+#include "host/program/files.h"
+
+namespace scalelab::host {
+
+namespace {
+
+constexpr std::array kKeeps = {"all", "hard", "easy", "random"};
+constexpr std::array kScores = {"none",       "margin", "boundary",   "kmeans", "kmeans-cosine",
+                                "class-mean", "el2n",   "forgetting", "ddd"};
+constexpr std::array kFeatures = {"input", "hidden"};
+constexpr std::array kOrders = {"shuffled", "random", "curriculum", "anti", "sorted", "sorted-anti"};
+constexpr std::array kTickets = {"dense", "rewound", "fine-tuned", "restarted", "random-mask", "small-dense"};
+
+[[noreturn]] void refuse(const std::string& member, const std::string& why) {
+  throw Failure(kMisuse, fmt::format("trial: '{}' {}", member, why));
+}
+
+template <std::integral T>
+void read(const nlohmann::json& value, const char* name, T& out, double low, double high) {
+  const bool whole = value.is_number_integer() ||
+                     (value.is_number() && std::floor(value.get<double>()) == value.get<double>());  // 1e6
+  const double number = value.is_number() ? value.get<double>() : std::nan("");
+  if (!whole || !(number >= low && number <= high)) {
+    refuse(name, fmt::format("must be a whole number from {:.0f} to {:.0f}, and is {}", low, high, value.dump()));
+  }
+  out = value.is_number_integer() ? value.get<T>() : static_cast<T>(number);
+}
+
+void read(const nlohmann::json& value, const char* name, double& out, double low, double high) {
+  const double number = value.is_number() ? value.get<double>() : std::nan("");
+  if (!(number >= low && number <= high)) {
+    refuse(name, fmt::format("must be a number from {:g} to {:g}, and is {}", low, high, value.dump()));
+  }
+  out = number;
+}
+
+void read(const nlohmann::json& value, const char* name, std::string& out, std::span<const char* const> words) {
+  if (value.is_string()) {
+    out = value.get<std::string>();
+    if (words.empty()) return;
+    for (const char* word : words) {
+      if (out == word) return;
+    }
+  }
+  refuse(name, words.empty() ? fmt::format("must be a text, and is {}", value.dump())
+                             : fmt::format("must be one of {}, and is {}", fmt::join(words, ", "), value.dump()));
+}
+
+// Every member of a trial, with its name and what it may be: visit(name, member, range or words).
+template <class T, class Visit>
+void each_member(T& trial, Visit&& visit) {
+  const std::span<const char* const> any;
+  visit("data", trial.data, any);
+  visit("fingerprint", trial.fingerprint, any);
+  visit("n", trial.n, 1, 1e9);
+  visit("seed", trial.seed, 0, 4294967295.0);
+  visit("noise", trial.noise, 0, 1);
+  visit("dimension", trial.dimension, 0, 10000);
+  visit("model", trial.model, any);
+  visit("width", trial.width, 0, 256);
+  visit("hidden_layers", trial.hidden_layers, 0, 4);
+  visit("epochs", trial.epochs, 0, 1e7);
+  visit("precision", trial.precision, kPrecisions);
+  visit("keep", trial.keep, kKeeps);
+  visit("score", trial.score, kScores);
+  visit("fraction", trial.fraction, 0, 1);
+  visit("clusters", trial.clusters, 0, 1e6);
+  visit("features", trial.features, kFeatures);
+  visit("probe_angle", trial.probe_angle, 0, 90);
+  visit("order", trial.order, kOrders);
+  visit("ticket", trial.ticket, kTickets);
+  visit("level", trial.level, 0, 40);
+  visit("grid", trial.grid, 0, 65536);
+  visit("density_points", trial.density_points, 0, 1e8);
+}
+
+bool built_in(const std::string& data) { return data == "spiral" || data == "perceptron"; }
+
+}  // namespace
+
+bool Trial::is_knn() const { return model.starts_with("knn-"); }
+bool Trial::is_network() const { return model.starts_with("mlp-"); }
+bool Trial::is_spiral() const { return data == "spiral"; }
+
+nlohmann::json to_json(const Trial& trial) {
+  nlohmann::json object = nlohmann::json::object();
+  each_member(trial, [&](const char* name, const auto& member, auto&&...) { object[name] = member; });
+  return object;
+}
+
+Trial trial_from_json(const nlohmann::json& object) {
+  if (!object.is_object()) throw Failure(kMisuse, "trial: is not a JSON object");
+  Trial trial;
+  std::size_t known = 0;
+  std::string names;
+  each_member(trial, [&](const char* name, auto& member, auto&&... may_be) {
+    names += names.empty() ? name : fmt::format(", {}", name);
+    const auto found = object.find(name);
+    if (found == object.end()) return;
+    ++known;
+    read(*found, name, member, may_be...);
+  });
+  if (known == object.size()) return trial;
+  for (const auto& [key, value] : object.items()) {
+    if (!to_json(trial).contains(key)) refuse(key, "is not known; known are " + names);
+  }
+  return trial;
+}
+
+const std::vector<std::string>& member_names() {
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> list;
+    Trial trial;
+    each_member(trial, [&](const char* name, auto&&...) { list.push_back(name); });
+    return list;
+  }();
+  return names;
+}
+
+Trial resolved(Trial trial) {
+  if (trial.data == "perceptron") {
+    if (trial.dimension == 0) trial.dimension = 200;
+    if (trial.dimension < 2) refuse("dimension", "must be at least 2");
+    trial.model = "perceptron";
+  } else {
+    if (trial.dimension != 0) refuse("dimension", "is for the perceptron alone");
+    if (trial.model == "perceptron") refuse("model", "'perceptron' needs data = perceptron");
+    const Model model = parse_model(trial.model);
+    trial.model = model.name;
+    if (model.is_knn() && trial.keep == "all" && model.neighbours > trial.n) {
+      refuse("model", fmt::format("{} asks for more neighbours than there are points (n = {})", model.name, trial.n));
+    }
+  }
+  if (trial.is_network()) {
+    if (trial.width < 2) refuse("width", "must be from 2 to 256");
+    if (trial.hidden_layers < 1) refuse("hidden_layers", "must be from 1 to 4");
+    if (trial.epochs < 1) refuse("epochs", "must be at least 1");
+  } else {
+    if (trial.order != "shuffled") refuse("order", fmt::format("is for networks, and the model is {}", trial.model));
+    if (trial.ticket != "dense") refuse("ticket", fmt::format("is for networks, and the model is {}", trial.model));
+    // A score may train networks of its own (el2n, forgetting, ddd, hidden features): then their shape counts.
+    const bool trains =
+        trial.score == "el2n" || trial.score == "forgetting" || trial.score == "ddd" || trial.features == "hidden";
+    if (!trains) {
+      trial.width = trial.hidden_layers = trial.epochs = 0;
+      trial.precision = "fp32";
+    }
+  }
+  if (!trial.is_spiral()) {
+    if (trial.noise != 0) refuse("noise", "is for the spiral alone");
+    trial.grid = trial.density_points = 0;
+  } else if (trial.grid < 1 || trial.density_points < 1) {
+    refuse("grid", "and 'density_points' must be at least 1 for the spiral");
+  }
+  if (!built_in(trial.data) && trial.fingerprint.empty()) trial.fingerprint = fingerprint_of(trial.data);
+
+  const bool scored = trial.keep == "hard" || trial.keep == "easy";
+  const bool ordered = trial.order != "shuffled" && trial.order != "random";
+  if (trial.keep == "all") trial.fraction = 1;
+  if (trial.keep != "all" && !(trial.fraction > 0)) refuse("fraction", "must be above 0");
+  if (!scored && !ordered) {
+    trial.score = "none";
+    trial.features = "input";
+    trial.probe_angle = 0;
+  } else if (trial.score == "none") {
+    refuse("score", fmt::format("is missing: '{}' must know what is hard", scored ? "keep" : "order"));
+  }
+  if (trial.score == "margin" && !built_in(trial.data)) {
+    refuse("score", "'margin' is the distance to the true boundary, which is not known of a file");
+  }
+  if (trial.data == "perceptron" && scored && trial.score != "margin") {
+    refuse("score", "must be 'margin' for the perceptron");
+  }
+  if (trial.data != "perceptron" || trial.score != "margin") trial.probe_angle = 0;
+  const bool clusters = trial.score == "kmeans" || trial.score == "kmeans-cosine";
+  if (!clusters) trial.clusters = 0;
+  if (clusters && trial.clusters == 0) trial.clusters = 100;
+  if (trial.clusters > trial.n) {
+    refuse("clusters", fmt::format("are {} and there are {} points: ask for fewer", trial.clusters, trial.n));
+  }
+  if (trial.level == 0) trial.ticket = "dense";
+  if (trial.ticket == "dense") trial.level = 0;
+  if (trial.ticket != "dense" && trial.order != "shuffled") refuse("ticket", "needs order = shuffled");
+  return trial;
+}
+
+std::string trial_id(const Trial& trial) {
+  nlohmann::json object = to_json(trial);
+  if (!built_in(trial.data)) object.erase("data");  // its fingerprint says what it is, wherever it lies
+  if (trial.precision == "fp32") object.erase("precision");
+  object["numerics"] = kNumerics;
+  return fingerprint_of_text(object.dump());
+}
+
+}  // namespace scalelab::host

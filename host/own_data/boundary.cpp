@@ -1,0 +1,419 @@
+// scalelab boundary: the decision boundary of a model on one's own points: a label for every cell of a large grid, and
+// the picture of it.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <cmath>
+#include <limits>
+#include <memory>
+#include <optional>
+
+#include "host/data/dataset.h"
+#include "host/data/npy.h"
+#include "host/data/png.h"
+#include "host/lab/error_count.h"
+#include "host/lab/model.h"
+#include "host/program/command.h"
+#include "host/program/error.h"
+#include "scalelab/buffer.h"
+
+namespace scalelab::host {
+
+namespace {
+
+struct Options {
+  std::string data, out, extent, model = "knn", encoding = "xy", activation = "relu", schedule = "cosine",
+                                 precision = "fp32";
+  std::int64_t grid = 1024;
+  int k = 5;
+  int width = 64, layers = 3, epochs = 0, batch_size = 64;
+  double learning_rate = 3e-3, weight_decay = 0, focal = 0;
+  bool layer_norm = false, bits = false;
+  std::vector<const CLI::Option*> of_knn, of_mlp;  // options that belong to one model
+};
+
+// Labels are made and written in bands of rows of this many cells: a map of any size takes no more memory.
+constexpr std::int64_t kBandCells = std::int64_t{1} << 26;
+// Points predicted in one call when the training error is counted.
+constexpr std::int64_t kChunk = std::int64_t{1} << 18;
+
+struct Extent {
+  float x_min, x_max, y_min, y_max;
+};
+
+// A float as a number that prints with the fewest digits.
+double shortest(float value) {
+  const std::string digits = fmt::format("{}", value);
+  double wide = 0;
+  std::from_chars(digits.data(), digits.data() + digits.size(), wide);
+  return wide;
+}
+
+// "x0,x1,y0,y1".
+Extent parse_extent(const std::string& text) {
+  std::array<float, 4> values{};
+  const char* from = text.data();
+  const char* end = from + text.size();
+  bool valid = true;
+  for (std::size_t i = 0; i < values.size() && valid; ++i) {
+    const auto [stop, error] = std::from_chars(from, end, values[i]);
+    valid = error == std::errc() && std::isfinite(values[i]) && (i < 3 ? stop != end && *stop == ',' : stop == end);
+    from = stop + 1;
+  }
+  if (!valid || !(values[0] < values[1]) || !(values[2] < values[3])) {
+    throw Failure(kMisuse,
+                  fmt::format("--extent: '{}' is not x0,x1,y0,y1, four 32-bit numbers with x0 < x1, y0 < y1", text));
+  }
+  return {values[0], values[1], values[2], values[3]};
+}
+
+// The data's ranges and a margin of 5 % of them on each side. A range of zero takes the other axis's, or 1.
+Extent extent_of(const Dataset& data) {
+  std::array<double, 2> low, high;
+  for (std::size_t axis = 0; axis < 2; ++axis) {
+    low[axis] = high[axis] = data.points[axis];
+    for (std::size_t i = axis; i < data.points.size(); i += 2) {
+      low[axis] = std::min<double>(low[axis], data.points[i]);
+      high[axis] = std::max<double>(high[axis], data.points[i]);
+    }
+  }
+  std::array<float, 4> extent{};
+  for (std::size_t axis = 0; axis < 2; ++axis) {
+    double margin = 0.05 * (high[axis] - low[axis]);
+    if (margin == 0) {
+      const double other = high[1 - axis] - low[1 - axis];
+      margin = std::max(0.5 * (other > 0 ? other : 1.0), 1e-3 * std::abs(low[axis]));
+    }
+    extent[2 * axis] = static_cast<float>(low[axis] - margin);
+    extent[2 * axis + 1] = static_cast<float>(high[axis] + margin);
+  }
+  return {extent[0], extent[1], extent[2], extent[3]};
+}
+
+void check_extent(const Extent& extent, const Dataset& data, const Options& options) {
+  FeatureRanges ranges(2);
+  ranges.add(data.points);
+  const std::array<float, 4> corners = {extent.x_min, extent.y_min, extent.x_max, extent.y_max};
+  ranges.add(corners);
+  if (!ranges.distances_fit()) throw Failure(kBadData, options.data + ": " + FeatureRanges::kTooFar);
+  if (options.model != "knn") return;
+  // Nearest neighbours are found where the points are, and there fp32 must tell one cell from the next.
+  const auto distinct = [&](char axis, float low, float high) {
+    const float largest = std::max(std::abs(low), std::abs(high));
+    const float spacing = std::nextafter(largest, HUGE_VALF) - largest;
+    if ((high - low) / static_cast<float>(options.grid) >= spacing) return;
+    throw Failure(kMisuse, fmt::format("--grid {}: cells over {} = {} .. {} are narrower than 32-bit numbers can tell "
+                                       "apart there; subtract an offset from the data or use a smaller grid",
+                                       options.grid, axis, low, high));
+  };
+  distinct('x', extent.x_min, extent.x_max);
+  distinct('y', extent.y_min, extent.y_max);
+}
+
+// Fills labels (rows, G) of the grid's rows [row_begin, row_begin + rows).
+using Paint = std::function<void(std::int64_t row_begin, View<std::uint8_t> labels)>;
+
+struct Fitted {
+  Paint paint;
+  double train_error = 0;
+  nlohmann::json about;  // the model's options
+};
+
+Fitted fit_knn(const Options& options, const Dataset& data, const Extent& extent, Session& session) {
+  Context& context = session.context;
+  const std::int64_t n = data.size();
+  if (options.k > n) throw Failure(kMisuse, fmt::format("--k {}: {} holds only {} points", options.k, options.data, n));
+  const auto points = std::make_shared<Buffer<float>>(context, data.points, std::initializer_list<std::int64_t>{n, 2});
+  const auto labels =
+      std::make_shared<Buffer<std::uint8_t>>(context, data.labels, std::initializer_list<std::int64_t>{n});
+  Fitted fitted;
+  const std::array<int, 1> ks = {options.k};
+  fitted.train_error = knn_point_errors(*points, data.labels, ks, *points, data.labels, context)[0];
+  fitted.about = {{"name", "knn"}, {"k", options.k}};
+  const Grid grid{
+      .size = options.grid, .x_min = extent.x_min, .x_max = extent.x_max, .y_min = extent.y_min, .y_max = extent.y_max};
+  fitted.paint = [=, &context, k = options.k](std::int64_t row_begin, View<std::uint8_t> band) {
+    context.backend().grid_knn_labels(*points, *labels, k, grid, row_begin, band, context);
+  };
+  return fitted;
+}
+
+// The share of the points that the network gives another label than their own.
+double network_error(const MlpShape& shape, View<const float> parameters, View<const float> inputs,
+                     const std::vector<std::uint8_t>& labels, Context& context) {
+  const std::int64_t n = inputs.extent(0), outputs = shape.outputs;
+  std::int64_t wrong = 0;
+  for (std::int64_t begin = 0; begin < n; begin += kChunk) {
+    const std::int64_t count = std::min(kChunk, n - begin);
+    Buffer<float> scores(context, {1, count, outputs});
+    context.backend().mlp_forward(shape, parameters, inputs.rows(begin, count), scores, context);
+    const std::vector<float> host = scores.to_host();
+    for (std::int64_t i = 0; i < count; ++i) {
+      const float* row = host.data() + i * outputs;
+      const std::int64_t predicted = outputs == 1 ? (row[0] > 0 ? 1 : 0) : std::max_element(row, row + outputs) - row;
+      wrong += predicted != labels[static_cast<std::size_t>(begin + i)];
+    }
+  }
+  return static_cast<double>(wrong) / static_cast<double>(n);
+}
+
+Fitted fit_mlp(const Options& options, const Dataset& data, const Extent& extent, Session& session) {
+  Context& context = session.context;
+  const std::int64_t n = data.size();
+  MlpRun run;
+  run.shape = parse_model("mlp-" + options.encoding).shape;
+  run.shape.width = options.width;
+  run.shape.hidden_layers = options.layers;
+  run.shape.outputs = data.classes == 2 ? 1 : data.classes;
+  run.shape.layer_norm = options.layer_norm;
+  run.shape.activation = options.activation == "relu"   ? Activation::relu
+                         : options.activation == "tanh" ? Activation::tanh
+                                                        : Activation::gelu;
+  run.loss.focal_gamma = static_cast<float>(options.focal);
+  // As the 1,000 epochs over 1,000 points of the main comparison: a million points seen.
+  run.epochs = options.epochs > 0 ? options.epochs : static_cast<int>(std::clamp<std::int64_t>(1000000 / n, 10, 10000));
+  run.batch_size = options.batch_size;
+  run.learning_rate = static_cast<float>(options.learning_rate);
+  run.schedule = options.schedule == "cosine" ? Schedule::cosine : Schedule::constant;
+  run.weight_decay = static_cast<float>(options.weight_decay);
+  run.seed = session.common.seed;
+  run.precision = parse_precision(options.precision);
+
+  std::vector<float> scaled(data.points.size());
+  const auto scale = [](double value, double low, double high) {
+    return static_cast<float>((value - 0.5 * (low + high)) / (0.5 * (high - low)));
+  };
+  for (std::size_t i = 0; i < scaled.size(); i += 2) {
+    scaled[i] = scale(data.points[i], extent.x_min, extent.x_max);
+    scaled[i + 1] = scale(data.points[i + 1], extent.y_min, extent.y_max);
+  }
+  const Buffer<float> inputs(context, scaled, {n, 2});
+  const Buffer<std::uint8_t> labels(context, data.labels, {n});
+  const auto start = initial_parameters(run.shape, session.common.seed);
+  const auto p = static_cast<std::int64_t>(start.size());
+  const auto parameters = std::make_shared<Buffer<float>>(context, start, std::initializer_list<std::int64_t>{1, p});
+  Buffer<float> losses(context, {run.epochs});
+  Buffer<int> diverged(context, {1});
+  run.inputs = inputs;
+  run.labels = labels;
+  run.parameters = View<float>(parameters->view().data(), {p});
+  run.epoch_losses = losses;
+  run.diverged = diverged;
+  context.backend().mlp_train(std::span<const MlpRun>(&run, 1), context);
+  if (const int epoch = diverged.to_host()[0]; epoch >= 0) {
+    throw Failure(kCheckFailed, fmt::format("training diverged in epoch {}: lower --learning-rate (it is {:g})",
+                                            epoch + 1, options.learning_rate));
+  }
+
+  Fitted fitted;
+  fitted.train_error = network_error(run.shape, *parameters, inputs, data.labels, context);
+  fitted.about = {{"name", "mlp"},
+                  {"encoding", options.encoding},
+                  {"width", options.width},
+                  {"layers", options.layers},
+                  {"outputs", run.shape.outputs},
+                  {"activation", options.activation},
+                  {"layer_norm", options.layer_norm},
+                  {"focal", options.focal},
+                  {"epochs", run.epochs},
+                  {"batch_size", options.batch_size},
+                  {"learning_rate", options.learning_rate},
+                  {"schedule", options.schedule},
+                  {"weight_decay", options.weight_decay},
+                  {"precision", options.precision},
+                  {"parameters", p},
+                  {"final_loss", shortest(losses.to_host().back())}};
+  const Grid grid{.size = options.grid};  // [-1, 1]^2, as the inputs
+  fitted.paint = [=, &context, shape = run.shape](std::int64_t row_begin, View<std::uint8_t> band) {
+    const View<std::uint8_t> one(band.data(), {1, band.extent(0), band.extent(1)});
+    context.backend().grid_mlp_labels(shape, *parameters, grid, row_begin, one, context);
+  };
+  return fitted;
+}
+
+Outcome run(const Options& options, Session& session) {
+  for (const CLI::Option* option : options.model == "knn" ? options.of_mlp : options.of_knn) {
+    if (option->count() > 0) {
+      throw Failure(kMisuse, fmt::format("{} does not belong to --model {}", option->get_name(), options.model));
+    }
+  }
+  std::optional<Extent> given;
+  if (!options.extent.empty()) given = parse_extent(options.extent);
+  const Dataset data = read_points_csv(options.data);
+  if (data.features != 2) {
+    throw Failure(kBadData, fmt::format("{}: {} coordinates; a boundary in the plane needs two (x, y, label)",
+                                        options.data, data.features));
+  }
+  if (options.bits && data.classes != 2) {
+    throw Failure(kMisuse,
+                  fmt::format("--bits: a bit tells two classes apart, and {} has {}", options.data, data.classes));
+  }
+  const Extent extent = given ? *given : extent_of(data);
+  check_extent(extent, data, options);
+  make_output_folder(options.out);
+
+  Stage stage(session, options.model == "knn" ? "neighbours" : "training");
+  Context& context = session.context;
+  const std::int64_t size = options.grid;
+  const std::filesystem::path folder = options.out;
+  ClassPicture picture(data.classes, size);
+  picture.set_points(data.points, data.labels, extent.x_min, extent.x_max, extent.y_min, extent.y_max);
+  const std::int64_t row_bytes = options.bits ? (size + 7) / 8 : size;
+  NpyWriter<std::uint8_t> labels_file(folder / "labels.npy", {size, row_bytes});
+  PngWriter png(folder / "boundary.png", size, size, picture.palette());
+
+  const Fitted fitted =
+      options.model == "knn" ? fit_knn(options, data, extent, session) : fit_mlp(options, data, extent, session);
+  const double fit_seconds = stage.seconds();
+
+  // The picture begins with the largest y and labels.npy with the smallest: bands are made from the top, and each is
+  // written to its own place in labels.npy.
+  Stage painting(session, "labels");
+  std::vector<std::int64_t> cells(static_cast<std::size_t>(data.classes));
+  const std::int64_t band_rows = std::clamp<std::int64_t>(kBandCells / size, 1, size);
+  const Buffer<std::uint8_t> band(context, {band_rows, size});
+  const Buffer<std::uint8_t> packed(context, {options.bits ? band_rows : 0, row_bytes});
+  std::vector<std::uint8_t> labels, bits;
+  for (std::int64_t end = size; end > 0; end -= band_rows) {
+    const std::int64_t begin = std::max<std::int64_t>(end - band_rows, 0), rows = end - begin;
+    painting.part(size - end, size - begin, size);
+    const View<std::uint8_t> part = band.view().rows(0, rows);
+    fitted.paint(begin, part);
+    labels.resize(static_cast<std::size_t>(rows * size));
+    context.backend().download(labels.data(), part.data(), labels.size(), context);
+    for (const std::uint8_t label : labels) ++cells[label];
+    if (options.bits) {
+      const View<std::uint8_t> packed_part = packed.view().rows(0, rows);
+      context.backend().pack_labels(part, packed_part, context);
+      bits.resize(static_cast<std::size_t>(rows * row_bytes));
+      context.backend().download(bits.data(), packed_part.data(), bits.size(), context);
+      labels_file.write_at(begin * row_bytes, bits);
+    } else {
+      labels_file.write_at(begin * size, labels);
+    }
+    for (std::int64_t top = 0; top < rows / 2; ++top) {
+      const auto row = labels.begin() + top * size;
+      std::swap_ranges(row, row + size, labels.begin() + (rows - 1 - top) * size);
+    }
+    picture.paint(labels, size - end);
+    for (std::int64_t row = 0; row < rows; ++row) {
+      png.write_row(std::span<const std::uint8_t>(labels).subspan(static_cast<std::size_t>(row * size),
+                                                                  static_cast<std::size_t>(size)));
+    }
+  }
+  const double total = stage.seconds();
+
+  nlohmann::json classes = nlohmann::json::array();
+  for (int c = 0; c < data.classes; ++c) {
+    const auto& name = data.class_names[static_cast<std::size_t>(c)];
+    const double area = static_cast<double>(cells[static_cast<std::size_t>(c)]) / static_cast<double>(size * size);
+    const Rgb colour = class_colour(c, data.classes);
+    classes.push_back({{"label", c},
+                       {"name", name},
+                       {"points", std::count(data.labels.begin(), data.labels.end(), c)},
+                       {"area", area},
+                       {"colour", fmt::format("#{:02x}{:02x}{:02x}", colour[0], colour[1], colour[2])}});
+  }
+  Outcome outcome;
+  outcome.document = {{"data", {{"file", options.data}, {"n", data.size()}}},
+                      {"model", fitted.about},
+                      {"grid", size},
+                      {"labels",
+                       {{"file", "labels.npy"},
+                        {"shape", {size, row_bytes}},
+                        {"bits_per_cell", options.bits ? 1 : 8},
+                        {"bit_order", options.bits ? nlohmann::json("little") : nlohmann::json()}}},
+                      {"extent",
+                       {{"x_min", shortest(extent.x_min)},
+                        {"x_max", shortest(extent.x_max)},
+                        {"y_min", shortest(extent.y_min)},
+                        {"y_max", shortest(extent.y_max)}}},
+                      {"classes", classes},
+                      {"seed", session.common.seed},
+                      {"train_error", fitted.train_error},
+                      {"seconds", {{"fit", fit_seconds}, {"labels", total - fit_seconds}}},
+                      {"environment", environment(session)}};
+  outcome.text = fmt::format(
+      "{}: {} on {} points of {} classes, {} x {} cells, training error {:.2f} %, seed {}, "
+      "{:.3g} s\n",
+      options.out,
+      options.model == "knn" ? fmt::format("knn, k = {}", options.k) : fmt::format("mlp on {}", options.encoding),
+      data.size(), data.classes, size, size, 100 * fitted.train_error, session.common.seed, total);
+  for (const auto& entry : classes) {
+    outcome.text += fmt::format("  {}  {:5.1f} % of the area, {} points, {}\n", entry["label"].get<int>(),
+                                100 * entry["area"].get<double>(), entry["points"].get<std::int64_t>(),
+                                entry["name"].get<std::string>());
+  }
+  remove_stale_result(folder / "result.json");
+  labels_file.commit();
+  png.commit();
+  write_file(folder / "result.json", json_text(outcome.document));
+  return outcome;
+}
+
+CLI::Validator one_of(std::vector<std::string> words) {
+  return CLI::Validator(
+      [words = std::move(words)](std::string& text) {
+        if (std::find(words.begin(), words.end(), text) != words.end()) return std::string();
+        return fmt::format("'{}' is none of {}", text, CLI::detail::join(words, ", "));
+      },
+      "");
+}
+
+}  // namespace
+
+Command add_boundary(CLI::App& program) {
+  auto options = std::make_shared<Options>();
+  Options& o = *options;
+  CLI::App* app = program.add_subcommand("boundary", "Decision boundary of a model on your own points");
+  app->add_option("--data", o.data, "CSV of x, y and a label (number or name, 2 to 256 classes), header or none")
+      ->required();
+  app->add_option("--model", o.model, "knn or mlp")->check(one_of({"knn", "mlp"}));
+  app->add_option("--grid", o.grid, "Cells a side, G")->check(whole_number(1, kMaxGrid));
+  app->add_option("--extent", o.extent, "x0,x1,y0,y1; without it the data's ranges and 5 % on each side");
+  app->add_option("--out", o.out,
+                  "Folder for labels.npy (G, G) uint8, row 0 at the smallest y; boundary.png, largest y on top; and "
+                  "result.json")
+      ->required();
+  app->add_flag("--bits", o.bits,
+                "Two classes only: labels.npy (G, ceil(G / 8)) uint8, a bit a cell, lowest bit first; numpy.unpackbits("
+                "bits, axis=1, count=G, bitorder=\"little\") gives the labels back");
+  const auto knn = [&](CLI::Option* option) { o.of_knn.push_back(option->group("Model knn")); };
+  const auto mlp = [&](CLI::Option* option) { o.of_mlp.push_back(option->group("Model mlp")); };
+  knn(app->add_option("--k", o.k, "Neighbours that vote; of labels with equally many the smallest")
+          ->check(whole_number(1, kMaxNeighbours)));
+  mlp(app->add_option("--encoding", o.encoding,
+                      "xy, polar, polar-raw or polar-trig. Networks see the extent as [-1, 1]^2: polar coordinates are "
+                      "about its centre, in units of half its sides")
+          ->check(one_of({"xy", "polar", "polar-raw", "polar-trig"})));
+  mlp(app->add_option("--width", o.width, "Units of each hidden layer")->check(whole_number(2, 256)));
+  mlp(app->add_option("--layers", o.layers, "Hidden layers")->check(whole_number(1, 4)));
+  mlp(app->add_option("--activation", o.activation, "relu, tanh or gelu")->check(one_of({"relu", "tanh", "gelu"})));
+  mlp(app->add_flag("--layer-norm", o.layer_norm, "Layer norm before each activation"));
+  mlp(app->add_option("--epochs", o.epochs, "Passes over the points; 0: as many as show a million points, 10 to 10000")
+          ->check(whole_number(0, 10000000)));
+  mlp(app->add_option("--batch-size", o.batch_size, "Points of a step; 0: all of them")
+          ->check(whole_number(0, INT32_MAX)));
+  mlp(app->add_option("--learning-rate", o.learning_rate, "Rate of Adam")->check(real_number(0, 1000)));
+  mlp(app->add_option("--schedule", o.schedule, "cosine (to 0) or constant")->check(one_of({"cosine", "constant"})));
+  mlp(app->add_option("--weight-decay", o.weight_decay, "Decoupled, on all parameters")->check(real_number(0, 1000)));
+  mlp(app->add_option("--precision", o.precision, kPrecisionHelp)->check(precision_name()));
+  mlp(app->add_option("--focal", o.focal, "Gamma of the focal loss; 0: cross-entropy")->check(real_number(0, 100)));
+  const auto needs = [options] {
+    const auto cells = static_cast<double>(options->grid) * static_cast<double>(options->grid);
+    Needs needs{{}, "--grid"};
+    if (options->model == "knn") {
+      needs.parts = {{Work::grid_knn, cells}};
+    } else {
+      // A million samples, as without --epochs; the points are not counted for this.
+      const double p = static_cast<double>(options->width) * options->width * options->layers;
+      needs.parts = {{Work::mlp_train, 1e6 * p}, {Work::grid_mlp, cells * p}};
+    }
+    return needs;
+  };
+  return {app, [options](Session& session) { return run(*options, session); }, needs};
+}
+
+}  // namespace scalelab::host

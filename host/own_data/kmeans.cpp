@@ -1,0 +1,126 @@
+// scalelab kmeans: Lloyd's k-means of .npy rows.
+#include <fmt/format.h>
+
+#include <memory>
+
+#include "host/data/npy.h"
+#include "host/program/command.h"
+#include "host/program/error.h"
+#include "scalelab/buffer.h"
+#include "scalelab/random.h"
+
+namespace scalelab::host {
+
+namespace {
+
+struct Options {
+  std::string data, init = "k-means++", out;
+  int clusters = 0;
+  KmeansOptions kmeans;
+  bool round_float64 = false;
+};
+
+// The centroids to begin with, (k, d).
+Buffer<float> start(const Options& options, const NpyMatrix& data, View<const float> points, Session& session) {
+  const std::int64_t k = options.clusters, d = data.features();
+  Buffer<float> centroids(session.context, {k, d});
+  if (options.init == "k-means++") {
+    session.context.backend().kmeans_plus_plus(points, session.common.seed, centroids, session.context);
+  } else if (options.init == "random") {  // k rows, each once
+    std::vector<float> rows(static_cast<std::size_t>(k * d));
+    for (std::int64_t j = 0; j < k; ++j) {
+      const auto row = shuffled_index(static_cast<std::uint32_t>(j), static_cast<std::uint32_t>(data.rows()),
+                                      session.common.seed, 0);
+      data.read(row, 1, std::span(rows).subspan(static_cast<std::size_t>(j * d), static_cast<std::size_t>(d)));
+    }
+    centroids.upload(rows);
+  } else {
+    const NpyMatrix file(options.init, options.round_float64);
+    if (file.rows() != k || file.features() != d) {
+      throw Failure(kBadData, fmt::format("{}: has shape ({}, {}); --clusters {} and the data's {} features need "
+                                          "({}, {})",
+                                          file.name(), file.rows(), file.features(), k, d, k, d));
+    }
+    centroids.upload(file.read_all());
+  }
+  return centroids;
+}
+
+Outcome run(const Options& options, Session& session) {
+  Context& context = session.context;
+  const NpyMatrix data(options.data, options.round_float64);
+  const std::int64_t n = data.rows(), d = data.features(), k = options.clusters;
+  if (k > n) throw Failure(kMisuse, fmt::format("--clusters {}: {} holds only {} rows", k, data.name(), n));
+  if (n > INT32_MAX) {
+    throw Failure(kBadData, fmt::format("{}: {} rows; at most 2147483647 can be labelled", data.name(), n));
+  }
+  make_output_folder(options.out);
+  const std::filesystem::path folder = options.out;
+  NpyWriter<float> centroids_file(folder / "centroids.npy", {k, d});
+  NpyWriter<std::int32_t> labels_file(folder / "labels.npy", {n});
+
+  std::vector<float> own;
+  const Input<float> points(context, checked_rows(data, own), {n, d});
+  const Stage stage(session, "kmeans");
+  Buffer<float> centroids = start(options, data, points, session);
+  Buffer<int> labels(context, {n});
+  const KmeansResult result = context.backend().kmeans_fit(points, centroids, labels, options.kmeans, context);
+  centroids_file.write(centroids.to_host());
+  labels_file.write(labels.to_host());
+  const double seconds = stage.seconds();
+
+  Outcome outcome;
+  outcome.document = {{"data", {{"file", options.data}, {"n", n}, {"d", d}}},
+                      {"clusters", k},
+                      {"init", options.init},
+                      {"seed", session.common.seed},
+                      {"max_iterations", options.kmeans.max_iterations},
+                      {"tolerance", options.kmeans.tolerance},
+                      {"inertia", result.inertia},
+                      {"iterations", result.iterations},
+                      {"converged", result.converged},
+                      {"repaired", result.repaired},
+                      {"seconds", seconds},
+                      {"environment", environment(session)}};
+  outcome.text = fmt::format(
+      "{}: {} rows of {} features in {} clusters, inertia {:.9g}, {} iterations{}{}, seed {}, "
+      "{:.3g} s\n",
+      options.out, n, d, k, result.inertia, result.iterations, result.converged ? "" : " (stopped by --max-iterations)",
+      result.repaired > 0 ? fmt::format(", {} empty clusters repaired", result.repaired) : "", session.common.seed,
+      seconds);
+  remove_stale_result(folder / "result.json");
+  centroids_file.commit();
+  labels_file.commit();
+  write_file(folder / "result.json", json_text(outcome.document));
+  return outcome;
+}
+
+}  // namespace
+
+Command add_kmeans(CLI::App& program) {
+  auto options = std::make_shared<Options>();
+  CLI::App* app = program.add_subcommand("kmeans", "k-means of .npy rows");
+  app->add_option("--data", options->data, "Points (n, d), .npy of float32 or float16")->required();
+  app->add_option("--clusters", options->clusters, "Number of clusters")->required()->check(whole_number(1, INT32_MAX));
+  app->add_option("--max-iterations", options->kmeans.max_iterations, "Most centroid updates")
+      ->check(whole_number(0, 1000000000));
+  app->add_option("--tolerance", options->kmeans.tolerance,
+                  "Stop when the centroids' summed squared movement is at most this share of the mean variance per "
+                  "feature; 0: when none moves")
+      ->check(real_number(0, HUGE_VAL));
+  app->add_option("--init", options->init, "Where to start: k-means++, random (rows), or a .npy file (clusters, d)");
+  app->add_flag("--round-float64", options->round_float64, "Accept float64 files and round them to float32");
+  app->add_option("--out", options->out,
+                  "Folder for centroids.npy (clusters, d) float32, labels.npy (n) int32 and result.json")
+      ->required();
+  const auto needs = [options] {
+    const NpyMatrix data(options->data, options->round_float64);
+    const auto n = static_cast<double>(data.rows()), d = static_cast<double>(data.features());
+    Needs needs{{{Work::kmeans_near, n}}, "--data"};
+    if (d > 3) needs.parts = {{Work::kmeans_far, n * options->clusters * d}};
+    return needs;
+  };
+  return {app, [options](Session& session) { return run(*options, session); }, needs};
+}
+
+}  // namespace scalelab::host

@@ -1,0 +1,180 @@
+// scalelab knn: the exact k nearest references of every query, from .npy files to .npy files.
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <memory>
+#include <optional>
+
+#include "host/data/npy.h"
+#include "host/program/command.h"
+#include "host/program/error.h"
+#include "scalelab/buffer.h"
+
+namespace scalelab::host {
+
+namespace {
+
+struct Options {
+  std::string data, queries, out;
+  int k = 5;
+  std::int64_t max_memory = 0;  // bytes, 0: what is free
+  bool round_float64 = false;
+};
+
+// How much of the references and of the queries is in memory at a time.
+struct Plan {
+  std::int64_t pieces;      // of the references, of which piece i begins at row n * i / pieces
+  std::int64_t query_rows;  // of a chunk
+};
+
+// Memory for a chunk of queries and their neighbours where there is plenty. Larger chunks sort the references less
+// often.
+constexpr std::int64_t kChunkBytes = std::int64_t{256} << 20;
+// What is read from a file at a time.
+constexpr std::int64_t kReadBytes = std::int64_t{64} << 20;
+
+// References that fit in one piece stay there. Others are read again for every chunk of queries: then the queries get
+// half of the memory, so that there are few chunks.
+Plan make_plan(std::int64_t n, std::int64_t q, std::int64_t d, std::int64_t k, std::int64_t memory) {
+  const std::int64_t tree = d <= 3 ? 80 : 0;  // what an op keeps of a point beside its coordinates
+  const std::int64_t per_reference = 4 * d + tree, per_query = 4 * d + tree + 16 * k;
+  Plan plan{1, std::clamp<std::int64_t>(kChunkBytes / per_query, 1, q)};
+  if (n * per_reference + plan.query_rows * per_query <= memory) return plan;
+  plan.query_rows = std::clamp<std::int64_t>(memory / 2 / per_query, 1, q);
+  // Rows of the largest piece. Twice k at least, so that the smallest has k.
+  const std::int64_t rows = (memory - plan.query_rows * per_query) / per_reference, least = std::min(n, 2 * k);
+  if (rows < least) {
+    throw Failure(kOutOfMemory, fmt::format("{} bytes are too few for {} references, a query and its neighbours: "
+                                            "--max-mem {} or a smaller --k",
+                                            memory, least, least * per_reference + 2 * per_query));
+  }
+  plan.pieces = (n + rows - 1) / rows;
+  return plan;
+}
+
+// Rows [first, first + count) of a file in backend memory, by way of little host memory. Widens `ranges`.
+Buffer<float> load_rows(const NpyMatrix& file, std::int64_t first, std::int64_t count, FeatureRanges& ranges,
+                        Context& context) {
+  const std::int64_t d = file.features(), step = std::max<std::int64_t>(kReadBytes / (4 * d), 1);
+  Buffer<float> rows(context, {count, d});
+  std::vector<float> values;
+  for (std::int64_t begin = 0; begin < count; begin += step) {
+    const std::int64_t some = std::min(step, count - begin);
+    values.resize(static_cast<std::size_t>(some * d));
+    file.read(first + begin, some, values);
+    ranges.add(values);
+    context.backend().upload(rows.view().data() + begin * d, values.data(), values.size() * sizeof(float), context);
+  }
+  return rows;
+}
+
+Outcome run(const Options& options, Session& session) {
+  Context& context = session.context;
+  const NpyMatrix references(options.data, options.round_float64), queries(options.queries, options.round_float64);
+  const std::int64_t n = references.rows(), d = references.features(), q = queries.rows();
+  const int k = options.k;
+  if (queries.features() != d) {
+    throw Failure(kBadData, fmt::format("{}: has {} features where {} has {}", queries.name(), queries.features(),
+                                        references.name(), d));
+  }
+  if (k > n) {
+    throw Failure(kMisuse, fmt::format("--k {}: {} holds only {} references", k, references.name(), n));
+  }
+  if (n > INT32_MAX) {
+    throw Failure(kBadData, fmt::format("{}: {} rows; at most 2147483647 can be indexed", references.name(), n));
+  }
+  // A fifth of what is free is left to others.
+  const auto free_bytes = static_cast<std::int64_t>(context.backend().memory_free(context));
+  const std::int64_t memory = options.max_memory > 0 ? options.max_memory : free_bytes / 5 * 4;
+  const Plan plan = make_plan(n, q, d, k, memory);
+  make_output_folder(options.out);
+  const std::filesystem::path folder = options.out;
+  NpyWriter<std::int32_t> indices_file(folder / "indices.npy", {q, k});
+  NpyWriter<float> distances_file(folder / "distances.npy", {q, k});
+
+  FeatureRanges ranges(d);
+  const auto first_of = [&](std::int64_t piece) { return n * piece / plan.pieces; };
+  const auto load_piece = [&](std::int64_t piece) {
+    return load_rows(references, first_of(piece), first_of(piece + 1) - first_of(piece), ranges, context);
+  };
+  const auto check_ranges = [&](const NpyMatrix& file) {
+    if (!ranges.distances_fit()) throw Failure(kBadData, file.name() + ": " + FeatureRanges::kTooFar);
+  };
+  std::optional<Buffer<float>> whole;
+  if (plan.pieces == 1) whole = load_piece(0);
+  Stage stage(session, "knn");
+  for (std::int64_t begin = 0; begin < q; begin += plan.query_rows) {
+    const std::int64_t count = std::min(plan.query_rows, q - begin);
+    const Buffer<float> some = load_rows(queries, begin, count, ranges, context);
+    check_ranges(queries);
+    Buffer<int> indices(context, {count, k});
+    Buffer<float> distances(context, {count, k});
+    for (std::int64_t piece = 0; piece < plan.pieces; ++piece) {
+      const std::int64_t done = begin * plan.pieces + piece * count;
+      stage.part(done, done + count, q * plan.pieces);
+      if (whole) {
+        context.backend().knn(*whole, some, indices, distances, context);
+        continue;
+      }
+      const Buffer<float> points = load_piece(piece);
+      check_ranges(references);
+      if (piece == 0) {
+        context.backend().knn(points, some, indices, distances, context);
+        continue;
+      }
+      Buffer<int> more(context, {count, k});
+      Buffer<float> more_distances(context, {count, k});
+      context.backend().knn(points, some, more, more_distances, context);
+      context.backend().knn_merge(more, more_distances, first_of(piece), indices, distances, context);
+    }
+    indices_file.write(indices.to_host());
+    distances_file.write(distances.to_host());
+  }
+  const double seconds = stage.seconds();
+
+  Outcome outcome;
+  outcome.document = {{"references", {{"file", options.data}, {"n", n}, {"d", d}, {"pieces", plan.pieces}}},
+                      {"queries", {{"file", options.queries}, {"n", q}, {"rows_at_a_time", plan.query_rows}}},
+                      {"k", k},
+                      {"seconds", seconds},
+                      {"environment", environment(session)}};
+  outcome.text =
+      fmt::format("{}: the {} nearest of {} references{} for {} queries of {} features, {:.3g} s\n", options.out, k, n,
+                  plan.pieces > 1 ? fmt::format(" (in {} pieces)", plan.pieces) : "", q, d, seconds);
+  remove_stale_result(folder / "result.json");
+  indices_file.commit();
+  distances_file.commit();
+  write_file(folder / "result.json", json_text(outcome.document));
+  return outcome;
+}
+
+}  // namespace
+
+Command add_knn(CLI::App& program) {
+  auto options = std::make_shared<Options>();
+  CLI::App* app = program.add_subcommand("knn", "Exact k nearest neighbours of .npy rows");
+  app->add_option("--data", options->data, "References (n, d), .npy of float32 or float16")->required();
+  app->add_option("--queries", options->queries, "Queries (q, d), likewise; may be the references")->required();
+  app->add_option("--k", options->k, "Neighbours of each query")->check(whole_number(1, kMaxNeighbours));
+  app->add_option("--max-mem", options->max_memory,
+                  "Memory for points and neighbours, on the backend, about: 512M, 8G; 0: 80 % of what is free. "
+                  "References that do not fit are taken in pieces, with the same result")
+      ->transform(memory_size());
+  app->add_flag("--round-float64", options->round_float64, "Accept float64 files and round them to float32");
+  app->add_option("--out", options->out,
+                  "Folder for indices.npy (q, k) int32, distances.npy (q, k) float32, squared and ascending, and "
+                  "result.json")
+      ->required();
+  const auto needs = [options] {
+    const NpyMatrix references(options->data, options->round_float64),
+        queries(options->queries, options->round_float64);
+    const auto n = static_cast<double>(references.rows()), q = static_cast<double>(queries.rows());
+    const auto d = static_cast<double>(references.features());
+    Needs needs{{{Work::knn_near, n + q}}, "--max-mem"};
+    if (d > 3) needs.parts = {{Work::knn_far, n * q * d}};
+    return needs;
+  };
+  return {app, [options](Session& session) { return run(*options, session); }, needs};
+}
+
+}  // namespace scalelab::host

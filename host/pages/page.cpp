@@ -1,0 +1,432 @@
+#include "host/pages/page.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <array>
+#include <cctype>
+#include <set>
+#include <stdexcept>
+
+#include "embedded.h"
+#include "host/program/command.h"
+#include "host/program/files.h"
+
+namespace scalelab::host {
+
+std::string html_escape(std::string_view text) {
+  std::string escaped;
+  for (const char c : text) {
+    switch (c) {
+      case '&': escaped += "&amp;"; break;
+      case '<': escaped += "&lt;"; break;
+      case '>': escaped += "&gt;"; break;
+      case '"': escaped += "&quot;"; break;
+      case '\'': escaped += "&#39;"; break;
+      default: escaped += c;
+    }
+  }
+  return escaped;
+}
+
+std::string script_json(const nlohmann::json& value) {
+  // These characters stand in JSON only inside strings, where \u escapes mean the same.
+  std::string text;
+  for (const char c : value.dump(-1, ' ', true, nlohmann::json::error_handler_t::replace)) {
+    switch (c) {
+      case '<': text += "\\u003c"; break;
+      case '>': text += "\\u003e"; break;
+      case '&': text += "\\u0026"; break;
+      default: text += c;
+    }
+  }
+  return text;
+}
+
+std::string base64(std::string_view bytes) {
+  static constexpr char kDigits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+  std::string text;
+  text.reserve((bytes.size() + 2) / 3 * 4);
+  for (std::size_t i = 0; i < bytes.size(); i += 3) {
+    std::uint32_t block = 0;
+    for (std::size_t j = 0; j < 3; ++j) {
+      block = block << 8 | (i + j < bytes.size() ? static_cast<unsigned char>(bytes[i + j]) : 0U);
+    }
+    for (std::size_t j = 0; j < 4; ++j) text += i + j <= bytes.size() ? kDigits[block >> (18 - 6 * j) & 63] : '=';
+  }
+  return text;
+}
+
+std::string csv_of(const std::vector<std::string>& columns, const std::vector<std::vector<std::string>>& rows) {
+  std::string text;
+  const auto line = [&](const std::vector<std::string>& cells) {
+    for (std::size_t i = 0; i < cells.size(); ++i) {
+      if (i > 0) text += ',';
+      if (cells[i].find_first_of(",\"\n\r") == std::string::npos) {
+        text += cells[i];
+        continue;
+      }
+      text += '"';
+      for (const char c : cells[i]) text += c == '"' ? std::string("\"\"") : std::string(1, c);
+      text += '"';
+    }
+    text += '\n';
+  };
+  line(columns);
+  for (const auto& row : rows) line(row);
+  return text;
+}
+
+std::string fill_template(std::string_view page, const std::map<std::string, std::string>& values) {
+  std::string text;
+  std::set<std::string> used;
+  for (std::size_t at = 0; at < page.size();) {
+    const std::size_t open = std::min(page.find("{{", at), page.size());
+    text += page.substr(at, open - at);
+    if (open == page.size()) break;
+    const std::size_t close = page.find("}}", open);
+    if (close == std::string_view::npos) throw std::logic_error("report template: {{ without }}");
+    const std::string name(page.substr(open + 2, close - open - 2));
+    const auto value = values.find(name);
+    if (value == values.end()) throw std::logic_error("report template: no value for " + name);
+    text += value->second;
+    used.insert(name);
+    at = close + 2;
+  }
+  for (const auto& [name, value] : values) {
+    if (!used.contains(name)) throw std::logic_error("report template: no place for " + name);
+  }
+  return text;
+}
+
+std::string data_uri(const std::string& type, std::string_view bytes) {
+  return "data:" + type + ";base64," + base64(bytes);
+}
+
+std::string script_html(std::string_view script) {
+  std::string text(script);
+  for (std::size_t at = 0; (at = text.find("</script", at)) != std::string::npos; at += 3) text.replace(at, 2, "<\\/");
+  return "<script>" + text + "</script>";
+}
+
+std::string download_html(const std::string& label, const std::string& file, const std::string& type,
+                          std::string_view bytes) {
+  return fmt::format("<a class=\"download\" download=\"{}\" href=\"{}\">{}</a>", html_escape(file),
+                     data_uri(type, bytes), html_escape(label));
+}
+
+namespace {
+
+// Around a chart, which is thus found whole.
+constexpr std::string_view kPanelBegins = "<!--panel-->", kPanelEnds = "<!--/panel-->";
+
+bool numeric(const std::string& cell) {
+  return !cell.empty() && (std::isdigit(static_cast<unsigned char>(cell[0])) != 0 || cell[0] == '-' || cell[0] == '+');
+}
+
+// Enough digits to read back what a plot can show; nothing where there is no number.
+std::string cell_of(double value) { return std::isfinite(value) ? fmt::format("{:.6g}", value) : ""; }
+
+nlohmann::json number(double value) { return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(nullptr); }
+
+nlohmann::json marks_json(const std::vector<Mark>& marks) {
+  auto list = nlohmann::json::array();
+  for (const Mark& mark : marks) {
+    auto entry = nlohmann::json::array({mark.x, mark.y, number(mark.low), number(mark.high)});
+    if (!mark.note.empty()) entry.push_back(mark.note);
+    list.push_back(std::move(entry));
+  }
+  return list;
+}
+
+nlohmann::json axis_json(const Axis& axis) {
+  nlohmann::json entry = {{"title", axis.title},
+                          {"short", axis.short_name.empty() ? axis.title : axis.short_name},
+                          {"logarithmic", axis.logarithmic},
+                          {"percent", axis.percent},
+                          {"unit", axis.unit},
+                          {"zero", axis.zero},
+                          {"zeroLine", axis.zero_line}};
+  if (!axis.ticks.empty()) entry["ticks"] = axis.ticks;
+  return entry;
+}
+
+std::string shown_with(const std::string& measure) {
+  return measure.empty() ? "" : fmt::format(" data-shown=\"{}\"", html_escape(measure));
+}
+
+// What an axis can show of a mark.
+bool fits(const Chart& chart, const Mark& mark) {
+  return std::isfinite(mark.x) && std::isfinite(mark.y) && (!chart.x.logarithmic || mark.x > 0) &&
+         (!chart.y.logarithmic || mark.y > 0);
+}
+
+}  // namespace
+
+std::string table_html(const std::vector<std::string>& columns, const std::vector<std::vector<std::string>>& rows,
+                       const std::string& caption) {
+  std::string html = fmt::format(
+      "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{0}\"><table><caption>{0}"
+      "</caption><thead><tr>",
+      html_escape(caption));
+  for (const auto& column : columns) html += "<th scope=\"col\">" + html_escape(column) + "</th>";
+  html += "</tr></thead><tbody>";
+  for (const auto& row : rows) {
+    html += "<tr>";
+    for (const auto& cell : row) {
+      html += fmt::format("<td{}>{}</td>", numeric(cell) ? " class=\"number\"" : "", html_escape(cell));
+    }
+    html += "</tr>";
+  }
+  return html + "</tbody></table></div>";
+}
+
+std::string data_behind(const std::string& summary, const std::string& file, const std::vector<std::string>& columns,
+                        const std::vector<std::vector<std::string>>& rows, const std::string& command) {
+  return fmt::format("<details class=\"data\"><summary>{}</summary><p>{}</p>{}{}</details>", html_escape(summary),
+                     download_html("CSV", file, "text/csv", csv_of(columns, rows)), table_html(columns, rows, summary),
+                     command.empty() ? "" : "<pre>" + html_escape(command) + "</pre>");
+}
+
+std::string list_html(const std::vector<std::string>& items) {
+  std::string html = "<ul>";
+  for (const auto& item : items) html += "<li>" + html_escape(item) + "</li>";
+  return html + "</ul>";
+}
+
+std::string findings_html(const std::vector<Finding>& findings) {
+  std::string html = "<div class=\"findings\">";
+  for (const Finding& finding : findings) {
+    html +=
+        fmt::format("<article class=\"finding\" id=\"{}\"><h3>{}</h3>{}{}{}</article>", html_escape(finding.id),
+                    html_escape(finding.title), finding.text.empty() ? "" : "<p>" + html_escape(finding.text) + "</p>",
+                    finding.points.empty() ? "" : list_html(finding.points),
+                    finding.table.empty()
+                        ? ""
+                        : data_behind("The numbers behind it", finding.id + ".csv", finding.columns, finding.table));
+  }
+  return html + "</div>";
+}
+
+std::string chart_html(const Chart& chart) {
+  nlohmann::json description = {{"x", axis_json(chart.x)}, {"y", axis_json(chart.y)}};
+  auto& lines = description["lines"] = nlohmann::json::array();
+  std::vector<std::vector<std::string>> rows;
+  std::map<std::string, std::string> colours;  // lines of one name look alike
+  std::size_t coloured = 0, hidden = 0;
+  std::string laws;
+  const auto row = [&](const Line& line, const std::string& what, const Mark& mark) {
+    rows.push_back({line.name, what, cell_of(mark.x), cell_of(mark.y), cell_of(mark.low), cell_of(mark.high)});
+  };
+  for (const Line& line : chart.lines) {
+    if (line.marks.empty() && line.samples.empty()) continue;
+    std::string& colour = colours[line.name];
+    if (!line.colour.empty()) colour = line.colour;
+    if (colour.empty()) colour = line.control ? "control" : fmt::format("c{}", coloured++ % 8);
+    std::vector<Mark> marks, samples;
+    for (const auto& [from, to] : {std::pair{&line.marks, &marks}, std::pair{&line.samples, &samples}}) {
+      std::copy_if(from->begin(), from->end(), std::back_inserter(*to), [&](const Mark& m) { return fits(chart, m); });
+      hidden += from->size() - to->size();
+    }
+    nlohmann::json entry = {{"name", line.name},
+                            {"colour", colour},
+                            {"shape", line.shape},
+                            {"control", line.control},
+                            {"joined", line.joined},
+                            {"dashed", line.dashed},
+                            {"hollow", line.hollow},
+                            {"thin", line.thin},
+                            {"bare", line.bare},
+                            {"marks", marks_json(marks)},
+                            {"samples", marks_json(samples)}};
+    for (const Mark& mark : line.marks) row(line, mark.note.empty() ? "drawn" : mark.note, mark);
+    if (line.law) {
+      nlohmann::json law = {{"curve", marks_json(line.law->curve)}};
+      for (const Mark& mark : line.law->curve) row(line, "law", mark);
+      if (line.law->predicted) {
+        law["held"] = marks_json({*line.law->predicted})[0];
+        row(line, "predicted", *line.law->predicted);
+      }
+      entry["law"] = std::move(law);
+      laws += fmt::format("<li><b>{}</b>: {}</li>", html_escape(line.name), html_escape(line.law->text));
+    }
+    for (const Mark& mark : line.samples) row(line, mark.note, mark);
+    lines.push_back(std::move(entry));
+  }
+  std::string below;
+  if (!laws.empty()) below += "<ul class=\"what laws\">" + laws + "</ul>";
+  if (hidden > 0) {
+    below += fmt::format(
+        "<p class=\"what\">{} point{} at or below 0 stand{} in the table alone: the axis is "
+        "logarithmic.</p>",
+        hidden, hidden == 1 ? "" : "s", hidden == 1 ? "s" : "");
+  }
+  return fmt::format(
+      "<!--panel--><div class=\"panel\" id=\"{}\"{}><h3>{}</h3><p class=\"what\">{}</p><div class=\"chart{}\"><script "
+      "type=\"application/json\" class=\"description\">{}</script><canvas role=\"img\" aria-label=\"{}\"></canvas>"
+      "</div>{}{}</div><!--/panel-->",
+      html_escape(chart.id), shown_with(chart.measure), html_escape(chart.title), html_escape(chart.subtitle),
+      chart.low ? " low" : "", script_json(description),
+      html_escape(chart.title + ". " + chart.subtitle + " The data are in the table below."), below,
+      data_behind(
+          "The data of this chart", chart.id + ".csv",
+          {"series", "what", chart.x.title, chart.y.title + (chart.y.percent ? ", as a fraction" : ""), "low", "high"},
+          rows, chart.command));
+}
+
+namespace {
+
+using Rgb = std::array<double, 3>;
+
+// The diverging scale at t in [-1, 1], between its nine stops.
+Rgb diverging(double t) {
+  static constexpr std::array<Rgb, 9> kStops = {{{0x32, 0x84, 0xd0},
+                                                 {0x67, 0xa4, 0xe1},
+                                                 {0x9f, 0xc7, 0xf0},
+                                                 {0xd3, 0xe6, 0xf9},
+                                                 {0xf5, 0xf5, 0xf4},
+                                                 {0xf6, 0xdd, 0xca},
+                                                 {0xe9, 0xb4, 0x8d},
+                                                 {0xd4, 0x89, 0x4d},
+                                                 {0xc0, 0x64, 0x00}}};
+  const double at = std::clamp((t + 1) * 4, 0.0, 8.0);
+  const auto stop = std::min<std::size_t>(static_cast<std::size_t>(at), 7);
+  Rgb colour;
+  for (std::size_t i = 0; i < 3; ++i) {
+    colour[i] = kStops[stop][i] + (kStops[stop + 1][i] - kStops[stop][i]) * (at - static_cast<double>(stop));
+  }
+  return colour;
+}
+
+}  // namespace
+
+std::string heat_map_html(const HeatMap& map) {
+  bool filled = map.values.size() == map.rows.size() && map.texts.size() == map.rows.size();
+  for (std::size_t r = 0; filled && r < map.rows.size(); ++r) {
+    filled = map.values[r].size() == map.columns.size() && map.texts[r].size() == map.columns.size();
+  }
+  if (!filled) throw std::invalid_argument("heat_map_html: cells do not fill rows and columns");
+  double low = HUGE_VAL, high = -HUGE_VAL;
+  for (const auto& row : map.values) {
+    for (const double value : row) {
+      if (!std::isfinite(value)) continue;
+      low = std::min(low, value);
+      high = std::max(high, value);
+    }
+  }
+  const double centre = map.centre.value_or((low + high) / 2);
+  const double reach = std::max({high - centre, centre - low, 1e-300});
+  std::string html = fmt::format(
+      "<div class=\"panel\" id=\"{}\"{}><h3>{}</h3><p class=\"what\">{}</p><div class=\"scroll\" tabindex=\"0\" "
+      "role=\"region\" aria-label=\"{}\"><table class=\"map\"><thead><tr><th class=\"axis-name\">{} \u2193 &nbsp; {} "
+      "\u2192</th>",
+      html_escape(map.id), shown_with(map.measure), html_escape(map.title), html_escape(map.subtitle),
+      html_escape(map.title), html_escape(map.y_title), html_escape(map.x_title));
+  for (const auto& column : map.columns) html += "<th scope=\"col\">" + html_escape(column) + "</th>";
+  html += "</tr></thead><tbody>";
+  std::vector<std::vector<std::string>> rows;
+  for (std::size_t r = 0; r < map.rows.size(); ++r) {
+    html += "<tr><th scope=\"row\">" + html_escape(map.rows[r]) + "</th>";
+    rows.push_back({map.rows[r]});
+    for (std::size_t c = 0; c < map.columns.size(); ++c) {
+      const double value = map.values[r][c];
+      rows.back().push_back(cell_of(value));
+      if (!std::isfinite(value)) {
+        html += "<td class=\"none\">" + html_escape(map.texts[r][c]) + "</td>";
+        continue;
+      }
+      const double t = (value - centre) / reach;
+      const Rgb colour = diverging(t);
+      html += fmt::format("<td{} style=\"background:#{:02x}{:02x}{:02x}\">{}</td>", t > 0.86 ? " class=\"strong\"" : "",
+                          static_cast<int>(std::lround(colour[0])), static_cast<int>(std::lround(colour[1])),
+                          static_cast<int>(std::lround(colour[2])), html_escape(map.texts[r][c]));
+    }
+    html += "</tr>";
+  }
+  html += "</tbody></table></div>";
+  if (!map.low_text.empty() || !map.high_text.empty()) {
+    html += fmt::format("<p class=\"scale\">{}<i></i>{}</p>", html_escape(map.low_text), html_escape(map.high_text));
+  }
+  std::vector<std::string> columns = {map.y_title};
+  columns.insert(columns.end(), map.columns.begin(), map.columns.end());
+  return html + data_behind("The data of this map", map.id + ".csv", columns, rows, map.command) + "</div>";
+}
+
+namespace {
+
+std::string environment_html(const nlohmann::json& document) {
+  std::vector<std::vector<std::string>> rows;
+  const nlohmann::json environment =
+      document.is_object() ? document.value("environment", nlohmann::json::object()) : nlohmann::json::object();
+  for (const auto& [key, value] : environment.items()) {
+    rows.push_back({key, value.is_string() ? value.get<std::string>() : value.is_null() ? "unknown" : value.dump()});
+  }
+  return rows.empty() ? "" : table_html({"what", "value"}, rows, "Where it was made");
+}
+
+constexpr const char* kMeasureSwitch =
+    "<div class=\"measures\" role=\"group\" aria-label=\"Error shown\">"
+    "<button type=\"button\" data-choose=\"grid\" aria-pressed=\"true\">grid error</button>"
+    "<button type=\"button\" data-choose=\"density\" aria-pressed=\"false\">density error</button></div>";
+
+}  // namespace
+
+std::string page_html(const Page& page) {
+  std::vector<Section> sections = page.sections;
+  bool switched = false;
+  for (Section& section : sections) {
+    if (!switched && section.html.find("data-shown=\"density\"") != std::string::npos) {
+      section.html = kMeasureSwitch + section.html;
+      switched = true;
+    }
+  }
+  const std::string results = page.document.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  std::string made;
+  if (!page.methods.empty()) made += list_html(page.methods);
+  if (!page.command.empty()) {
+    made += "<h3 class=\"space\">The command</h3><pre>" + html_escape(page.command) + "</pre>";
+  }
+  made += "<p class=\"space\">" + download_html("results.json", "results.json", "application/json", results) + "</p>" +
+          environment_html(page.document);
+  sections.push_back({.id = "methods", .title = "How it was made", .html = made});
+  std::string html;
+  for (const Section& section : sections) {
+    html += fmt::format(
+        "<section id=\"{0}\" aria-labelledby=\"{0}-title\">\n  <h2 id=\"{0}-title\">{1}</h2>\n  {2}{3}\n</section>\n",
+        html_escape(section.id), html_escape(section.title),
+        section.note.empty() ? "" : "<p>" + html_escape(section.note) + "</p>\n  ", section.html);
+  }
+  const bool charts = html.find("class=\"description\"") != std::string::npos;
+  if (charts) {
+    html +=
+        "<noscript><p class=\"unavailable\">The charts need JavaScript; their data are in the tables below them."
+        "</p></noscript>";
+  }
+  return fill_template(embedded::page_html, {
+                                                {"title", html_escape(page.title)},
+                                                {"kicker", html_escape(page.kicker)},
+                                                {"headline", html_escape(page.headline)},
+                                                {"lead", html_escape(page.lead)},
+                                                {"sections", html},
+                                                {"results", script_json(page.document)},
+                                                {"style", embedded::page_css},
+                                                {"scripts", (charts ? script_html(embedded::chart_js) + "\n" : "") +
+                                                                script_html(embedded::page_js) + "\n" + page.scripts},
+                                            });
+}
+
+void write_page(const std::filesystem::path& folder, const Page& page) {
+  std::string picture = page.picture;
+  for (const Section& section : page.sections) {
+    if (!picture.empty()) break;
+    const std::size_t begin = section.html.find(kPanelBegins);
+    if (begin == std::string::npos) continue;
+    picture = section.html.substr(begin, section.html.find(kPanelEnds, begin) + kPanelEnds.size() - begin);
+  }
+  const nlohmann::json summary = {
+      {"headline", page.headline}, {"lead", page.lead}, {"picture", picture}, {"command", page.command}};
+  write_file(folder / "report.html", page_html(page));
+  write_file(folder / "summary.json", json_text(summary));
+}
+
+}  // namespace scalelab::host

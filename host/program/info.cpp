@@ -1,0 +1,92 @@
+// scalelab info: what this program is, what it can run on, and its limits.
+#include <fmt/format.h>
+#include <unistd.h>
+
+#include <fstream>
+
+#include "host/program/command.h"
+#include "scalelab/grid.h"
+#include "scalelab/knn.h"
+
+namespace scalelab::host {
+
+namespace {
+
+// Bytes that /proc/meminfo states under a name, or null.
+nlohmann::json memory(const std::string& name) {
+  std::ifstream file("/proc/meminfo");
+  std::string word;
+  while (file >> word) {
+    std::int64_t kilobytes = 0;
+    if (word == name + ":" && file >> kilobytes) return kilobytes * 1024;
+  }
+  return nullptr;
+}
+
+std::string gigabytes(const nlohmann::json& bytes) {
+  return bytes.is_null() ? "unknown" : fmt::format("{:.1f} GB", bytes.get<double>() / 1e9);
+}
+
+Outcome run(Session& session) {
+  std::string why_not;
+  const Backend* cuda = cuda_backend(&why_not);
+  Context cpu(cpu_backend(), 0, session.common.threads);
+  nlohmann::json backends = {{{"name", "cpu"}, {"device", cpu.backend().describe(cpu)}}};
+  if (cuda != nullptr) {
+    Context gpu(*cuda, session.common.device, session.common.threads);
+    backends.push_back({{"name", "cuda"}, {"device", cuda->describe(gpu)}});
+  } else {
+    backends.push_back({{"name", "cuda"}, {"device", nullptr}, {"why_not", why_not}});
+  }
+  const Crossovers crossovers =
+      cuda == nullptr
+          ? read_crossovers({}, {})
+          : read_crossovers(crossover_file(), contest_of(*cuda, session.common.device, session.common.threads));
+  nlohmann::json automatic = nlohmann::json::array();
+  std::string lines;
+  for (const Crossover& row : crossovers.rows) {
+    const bool present = cuda == nullptr || row.present(*cuda);
+    automatic.push_back({{"op", row.op},
+                         {"unit", row.unit},
+                         {"from", present ? nlohmann::json(row.amount) : nullptr},
+                         {"measured", row.measured.empty() ? nlohmann::json() : nlohmann::json(row.measured)}});
+    lines += present ? fmt::format("         {:<16} {:>7.2g} {} ({})\n", row.op, row.amount, row.unit,
+                                   row.measured.empty() ? "assumed" : "measured on " + row.measured)
+                     : fmt::format("         {:<16} always on the CPU: the GPU has none yet\n", row.op);
+  }
+  Outcome outcome;
+  outcome.document = {
+      {"backends", backends},
+      {"memory", {{"total", memory("MemTotal")}, {"available", memory("MemAvailable")}}},
+      {"limits",
+       {{"neighbours", kMaxNeighbours}, {"grid", kMaxGrid}, {"width", 256}, {"hidden_layers", 4}, {"classes", 256}}},
+      {"auto", automatic},
+      {"environment", environment(session)}};
+
+  const auto& env = outcome.document["environment"];
+  outcome.text = fmt::format(
+      "scalelab {}{}\n"
+      "cpu      {}{}\n"
+      "cuda     {}\n"
+      "auto     is the cpu{}\n{}"
+      "memory   {}, {} available\n"
+      "limits   k up to {}, grids up to {} x {}, networks up to 4 hidden layers of width 256, 256 classes\n",
+      kVersion, env["commit"].is_null() ? "" : " (" + env["commit"].get<std::string>() + ")",
+      backends[0]["device"].get<std::string>(), env["cpu"].is_null() ? "" : ", " + env["cpu"].get<std::string>(),
+      cuda != nullptr ? backends[1]["device"].get<std::string>() : why_not,
+      cuda == nullptr ? ""
+                      : ", and the GPU from these amounts of work on" +
+                            (crossovers.note.empty() ? "" : " (" + crossovers.note + "; see scalelab bench cost)"),
+      cuda != nullptr ? lines : "", gigabytes(outcome.document["memory"]["total"]),
+      gigabytes(outcome.document["memory"]["available"]), kMaxNeighbours, kMaxGrid, kMaxGrid);
+  return outcome;
+}
+
+}  // namespace
+
+Command add_info(CLI::App& program) {
+  CLI::App* app = program.add_subcommand("info", "Version, backends and why not, what auto chooses, memory, limits");
+  return {app, run};
+}
+
+}  // namespace scalelab::host

@@ -1,0 +1,550 @@
+// The page of a comparison: live panels, pictures, findings, charts.
+#include "host/studies/compare_page.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#include "embedded.h"
+#include "host/data/dataset.h"
+#include "host/evidence/statistics.h"
+#include "host/pages/page.h"
+#include "host/program/error.h"
+
+namespace scalelab::host {
+
+namespace {
+
+std::string file_bytes(const std::filesystem::path& file) {
+  std::ifstream stream(file, std::ios::binary);
+  std::ostringstream bytes;
+  bytes << stream.rdbuf();
+  if (!stream) throw Failure(kBadData, file.string() + ": cannot be read back");
+  return bytes.str();
+}
+
+std::string describe(const Model& model) {
+  if (model.neighbours == 1) return "the label of the nearest point";
+  if (model.is_knn()) return fmt::format("vote of the {} nearest points", model.neighbours);
+  std::string text;
+  switch (model.shape.encoding) {
+    case Encoding::none: text = "network on (x, y)"; break;
+    case Encoding::polar: text = "network on (2r \u2212 1, \u03b8/\u03c0)"; break;
+    case Encoding::polar_raw: text = "network on (r, \u03b8)"; break;
+    case Encoding::polar_trig: text = "network on (2r \u2212 1, cos \u03b8, sin \u03b8)"; break;
+  }
+  std::vector<std::string> extras;
+  if (model.loss.focal_gamma > 0) extras.push_back("focal loss");
+  if (model.shape.layer_norm) extras.push_back("layer norm");
+  if (model.weight_decay > 0) extras.push_back("weight decay");
+  if (model.optimizer == Optimizer::sgd) extras.push_back("full-batch gradient descent");
+  if (!extras.empty()) text += fmt::format(" with {}", fmt::join(extras, ", "));
+  return text;
+}
+
+std::string gallery(const Comparison& comparison, const std::vector<Figure>& figures) {
+  const CompareOptions& options = comparison.options;
+  std::string html = "<div class=\"gallery\">";
+  const auto picture = [&](const Figure& figure, const std::string& caption, const std::string& alt) {
+    const std::string source = data_uri("image/png", file_bytes(figure.file));
+    return fmt::format(
+        "<figure><button type=\"button\" class=\"zoom\" aria-label=\"Enlarge: {1}\"><img width=\"512\" "
+        "height=\"512\" alt=\"{1}\" data-model=\"{3}\" data-n=\"{4}\" src=\"{0}\"></button><figcaption>{2}"
+        "</figcaption></figure>",
+        source, html_escape(alt), caption, html_escape(figure.model), figure.n);
+  };
+  html +=
+      "<article class=\"card\"><h3>the truth</h3><p class=\"what\">a band that winds round the origin; points are "
+      "drawn without regard to it</p><div class=\"pair\">";
+  for (const Figure& figure : figures) {
+    if (figure.model != "truth") continue;
+    html += figure.n == 0
+                ? picture(figure, "<b>no points</b><span>inside orange, outside blue</span>",
+                          "The true labels: an orange spiral band on blue")
+                : picture(figure, fmt::format("<b>N = {}</b><span>the points of this seed</span>", grouped(figure.n)),
+                          fmt::format("The true labels with {} points drawn on them", grouped(figure.n)));
+  }
+  html += "</div></article>";
+  for (const Model& model : options.models) {
+    html += fmt::format("<article class=\"card\"><h3>{}</h3><p class=\"what\">{}</p><div class=\"pair\">",
+                        html_escape(model.name), html_escape(describe(model)));
+    for (const Figure& figure : figures) {
+      if (figure.model != model.name) continue;
+      const auto row = std::find_if(comparison.rows.begin(), comparison.rows.end(), [&](const Row& r) {
+        return r.model == model.name && r.n == figure.n && r.seed == options.seeds[0];
+      });
+      const std::string grid = percent(row->grid_error), density = percent(row->density_error);
+      const bool trained = row->status == "ok";
+      html += picture(figure,
+                      fmt::format("<b>N = {}</b><span>{}</span>", grouped(figure.n),
+                                  trained ? fmt::format("grid {} %<br>density {} %", grid, density)
+                                          : fmt::format("did not train: {}", html_escape(row->status))),
+                      fmt::format("{} trained on {} points: {}", model.name, grouped(figure.n),
+                                  trained ? fmt::format("{} % of the grid and {} % of fresh draws wrong", grid, density)
+                                          : fmt::format("did not train ({})", row->status)));
+    }
+    html += "</div></article>";
+  }
+  return html + "</div>";
+}
+
+// Bars on a logarithmic axis of kNN points, one per network and size: from N to its equivalent, with the interval.
+std::string equivalents_html(const Comparison& comparison) {
+  const auto all = equivalents(comparison);
+  if (all.empty()) return "";
+  const auto first = static_cast<double>(comparison.curve.front().n),
+             last = static_cast<double>(comparison.curve.back().n);
+  if (!(last > first)) return "";
+  const auto place = [&](double points) {
+    return 100 * std::log(std::clamp(points, first, last) / first) / std::log(last / first);
+  };
+  const auto short_number = [](double points) {
+    return points >= 1000 ? fmt::format("{:g}k", points / 1000) : fmt::format("{:g}", points);
+  };
+  std::string html = "<div class=\"bars\">";
+  for (const Equivalent& e : all) {
+    if (e.seeds == 0) continue;
+    const double from = place(static_cast<double>(e.n)), to = place(e.points);
+    const bool interval = std::isfinite(e.interval.low);
+    std::string value = e.worded();
+    for (const auto& [words, sign] : {std::pair{"more than ", "> "}, {"fewer than ", "< "}, {"about ", "~ "}}) {
+      if (value.starts_with(words)) value = sign + value.substr(std::string_view(words).size());
+    }
+    html += fmt::format(
+        "<div class=\"bar\" data-shown=\"{}\"><span class=\"name\">{} <small>at {}</small></span><span "
+        "class=\"track\"><i class=\"fill\" style=\"left:{:.2f}%;width:{:.2f}%\"></i>",
+        e.measure, html_escape(e.model), grouped(e.n), std::min(from, to), std::abs(to - from));
+    if (interval) {
+      html += fmt::format("<i class=\"range\" style=\"left:{:.2f}%;width:{:.2f}%\"></i>", place(e.interval.low),
+                          place(e.interval.high) - place(e.interval.low));
+    }
+    html += fmt::format(
+        "<i class=\"own\" style=\"left:{:.2f}%\"></i><i class=\"dot{}\" style=\"left:{:.2f}%\"></i></span>"
+        "<span class=\"value\">{}</span></div>",
+        from, e.beyond > 0 ? " beyond" : "", to, html_escape(value));
+  }
+  html += "<div class=\"bar axis\" aria-hidden=\"true\"><span class=\"name\">kNN points</span><span class=\"track\">";
+  std::vector<double> ticks;
+  for (double n = first; n <= last * 1.001; n *= 4) ticks.push_back(n);
+  for (const double n : ticks) html += fmt::format("<b style=\"left:{:.2f}%\">{}</b>", place(n), short_number(n));
+  return html + "</span><span class=\"value\"></span></div></div>";
+}
+
+std::string results_table(const Comparison& comparison) {
+  const CompareOptions& options = comparison.options;
+  std::vector<std::string> columns = {"model"};
+  for (const std::int64_t n : options.sizes) {
+    for (const char* name : {"grid error, %", "density error, %", "training error, %"}) {
+      columns.push_back(fmt::format("N = {}: {}", grouped(n), name));
+    }
+  }
+  std::vector<std::vector<std::string>> rows;
+  for (const Model& model : options.models) {
+    std::vector<std::string> line = {model.name};
+    for (const std::int64_t n : options.sizes) {
+      std::vector<double> grid, density, train;
+      for (const Row& row : comparison.rows) {
+        if (row.model != model.name || row.n != n || row.status != "ok") continue;
+        grid.push_back(row.grid_error);
+        density.push_back(row.density_error);
+        train.push_back(row.train_error);
+      }
+      for (const auto* values : {&grid, &density, &train}) {
+        const Summary summary = summarize(*values);
+        std::string cell = summary.n == 0 ? "did not train" : percent(summary.mean);
+        if (summary.n > 1) cell += " \u00b1 " + percent(summary.sd);
+        if (summary.n > 0 && summary.n < static_cast<int>(options.seeds.size())) {
+          cell += fmt::format(" ({} of {} seeds)", summary.n, options.seeds.size());
+        }
+        line.push_back(cell);
+      }
+    }
+    rows.push_back(std::move(line));
+  }
+  return fmt::format("<p>{}</p>", download_html("CSV", "results.csv", "text/csv", csv_of(columns, rows))) +
+         table_html(columns, rows,
+                    fmt::format("Mean \u00b1 standard deviation over {} seed{}", options.seeds.size(),
+                                options.seeds.size() == 1 ? "" : "s"));
+}
+
+std::vector<std::string> methods(const Comparison& comparison) {
+  const CompareOptions& options = comparison.options;
+  std::vector<std::string> epochs;
+  for (const std::int64_t n : options.sizes) {
+    epochs.push_back(fmt::format("{} at N = {}", grouped(options.epochs_at(n)), grouped(n)));
+  }
+  const MlpShape shape = options.models.empty() ? MlpShape{} : options.models.back().shape;
+  return {
+      "The problem: a band that winds four times round the origin of [-1, 1]\u00b2 (tip radius 0.92, half-width a "
+      "quarter of the pitch), a cusp at its start and a sharp tip at its end. Inside is orange, outside blue. Points "
+      "come from a fixed mixture of 24 Gaussian spots, placed without regard to the band.",
+      fmt::format(
+          "Seeds: {} of them. One seed is one draw of points, one start of each network and one order of samples. "
+          "All models of a seed see the same points, and a smaller set is the beginning of a larger one, so "
+          "models are compared pair by pair.",
+          options.seeds.size()),
+      fmt::format("Label noise in training: {:g} %. Errors are always against the true labels.", 100 * options.noise),
+      fmt::format(
+          "Grid error: the share of the {0} \u00d7 {0} cell centres of the plane that is given the wrong colour. "
+          "Density error: the same share of {1} fresh draws from the mixture, one fixed set for all models.",
+          grouped(options.grid), grouped(options.density_points)),
+      fmt::format(
+          "Networks: {} hidden layers of {} units, ReLU; weights and biases start uniform in \u00b11/\u221afan-in; "
+          "Adam (0.9, 0.999) at 3e-3 with cosine decay to 0, batches of 64, binary cross-entropy. Epochs: {}{}. "
+          "Products between hidden layers in {}. "
+          "Extras: focal loss (\u03b3 = 2), layer norm before each activation, decoupled weight decay of 1e-2.",
+          shape.hidden_layers, shape.width, fmt::to_string(fmt::join(epochs, ", ")),
+          options.same_epochs ? "" : ", so that every network sees the same number of samples", options.precision),
+      "kNN: exact Euclidean neighbours; equal distances in order of index, equal votes to blue.",
+      "Verdicts: the 95 % interval (Student's t) of the paired difference over seeds leaves zero out, and there are "
+      "at least three pairs; everything else is called open. No correction for the number of comparisons is made. "
+      "Bootstrap intervals resample seeds 2,000 times; with few seeds they are narrow.",
+      "Seconds in results.json: a network's share of the joint training, by samples times parameters, and its label "
+      "map.",
+      "The same seeds give the same numbers whatever the number of threads.",
+  };
+}
+
+// --- live panels -----------------------------------------------------------------------------------------------------
+
+constexpr int kMostLiveNeighbours = 9;
+constexpr std::int64_t kMostLivePoints = 10'000;
+constexpr std::size_t kMostLiveBytes = 4 << 20;  // of networks; what is beyond is in the pictures alone
+
+template <class T>
+std::string base64_of(std::span<const T> values) {
+  return base64({reinterpret_cast<const char*>(values.data()), values.size_bytes()});
+}
+
+const char* encoding_name(Encoding encoding) {
+  switch (encoding) {
+    case Encoding::polar: return "polar";
+    case Encoding::polar_raw: return "polar-raw";
+    case Encoding::polar_trig: return "polar-trig";
+    default: return "xy";
+  }
+}
+
+// What live.js evaluates: null when there is no model that it can.
+nlohmann::json live_data(const Comparison& comparison) {
+  const CompareOptions& options = comparison.options;
+  std::set<std::int64_t> sizes;
+  for (std::int64_t n = 250; n <= std::min(kMostLivePoints, options.sizes.back()); n *= 2) sizes.insert(n);
+  for (const std::int64_t n : options.sizes) {
+    if (n <= kMostLivePoints) sizes.insert(n);
+  }
+  auto models = nlohmann::json::array();
+  std::size_t bytes = 0;
+  for (std::size_t m = 0; m < options.models.size(); ++m) {
+    const Model& model = options.models[m];
+    if (model.is_knn()) {
+      if (model.neighbours > kMostLiveNeighbours || sizes.empty() || *sizes.rbegin() < model.neighbours) continue;
+      models.push_back({{"name", model.name}, {"k", model.neighbours}});
+      continue;
+    }
+    nlohmann::json networks = nlohmann::json::object();
+    for (const std::int64_t n : options.sizes) {
+      const auto found = comparison.networks.find({m, n});
+      if (found == comparison.networks.end()) continue;
+      const std::vector<float>& parameters = found->second;
+      bytes += parameters.size() * sizeof(float);
+      const bool finite = std::all_of(parameters.begin(), parameters.end(), [](float p) { return std::isfinite(p); });
+      if (bytes <= kMostLiveBytes && finite) networks[std::to_string(n)] = base64_of(std::span(parameters));
+    }
+    if (networks.empty()) continue;
+    models.push_back({{"name", model.name},
+                      {"encoding", encoding_name(model.shape.encoding)},
+                      {"width", model.shape.width},
+                      {"layers", model.shape.hidden_layers},
+                      {"layer_norm", model.shape.layer_norm},
+                      {"networks", networks}});
+  }
+  if (models.empty()) return nullptr;
+  const std::int64_t n = sizes.empty() ? 1 : *sizes.rbegin();
+  const Dataset data = sample_spiral(default_mixture(), Spiral{}, n, options.seeds[0], options.noise);
+  // The article's question: a network with the right idea on little data against nearest neighbours on more.
+  std::string left = models.front().at("name"), right = models.back().at("name");
+  for (const auto& model : models) {
+    const std::string name = model.at("name");
+    if (name == "mlp-polar") left = name;
+    if (name == "knn-5") right = name;
+  }
+  const Spiral spiral;
+  return {{"points", base64_of(std::span(data.points))},
+          {"labels", base64_of(std::span(data.labels))},
+          {"sizes", sizes},
+          {"seed", options.seeds[0]},
+          {"spiral", {{"turns", spiral.turns}, {"tip_radius", spiral.tip_radius}, {"start_angle", spiral.start_angle}}},
+          {"models", models},
+          {"left", {{"model", left}, {"n", options.sizes.front()}}},
+          {"right", {{"model", right}, {"n", options.sizes.back()}}}};
+}
+
+std::string live_panels() {
+  const auto panel = [](const std::string& side, const std::string& name, const std::string& chooser) {
+    return fmt::format(
+        "<figure data-side=\"{}\"><div class=\"chooser\">{}</div><div class=\"stage\"><canvas width=\"400\" "
+        "height=\"400\" tabindex=\"0\" role=\"img\" aria-label=\"{}\"></canvas><i hidden></i></div><figcaption>"
+        "</figcaption></figure>",
+        side, chooser, name);
+  };
+  const auto chooser = [](const std::string& side) {
+    return fmt::format(
+        "<label>{0} model<select></select></label><label>N = <output></output><input type=\"range\" min=\"0\" "
+        "max=\"0\" step=\"1\" aria-label=\"{0}: training points\"></label>",
+        side);
+  };
+  return "<noscript><p class=\"unavailable\">The live panels need JavaScript; the pictures below are the record."
+         "</p></noscript><div class=\"live\" id=\"live-panels\" hidden>" +
+         panel("left", "Left model", chooser("Left")) + panel("right", "Right model", chooser("Right")) +
+         panel("difference", "Where the two differ, and which of them is right",
+               "<span>Where the two differ, and which of them is right</span>") +
+         "</div><div class=\"tools\"><span class=\"buttons\"><button type=\"button\" id=\"live-in\" "
+         "aria-label=\"Zoom in\">+</button><button type=\"button\" id=\"live-out\" aria-label=\"Zoom out\">\u2212"
+         "</button><button type=\"button\" id=\"live-reset\">whole</button></span><label><input type=\"checkbox\" "
+         "id=\"live-points\"> training points</label><label><input type=\"checkbox\" id=\"live-confidence\"> shade by "
+         "confidence</label><span>Drag, double-click or pinch; wheel once a panel is chosen; keys + \u2212 0 and "
+         "arrows.</span></div><p class=\"unavailable\" id=\"live-status\" role=\"status\"></p>";
+}
+
+// --- charts ----------------------------------------------------------------------------------------------------------
+
+double geometric_mean(const std::vector<double>& values) {
+  double sum = 0;
+  for (const double value : values) sum += std::log(value);
+  return std::exp(sum / static_cast<double>(values.size()));
+}
+
+// One model's errors over N: geometric means as marks (errors of 0 left out), seeds as samples.
+Line error_line(const std::string& name, const std::vector<Row>& rows, const std::string& model,
+                const std::string& measure) {
+  Line line{.name = name};
+  std::map<std::int64_t, std::vector<double>> by_size;
+  for (const Row& row : rows) {
+    if (row.model != model || row.status != "ok") continue;
+    line.samples.push_back(
+        {.x = static_cast<double>(row.n), .y = row.error(measure), .note = fmt::format("seed {}", row.seed)});
+    if (row.error(measure) > 0) by_size[row.n].push_back(row.error(measure));
+  }
+  for (const auto& [n, errors] : by_size) {
+    line.marks.push_back({.x = static_cast<double>(n), .y = geometric_mean(errors), .note = "mean"});
+  }
+  return line;
+}
+
+Chart curve_chart(const Comparison& comparison, const std::string& title, const std::string& measure) {
+  Chart chart{.id = "curve-" + measure,
+              .title = title,
+              .subtitle = fmt::format("{}{} error against the number of training points, both axes logarithmic. Small "
+                                      "dots are single seeds, lines and large marks geometric means. A dashed line "
+                                      "runs from a network's mark to the kNN curve: where it ends, kNN does as well.",
+                                      measure == "grid" ? "G" : "D", measure.substr(1)),
+              .x = {.title = "training points N", .short_name = "N", .logarithmic = true},
+              .y = {.title = measure + " error", .logarithmic = true, .percent = true},
+              .lines = {},
+              .command = command_of(comparison.options),
+              .measure = measure};
+  for (const int k : kCurveNeighbours) {
+    Line line = error_line(fmt::format("kNN, k = {}", k), comparison.curve, fmt::format("knn-{}", k), measure);
+    line.colour = k == 1 ? "blue" : "blue-soft";
+    line.dashed = k != 1;
+    chart.lines.push_back(std::move(line));
+  }
+  std::set<std::int64_t> sizes;
+  for (const Row& row : comparison.curve) sizes.insert(row.n);
+  chart.x.ticks.assign(sizes.begin(), sizes.end());
+  const auto all = equivalents(comparison);
+  for (const Model& model : comparison.options.models) {
+    if (model.is_knn()) continue;
+    Line line = error_line(model.name, comparison.rows, model.name, measure);
+    line.colour = "orange";
+    line.joined = false;
+    line.hollow = model.name.find('+') != std::string::npos;
+    switch (model.shape.encoding) {
+      case Encoding::polar: line.shape = "triangle"; break;
+      case Encoding::polar_raw: line.shape = "rectRot"; break;
+      case Encoding::polar_trig: line.shape = "circle"; break;
+      case Encoding::none: line.shape = "rect"; break;
+    }
+    std::vector<Line> bridges;
+    for (const Equivalent& e : all) {
+      if (e.model != model.name || e.measure != measure || e.seeds == 0 || !std::isfinite(e.points)) continue;
+      for (const Mark& mark : line.marks) {
+        if (mark.x != static_cast<double>(e.n)) continue;
+        bridges.push_back({.name = model.name,
+                           .marks = {{.x = mark.x, .y = mark.y, .note = "equivalent"},
+                                     {.x = e.points, .y = mark.y, .note = "equivalent"}},
+                           .colour = "orange",
+                           .dashed = true,
+                           .thin = true,
+                           .bare = true});
+      }
+    }
+    chart.lines.push_back(std::move(line));
+    chart.lines.insert(chart.lines.end(), bridges.begin(), bridges.end());
+  }
+  return chart;
+}
+
+Chart noise_chart(const Comparison& comparison, const std::string& title, const std::string& measure) {
+  const CompareOptions& options = comparison.options;
+  Chart chart{.id = "noise-" + measure,
+              .title = title,
+              .subtitle = fmt::format("Mean {} error of kNN against k on the same points; with noise, {:g} % of the "
+                                      "training labels are turned over and errors are against the true labels. Small "
+                                      "dots are single seeds.",
+                                      measure, 100 * options.noise_panel),
+              .x = {.title = "neighbours k", .short_name = "k", .zero = true},
+              .y = {.title = measure + " error", .percent = true, .zero = true},
+              .lines = {},
+              .command = command_of(options),
+              .measure = measure,
+              .low = true};
+  for (const int k : kPanelNeighbours) chart.x.ticks.push_back(k);
+  for (const double noise : {0.0, options.noise_panel}) {
+    for (std::size_t i = 0; i < options.sizes.size(); ++i) {
+      const std::int64_t n = options.sizes[i];
+      Line line{.name = fmt::format("N = {}, {}", grouped(n),
+                                    noise > 0 ? fmt::format("{:g} % noise", 100 * noise) : "no noise")};
+      line.colour = noise > 0 ? "orange" : "blue";
+      line.dashed = i % 2 == 1;
+      line.shape = i % 2 == 1 ? "rectRot" : "circle";
+      for (const int k : kPanelNeighbours) {
+        const auto errors = errors_of(comparison.noise_panel, fmt::format("knn-{}", k), n, measure, noise);
+        for (const double error : errors)
+          line.samples.push_back({.x = static_cast<double>(k), .y = error, .note = "seed"});
+        if (!errors.empty()) {
+          line.marks.push_back({.x = static_cast<double>(k), .y = summarize(errors).mean, .note = "mean"});
+        }
+      }
+      chart.lines.push_back(std::move(line));
+    }
+  }
+  return chart;
+}
+
+// The question in three pictures: the truth, a network on the smallest set, neighbours on the largest.
+std::string front_pictures(const Comparison& comparison, const std::vector<Figure>& figures) {
+  const CompareOptions& options = comparison.options;
+  std::string html = "<div class=\"pictures\">";
+  const auto named = [&](const std::string& wished, bool knn) {
+    std::string name;
+    for (const Model& model : options.models) {
+      if (model.is_knn() == knn && (name.empty() || model.name == wished)) name = model.name;
+    }
+    return name;
+  };
+  const std::vector<std::pair<std::string, std::int64_t>> wanted = {
+      {"truth", 0}, {named("mlp-polar", false), options.sizes.front()}, {named("knn-5", true), options.sizes.back()}};
+  for (const auto& [model, n] : wanted) {
+    for (const Figure& figure : figures) {
+      if (figure.model != model || figure.n != n) continue;
+      const auto errors = errors_of(comparison.rows, model, n, "grid", options.noise);
+      html += fmt::format(
+          "<figure><img width=\"512\" height=\"512\" alt=\"{0}\" src=\"{1}\"><figcaption><b>{0}</b><span>{2}</span>"
+          "</figcaption></figure>",
+          html_escape(n == 0 ? "the truth" : fmt::format("{} on {} points", model, grouped(n))),
+          data_uri("image/png", file_bytes(figure.file)),
+          errors.empty() ? "" : html_escape(fmt::format("grid error {} %", percent(summarize(errors).mean))));
+    }
+  }
+  return html + "</div>";
+}
+
+const Finding* finding_named(const std::vector<Finding>& said, const std::string& id) {
+  const auto found = std::find_if(said.begin(), said.end(), [&](const Finding& f) { return f.id == id; });
+  return found == said.end() ? nullptr : &*found;
+}
+
+}  // namespace
+
+Page comparison_page(const Comparison& comparison, const nlohmann::json& document, const std::vector<Figure>& figures) {
+  const CompareOptions& options = comparison.options;
+  std::vector<std::string> sizes;
+  for (const std::int64_t n : options.sizes) sizes.push_back(grouped(n));
+  const std::string listed_sizes = fmt::to_string(fmt::join(sizes, " and "));
+  const std::vector<Finding> said = findings(comparison);
+  Page page{.title = fmt::format("The spiral at {} points", listed_sizes),
+            .kicker = "scalelab compare",
+            .headline = said.empty() ? "Which model learns the spiral?" : said.front().title,
+            .lead = fmt::format("{} model{} on the same points at N = {}, {} seed{}{}. Which one predicts the colour "
+                                "of a closed spiral best, and how many points is a good idea worth?",
+                                options.models.size(), options.models.size() == 1 ? "" : "s", listed_sizes,
+                                options.seeds.size(), options.seeds.size() == 1 ? "" : "s",
+                                options.noise > 0 ? fmt::format(", {:g} % label noise", 100 * options.noise) : "")};
+  const nlohmann::json live = live_data(comparison);
+  if (!live.is_null()) {
+    page.sections.push_back(
+        {.id = "live",
+         .title = "Two models, place by place",
+         .note = fmt::format("Not pictures: the networks and points of seed {} are in this page and are evaluated at "
+                             "every pixel as you move. The pictures further down are the record.",
+                             options.seeds[0]),
+         .html = live_panels()});
+    page.scripts = "<script type=\"application/json\" id=\"live-data\">" + script_json(live) + "</script>\n" +
+                   script_html(embedded::live_js);
+  }
+  page.sections.push_back(
+      {.id = "pictures",
+       .title = "What each model makes of the same points",
+       .note = fmt::format("Areas are what the model predicts, the black line is where it changes its mind, dots are "
+                           "its training points (seed {}; the errors are of the model in the picture, means over seeds "
+                           "stand in the table). Choose a picture to enlarge it.",
+                           options.seeds[0]),
+       .html = gallery(comparison, figures)});
+  page.sections.push_back(
+      {.id = "findings",
+       .title = "What the seeds carry",
+       .note = "Every sentence is worded from the numbers of this run. Models are compared on the same points, seed by "
+               "seed; a verdict is given only where the 95 % interval of the difference leaves zero out.",
+       .html = findings_html(said)});
+  std::string charts;
+  const std::string bars = equivalents_html(comparison);
+  if (!bars.empty()) {
+    charts += fmt::format(
+        "<div class=\"panel\"><h3>How many kNN points is a network worth?</h3><p class=\"what\">From the points the "
+        "network saw (grey tick) to the points kNN (k = 1) needs for the same error (dot), with the 95&nbsp;% "
+        "bootstrap "
+        "interval over seeds. An arrow head: beyond the curve.</p>{}{}</div>",
+        bars,
+        finding_named(said, "data-equivalent") == nullptr
+            ? ""
+            : data_behind("The data of these bars", "equivalents.csv", finding_named(said, "data-equivalent")->columns,
+                          finding_named(said, "data-equivalent")->table, command_of(options)));
+  }
+  const auto title_of = [&](const std::string& id, const std::string& otherwise) {
+    const Finding* finding = finding_named(said, id);
+    return finding == nullptr ? otherwise : finding->title;
+  };
+  for (const std::string measure : {"grid", "density"}) {
+    if (!comparison.curve.empty()) {
+      charts +=
+          chart_html(curve_chart(comparison, title_of("law", "Error against the number of training points"), measure));
+    }
+    if (!comparison.noise_panel.empty()) {
+      charts += chart_html(
+          noise_chart(comparison, title_of("why-k1", "The order of k, without label noise and with"), measure));
+    }
+  }
+  if (!charts.empty()) {
+    page.sections.push_back({.id = "charts",
+                             .title = "Error against data",
+                             .note = "Grid error counts every place alike; density error counts places as often as "
+                                     "data come from there.",
+                             .html = "<div class=\"panels\">" + charts + "</div>"});
+  }
+  page.sections.push_back(
+      {.id = "table", .title = "Every model, every size, every error", .html = results_table(comparison)});
+  page.methods = methods(comparison);
+  page.command = document.at("command");
+  page.document = document;
+  page.picture = front_pictures(comparison, figures);
+  return page;
+}
+
+}  // namespace scalelab::host

@@ -1,0 +1,251 @@
+// scalelab story: every experiment in order, and the front page that leads through them.
+#include "host/studies/story.h"
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <fstream>
+#include <memory>
+
+#include "host/program/command.h"
+#include "host/program/error.h"
+#include "host/program/files.h"
+
+namespace scalelab::host {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+// One experiment: a command, run into a folder of its own.
+struct Step {
+  const char* folder;
+  std::vector<std::string> words, quick;  // its command line but for --out
+};
+struct Chapter {
+  const char *id, *title, *note;
+  std::vector<Step> steps;
+};
+
+std::vector<Chapter> chapters() {
+  return {
+      {"bias",
+       "Bias against data",
+       "Is it better to have the right idea, or ten times the data? A network that is told the spiral is round, and "
+       "nearest neighbours that know nothing.",
+       {{"compare",
+         {"compare"},
+         {"compare", "--sizes", "250,1000", "--seeds", "0..2", "--epochs", "300", "--grid", "256", "--curve-to",
+          "16000", "--density-points", "10000"}},
+        {"scaling", {"sweep", "scaling"}, {"sweep", "scaling-quick"}}}},
+      {"choice",
+       "Choosing the data",
+       "More data at random buys ever less. Choosing which examples to keep can do better, if one knows how.",
+       {{"theory",
+         {"theory", "--draws", "4", "--simulate-to", "5"},
+         {"theory", "--alpha", "0.5,1,3,10", "--fractions", "1,0.5,0.2"}},
+        {"prune-study",
+         {"prune-study", "--sizes", "1000,2000,4000,8000", "--seeds", "0..2", "--scores", "margin,boundary,kmeans,el2n",
+          "--clusters", "100", "--samples", "500000", "--grid", "256"},
+         {"prune-study", "--model", "knn-1", "--sizes", "1000,2000,4000,8000", "--seeds", "0..2", "--scores",
+          "margin,boundary,kmeans", "--fractions", "0.5", "--clusters", "100", "--grid", "256", "--density-points",
+          "20000"}}}},
+      {"order",
+       "Ordering the data, against width",
+       "Does it pay to show the easy examples first? It depends on how large the network is.",
+       {{"curriculum",
+         {"curriculum"},
+         {"curriculum", "--seeds", "0..19", "--dimension", "60", "--widths", "2,4,8,16,64", "--test-examples", "1000"}},
+        {"curriculum-spiral",
+         {"curriculum", "--problem", "spiral", "--seeds", "0..4", "--epochs", "300", "--grid", "256"},
+         {"curriculum", "--problem", "spiral", "--widths", "4,16,64", "--seeds", "0..2", "--epochs", "200", "--grid",
+          "128", "--density-points", "10000", "--orders", "curriculum,anti"}},
+        {"lottery",
+         {"lottery", "--widths", "64", "--levels", "2,5,8,11", "--seeds", "0..2", "--epochs", "300", "--grid", "256"},
+         {"lottery", "--widths", "32", "--levels", "3,8", "--seeds", "0..2", "--epochs", "200", "--grid", "128",
+          "--density-points", "10000"}}}},
+  };
+}
+
+nlohmann::json summary_in(const fs::path& folder) {
+  std::ifstream file(folder / "summary.json");
+  const auto summary = nlohmann::json::parse(file, nullptr, false);
+  return summary.is_object() ? summary : nlohmann::json();
+}
+
+// What a step is done by: its command line and the program's version, as a line of text.
+std::string stamp_of(const std::vector<std::string>& words) {
+  std::string text = kVersion;
+  for (const auto& word : words) text += " " + word;
+  return text + "\n";
+}
+
+std::string text_in(const fs::path& file) {
+  std::ifstream stream(file, std::ios::binary);
+  return {std::istreambuf_iterator<char>(stream), {}};
+}
+
+// Runs this program with these words, its output to nobody, and returns its exit code, or 128 + the signal that ended
+// it. A signal that comes meanwhile is handed on, and the step decides what it means.
+int run_program(const std::vector<std::string>& words) {
+  std::vector<char*> arguments;
+  std::vector<std::string> copy = words;
+  for (auto& word : copy) arguments.push_back(word.data());
+  arguments.push_back(nullptr);
+  const pid_t child = ::fork();
+  if (child < 0) throw Failure(kFault, fmt::format("story: cannot start a process: {}", std::strerror(errno)));
+  if (child == 0) {
+    const int nowhere = ::open("/dev/null", O_WRONLY);
+    ::dup2(nowhere, STDOUT_FILENO);
+    ::execv("/proc/self/exe", arguments.data());
+    ::_exit(kFault);
+  }
+  int status = 0, handed = 0;
+  while (::waitpid(child, &status, 0) < 0 && errno == EINTR) {
+    try {
+      throw_if_interrupted();
+    } catch (const Interrupted& interrupted) {
+      if (handed++ == 0) ::kill(child, interrupted.signal);
+    }
+  }
+  return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+std::vector<std::string> command_words(const std::vector<std::string>& given, const fs::path& folder,
+                                       const Common& common) {
+  std::vector<std::string> words = {"scalelab"};
+  words.insert(words.end(), given.begin(), given.end());
+  words.insert(words.end(),
+               {"--out", folder.string(), "--seed", std::to_string(common.seed), "--backend", common.backend,
+                "--device", std::to_string(common.device), "--threads", std::to_string(common.threads)});
+  if (common.quiet) words.push_back("--quiet");
+  return words;
+}
+
+std::string chapter_html(const Chapter& chapter, const fs::path& out,
+                         const std::map<std::string, std::string>& failed) {
+  std::string html;
+  for (const Step& step : chapter.steps) {
+    const auto failure = failed.find(step.folder);
+    const nlohmann::json summary = failure == failed.end() ? summary_in(out / step.folder) : nlohmann::json();
+    if (!summary.is_object()) {
+      html += fmt::format("<article class=\"chapter\"><h3>{}</h3><p class=\"what\">{}</p></article>",
+                          html_escape(step.folder),
+                          html_escape(failure == failed.end() ? "Not done yet." : "Failed: " + failure->second));
+      continue;
+    }
+    // A chart's id is its page's own; here several pages' charts stand side by side.
+    std::string picture = summary.value("picture", "");
+    const std::string id = "<div class=\"panel\" id=\"";
+    if (const std::size_t at = picture.find(id); at != std::string::npos) {
+      picture.insert(at + id.size(), html_escape(step.folder) + "-");
+    }
+    html += fmt::format(
+        "<article class=\"chapter\"><div><h3>{0}</h3><p class=\"what\">{1}</p></div>{2}<p class=\"more\"><a "
+        "href=\"{3}/report.html\">All of it: {3} \u2192</a></p></article>",
+        html_escape(summary.value("headline", "")), html_escape(summary.value("lead", "")), picture,
+        html_escape(step.folder));
+  }
+  return html;
+}
+
+Page front_page(const fs::path& out, const std::map<std::string, std::string>& failed, Session& session) {
+  Page page{.title = "What data and scale are worth", .kicker = "scalelab story"};
+  const nlohmann::json first = summary_in(out / chapters().front().steps.front().folder);
+  page.headline = first.is_object() ? first.value("headline", page.title) : page.title;
+  page.lead =
+      "Three questions about data and scale, each asked with every model and every control beside it: what is a good "
+      "idea worth in data, what is choosing the data worth, and what is its order worth. Each chapter shows what was "
+      "found, and leads to its page with every number behind it.";
+  page.document = {{"schema", 1}, {"experiment", "story"}, {"environment", environment(session)}};
+  for (const Chapter& chapter : chapters()) {
+    page.sections.push_back(
+        {.id = chapter.id, .title = chapter.title, .note = chapter.note, .html = chapter_html(chapter, out, failed)});
+    for (const Step& step : chapter.steps) {
+      const nlohmann::json summary = summary_in(out / step.folder);
+      page.document["pages"][step.folder] =
+          summary.is_object()
+              ? nlohmann::json{{"headline", summary.value("headline", "")}, {"command", summary.value("command", "")}}
+              : nlohmann::json();
+    }
+  }
+  page.methods = {
+      "Every page is one file and states its seeds, its intervals and the command that makes it again. What "
+      "the seeds do not carry is called open.",
+      "The folders hold the results as JSON beside each page."};
+  page.command = command_of(page.document);
+  return page;
+}
+
+Outcome run_story(const fs::path& out, bool quick, Session& session) {
+  make_output_folder(out);
+  std::map<std::string, std::string> failed;
+  std::string text;
+  for (const Chapter& chapter : chapters()) {
+    for (const Step& step : chapter.steps) {
+      const fs::path folder = out / step.folder;
+      const auto& words = quick ? step.quick : step.words;
+      const std::string stamp = stamp_of(words) + std::to_string(session.common.seed);
+      if (text_in(folder / "done.txt") == stamp && summary_in(folder).is_object()) {
+        text += fmt::format("{}: done before\n", step.folder);
+        continue;
+      }
+      if (!session.common.quiet) session.progress.say(fmt::format("{}: {}", step.folder, fmt::join(words, " ")));
+      const int code = run_program(command_words(words, folder, session.common));
+      if (code == kStopped || code >= 128 || code == kCannotWrite) {
+        throw Failure(static_cast<ExitCode>(code == kCannotWrite ? kCannotWrite : kStopped),
+                      fmt::format("story: {} ended early; the same command goes on from there", step.folder));
+      }
+      if (code != kDone) failed[step.folder] = fmt::format("exit code {} of scalelab {}", code, fmt::join(words, " "));
+      if (code == kDone) write_file(folder / "done.txt", stamp);
+      text += fmt::format("{}: {}\n", step.folder,
+                          code == kDone ? summary_in(folder).value("headline", "") : "failed: " + failed[step.folder]);
+      // Readable from the first step on.
+      write_file(out / "index.html", page_html(front_page(out, failed, session)));
+    }
+  }
+  const Page page = front_page(out, failed, session);
+  write_file(out / "index.html", page_html(page));
+  text += (out / "index.html").string() + "\n";
+  return {page.document, text, failed.empty() ? kDone : kSomeFailed};
+}
+
+}  // namespace
+
+std::optional<Page> page_of(const nlohmann::json& document) {
+  const std::string experiment = document.is_object() ? document.value("experiment", "") : "";
+  const auto rows = document.is_object() ? document.find("rows") : document.end();
+  if (rows == document.end() || !rows->is_array() || rows->empty()) return std::nullopt;
+  if (experiment == "theory") return theory_page(document);
+  if (document.contains("planned")) {
+    static const std::map<std::string, std::string> kTitles = {
+        {"prune-study", "What choosing the data is worth"},
+        {"lottery", "What is left when a network is pruned"},
+        {"curriculum", "Easy first, hard first or mixed, on rows of a data set"}};
+    const auto title = kTitles.find(experiment);
+    return sweep_page(title == kTitles.end() ? "Sweep: " + experiment : title->second, document);
+  }
+  if (experiment == "curriculum") return curriculum_page(document);
+  return std::nullopt;
+}
+
+Command add_story(CLI::App& program) {
+  struct Options {
+    std::string out = "./scalelab-story";
+    bool quick = false;
+  };
+  auto options = std::make_shared<Options>();
+  CLI::App* app =
+      program.add_subcommand("story", "Every experiment in order, and one page that leads through what they found");
+  app->add_option("--out", options->out, "Folder of index.html and of the experiments; what is done is not run again");
+  app->add_flag("--quick", options->quick, "Small sizes and few seeds: a look in a few minutes, not a result");
+  return {app, [options](Session& session) { return run_story(options->out, options->quick, session); }};
+}
+
+}  // namespace scalelab::host
