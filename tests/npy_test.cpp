@@ -93,6 +93,9 @@ TEST_F(Npy, ReadsFloat32InEveryLawfulForm) {
   for (const std::string& bytes :
        {npy(dictionary("<f4", "(2, 3)"), bytes_of(six_)), npy(dictionary("<f4", "(2,3)"), bytes_of(six_), 2),
         npy(dictionary("<f4", "(6,)"), bytes_of(six_), 3), npy(dictionary("<f4", "(6, 1)", "True"), bytes_of(six_)),
+        // Python 2 on Windows: longs, and texts marked as unicode.
+        npy(dictionary("<f4", "(2L, 3L)"), bytes_of(six_)),
+        npy("{u'descr': u'<f4', u'fortran_order': False, u'shape': (2L, 3L), }", bytes_of(six_)),
         npy("{\"shape\": (2, 3), \"fortran_order\": False, \"descr\": \"<f4\"}", bytes_of(six_)),
         // A header that leaves the numbers unaligned.
         std::string("\x93NUMPY\x01\0\x3c\0", 10) + dictionary("<f4", "(2, 3)") + "\n" + bytes_of(six_)}) {
@@ -228,17 +231,41 @@ TEST_F(Npy, NoByteOfAHeaderDoesHarm) {
   EXPECT_GT(refused, 300);
 }
 
-TEST(FeatureRanges, KnowWhenSquaredDistancesOverflow) {
-  const auto fit = [](const std::vector<float>& rows) {
+TEST(FeatureRanges, KnowWhatSquaredDistancesCannotHold) {
+  const auto ranges = [](const std::vector<float>& rows) {
     FeatureRanges ranges(2);
     ranges.add(rows);
-    return ranges.distances_fit();
+    return ranges;
   };
-  EXPECT_TRUE(fit({5, 5}));
-  EXPECT_TRUE(fit({1e30F, 0, 1e30F, 1}));  // far from the origin, near each other
-  EXPECT_TRUE(fit({-6e18F, 0, 6e18F, 0}));
-  EXPECT_FALSE(fit({-1e19F, 0, 1e19F, 0}));
-  EXPECT_FALSE(fit({-8e18F, -8e18F, 8e18F, 8e18F}));
+  const auto overflow = [&](const std::vector<float>& rows) {
+    try {
+      ranges(rows).require_near("x.npy");
+    } catch (const Failure& failure) {
+      EXPECT_EQ(failure.exit_code, kBadData);
+      return std::string(failure.what()).find("x.npy: the numbers lie so far apart") == 0;
+    }
+    return false;
+  };
+  EXPECT_FALSE(overflow({5, 5}));
+  EXPECT_FALSE(overflow({1e30F, 0, 1e30F, 1}));  // far from the origin, near each other
+  EXPECT_FALSE(overflow({-6e18F, 0, 6e18F, 0}));
+  EXPECT_TRUE(overflow({-1e19F, 0, 1e19F, 0}));
+  EXPECT_TRUE(overflow({-8e18F, -8e18F, 8e18F, 8e18F}));
+  const auto underflow = [&](const std::vector<float>& rows) {
+    try {
+      ranges(rows).require_apart("x.npy");
+    } catch (const Failure& failure) {
+      EXPECT_EQ(failure.exit_code, kBadData);
+      return std::string(failure.what()).find("x.npy: the numbers lie so near each other") == 0;
+    }
+    return false;
+  };
+  EXPECT_FALSE(underflow({1e-30F, 5, 1e-30F, 5}));  // equal rows
+  EXPECT_FALSE(underflow({0, 0, 1e-14F, 0}));
+  EXPECT_FALSE(underflow({0, 0, 1e-25F, 1}));
+  EXPECT_TRUE(underflow({0, 0, 1e-25F, 0}));
+  EXPECT_TRUE(underflow({0, 0, 1e-19F, 1e-19F}));
+  EXPECT_TRUE(underflow({0, 7, 1e-45F, 7}));
 }
 
 }  // namespace

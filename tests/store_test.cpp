@@ -118,6 +118,19 @@ TEST_F(StoreTest, ALineThatIsNoRecordIsNamed) {
   EXPECT_NE(std::string(failure.what()).find("rows-1-of-1.jsonl:2:"), std::string::npos) << failure.what();
 }
 
+TEST_F(StoreTest, AMemberOfAnotherTypeIsNamed) {
+  fs::create_directories(folder_);
+  for (const auto& [line, says] :
+       {std::pair(R"({"id":"b","status":5})", "'status'"), std::pair(R"({"id":"b","seconds":"1"})", "'seconds'"),
+        std::pair(R"({"id":"b","metrics":[1]})", "'metrics'")}) {
+    std::ofstream(shard(), std::ios::binary) << R"({"id":"a","status":"ok"})" << '\n' << line << '\n';
+    const Failure failure = refusal(folder_);
+    EXPECT_EQ(failure.exit_code, kBadData);
+    EXPECT_NE(std::string(failure.what()).find("rows-1-of-1.jsonl:2: " + std::string(says)), std::string::npos)
+        << failure.what();
+  }
+}
+
 TEST_F(StoreTest, TwoProcessesDoNotShareAShard) {
   const Store store(folder_);
   const Failure failure = refusal(folder_);

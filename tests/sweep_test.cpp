@@ -138,6 +138,9 @@ TEST(Sweep, WhatAFileMayNotSayIsNamed) {
   EXPECT_NE(refusal(R"({"grids": [{"n": []}]})").find("grid 1: 'n' is an empty list"), std::string::npos);
   EXPECT_NE(refusal(R"({"grids": [{"n": 10}, {"m": 10}]})").find("grid 2: trial: 'm' is not known"), std::string::npos);
   EXPECT_NE(refusal(R"({"grids": [{"seeds": "4..0"}]})").find("ends before it begins"), std::string::npos);
+  EXPECT_NE(
+      refusal(R"({"grids": [{"seed": [7, 8], "seeds": "0..1"}]})").find("grid 1: give 'seed' or 'seeds', not both"),
+      std::string::npos);
   EXPECT_NE(refusal(R"({"grids": [{"samples": 100, "epochs": 1}]})").find("not both"), std::string::npos);
 }
 

@@ -43,8 +43,10 @@ Dataset sample_spiral(const Mixture& mixture, const Spiral& spiral, std::int64_t
 // Header `x,y,label`, then one point a line; floats with the fewest digits that read back to the same bits.
 void write_points_csv(const std::filesystem::path& file, const Dataset& data);
 // Any numeric columns and a last column of labels (numbers or names; up to 256 classes, numbered in sorted order: by
-// value when all are integers, else by name). A first line that is not numeric is a header. Throws Failure(kBadData)
-// naming file, line and column: missing, empty, ragged, non-numeric, not finite, fewer than two classes.
+// value when all are integers, else by name). Cells are separated by commas, or, where the first line has none, by
+// semicolons or tabs. A first line of names is a header. Throws Failure(kBadData) naming file, line and column: missing,
+// empty, ragged, non-numeric, not finite, fewer than two classes, a first line that is neither names nor a point, a file
+// of another kind (file_kind.h).
 Dataset read_points_csv(const std::filesystem::path& file);
 
 }  // namespace scalelab::host

@@ -17,6 +17,7 @@
 #include <string_view>
 #include <type_traits>
 
+#include "host/data/file_kind.h"
 #include "host/program/error.h"
 
 namespace scalelab::host {
@@ -71,6 +72,7 @@ class HeaderParser {
           const auto [stop, error] = std::from_chars(text_.data(), text_.data() + text_.size(), extent);
           if (error != std::errc() || extent < 0) return false;
           text_.remove_prefix(static_cast<std::size_t>(stop - text_.data()));
+          if (!text_.empty() && text_[0] == 'L') text_.remove_prefix(1);  // a long of Python 2
           header.shape.push_back(extent);
           if (!take(',') && peek() != ')') return false;
         }
@@ -102,7 +104,8 @@ class HeaderParser {
     return true;
   }
   bool string(std::string& value) {
-    const char quote = peek();
+    if (peek() == 'u' || peek() == 'b') text_.remove_prefix(1);  // of Python 2 and 3
+    const char quote = text_.empty() ? '\0' : text_[0];
     if (quote != '\'' && quote != '"') return false;
     const std::size_t end = text_.find(quote, 1);
     if (end == std::string_view::npos) return false;
@@ -146,7 +149,9 @@ struct Opened {
     unsigned char start[12] = {};
     if (size < 10 || ::pread(closer.descriptor, start, sizeof start, 0) < 10 ||
         std::memcmp(start, "\x93NUMPY", 6) != 0) {
-      fail(size == 0 ? "is empty" : "is no .npy file");
+      const std::string_view bytes(reinterpret_cast<const char*>(start), std::min(size, sizeof start));
+      const std::string kind = kind_of_file(bytes);
+      fail(size == 0 ? "is empty" : kind.empty() ? "is no .npy file" : "is no .npy file: it " + kind);
     }
     const int version = start[6];
     if (version < 1 || version > 3) fail(fmt::format("is a .npy file of version {}, which is not known", version));
@@ -335,14 +340,32 @@ void FeatureRanges::add(std::span<const float> rows) {
   }
 }
 
-bool FeatureRanges::distances_fit() const {
-  double largest = 0;
+void FeatureRanges::require_near(const std::string& file) const {
+  // Half of what fp32 can hold: room for the roundings of a sum of thousands of squares.
+  if (squared_diagonal() > 0.5 * std::numeric_limits<float>::max()) {
+    throw Failure(kBadData, file +
+                                ": the numbers lie so far apart that squared distances overflow 32 bits; scale "
+                                "them down");
+  }
+}
+
+void FeatureRanges::require_apart(const std::string& file) const {
+  // 2^26 times the least normal number: rows a ten-thousandth of the diagonal apart keep all bits of their distance.
+  const double squared = squared_diagonal();
+  if (squared > 0 && squared < 0x1p26 * std::numeric_limits<float>::min()) {
+    throw Failure(kBadData, file +
+                                ": the numbers lie so near each other that squared distances vanish in 32 bits; "
+                                "scale them up");
+  }
+}
+
+double FeatureRanges::squared_diagonal() const {
+  double squared = 0;
   for (std::size_t c = 0; c < low_.size(); ++c) {
     const double range = static_cast<double>(high_[c]) - low_[c];
-    largest += range * range;
+    squared += range * range;
   }
-  // Half of what fp32 can hold: room for the roundings of a sum of thousands of squares.
-  return !(largest > 0.5 * std::numeric_limits<float>::max());
+  return squared;
 }
 
 std::span<const float> checked_rows(const NpyMatrix& matrix, std::vector<float>& own) {
@@ -362,7 +385,8 @@ std::span<const float> checked_rows(const NpyMatrix& matrix, std::vector<float>&
       ranges.add(part);
     }
   }
-  if (!ranges.distances_fit()) throw Failure(kBadData, matrix.name() + ": " + FeatureRanges::kTooFar);
+  ranges.require_near(matrix.name());
+  ranges.require_apart(matrix.name());
   return mapped.empty() ? std::span<const float>(own) : mapped;
 }
 

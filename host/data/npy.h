@@ -50,16 +50,19 @@ class NpyMatrix {
 // One integer a row, from a .npy file of any integer type, of shape (n) or (n, 1), n >= 1. Failure(kBadData) as above.
 std::vector<std::int64_t> read_npy_integers(const std::filesystem::path& file);
 
-// The range of each feature over all rows seen, and whether squared distances between such rows stay finite in fp32.
+// The range of each feature over all rows seen, and whether fp32 can hold squared distances between such rows.
 class FeatureRanges {
  public:
-  static constexpr const char* kTooFar =
-      "the numbers lie so far apart that squared distances overflow 32 bits; scale them down";
   explicit FeatureRanges(std::int64_t features);
   void add(std::span<const float> rows);  // (any, d), finite
-  bool distances_fit() const;
+  // Failure(kBadData) naming `file` where distances would overflow. Rows to come cannot mend that.
+  void require_near(const std::string& file) const;
+  // The same where even the largest distance is so small that others lose their bits or become 0. Rows to come can mend
+  // that; rows that are all equal are fine.
+  void require_apart(const std::string& file) const;
 
  private:
+  double squared_diagonal() const;
   std::vector<float> low_, high_;
 };
 

@@ -21,6 +21,15 @@ namespace fs = std::filesystem;
 
 namespace {
 
+// The first member of a record that a sweep would have written otherwise, or null.
+const char* wrong_member(const nlohmann::json& record) {
+  const auto fits = [&](const char* name, auto is) { return !record.contains(name) || is(record[name]); };
+  if (!fits("status", [](const nlohmann::json& value) { return value.is_string(); })) return "status";
+  if (!fits("seconds", [](const nlohmann::json& value) { return value.is_number(); })) return "seconds";
+  if (!fits("metrics", [](const nlohmann::json& value) { return value.is_object(); })) return "metrics";
+  return nullptr;
+}
+
 bool says_ok(const nlohmann::json& record) { return record.value("status", std::string()) == "ok"; }
 
 // The records of one file, in order, into `records`. Returns the length of the file up to the end of its last whole
@@ -40,6 +49,12 @@ std::int64_t read_shard(const fs::path& file, std::map<std::string, nlohmann::js
       if (end + 1 == text.size()) break;  // torn, though its line feed reached the disk
       throw Failure(kBadData, fmt::format("{}:{}: is no record of a sweep; remove the line, or choose another --out",
                                           file.string(), line));
+    }
+    if (const char* wrong = wrong_member(record)) {
+      throw Failure(kBadData,
+                    fmt::format("{}:{}: '{}' is of another type than a sweep writes; remove the line, and its "
+                                "trial is run again",
+                                file.string(), line, wrong));
     }
     std::string id = record["id"].get<std::string>();
     own.insert_or_assign(std::move(id), std::move(record));

@@ -146,6 +146,7 @@ std::vector<Trial> expand_sweep(const nlohmann::json& file, const std::string& n
       std::string member = key;
       if (key == "seeds") {
         if (!value.is_string()) refuse(fmt::format("grid {}: 'seeds' must be a text, as \"0..19\"", g + 1));
+        if (grid.contains("seed")) refuse(fmt::format("grid {}: give 'seed' or 'seeds', not both", g + 1));
         member = "seed";
         list = parse_seeds(value.get<std::string>());
       }

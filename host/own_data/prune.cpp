@@ -39,7 +39,12 @@ struct Rows {
   std::int64_t size() const { return static_cast<std::int64_t>(values.size()) / features; }
 };
 
-bool is_csv(const std::string& file) { return std::filesystem::path(file).extension() == ".csv"; }
+bool is_csv(const std::string& file) {
+  std::string extension = std::filesystem::path(file).extension().string();
+  std::transform(extension.begin(), extension.end(), extension.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
+  return extension == ".csv" || extension == ".tsv" || extension == ".txt";
+}
 
 // Rows that may be anywhere do not move: `rows` is filled in place.
 void read_rows(const PruneOptions& options, Rows& rows) {
@@ -107,7 +112,8 @@ Outcome run(const PruneOptions& options, Session& session) {
   if (!rows.file) {
     FeatureRanges ranges(d);
     ranges.add(rows.values);
-    if (!ranges.distances_fit()) throw Failure(kBadData, options.data + ": " + FeatureRanges::kTooFar);
+    ranges.require_near(options.data);
+    ranges.require_apart(options.data);
   }
   make_output_folder(options.out);
   const std::filesystem::path folder = options.out;

@@ -57,7 +57,7 @@ Outcome run(Session& session) {
   Outcome outcome;
   outcome.document = {
       {"backends", backends},
-      {"memory", {{"total", memory("MemTotal")}, {"available", memory("MemAvailable")}}},
+      {"memory", {{"total", memory("MemTotal")}, {"available", cpu.backend().memory_free(cpu)}}},
       {"limits",
        {{"neighbours", kMaxNeighbours}, {"grid", kMaxGrid}, {"width", 256}, {"hidden_layers", 4}, {"classes", 256}}},
       {"auto", automatic},
