@@ -14,10 +14,12 @@
 #include <string_view>
 #include <vector>
 
+#include "host/pages/page.h"
 #include "host/program/command.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
 #include "host/studies/story.h"
+#include "host/studies/study.h"
 
 namespace scalelab::host {
 namespace {
@@ -162,6 +164,7 @@ int run(std::vector<std::string> arguments) {
   commands.push_back(add_prune(program));
   commands.push_back(add_prune_study(program));
   commands.push_back(add_bench(program));
+  commands.push_back(add_show(program));
   commands.push_back(add_story(program));
   commands.push_back(add_info(program));
   std::vector<std::string> names;
@@ -228,12 +231,9 @@ int run(std::vector<std::string> arguments) {
       },
       [&progress](const std::string& line) { progress.say(line); });
   progress.clear();
-  const CLI::Option* out = chosen->app->get_option_no_throw("--out");
-  const auto page = page_of(outcome.document);
-  if (page && out != nullptr && !out->results().empty()) {
-    const std::filesystem::path folder = out->results().front();
-    write_page(folder, *page);
-    outcome.text += (folder / "report.html").string() + "\n";
+  if (outcome.page != nullptr && !outcome.folder.empty()) {
+    write_page(outcome.folder, *outcome.page);
+    outcome.text += (outcome.folder / "report.html").string() + "\n";
   }
   print(common.json ? json_text(outcome.document) : outcome.text);
   return outcome.exit_code;

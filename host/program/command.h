@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -52,11 +53,16 @@ class SignalsHeld {
   SignalsHeld& operator=(const SignalsHeld&) = delete;
 };
 
+struct Page;  // pages/page.h
+
 // What a command found. main prints `text`, or with --json `document` and nothing else.
 struct Outcome {
   nlohmann::json document;
   std::string text;
   int exit_code = 0;
+  // report.html of `folder`, where there is one: main writes it.
+  std::shared_ptr<const Page> page{};
+  std::filesystem::path folder{};
 };
 
 struct Session {
