@@ -366,6 +366,7 @@ std::string tables_text(const Table& table) {
           table_text(table, measure, n));
     }
   }
+  if (text.find("*)") == std::string::npos) return text;
   return text + "*: the verdict depends on networks that failed to train, which count with the error they have\n\n";
 }
 
