@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "host/program/environment.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
 #include "host/studies/compare.h"
