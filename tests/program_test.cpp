@@ -1,8 +1,6 @@
 // The program itself, run as people run it: every bad input ends in its documented exit code with one line that says
 // what was wrong and no result left behind; the good paths give what they promise, the same bits every time.
 #include <fmt/format.h>
-#include <poll.h>
-#include <pty.h>
 #include <unistd.h>
 
 #include <chrono>
@@ -41,8 +39,7 @@ std::vector<int> nearest(const std::vector<float>& rows, std::size_t d, const fl
   return order;
 }
 
-// --- what goes wrong
-// --------------------------------------------------------------------------------------------------
+// --- what goes wrong ------------------------------------------------------------------------------------------------
 
 TEST_F(Program, MisusedOptions) {
   write_text(folder_ / "p.csv", "x,y,label\n0,0,0\n1,1,1\n2,2,1\n");
@@ -298,8 +295,7 @@ TEST_F(Program, AnEarlierResultIsNotMistakenForThisOne) {
   EXPECT_FALSE(fs::exists(folder_ / "o" / "distances.npy"));
 }
 
-// --- what goes well
-// ---------------------------------------------------------------------------------------------------
+// --- what goes well -------------------------------------------------------------------------------------------------
 
 TEST_F(Program, HelpAndVersion) {
   const std::string help = good({"--help"});
@@ -644,42 +640,6 @@ TEST_F(Program, LargeMapsAreMadeInBandsWithoutASeam) {
     ASSERT_EQ(map[static_cast<std::size_t>(row * 9000 + column)],
               labels[static_cast<std::size_t>(nearest(points, 2, at, 1)[0])]);
   }
-}
-
-// On a terminal, whose other end this is. A stage that others interrupt is timed from its own beginning.
-TEST(ProgressTest, EachStageIsTimedFromItsBeginning) {
-  int ours = -1, theirs = -1;
-  ASSERT_EQ(::openpty(&ours, &theirs, nullptr, nullptr, nullptr), 0);
-  const int before = ::dup(STDERR_FILENO);
-  const char* term = std::getenv("TERM");
-  const std::string kept = term == nullptr ? "" : term;
-  ::setenv("TERM", "xterm", 1);
-  ::dup2(theirs, STDERR_FILENO);
-  {
-    Progress progress(false);
-    progress.update("whole", 0, 2);
-    std::this_thread::sleep_for(std::chrono::milliseconds(1600));
-    progress.update("part", 0, 2);
-    std::this_thread::sleep_for(std::chrono::milliseconds(500));
-    progress.update("part", 1, 2);
-    std::this_thread::sleep_for(std::chrono::milliseconds(150));
-    progress.update("whole", 1, 2);
-  }
-  ::dup2(before, STDERR_FILENO);
-  kept.empty() ? ::unsetenv("TERM") : ::setenv("TERM", kept.c_str(), 1);
-  std::string said;  // a terminal hands on what it was given when it likes
-  pollfd more{ours, POLLIN, 0};
-  const auto whole_said = [&] { return said.find("left", std::min(said.find("whole: "), said.size())) + 1 > 0; };
-  while (!whole_said() && ::poll(&more, 1, 10000) == 1) {
-    char text[1000];
-    said.append(text, static_cast<std::size_t>(std::max<ssize_t>(0, ::read(ours, text, sizeof text))));
-  }
-  for (const int fd : {ours, theirs, before}) ::close(fd);
-  const std::size_t part = said.find("part: 50 %, "), whole = said.find("whole: 50 %, ");
-  ASSERT_NE(part, std::string::npos) << said;
-  ASSERT_NE(whole, std::string::npos) << said;
-  EXPECT_GT(std::atof(&said[whole + 13]), std::atof(&said[part + 12])) << said;
-  EXPECT_GE(std::atof(&said[whole + 13]), 2) << said;
 }
 
 }  // namespace
