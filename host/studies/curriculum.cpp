@@ -16,7 +16,7 @@
 #include "host/program/error.h"
 #include "host/program/files.h"
 #include "host/program/options.h"
-#include "host/studies/compare.h"
+#include "host/program/words.h"
 #include "host/studies/order_study.h"
 #include "scalelab/buffer.h"
 
