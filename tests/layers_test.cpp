@@ -1,6 +1,7 @@
 // The layers: host sees only include; kernels sees include and itself; only .cu and .cuh see CUDA, CUB, Thrust; JSON
 // stays in host, bench and tests. Read off the #include lines of the tree, and seen to fail on planted ones.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -63,7 +64,7 @@ TEST(Layers, TheTreeKeepsThem) {
 }
 
 TEST(Layers, APlantedIncludeIsFound) {
-  const fs::path root = fs::path(testing::TempDir()) / "scalelab_layers";
+  const fs::path root = fs::path(testing::TempDir()) / ("scalelab_layers_" + std::to_string(::getpid()));
   struct Plant {
     const char *file, *include;
   };
