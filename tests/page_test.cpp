@@ -2,6 +2,7 @@
 #include "host/pages/page.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <filesystem>
@@ -11,11 +12,15 @@
 
 #include "host/lab/trial.h"
 #include "host/program/command.h"
+#include "host/program/options.h"
 #include "host/studies/compare_figures.h"
 #include "host/studies/story.h"
 #include "host/studies/sweep_study.h"
 
 namespace scalelab::host {
+
+Command add_theory(CLI::App& program);
+Command add_curriculum(CLI::App& program);
 namespace {
 
 TEST(Report, TextIsEscaped) {
@@ -243,7 +248,8 @@ TEST(Story, TheoryAndCurriculumHaveTheirPages) {
 }
 
 TEST(Story, APageLeavesItsSummaryBesideIt) {
-  const std::filesystem::path folder = std::filesystem::path(testing::TempDir()) / "scalelab_page_test";
+  const std::filesystem::path folder =
+      std::filesystem::path(testing::TempDir()) / ("scalelab_page_test_" + std::to_string(::getpid()));
   std::filesystem::remove_all(folder);
   std::filesystem::create_directories(folder);
   Page page{.title = "t", .kicker = "k", .headline = "a < b", .lead = "l"};

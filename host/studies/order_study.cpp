@@ -8,7 +8,9 @@
 #include "host/evidence/finding.h"
 #include "host/lab/model.h"
 #include "host/lab/visit_order.h"
+#include "host/program/environment.h"
 #include "host/program/error.h"
+#include "host/program/options.h"
 #include "host/program/words.h"
 #include "host/studies/study.h"
 

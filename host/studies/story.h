@@ -17,6 +17,4 @@ Page curriculum_page(const nlohmann::json& document);  // of `curriculum` on the
 // The command line that made a result, as its environment holds it; empty when it does not.
 std::string command_of(const nlohmann::json& document);
 
-Command add_story(CLI::App& program);  // story.cpp
-
 }  // namespace scalelab::host

@@ -2,11 +2,14 @@
 
 #include <fmt/format.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <memory>
 
+#include "host/program/environment.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
+#include "host/program/options.h"
 #include "host/program/words.h"
 #include "host/studies/story.h"
 #include "host/studies/sweep_study.h"

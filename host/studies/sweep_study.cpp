@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
 #include <memory>
@@ -11,8 +12,10 @@
 #include <set>
 
 #include "host/lab/sweep.h"
+#include "host/program/environment.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
+#include "host/program/options.h"
 #include "host/program/words.h"
 #include "host/studies/study.h"
 
