@@ -16,6 +16,7 @@
 
 #include "host/data/dataset.h"
 #include "host/pages/page.h"
+#include "host/program/environment.h"
 #include "host/studies/compare.h"
 #include "host/studies/compare_figures.h"
 #include "host/studies/compare_page.h"

@@ -1,6 +1,7 @@
 // compare: its arguments, what it writes end to end on small settings, that the rows do not depend on threads, runs or
 // the other models, and that what is said follows the numbers.
 #include "host/studies/compare.h"
+#include "host/program/options.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>

@@ -12,10 +12,14 @@
 
 #include "host/lab/trial.h"
 #include "host/program/command.h"
+#include "host/program/options.h"
 #include "host/studies/compare_figures.h"
 #include "host/studies/story.h"
 
 namespace scalelab::host {
+
+Command add_theory(CLI::App& program);
+Command add_curriculum(CLI::App& program);
 namespace {
 
 TEST(Report, TextIsEscaped) {

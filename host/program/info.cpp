@@ -5,6 +5,8 @@
 #include <fstream>
 
 #include "host/program/command.h"
+#include "host/program/environment.h"
+#include "host/program/options.h"
 #include "scalelab/grid.h"
 #include "scalelab/knn.h"
 #include "scalelab/processors.h"

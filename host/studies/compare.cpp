@@ -14,8 +14,11 @@
 
 #include "host/data/dataset.h"
 #include "host/lab/error_count.h"
+#include "host/lab/trial_options.h"
+#include "host/program/environment.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
+#include "host/program/options.h"
 #include "host/studies/compare_figures.h"
 #include "host/studies/compare_page.h"
 

@@ -15,8 +15,10 @@
 #include <memory>
 
 #include "host/program/command.h"
+#include "host/program/environment.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
+#include "host/program/options.h"
 
 namespace scalelab::host {
 
