@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cmath>
 #include <cstdlib>
+#include <sstream>
 #include <thread>
 
 #include "host/data/dataset.h"
@@ -74,8 +75,8 @@ TEST_F(Program, MisusedOptions) {
   for (const auto& [option, value] : std::vector<std::pair<const char*, const char*>>{{"--encoding", "cartesian"},
                                                                                       {"--width", "1"},
                                                                                       {"--width", "257"},
-                                                                                      {"--layers", "0"},
-                                                                                      {"--layers", "5"},
+                                                                                      {"--hidden-layers", "0"},
+                                                                                      {"--hidden-layers", "5"},
                                                                                       {"--epochs", "-1"},
                                                                                       {"--batch-size", "-1"},
                                                                                       {"--learning-rate", "nan"},
@@ -302,13 +303,29 @@ TEST_F(Program, HelpAndVersion) {
   for (const char* word : {"dataset", "boundary", "knn", "kmeans", "info", "Exit codes", "out of memory"}) {
     EXPECT_NE(help.find(word), std::string::npos) << word;
   }
-  for (const char* command : {"dataset", "boundary", "knn", "kmeans", "info"}) {
+  // Every command that the program's own help lists.
+  int commands = 0;
+  std::istringstream lines(help.substr(help.find("Subcommands:")));
+  std::string line;
+  std::getline(lines, line);
+  while (std::getline(lines, line) && !line.empty()) {
+    if (line.rfind("   ", 0) == 0) continue;  // a description goes on
+    const std::string command = line.substr(2, line.find(' ', 2) - 2);
+    ++commands;
     const std::string text = good({command, "--help"});
-    for (const char* option :
-         {"--seed", "--backend", "--device", "--threads", "--json", "--quiet", "--config", "Exit codes", "74"}) {
-      EXPECT_NE(text.find(option), std::string::npos) << command << " " << option;
+    EXPECT_EQ(good({"help", command}), text);
+    for (const char* option : {"--seed", "--backend", "--device", "--threads", "--json", "--quiet", "--config",
+                               "Every command:", "Example", "  scalelab "}) {
+      EXPECT_NE(text.find(option), std::string::npos) << command << " lacks " << option;
     }
+    // Exit codes stand in the program's own help alone, and no default is a number that nobody would give.
+    for (const char* unwanted : {"Exit codes", "[-1", " -1"}) {
+      EXPECT_EQ(text.find(unwanted), std::string::npos) << command << " shows " << unwanted;
+    }
+    std::istringstream each(text);
+    for (std::string one; std::getline(each, one);) EXPECT_LE(one.size(), 100U) << command << ": " << one;
   }
+  EXPECT_GE(commands, 14);
   EXPECT_EQ(good({"--version"}).rfind("scalelab ", 0), 0U);
 }
 
@@ -498,7 +515,7 @@ TEST_F(Program, NetworksLearnDataOfAnyScaleAndOffset) {
             "100",
             "--width",
             "32",
-            "--layers",
+            "--hidden-layers",
             "2",
             "--grid",
             "64",
@@ -536,7 +553,7 @@ TEST_F(Program, EveryNetworkOptionIsTakenAndTold) {
         "polar",
         "--width",
         "16",
-        "--layers",
+        "--hidden-layers",
         "2",
         "--epochs",
         "5",

@@ -106,7 +106,7 @@ std::vector<std::vector<std::size_t>> grouped_work(const std::vector<Trial>& tri
 }  // namespace
 
 void add_sweep_options(CLI::App& app, SweepOptions& options) {
-  app.add_option("--out", options.out, "Folder of the store and the results; what it holds is not run again")
+  app.add_option("-o,--out", options.out, "Folder of the store and the results; what it holds is not run again")
       ->required();
   app.add_option("--shard", options.shard, "Run the i-th of n parts, as i/n");
   app.add_option("--retry", options.retry, "failed: run again what failed before")
@@ -511,6 +511,11 @@ Command add_sweep(CLI::App& program) {
   app->add_option("file", options->file, "A JSON file of grids, or a ready-made sweep: " + ready_sweep_names())
       ->required();
   add_sweep_options(*app, options->sweep);
+  add_notes(*app, {"scalelab sweep scaling --out scaling", "scalelab sweep mine.json --shard 3/8 --out mine"},
+            {"A file: {\"title\": text, \"grids\": [{KEY: value or list, ...}, ...]}; a grid is run in every\n"
+             "combination of its lists. Keys: data, n, seeds (\"0..9\"), noise, model, width, hidden_layers, epochs\n"
+             "or samples (epochs times n), precision, keep, score, fraction, clusters, features, order, ticket,\n"
+             "level, grid, density_points; dimension and probe_angle for data = perceptron.\n"});
   return {app, [options](Session& session) { return sweep_command(options->file, options->sweep, session); },
           // What a file asks for is known only when it is read; a sweep is long.
           [] {

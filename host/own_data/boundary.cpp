@@ -356,15 +356,6 @@ Outcome run(const Options& options, Session& session) {
   return outcome;
 }
 
-CLI::Validator one_of(std::vector<std::string> words) {
-  return CLI::Validator(
-      [words = std::move(words)](std::string& text) {
-        if (std::find(words.begin(), words.end(), text) != words.end()) return std::string();
-        return fmt::format("'{}' is none of {}", text, CLI::detail::join(words, ", "));
-      },
-      "");
-}
-
 }  // namespace
 
 Command add_boundary(CLI::App& program) {
@@ -376,7 +367,7 @@ Command add_boundary(CLI::App& program) {
   app->add_option("--model", o.model, "knn or mlp")->check(one_of({"knn", "mlp"}));
   app->add_option("--grid", o.grid, "Cells a side, G")->check(whole_number(1, kMaxGrid));
   app->add_option("--extent", o.extent, "x0,x1,y0,y1; without it the data's ranges and 5 % on each side");
-  app->add_option("--out", o.out,
+  app->add_option("-o,--out", o.out,
                   "Folder for labels.npy (G, G) uint8, row 0 at the smallest y; boundary.png, largest y on top; and "
                   "result.json")
       ->required();
@@ -385,18 +376,20 @@ Command add_boundary(CLI::App& program) {
                 "bits, axis=1, count=G, bitorder=\"little\") gives the labels back");
   const auto knn = [&](CLI::Option* option) { o.of_knn.push_back(option->group("Model knn")); };
   const auto mlp = [&](CLI::Option* option) { o.of_mlp.push_back(option->group("Model mlp")); };
-  knn(app->add_option("--k", o.k, "Neighbours that vote; of labels with equally many the smallest")
+  knn(app->add_option("-k,--k", o.k, "Neighbours that vote; of labels with equally many the smallest")
           ->check(whole_number(1, kMaxNeighbours)));
   mlp(app->add_option("--encoding", o.encoding,
                       "xy, polar, polar-raw or polar-trig. Networks see the extent as [-1, 1]^2: polar coordinates are "
                       "about its centre, in units of half its sides")
           ->check(one_of({"xy", "polar", "polar-raw", "polar-trig"})));
   mlp(app->add_option("--width", o.width, "Units of each hidden layer")->check(whole_number(2, 256)));
-  mlp(app->add_option("--layers", o.layers, "Hidden layers")->check(whole_number(1, 4)));
+  mlp(app->add_option("--hidden-layers", o.layers, "Hidden layers, 1 to 4")->check(whole_number(1, 4)));
   mlp(app->add_option("--activation", o.activation, "relu, tanh or gelu")->check(one_of({"relu", "tanh", "gelu"})));
   mlp(app->add_flag("--layer-norm", o.layer_norm, "Layer norm before each activation"));
-  mlp(app->add_option("--epochs", o.epochs, "Passes over the points; 0: as many as show a million points, 10 to 10000")
-          ->check(whole_number(0, 10000000)));
+  mlp(app->add_option("--epochs", o.epochs,
+                      "Passes over the points; without it as many as show a million points, 10 to 10000")
+          ->check(whole_number(0, 10000000))
+          ->default_str(""));
   mlp(app->add_option("--batch-size", o.batch_size, "Points of a step; 0: all of them")
           ->check(whole_number(0, INT32_MAX)));
   mlp(app->add_option("--learning-rate", o.learning_rate, "Rate of Adam")->check(real_number(0, 1000)));
@@ -404,6 +397,8 @@ Command add_boundary(CLI::App& program) {
   mlp(app->add_option("--weight-decay", o.weight_decay, "Decoupled, on all parameters")->check(real_number(0, 1000)));
   mlp(app->add_option("--precision", o.precision, kPrecisionHelp)->check(precision_name()));
   mlp(app->add_option("--focal", o.focal, "Gamma of the focal loss; 0: cross-entropy")->check(real_number(0, 100)));
+  add_notes(*app, {"scalelab boundary --data points.csv --model knn -k 5 --grid 4096 -o boundary",
+                   "scalelab boundary --data points.csv --model mlp --encoding polar -o boundary-mlp"});
   const auto needs = [options] {
     const auto cells = static_cast<double>(options->grid) * static_cast<double>(options->grid);
     Needs needs{{}, "--grid"};

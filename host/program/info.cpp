@@ -88,6 +88,7 @@ Outcome run(Session& session) {
 
 Command add_info(CLI::App& program) {
   CLI::App* app = program.add_subcommand("info", "Version, backends and why not, what auto chooses, memory, limits");
+  add_notes(*app, {"scalelab info --json"});
   return {app, run};
 }
 

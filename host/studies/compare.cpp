@@ -531,7 +531,9 @@ Command add_compare(CLI::App& program) {
       ->capture_default_str();
   app->add_option("--noise-panel", arguments->noise_panel, "label noise at which the order of k is shown; 0: not shown")
       ->capture_default_str();
-  app->add_option("--out", arguments->out, "folder for results.json, report.html and figures/")->capture_default_str();
+  app->add_option("-o,--out", arguments->out, "folder for results.json, report.html and figures/")
+      ->capture_default_str();
+  add_notes(*app, {"scalelab compare --sizes 1000,10000 --seeds 0..4 --out comparison"}, {kModelsHelp});
   const auto needs = [arguments] {
     const CompareOptions options = checked(*arguments, 0);
     const auto maps = static_cast<double>(options.sizes.size() * options.seeds.size());
