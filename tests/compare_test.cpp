@@ -5,6 +5,7 @@
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <filesystem>
@@ -27,10 +28,18 @@ std::string slurp(const fs::path& file) {
   return text.str();
 }
 
+// Of this process alone, and removed at its end.
 fs::path fresh_folder(const std::string& name) {
-  const fs::path folder = fs::path(testing::TempDir()) / ("scalelab_compare_" + name);
-  fs::remove_all(folder);
-  return folder;
+  struct Made {
+    std::vector<fs::path> folders;
+    ~Made() {
+      for (const fs::path& folder : folders) fs::remove_all(folder);
+    }
+  };
+  static Made made;
+  made.folders.push_back(fs::path(testing::TempDir()) / ("scalelab_compare_" + name + std::to_string(::getpid())));
+  fs::remove_all(made.folders.back());
+  return made.folders.back();
 }
 
 // Runs `compare ARGUMENTS --out OUT` in this process.

@@ -2,6 +2,7 @@
 #include "host/pages/page.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <filesystem>
@@ -254,7 +255,8 @@ TEST(Story, TheoryAndCurriculumHaveTheirPages) {
 }
 
 TEST(Story, APageLeavesItsSummaryBesideIt) {
-  const std::filesystem::path folder = std::filesystem::path(testing::TempDir()) / "scalelab_page_test";
+  const std::filesystem::path folder =
+      std::filesystem::path(testing::TempDir()) / ("scalelab_page_test_" + std::to_string(::getpid()));
   std::filesystem::remove_all(folder);
   std::filesystem::create_directories(folder);
   Page page{.title = "t", .kicker = "k", .headline = "a < b", .lead = "l"};
