@@ -317,7 +317,7 @@ TEST_F(Program, HelpAndVersion) {
       EXPECT_NE(text.find(option), std::string::npos) << command << " lacks " << option;
     }
     // Exit codes stand in the program's own help alone, and no default is a number that nobody would give.
-    for (const char* unwanted : {"Exit codes", "[-1", " -1"}) {
+    for (const char* unwanted : {"Exit codes", "[-1]", " -1"}) {
       EXPECT_EQ(text.find(unwanted), std::string::npos) << command << " shows " << unwanted;
     }
     std::istringstream each(text);

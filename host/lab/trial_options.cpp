@@ -18,7 +18,7 @@ const char* const kModelsHelp =
     "Models:\n"
     "  knn-K          vote of the K nearest training points\n"
     "  mlp-xy         network on the coordinates; the only encoding of data with other than 2 features\n"
-    "  mlp-polar      network on radius and angle; mlp-polar-raw, mlp-polar-trig: other forms of the angle\n"
+    "  mlp-polar      network on radius and angle; mlp-polar-raw, mlp-polar-trig: other forms of it\n"
     "  A network's name may be followed by +focal (focal loss), +layer-norm, +weight-decay, +extras (all\n"
     "  three), +sgd (full-batch gradient descent)\n";
 
