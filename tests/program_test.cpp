@@ -102,6 +102,24 @@ TEST_F(Program, MisusedOptions) {
   bad({"kmeans", "--data", "x.npy", "--clusters", "2", "--tolerance", "-1", "--out", "out"}, 2, "--tolerance");
 }
 
+TEST_F(Program, ListsTakeCommasSpacesAndRanges) {
+  const auto planned = [&](const Words& seeds) {
+    Words words = {"lottery", "--levels", "1", "--widths", "4", "--dry-run", "--out", "plan", "--seeds"};
+    words.insert(words.end(), seeds.begin(), seeds.end());
+    return run(words).err;
+  };
+  const std::string want = planned({"0,1,2,7"});
+  EXPECT_NE(want.find("24 to run"), std::string::npos) << want;  // four seeds: dense, and five tickets of a level
+  EXPECT_EQ(planned({"0", "1", "2", "7"}), want);
+  EXPECT_EQ(planned({"0..2", "7"}), want);
+  EXPECT_EQ(planned({"0..2,7"}), want);
+  bad({"lottery", "--out", "out", "--seeds", "4..0"}, 2, "the range '4..0' ends before it begins");
+  bad({"lottery", "--out", "out", "--seeds", "0..2", "1"}, 2, "--seeds: 1 is there twice");
+  bad({"lottery", "--out", "out", "--seeds", "0..10000"}, 2, "is more than 10000 items");
+  bad({"lottery", "--out", "out", "--seeds", "1,,2"}, 2, "has an empty item");
+  bad({"lottery", "--out", "out", "--widths", "4..300"}, 2, "--widths: '300' is not a whole number from 2 to 256");
+}
+
 TEST_F(Program, BadConfigs) {
   write_text(folder_ / "p.csv", "0,0,0\n1,1,1\n");
   const auto config = [&](const std::string& text, const std::string& says) {

@@ -147,6 +147,7 @@ CLI::Option* add_words(CLI::App& app, const std::string& name, const std::string
           help)
       ->type_name(type)
       ->expected(1, CLI::detail::expected_max_vector_size)
+      ->allow_extra_args()
       ->default_str(standard);
 }
 
