@@ -216,7 +216,6 @@ int run(std::vector<std::string> arguments) {
   const Choice choice = weighed ? choose_backend(common.backend, needs, cuda, why_not, crossovers.rows)
                                 : choose_backend(common.backend, needs, cuda, why_not);
   Progress progress(common.quiet);
-  if (!choice.note.empty() && !common.quiet) progress.say(choice.note);
   if (!choice.reason.empty()) progress.remark("scalelab: " + choice.reason);
   Outcome outcome = run_where_it_fits(
       common.backend, *choice.backend, needs,

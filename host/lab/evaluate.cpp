@@ -299,9 +299,6 @@ class Evaluation {
   void run_perceptrons(const std::vector<std::size_t>& indices) {
     const double start = now();
     const Backend& backend = context_.backend();
-    if (backend.max_margin == nullptr) {
-      throw Failure(kNoBackend, fmt::format("the {} backend has no max-margin op; use --backend cpu", backend.name));
-    }
     const auto m = static_cast<std::int64_t>(indices.size());
     const auto n = static_cast<std::int64_t>(rows_[indices[0]].size());
     const std::int64_t d = trials_[indices[0]].dimension;

@@ -45,14 +45,12 @@ Outcome run(Session& session) {
   nlohmann::json automatic = nlohmann::json::array();
   std::string lines;
   for (const Crossover& row : crossovers.rows) {
-    const bool present = cuda == nullptr || row.present(*cuda);
     automatic.push_back({{"op", row.op},
                          {"unit", row.unit},
-                         {"from", present ? nlohmann::json(row.amount) : nullptr},
+                         {"from", row.amount},
                          {"measured", row.measured.empty() ? nlohmann::json() : nlohmann::json(row.measured)}});
-    lines += present ? fmt::format("         {:<16} {:>7.2g} {} ({})\n", row.op, row.amount, row.unit,
-                                   row.measured.empty() ? "assumed" : "measured on " + row.measured)
-                     : fmt::format("         {:<16} always on the CPU: the GPU has none yet\n", row.op);
+    lines += fmt::format("         {:<16} {:>7.2g} {} ({})\n", row.op, row.amount, row.unit,
+                         row.measured.empty() ? "assumed" : "measured on " + row.measured);
   }
   Outcome outcome;
   outcome.document = {

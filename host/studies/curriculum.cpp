@@ -44,10 +44,6 @@ double bayes_error(double variance) {
 
 Outcome run_xor(const CurriculumOptions& options, Session& session) {
   const Backend& backend = session.context.backend();
-  if (backend.xor_sgd == nullptr) {
-    throw Failure(kNoBackend,
-                  fmt::format("curriculum: the {} backend has no such op yet; use --backend cpu", backend.name));
-  }
   XorProblem problem = options.problem;
   problem.gate = options.gate == "erf" ? Gate::erf : Gate::relu;
   const auto seeds = parse_seeds(options.seeds.empty() ? "0..199" : options.seeds);

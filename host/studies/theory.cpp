@@ -85,10 +85,6 @@ std::vector<float> draw_examples(const Point& point, double angle, int d, std::u
 void simulate(std::vector<Point>& points, const TheoryOptions& options, Session& session) {
   const int d = options.dimension, m = options.draws;
   const Backend& backend = session.context.backend();
-  if (backend.max_margin == nullptr) {
-    throw Failure(kNoBackend,
-                  fmt::format("theory --draws: the {} backend has no max-margin op; use --backend cpu", backend.name));
-  }
   Stage stage(session, "simulating");
   const auto inner = session.context.progress;
   std::int64_t work = 0, done = 0;
