@@ -10,8 +10,8 @@
 #include <regex>
 
 #include "host/lab/trial.h"
+#include "host/pages/picture.h"
 #include "host/program/command.h"
-#include "host/studies/compare_figures.h"
 #include "host/studies/story.h"
 
 namespace scalelab::host {
