@@ -77,8 +77,7 @@ std::string case_name(const std::string& op, const Parameters& parameters);
 // host::Failure(kMisuse), naming `option`, unless every parameter is there and within its limits.
 void check_parameters(const Op& op, const Parameters& parameters, const std::string& option);
 
-// --- timing
-// ------------------------------------------------------------------------------------------------------------
+// --- timing ---------------------------------------------------------------------------------------------------------
 
 struct Round {
   std::vector<double> wall, cpu;    // seconds a run, each sample
@@ -111,8 +110,7 @@ Estimate estimate(std::span<const double> round_medians);
 // hundredth.
 bool is_narrow(std::span<const Round> rounds, const std::string& clock);
 
-// --- verdicts
-// ----------------------------------------------------------------------------------------------------------
+// --- verdicts -------------------------------------------------------------------------------------------------------
 
 // b against a: ratio of times b / a and its 95 % interval (Welch's t on the logarithms of round medians).
 //   same     the interval lies within 1 / (1 + margin) .. 1 + margin
@@ -137,8 +135,7 @@ struct Roof {
 };
 Roof binding_roof(const Work& work, const Ceilings& ceilings, double seconds);
 
-// --- cost
-// --------------------------------------------------------------------------------------------------------------
+// --- cost -----------------------------------------------------------------------------------------------------------
 
 // seconds ~ x^exponent, by least squares on logarithms, with the 95 % interval that the scatter about the line leaves
 // (Student's t). NaN: below two different x; without an interval: below three points.
@@ -162,8 +159,7 @@ struct Crossing {
 };
 Crossing crossing(std::span<const Rung> a, std::span<const Rung> b);
 
-// --- peers
-// -------------------------------------------------------------------------------------------------------------
+// --- peers ----------------------------------------------------------------------------------------------------------
 
 // A folder for the arrays that peers in Python read and the answers they leave, removed at the end.
 class PeerFolder {

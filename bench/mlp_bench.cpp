@@ -37,8 +37,7 @@ std::vector<float> start(const MlpShape& shape, std::uint64_t seed) {
   return values;
 }
 
-// --- training
-// ----------------------------------------------------------------------------------------------------------
+// --- training -------------------------------------------------------------------------------------------------------
 
 // n points of the square and what the spiral says of them.
 struct SpiralPoints {
@@ -184,8 +183,7 @@ Problem make_training(const Parameters& parameters, Context& context) {
   return problem;
 }
 
-// --- scores and maps
-// ---------------------------------------------------------------------------------------------------
+// --- scores and maps ------------------------------------------------------------------------------------------------
 
 // The score of a network of three hidden layers in fp64, and through `magnitude` the sum of |terms| behind it.
 double score_in_double(const MlpShape& shape, const std::vector<float>& parameters, const float* input,

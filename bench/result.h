@@ -17,8 +17,7 @@
 
 namespace scalelab::bench {
 
-// --- numbers
-// -----------------------------------------------------------------------------------------------------------
+// --- numbers --------------------------------------------------------------------------------------------------------
 
 nlohmann::json number(double value);                               // null when it is not finite
 double number_at(const nlohmann::json& object, const char* name);  // NaN when it is no number, or not there
@@ -30,8 +29,7 @@ std::string rate_text(double rate, const std::string& unit);
 // "n^1.02 [0.98, 1.06]", of a member of `exponents` or the `growth` of a line.
 std::string growth_text(const nlohmann::json& law);
 
-// --- making a document
-// -------------------------------------------------------------------------------------------------
+// --- making a document ----------------------------------------------------------------------------------------------
 
 struct Measured {
   Work work;
@@ -50,8 +48,7 @@ nlohmann::json document_of(const Ceilings& ceilings, const host::Session& sessio
 // word "NVML" there. A backend whose devices have no names says nothing.
 std::unique_ptr<Power> power_of(const Context& context, nlohmann::json& document);
 
-// --- reading one
-// -------------------------------------------------------------------------------------------------------
+// --- reading one ----------------------------------------------------------------------------------------------------
 
 // Failure(kBadData) for anything else. What follows goes by the time that the document's `clock` names: wall, as it is
 // where it names none, or cpu, for a machine that others use too.

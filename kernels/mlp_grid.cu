@@ -96,8 +96,7 @@ __global__ void __launch_bounds__(kThreadsOf<kWidth>, kScoringBlocks<kWidth>)
   score_tiles<kWidth>(layout, packed, m, (cells.count + kSamples - 1) / kSamples, memory, fetch, emit);
 }
 
-// --- only the cells that need it
-// ---------------------------------------------------------------------------------------
+// --- only the cells that need it ------------------------------------------------------------------------------------
 
 inline constexpr int kColumnGroups = kSamples / kTileColumns;
 inline constexpr int kBatch = kColumnGroups;  // squares whose forms fill a plane

@@ -156,7 +156,7 @@ def compile_commands(build):
         path = pathlib.Path(entry["file"])
         if path.suffix == ".cu" and ROOT / "kernels" in path.parents:
             words = [w for w in shlex.split(entry["command"]) if not w.startswith("--generate-code")]
-            found[path.name] = (words, entry["directory"])
+            found[path.name] = (words, entry["directory"], path.relative_to(ROOT))
     if not found:
         sys.exit(f"{build}/compile_commands.json compiles no kernels/*.cu: configure with -DSCALELAB_CUDA=ON")
     return found
@@ -249,7 +249,7 @@ def print_loops(commands):
         if file not in commands:
             continue
         if file not in dumps:
-            words, directory = commands[file]
+            words, directory, _ = commands[file]
             with tempfile.TemporaryDirectory() as folder:
                 cubin = os.path.join(folder, "kernels.cubin")
                 words = list(words)
@@ -270,9 +270,9 @@ def print_loops(commands):
         print(f"{kernel:<34} {loads:>10} {queries:>8} {fewest / pairs:>8.2f} {most / pairs:>8.2f} {rate / 1e12:>14.2f}")
 
 
-def evaluate(file, expressions):
-    """The values of C++ expressions of a .cu file, by way of g++ and the headers of the test executor."""
-    lines = [f'#include "kernels/{file}"', "using namespace scalelab::cuda;",
+def evaluate(path, expressions):
+    """The values of C++ expressions of a .cu file (its path in the tree), by way of g++ and the headers of the test executor."""
+    lines = [f'#include "{path}"', "using namespace scalelab::cuda;",
              "extern const unsigned long long values[] = {"] + [f"  ({e})," for e in expressions] + ["};"]
     words = ["g++", "-std=c++20", "-w", "-O1", "-S", "-x", "c++", "-", "-o", "-", "-DSCALELAB_SIMT", f"-I{ROOT}", f"-I{ROOT}/include",
              f"-I{ROOT}/tests/simt/include"]
@@ -313,12 +313,12 @@ def main():
             for index, value in enumerate(inside[1].split(", ") if inside else []):
                 shared = re.sub(rf"\bT{index}\b", value, shared)
             expressions += [threads, shared]
-        values = evaluate(file, expressions)
+        values = evaluate(commands[file][2], expressions)
         for kernel, threads, shared in zip(KERNELS[file], values[::2], values[1::2]):
             launches[file, kernel] = threads, shared
     jobs = [(file, arch) for file in commands for arch in archs]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        reports = list(pool.map(lambda job: ptxas_report(*commands[job[0]], job[1]), jobs))
+        reports = list(pool.map(lambda job: ptxas_report(*commands[job[0]][:2], job[1]), jobs))
     print(f"{'kernel':<34} {'sm':>4} {'regs':>5} {'stack':>6} {'spill st/ld':>12} {'shared':>8} {'threads':>8} {'occupancy':>10}")
     for (file, arch), report in zip(jobs, reports):
         limits = KERNELS.get(file, {})

@@ -1,5 +1,6 @@
 // The layers: host sees only include; kernels sees include and itself; only .cu and .cuh see CUDA, CUB, Thrust; JSON
-// stays in host, bench and tests. Read off the #include lines of the tree, and seen to fail on planted ones.
+// stays in host, bench and tests. Read off the #include lines of the tree, and seen to fail on planted ones. Likewise
+// comments that a formatter broke into lines of a word or two, and rulers that it cut.
 #include <gtest/gtest.h>
 
 #include <filesystem>
@@ -56,6 +57,50 @@ std::vector<std::string> violations(const fs::path& root) {
     }
   }
   return found;
+}
+
+// The lines of a file that a formatter's reflow of comments leaves: a ruler cut from its title, or a line of at most
+// three words that neither ends a sentence nor had to be broken, between a full line and another.
+std::vector<int> broken_comments(const std::vector<std::string>& lines) {
+  const std::regex title(R"re(^\s*// --- .*[^-]$)re"), ruler(R"re(^\s*// -{8,}$)re");
+  const std::regex few_words(R"re(^\s*//\s+\S+( \S+){0,2}$)re"), comment(R"re(^\s*//\s+\S.*$)re");
+  std::vector<int> found;
+  for (std::size_t i = 0; i + 1 < lines.size(); ++i) {
+    const bool cut = std::regex_match(lines[i], title) && std::regex_match(lines[i + 1], ruler);
+    const bool torn = i > 0 && lines[i - 1].size() > 95 && std::regex_match(lines[i - 1], comment) &&
+                      std::regex_match(lines[i], few_words) && std::regex_match(lines[i + 1], comment) &&
+                      std::string(".:;").find(lines[i].back()) == std::string::npos;
+    if (cut || torn) found.push_back(static_cast<int>(i) + 1);
+  }
+  return found;
+}
+
+std::vector<std::string> lines_of(const fs::path& path) {
+  std::ifstream file(path);
+  std::vector<std::string> lines;
+  for (std::string line; std::getline(file, line);) lines.push_back(line);
+  return lines;
+}
+
+TEST(Layers, NoFormatterBrokeAComment) {
+  const fs::path root = SCALELAB_SOURCE_DIR;
+  for (const std::string folder : {"include", "kernels", "host", "tests", "bench"}) {
+    for (const auto& entry : fs::recursive_directory_iterator(root / folder)) {
+      const std::string extension = entry.path().extension();
+      if (extension != ".h" && extension != ".cpp" && extension != ".cu" && extension != ".cuh") continue;
+      for (const int line : broken_comments(lines_of(entry.path()))) {
+        ADD_FAILURE() << fs::relative(entry.path(), root).string() << ":" << line << ": mend this comment";
+      }
+    }
+  }
+}
+
+TEST(Layers, ABrokenCommentIsFound) {
+  const std::string full = "// a full line " + std::string(100, 'x'), rest = "// how it goes on.";
+  EXPECT_EQ(broken_comments({"", "// --- timing", "// " + std::string(100, '-')}), std::vector<int>{2});
+  EXPECT_EQ(broken_comments({full, "// and then", rest}), std::vector<int>{2});
+  EXPECT_TRUE(broken_comments({full, "// its end.", rest}).empty());
+  EXPECT_TRUE(broken_comments({"// --- timing " + std::string(100, '-'), "", full, "// and then", "int x;"}).empty());
 }
 
 TEST(Layers, TheTreeKeepsThem) {

@@ -39,8 +39,7 @@ std::vector<int> nearest(const std::vector<float>& rows, std::size_t d, const fl
   return order;
 }
 
-// --- what goes wrong
-// --------------------------------------------------------------------------------------------------
+// --- what goes wrong ------------------------------------------------------------------------------------------------
 
 TEST_F(Program, MisusedOptions) {
   write_text(folder_ / "p.csv", "x,y,label\n0,0,0\n1,1,1\n2,2,1\n");
@@ -296,8 +295,7 @@ TEST_F(Program, AnEarlierResultIsNotMistakenForThisOne) {
   EXPECT_FALSE(fs::exists(folder_ / "o" / "distances.npy"));
 }
 
-// --- what goes well
-// ---------------------------------------------------------------------------------------------------
+// --- what goes well -------------------------------------------------------------------------------------------------
 
 TEST_F(Program, HelpAndVersion) {
   const std::string help = good({"--help"});

@@ -149,8 +149,7 @@ TEST(Sweep, EveryReadySweepIsOne) {
   EXPECT_THROW(ready_sweep("nothing"), Failure);
 }
 
-// --- the program
-// -------------------------------------------------------------------------------------------------------
+// --- the program ----------------------------------------------------------------------------------------------------
 
 // Every kind of work there is, small.
 constexpr const char* kSweep = R"({"name": "small", "grids": [

@@ -16,8 +16,8 @@ namespace scalelab::host {
 //   +layer-norm    layer norm on the hidden layers, before the activation
 //   +weight-decay  decoupled weight decay 1e-2
 //   +extras        all three of them
-//   +sgd           full-batch gradient descent at rate 0.1, in place of Adam at 3e-3 with cosine decay and batches of
-//   64
+//   +sgd           full-batch gradient descent at rate 0.1, in place of Adam at 3e-3 with cosine decay and
+//                  batches of 64
 struct Model {
   std::string name;    // canonical: the extras in the order above
   int neighbours = 0;  // K >= 1; 0: a network, described by the rest

@@ -37,9 +37,8 @@ struct SweepResult {
   bool complete() const { return static_cast<std::int64_t>(rows.size()) == planned; }
 };
 
-// Trials of a sweep file: `{"name": ..., "title": ..., "grids": [{member of Trial: value or list of values, ...},
-// ...]}`. A grid stands for every combination of its lists; trials that stand in several grids run once. `"seeds":
-// "0..19"` and
+// Trials of a sweep file: `{"name": ..., "title": ..., "grids": [{member of Trial: value or list of values, ...}, ...]}`.
+// A grid stands for every combination of its lists; trials that stand in several grids run once. `"seeds": "0..19"` and
 // `"samples": S` (epochs = S / n, at least 1) may stand for `seed` and `epochs`. Failure(kMisuse) names what is wrong.
 std::vector<Trial> expand_sweep(const nlohmann::json& file, const std::string& name);
 

@@ -16,9 +16,8 @@ inline constexpr std::array<const char*, 5> kVisitOrders = {"random", "curriculu
 // of `rows` is in it exactly `epochs` times, whatever the order, so that orders differ in nothing but the order.
 //
 //   random       `epochs` passes over all rows, mixed another way in each: what MlpRun with shuffle on visits, as one
-//   list curriculum   half and half: each class is cut at its own median difficulty; `epochs` passes over the easier
-//   halves,
-//                then as many over the harder ones, mixed within each pass
+//   curriculum   half and half: each class is cut at its own median difficulty; `epochs` passes over the easier
+//                halves, then as many over the harder ones, mixed within each pass
 //   anti         the same, the harder halves first
 //   sorted       `epochs` passes over all rows, each from easy to hard
 //   sorted-anti  each from hard to easy

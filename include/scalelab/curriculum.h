@@ -41,8 +41,7 @@ struct XorRun {
 
 // Accuracy on hard examples along each run. An output of exactly zero counts as wrong.
 // Arithmetic  fp32; sums over coordinates as in margin.h; examples from Philox(seed, Stream::points, step, pair), so
-// that
-//             step s of a seed has the same cluster and the same noise before scaling in every order.
+//             that step s of a seed has the same cluster, and the same noise before scaling, in every order.
 // Throws      std::invalid_argument on values outside their ranges or outputs that do not fit, naming the run.
 // Returns     when the work is done. A run's result depends on itself and the problem alone. Deterministic.
 using XorSgd = void(const XorProblem& problem, std::span<const XorRun> runs,

@@ -34,8 +34,7 @@ using Knn = void(View<const float> references,  // (n, d)
 //
 // Throws      std::invalid_argument: shapes differ, k outside 1 .. kMaxNeighbours, first < 0.
 // Undefined   rows must be as Knn leaves them; of two equal (distance, index) pairs both are kept. A sum of an index
-// and
-//             `first` beyond 2^31 - 1.
+//             and `first` beyond 2^31 - 1.
 // Empty       q = 0 writes nothing.
 // Returns     after queueing the work (the CPU: after finishing it). Deterministic.
 using KnnMerge = void(View<const int> indices,      // (q, k), counted from reference `first`
