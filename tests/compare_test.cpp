@@ -489,7 +489,7 @@ TEST(Findings, FollowTheNumbers) {
   EXPECT_NE(title_of(c, "why-k1").find("is reversed in 4 of 4 cases"), std::string::npos) << title_of(c, "why-k1");
   EXPECT_NE(title_of(c, "encodings").find("lower error everywhere for mlp-polar"), std::string::npos)
       << title_of(c, "encodings");
-  EXPECT_NE(title_of(c, "equal-n").find("beaten at every size by mlp-polar and mlp-polar+extras"), std::string::npos);
+  EXPECT_NE(title_of(c, "equal-n").find("At equal N, kNN is beaten at every size by mlp-polar and mlp-polar+extras"), std::string::npos);
   EXPECT_NE(title_of(c, "extras").find("falls in 4 of 4 comparisons, rises in 0, and 0 are undecided"),
             std::string::npos);
   EXPECT_EQ(title_of(c, "did-not-train"), "");

@@ -222,6 +222,7 @@ std::optional<Page> page_of(const nlohmann::json& document) {
   const std::string experiment = document.is_object() ? document.value("experiment", "") : "";
   const auto rows = document.is_object() ? document.find("rows") : document.end();
   if (rows == document.end() || !rows->is_array() || rows->empty()) return std::nullopt;
+  if (experiment == "compare") return std::nullopt;  // its pictures are made of more than its document
   if (experiment == "theory") return theory_page(document);
   if (document.contains("planned")) {
     static const std::map<std::string, std::string> kTitles = {
