@@ -128,7 +128,6 @@ bool numeric(const std::string& cell) {
 // Enough digits to read back what a plot can show; nothing where there is no number.
 std::string cell_of(double value) { return std::isfinite(value) ? fmt::format("{:.6g}", value) : ""; }
 
-
 nlohmann::json marks_json(const std::vector<Mark>& marks) {
   auto list = nlohmann::json::array();
   for (const Mark& mark : marks) {
