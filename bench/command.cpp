@@ -17,14 +17,16 @@
 #include "bench/result.h"
 #include "bench/turns.h"
 #include "host/program/command.h"
+#include "host/program/environment.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
+#include "host/program/options.h"
 
-namespace scalelab::host {
+namespace scalelab::bench {
 
 namespace {
 
-using namespace scalelab::bench;
+using namespace scalelab::host;
 using Clock = std::chrono::steady_clock;
 
 std::vector<Op> all_ops() { return {knn_op(), grid_op(), kmeans_op(), mlp_op()}; }
@@ -390,4 +392,4 @@ Command add_bench(CLI::App& program) {
           }};
 }
 
-}  // namespace scalelab::host
+}  // namespace scalelab::bench

@@ -15,9 +15,33 @@
 #include <vector>
 
 #include "host/program/command.h"
+#include "host/program/environment.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
+#include "host/program/options.h"
+#include "host/program/signals.h"
 #include "host/studies/story.h"
+
+namespace scalelab::host {
+
+// Every command of the program: each adds its subcommand and options, in the file that is named.
+Command add_boundary(CLI::App& program);     // own_data/boundary.cpp
+Command add_knn(CLI::App& program);          // own_data/knn.cpp
+Command add_kmeans(CLI::App& program);       // own_data/kmeans.cpp
+Command add_prune(CLI::App& program);        // own_data/prune.cpp
+Command add_compare(CLI::App& program);      // studies/compare.cpp
+Command add_prune_study(CLI::App& program);  // studies/prune_study.cpp
+Command add_theory(CLI::App& program);       // studies/theory.cpp
+Command add_curriculum(CLI::App& program);   // studies/curriculum.cpp
+Command add_lottery(CLI::App& program);      // studies/lottery_study.cpp
+Command add_sweep(CLI::App& program);        // lab/sweep.cpp
+Command add_story(CLI::App& program);        // studies/story.cpp
+Command add_dataset(CLI::App& program);      // data/dataset_command.cpp
+Command add_info(CLI::App& program);         // program/info.cpp
+}  // namespace scalelab::host
+namespace scalelab::bench {
+host::Command add_bench(CLI::App& program);  // bench/command.cpp
+}
 
 namespace scalelab::host {
 namespace {
@@ -161,7 +185,7 @@ int run(std::vector<std::string> arguments) {
   commands.push_back(add_sweep(program));
   commands.push_back(add_prune(program));
   commands.push_back(add_prune_study(program));
-  commands.push_back(add_bench(program));
+  commands.push_back(bench::add_bench(program));
   commands.push_back(add_story(program));
   commands.push_back(add_info(program));
   std::vector<std::string> names;

@@ -16,6 +16,7 @@
 
 #include "host/data/dataset.h"
 #include "host/pages/page.h"
+#include "host/program/environment.h"
 #include "host/studies/compare.h"
 #include "host/studies/compare_figures.h"
 #include "host/studies/compare_page.h"
@@ -97,7 +98,6 @@ nlohmann::json ask(const fs::path& folder, std::string page, const std::string& 
       words.insert(words.end(), {"--disable-gpu", "--disable-3d-apis"});
     }
     words.insert(words.end(), {url.c_str(), nullptr});
-    ::alarm(300);
     ::execv(name.c_str(), const_cast<char**>(words.data()));
     ::_exit(99);
   }

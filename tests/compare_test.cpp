@@ -1,9 +1,11 @@
 // compare: its arguments, what it writes end to end on small settings, that the rows do not depend on threads, runs or
 // the other models, and that what is said follows the numbers.
 #include "host/studies/compare.h"
+#include "host/program/options.h"
 
 #include <fmt/format.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cmath>
@@ -31,10 +33,18 @@ std::string slurp(const fs::path& file) {
   return text.str();
 }
 
+// Of this process alone, and removed at its end.
 fs::path fresh_folder(const std::string& name) {
-  const fs::path folder = fs::path(testing::TempDir()) / ("scalelab_compare_" + name);
-  fs::remove_all(folder);
-  return folder;
+  struct Made {
+    std::vector<fs::path> folders;
+    ~Made() {
+      for (const fs::path& folder : folders) fs::remove_all(folder);
+    }
+  };
+  static Made made;
+  made.folders.push_back(fs::path(testing::TempDir()) / ("scalelab_compare_" + name + std::to_string(::getpid())));
+  fs::remove_all(made.folders.back());
+  return made.folders.back();
 }
 
 // Runs `compare ARGUMENTS --out OUT` in this process.

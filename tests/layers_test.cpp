@@ -2,6 +2,7 @@
 // stays in host, bench and tests. Read off the #include lines of the tree, and seen to fail on planted ones. Likewise
 // comments that a formatter broke into lines of a word or two, and rulers that it cut.
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -108,7 +109,7 @@ TEST(Layers, TheTreeKeepsThem) {
 }
 
 TEST(Layers, APlantedIncludeIsFound) {
-  const fs::path root = fs::path(testing::TempDir()) / "scalelab_layers";
+  const fs::path root = fs::path(testing::TempDir()) / ("scalelab_layers_" + std::to_string(::getpid()));
   struct Plant {
     const char *file, *include;
   };

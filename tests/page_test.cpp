@@ -2,6 +2,7 @@
 #include "host/pages/page.h"
 
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <cmath>
 #include <filesystem>
@@ -12,9 +13,13 @@
 #include "host/lab/trial.h"
 #include "host/pages/picture.h"
 #include "host/program/command.h"
+#include "host/program/options.h"
 #include "host/studies/story.h"
 
 namespace scalelab::host {
+
+Command add_theory(CLI::App& program);
+Command add_curriculum(CLI::App& program);
 namespace {
 
 TEST(Report, TextIsEscaped) {
@@ -250,7 +255,8 @@ TEST(Story, TheoryAndCurriculumHaveTheirPages) {
 }
 
 TEST(Story, APageLeavesItsSummaryBesideIt) {
-  const std::filesystem::path folder = std::filesystem::path(testing::TempDir()) / "scalelab_page_test";
+  const std::filesystem::path folder =
+      std::filesystem::path(testing::TempDir()) / ("scalelab_page_test_" + std::to_string(::getpid()));
   std::filesystem::remove_all(folder);
   std::filesystem::create_directories(folder);
   Page page{.title = "t", .kicker = "k", .headline = "a < b", .lead = "l"};

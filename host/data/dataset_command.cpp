@@ -6,7 +6,9 @@
 
 #include "host/data/dataset.h"
 #include "host/program/command.h"
+#include "host/program/environment.h"
 #include "host/program/error.h"
+#include "host/program/options.h"
 
 namespace scalelab::host {
 

@@ -20,6 +20,7 @@
 #include "host/lab/model.h"
 #include "host/lab/visit_order.h"
 #include "host/program/error.h"
+#include "host/program/signals.h"
 #include "scalelab/buffer.h"
 #include "scalelab/random.h"
 

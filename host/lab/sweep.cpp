@@ -17,8 +17,10 @@
 #include "embedded.h"
 #include "host/evidence/statistics.h"
 #include "host/lab/store.h"
+#include "host/program/environment.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
+#include "host/program/options.h"
 #include "host/program/words.h"
 
 namespace scalelab::host {

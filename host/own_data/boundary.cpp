@@ -15,8 +15,11 @@
 #include "host/data/png.h"
 #include "host/lab/error_count.h"
 #include "host/lab/model.h"
+#include "host/lab/trial_options.h"
 #include "host/program/command.h"
+#include "host/program/environment.h"
 #include "host/program/error.h"
+#include "host/program/options.h"
 #include "scalelab/buffer.h"
 
 namespace scalelab::host {

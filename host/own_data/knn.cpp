@@ -7,7 +7,9 @@
 
 #include "host/data/npy.h"
 #include "host/program/command.h"
+#include "host/program/environment.h"
 #include "host/program/error.h"
+#include "host/program/options.h"
 #include "scalelab/buffer.h"
 
 namespace scalelab::host {

@@ -14,8 +14,10 @@
 #include "host/data/npy.h"
 #include "host/lab/difficulty.h"
 #include "host/own_data/near_duplicates.h"
+#include "host/program/environment.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
+#include "host/program/options.h"
 #include "scalelab/random.h"
 
 namespace scalelab::host {

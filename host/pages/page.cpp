@@ -10,6 +10,7 @@
 
 #include "embedded.h"
 #include "host/program/command.h"
+#include "host/program/environment.h"
 #include "host/program/files.h"
 #include "host/program/words.h"
 

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "host/program/command.h"
+#include "host/program/environment.h"
 #include "host/program/files.h"
 
 namespace scalelab::host {

@@ -5,8 +5,11 @@
 #include <fstream>
 
 #include "host/program/command.h"
+#include "host/program/environment.h"
+#include "host/program/options.h"
 #include "scalelab/grid.h"
 #include "scalelab/knn.h"
+#include "scalelab/processors.h"
 
 namespace scalelab::host {
 
@@ -52,9 +55,11 @@ Outcome run(Session& session) {
     lines += fmt::format("         {:<16} {:>7.2g} {} ({})\n", row.op, row.amount, row.unit,
                          row.measured.empty() ? "assumed" : "measured on " + row.measured);
   }
+  const ThreadCount threads = default_threads();
   Outcome outcome;
   outcome.document = {
       {"backends", backends},
+      {"threads", {{"default", threads.threads}, {"reason", threads.reason}}},
       {"memory", {{"total", memory("MemTotal")}, {"available", memory("MemAvailable")}}},
       {"limits",
        {{"neighbours", kMaxNeighbours}, {"grid", kMaxGrid}, {"width", 256}, {"hidden_layers", 4}, {"classes", 256}}},
@@ -67,6 +72,7 @@ Outcome run(Session& session) {
       "cpu      {}{}\n"
       "cuda     {}\n"
       "auto     is the cpu{}\n{}"
+      "threads  {} unless --threads says otherwise ({})\n"
       "memory   {}, {} available\n"
       "limits   k up to {}, grids up to {} x {}, networks up to 4 hidden layers of width 256, 256 classes\n",
       kVersion, env["commit"].is_null() ? "" : " (" + env["commit"].get<std::string>() + ")",
@@ -75,7 +81,7 @@ Outcome run(Session& session) {
       cuda == nullptr ? ""
                       : ", and the GPU from these amounts of work on" +
                             (crossovers.note.empty() ? "" : " (" + crossovers.note + "; see scalelab bench cost)"),
-      cuda != nullptr ? lines : "", gigabytes(outcome.document["memory"]["total"]),
+      cuda != nullptr ? lines : "", threads.threads, threads.reason, gigabytes(outcome.document["memory"]["total"]),
       gigabytes(outcome.document["memory"]["available"]), kMaxNeighbours, kMaxGrid, kMaxGrid);
   return outcome;
 }

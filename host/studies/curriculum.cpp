@@ -9,10 +9,13 @@
 #include <memory>
 
 #include "host/evidence/statistics.h"
+#include "host/lab/trial_options.h"
 #include "host/lab/visit_order.h"
 #include "host/program/command.h"
+#include "host/program/environment.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
+#include "host/program/options.h"
 #include "host/program/words.h"
 #include "host/studies/order_study.h"
 #include "scalelab/buffer.h"

@@ -9,8 +9,10 @@
 #include "host/evidence/seed_errors.h"
 #include "host/lab/lottery.h"
 #include "host/lab/model.h"
+#include "host/lab/trial_options.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
+#include "host/program/options.h"
 #include "host/program/words.h"
 #include "host/studies/study.h"
 

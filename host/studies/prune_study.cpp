@@ -14,8 +14,11 @@
 #include "host/lab/difficulty.h"
 #include "host/lab/replica.h"
 #include "host/lab/sweep.h"
+#include "host/lab/trial_options.h"
+#include "host/program/environment.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
+#include "host/program/options.h"
 #include "host/program/words.h"
 #include "scalelab/math.h"
 

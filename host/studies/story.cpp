@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <sys/auxv.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,8 +15,10 @@
 #include <memory>
 
 #include "host/program/command.h"
+#include "host/program/environment.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
+#include "host/program/options.h"
 
 namespace scalelab::host {
 
@@ -104,6 +107,8 @@ int run_program(const std::vector<std::string>& words) {
     const int nowhere = ::open("/dev/null", O_WRONLY);
     ::dup2(nowhere, STDOUT_FILENO);
     ::execv("/proc/self/exe", arguments.data());
+    // Without /proc: as the program itself was started.
+    ::execv(reinterpret_cast<const char*>(::getauxval(AT_EXECFN)), arguments.data());
     ::_exit(kFault);
   }
   int status = 0, handed = 0;

@@ -26,6 +26,4 @@ std::optional<Page> page_of(const nlohmann::json& document);
 // The command line that made a result, as its environment holds it; empty when it does not.
 std::string command_of(const nlohmann::json& document);
 
-Command add_story(CLI::App& program);  // story.cpp
-
 }  // namespace scalelab::host

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 
+#include "host/program/environment.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
 #include "host/program/words.h"

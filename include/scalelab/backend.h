@@ -79,7 +79,7 @@ struct OutOfMemory : std::runtime_error {
 
 class Context {
  public:
-  // `threads`: CPU threads to use, 0 for all that this process may run on.
+  // `threads`: CPU threads to use, 0 for as many as default_threads() (processors.h) says.
   explicit Context(const Backend& backend, int device = 0, int threads = 0);
   ~Context();
   Context(const Context&) = delete;
