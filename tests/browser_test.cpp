@@ -19,7 +19,9 @@
 #include "host/program/environment.h"
 #include "host/studies/compare.h"
 #include "host/studies/compare_figures.h"
+#include "host/studies/compare_findings.h"
 #include "host/studies/compare_page.h"
+#include "host/studies/study.h"
 #include "scalelab/buffer.h"
 #include "scalelab/grid.h"
 
@@ -147,8 +149,10 @@ Made make_comparison(const fs::path& folder, const std::string& models, int widt
   Session session{common, context, progress};
   Made made{measure(options, {.out = folder / "store"}, session), {}};
   const auto figures = draw_figures(made.comparison, folder, session);
-  const nlohmann::json document = compare_document(made.comparison, session);
-  made.page = page_html(comparison_page(made.comparison, document, figures));
+  const Study study{.command = "compare", .experiment = "compare", .result = made.comparison.sweep};
+  nlohmann::json document = study_document(study, made.comparison.curves, session);
+  document["command"] = command_of(made.comparison.options);
+  made.page = page_html(comparison_page(made.comparison, findings(made.comparison), document, figures));
   return made;
 }
 

@@ -135,7 +135,7 @@ TEST(Compare, MisuseIsOneLineAndLeavesNothing) {
     std::string line;
     EXPECT_EQ(failure_code(bad, &line), kMisuse) << bad;
     EXPECT_EQ(line.find('\n'), std::string::npos) << line;
-    EXPECT_FALSE(fs::exists(fresh_folder("failure") / "results.json"));
+    EXPECT_FALSE(fs::exists(fresh_folder("failure") / "result.json"));
   }
   CLI::App program;
   add_compare(program);
@@ -153,7 +153,7 @@ TEST(Compare, EndToEnd) {
   const fs::path out = fresh_folder("whole");
   const Outcome outcome = run_compare(kSmall + "--models knn-3,mlp-polar+extras", out);
   EXPECT_EQ(outcome.exit_code, kDone);
-  const auto results = nlohmann::json::parse(slurp(out / "results.json"));
+  const auto results = nlohmann::json::parse(slurp(out / "result.json"));
   EXPECT_EQ(results, outcome.document);
   EXPECT_EQ(results.at("schema"), 1);
   EXPECT_EQ(results.at("experiment"), "compare");
@@ -499,7 +499,8 @@ TEST(Findings, FollowTheNumbers) {
   EXPECT_NE(title_of(c, "why-k1").find("is reversed in 4 of 4 cases"), std::string::npos) << title_of(c, "why-k1");
   EXPECT_NE(title_of(c, "encodings").find("lower error everywhere for mlp-polar"), std::string::npos)
       << title_of(c, "encodings");
-  EXPECT_NE(title_of(c, "equal-n").find("At equal N, kNN is beaten at every size by mlp-polar and mlp-polar+extras"), std::string::npos);
+  EXPECT_NE(title_of(c, "equal-n").find("At equal N, kNN is beaten at every size by mlp-polar and mlp-polar+extras"),
+            std::string::npos);
   EXPECT_NE(title_of(c, "extras").find("falls in 4 of 4 comparisons, rises in 0, and 0 are undecided"),
             std::string::npos);
   EXPECT_EQ(title_of(c, "did-not-train"), "");
@@ -568,23 +569,24 @@ TEST(Findings, FailedNetworksCountAndAreSaid) {
   const SeedErrors errors = c.errors("mlp-polar", 1000, "grid_error");
   EXPECT_EQ(errors.by_seed.size(), 5U);
   EXPECT_NEAR(errors.summary().mean, (0.4 * 2 + 0.04 * (1.02 + 1 + 1.02 + 1 + 1) - 0.04 * 2.02) / 5, 0.002);
-  const std::string text = to_text(c);
+  const std::string text = error_table(c) + to_text(findings(c));
   EXPECT_NE(text.find("(2 collapsed)"), std::string::npos) << text;
   EXPECT_NE(text.find("N = 1,000 (grid) (lower without them)"), std::string::npos) << text;
 }
 
 // The law is the one that a sweep of the same curve states, with its verdict.
 TEST(Findings, StateTheLawOfTheSweep) {
-  const Comparison c = made_up("knn-1,knn-5,mlp-polar", 5, usual);
+  Comparison c = made_up("knn-1,knn-5,mlp-polar", 5, usual);
+  c.curves = curves_of(c.sweep.rows, c.options.seed);
   const auto all = findings(c);
   const Finding* f = find(all, "law");
   ASSERT_NE(f, nullptr);
   ASSERT_EQ(f->table.size(), 4U);  // k = 1 and 5, two errors
   std::size_t held = 0;
-  for (const Curve& curve : curves_of(c.sweep, c.options.seed)) {
+  for (const Curve& curve : c.curves.curves) {
     for (const auto& [measure, law] : curve.laws) {
       for (const auto& line : f->table) {
-        if (line[0] == curve.trial.model && line[1] == short_measure(measure)) held += line[2] == worded(law);
+        if (line[0] == curve.trial.model && line[1] == short_measure(measure)) held += line[2] == law.worded();
       }
     }
   }

@@ -9,12 +9,12 @@
 #include <set>
 
 #include "host/data/npy.h"
-#include "host/program/error.h"
-#include "host/program/files.h"
-#include "host/program/words.h"
 #include "host/lab/trial_options.h"
 #include "host/program/environment.h"
+#include "host/program/error.h"
+#include "host/program/files.h"
 #include "host/program/options.h"
+#include "host/program/words.h"
 #include "host/studies/compare_figures.h"
 #include "host/studies/compare_findings.h"
 #include "host/studies/compare_page.h"
@@ -42,14 +42,19 @@ void keep_parameters(const fs::path& out, const Trial& trial, const Measurement&
   file.commit();
 }
 
+// As they are: those of a network that diverged may be NaN.
+std::vector<float> parameters_in(const fs::path& file) {
+  const NpyMatrix matrix(file);
+  const auto values = matrix.mapped();
+  return {values.begin(), values.end()};
+}
+
 // The networks of the first seed: from their files, or trained once more where a file is missing.
 void load_networks(Comparison& comparison, const fs::path& out, Session& session) {
   const CompareOptions& options = comparison.options;
   std::vector<Trial> missing;
   const auto load = [&](const Trial& trial) {
-    const NpyMatrix matrix(parameters_file(out, trial));
-    const auto values = matrix.mapped();  // as they are: those of a network that diverged may be NaN
-    comparison.networks[{trial.model, trial.n}].assign(values.begin(), values.end());
+    comparison.networks[{trial.model, trial.n}] = parameters_in(parameters_file(out, trial));
   };
   for (const std::int64_t n : options.sizes) {
     for (const Model& model : options.models) {
@@ -157,7 +162,41 @@ Comparison measure(const CompareOptions& options, const SweepOptions& store, Ses
       run_sweep(trials_of(options), store, session, [&](const Trial& trial, const Measurement& measurement) {
         if (trial.seed == options.seeds[0]) keep_parameters(store.out, trial, measurement);
       });
-  if (!store.dry_run && comparison.sweep.complete()) load_networks(comparison, store.out, session);
+  if (store.dry_run) return comparison;
+  comparison.curves = curves_of(comparison.sweep.rows, options.seed);
+  if (comparison.sweep.complete()) load_networks(comparison, store.out, session);
+  return comparison;
+}
+
+Comparison comparison_from(const nlohmann::json& document, const fs::path& folder) {
+  Comparison comparison;
+  CompareOptions& options = comparison.options;
+  const nlohmann::json& given = document.at("options");
+  options.sizes = given.at("sizes").get<std::vector<std::int64_t>>();
+  options.seeds = given.at("seeds").get<std::vector<std::uint64_t>>();
+  options.grid = given.at("grid");
+  options.epochs = given.at("epochs");
+  options.same_epochs = given.at("same_epochs");
+  options.noise = given.at("noise");
+  options.density_points = given.at("density_points");
+  options.curve_to = given.at("curve_to");
+  options.noise_panel = given.at("noise_panel");
+  options.seed = given.at("seed");
+  for (const auto& name : given.at("models")) {
+    Model model = parse_model(name.get<std::string>());
+    model.shape.width = given.at("width");
+    model.shape.hidden_layers = given.at("hidden_layers");
+    model.precision = parse_precision(given.at("precision").get<std::string>());
+    options.models.push_back(std::move(model));
+  }
+  comparison.sweep.rows = rows_from(document);
+  comparison.sweep.planned = document.at("planned");
+  comparison.sweep.failed = document.at("failed");
+  comparison.curves = curves_of(comparison.sweep.rows, options.seed);
+  for (const SweepRow& row : comparison.sweep.rows) {
+    if (row.trial.seed != options.seeds.at(0) || !fs::exists(parameters_file(folder, row.trial))) continue;
+    comparison.networks[{row.trial.model, row.trial.n}] = parameters_in(parameters_file(folder, row.trial));
+  }
   return comparison;
 }
 
@@ -180,36 +219,40 @@ std::string command_of(const CompareOptions& options) {
                                options.seed);
 }
 
-nlohmann::json compare_document(const Comparison& comparison, Session& session) {
+namespace {
+
+// What a comparison's result has beside those of all studies (study.h): the choices, and the points that a network is
+// worth.
+nlohmann::json own_members(const Comparison& comparison) {
   const CompareOptions& options = comparison.options;
-  nlohmann::json document = sweep_document("compare", comparison.sweep, session);
   nlohmann::json epochs = nlohmann::json::object();
   for (const std::int64_t n : options.sizes) epochs[std::to_string(n)] = options.epochs_at(n);
   std::vector<std::string> names;
   for (const Model& model : options.models) names.push_back(model.name);
   const Model model = options.models.empty() ? Model{} : options.models.back();
-  document["command"] = command_of(options);
-  document["options"] = {{"sizes", options.sizes},
-                         {"seeds", options.seeds},
-                         {"models", names},
-                         {"grid", options.grid},
-                         {"epochs", options.epochs},
-                         {"same_epochs", options.same_epochs},
-                         {"epochs_at", epochs},
-                         {"width", model.shape.width},
-                         {"hidden_layers", model.shape.hidden_layers},
-                         {"precision", kPrecisions[static_cast<std::size_t>(model.precision)]},
-                         {"noise", options.noise},
-                         {"density_points", options.density_points},
-                         {"curve_to", options.curve_to},
-                         {"noise_panel", options.noise_panel},
-                         {"seed", options.seed}};
-  document["equivalents"] = to_json(equivalents(comparison));
-  document["findings"] = to_json(findings(comparison));
-  return document;
+  return {{"command", command_of(options)},
+          {"equivalents", to_json(equivalents(comparison))},
+          {"options",
+           {{"sizes", options.sizes},
+            {"seeds", options.seeds},
+            {"models", names},
+            {"grid", options.grid},
+            {"epochs", options.epochs},
+            {"same_epochs", options.same_epochs},
+            {"epochs_at", epochs},
+            {"width", model.shape.width},
+            {"hidden_layers", model.shape.hidden_layers},
+            {"precision", kPrecisions[static_cast<std::size_t>(model.precision)]},
+            {"noise", options.noise},
+            {"density_points", options.density_points},
+            {"curve_to", options.curve_to},
+            {"noise_panel", options.noise_panel},
+            {"seed", options.seed}}}};
 }
 
-std::string to_text(const Comparison& comparison) {
+}  // namespace
+
+std::string error_table(const Comparison& comparison) {
   const CompareOptions& options = comparison.options;
   std::vector<std::vector<std::string>> table = {{"model"}};
   for (const std::int64_t n : options.sizes) {
@@ -224,8 +267,8 @@ std::string to_text(const Comparison& comparison) {
       }
     }
   }
-  return fmt::format("Errors in %: the mean over {} with its 95 % interval\n{}\n{}",
-                     counted(std::ssize(options.seeds), "seed"), aligned(table), to_text(findings(comparison)));
+  return fmt::format("Errors in %: the mean over {} with its 95 % interval\n{}\n",
+                     counted(std::ssize(options.seeds), "seed"), aligned(table));
 }
 
 namespace {
@@ -282,33 +325,41 @@ CompareOptions checked(const Arguments& arguments, std::uint64_t seed) {
   return options;
 }
 
+// The pictures in out/figures, and their list for the document.
+std::vector<Figure> draw(const Comparison& comparison, const fs::path& out, nlohmann::json& list, Session& session) {
+  make_output_folder(out / "figures");
+  std::vector<Figure> figures = draw_figures(comparison, out / "figures", session);
+  for (const Figure& figure : figures) {
+    list.push_back({{"file", "figures/" + figure.file.filename().string()},
+                    {"model", figure.model},
+                    {"n", figure.n},
+                    {"seed", comparison.options.seeds[0]}});
+  }
+  return figures;
+}
+
 Outcome run(const Arguments& arguments, Session& session) {
   const CompareOptions options = checked(arguments, session.common.seed);
   const fs::path out = arguments.store.out;
   const Comparison comparison = measure(options, arguments.store, session);
-  nlohmann::json document = compare_document(comparison, session);
-  if (arguments.store.dry_run) return {document, "", kDone};
+  Study study{.command = "compare",
+              .experiment = "compare",
+              .title = "More data against a better model",
+              .result = comparison.sweep};
+  if (arguments.store.dry_run) return {planned_document(study, session), "", kDone};
+  if (!comparison.curves.errors.empty()) study.findings = findings(comparison);
+  study.more = own_members(comparison);
+  nlohmann::json document = study_document(study, comparison.curves, session);
+  const std::string text = error_table(comparison) + to_text(study.findings);
   // Pictures and page are made of the whole; of a part (--shard) there are rows alone.
-  std::string page;
+  std::shared_ptr<const Page> page;
   if (comparison.sweep.complete()) {
-    make_output_folder(out / "figures");
-    const std::vector<Figure> figures = draw_figures(comparison, out / "figures", session);
-    auto& list = document["figures"] = nlohmann::json::array();
-    for (const Figure& figure : figures) {
-      list.push_back({{"file", "figures/" + figure.file.filename().string()},
-                      {"model", figure.model},
-                      {"n", figure.n},
-                      {"seed", options.seeds[0]}});
-    }
+    const std::vector<Figure> figures = draw(comparison, out, document["figures"], session);
     session.progress.update("report", 0, 1);
-    write_page(out, comparison_page(comparison, document, figures));
-    page = (out / "report.html").string() + "\n";
+    page = std::make_shared<const Page>(comparison_page(comparison, study.findings, document, figures));
   }
   session.progress.clear();
-  Outcome outcome =
-      finish_study("results.json", arguments.store, comparison.sweep, std::move(document), to_text(comparison));
-  outcome.text += page;
-  return outcome;
+  return end_study(study, std::move(document), arguments.store, text, std::move(page));
 }
 
 // What --backend auto weighs: label maps of kNN and of networks, and training.

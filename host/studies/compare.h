@@ -9,7 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include "host/evidence/seed_errors.h"
+#include "host/evidence/finding.h"
+#include "host/evidence/series.h"
 #include "host/lab/model.h"
 #include "host/lab/sweep.h"
 #include "host/program/command.h"
@@ -48,6 +49,7 @@ std::vector<Trial> trials_of(const CompareOptions& options);
 struct Comparison {
   CompareOptions options;
   SweepResult sweep{};
+  Curves curves{};  // of the sweep's rows, with their laws
   // Parameters of the networks of the first seed, by (model, size), for the pictures; none of trials that failed.
   std::map<std::pair<std::string, std::int64_t>, std::vector<float>> networks{};
 
@@ -62,10 +64,11 @@ struct Comparison {
 // store.out/networks as ID.npy; one that is missing there is trained again, to the same bits.
 Comparison measure(const CompareOptions& options, const SweepOptions& store, Session& session);
 
-// What result.json holds: rows, summary and laws as of a sweep, and options, command, equivalents and findings.
-nlohmann::json compare_document(const Comparison& comparison, Session& session);
-// The table on the terminal, and what was found.
-std::string to_text(const Comparison& comparison);
+// The comparison that lies in `folder`, whose result.json is `document`; networks as far as they lie there.
+Comparison comparison_from(const nlohmann::json& document, const std::filesystem::path& folder);
+
+// The table on the terminal.
+std::string error_table(const Comparison& comparison);
 // The command line that makes this comparison again, every choice written out.
 std::string command_of(const CompareOptions& options);
 

@@ -394,12 +394,12 @@ std::optional<Finding> why_one_is_better(const Comparison& c) {
 std::optional<Finding> law(const Comparison& c) {
   Finding f{.id = "law"};
   f.columns = {"model", "error", "law", "why"};
-  for (const Curve& curve : curves_of(c.sweep, c.options.seed)) {
+  for (const Curve& curve : c.curves.curves) {
     if (!curve.trial.is_knn() || curve.trial.noise != c.options.noise) continue;
     for (const char* measure : kMeasures) {
       const auto law = curve.laws.find(measure);
       if (law == curve.laws.end()) continue;
-      f.table.push_back({curve.trial.model, short_measure(measure), worded(law->second), law->second.why});
+      f.table.push_back({curve.trial.model, short_measure(measure), law->second.worded(), law->second.law.why});
     }
   }
   if (f.table.empty()) return std::nullopt;

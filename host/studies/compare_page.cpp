@@ -489,12 +489,12 @@ std::string charts_html(const Comparison& comparison, const std::vector<Finding>
 
 }  // namespace
 
-Page comparison_page(const Comparison& comparison, const nlohmann::json& document, const std::vector<Figure>& figures) {
+Page comparison_page(const Comparison& comparison, const std::vector<Finding>& said, const nlohmann::json& document,
+                     const std::vector<Figure>& figures) {
   const CompareOptions& options = comparison.options;
   std::vector<std::string> sizes;
   for (const std::int64_t n : options.sizes) sizes.push_back(grouped(n));
   const std::string listed_sizes = fmt::to_string(fmt::join(sizes, " and "));
-  const std::vector<Finding> said = findings(comparison);
   Page page{.title = fmt::format("The spiral at {} points", listed_sizes),
             .kicker = "scalelab compare",
             .headline = said.empty() ? "Which model learns the spiral?" : said.front().title,
@@ -544,6 +544,14 @@ Page comparison_page(const Comparison& comparison, const nlohmann::json& documen
   page.document = document;
   page.picture = front_pictures(comparison, figures);
   return page;
+}
+
+Page comparison_page_from(const nlohmann::json& document, const std::filesystem::path& folder) {
+  std::vector<Figure> figures;
+  for (const auto& entry : document.value("figures", nlohmann::json::array())) {
+    figures.push_back({folder / entry.at("file").get<std::string>(), entry.at("model"), entry.at("n")});
+  }
+  return comparison_page(comparison_from(document, folder), findings_from(document), document, figures);
 }
 
 }  // namespace scalelab::host
