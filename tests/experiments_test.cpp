@@ -236,10 +236,10 @@ TEST_F(Experiments, LotteryRefusesWhatCannotBePruned) {
 // k = 5 of the 4 rows that are kept, in every trial: from nothing, nothing is found.
 TEST_F(Experiments, AStudyInWhichEveryTrialFailedFindsNothing) {
   const Finished study =
-      run({"prune-study", "--model", "knn-5", "--sizes", "8,9", "--seeds", "0..2", "--scores", "margin", "--fractions",
+      run({"prune-study", "--model", "knn-5", "--sizes", "6,8", "--seeds", "0..2", "--scores", "margin", "--fractions",
            "0.5", "--grid", "16", "--density-points", "100", "--out", "o", "--quiet"});
   EXPECT_EQ(study.code, 1);
-  write_text(folder_ / "f.json", R"({"grids": [{"model": "knn-5", "n": [8, 9], "seeds": "0..2", "fraction": 0.5,
+  write_text(folder_ / "f.json", R"({"grids": [{"model": "knn-5", "n": [6, 8], "seeds": "0..2", "fraction": 0.5,
                                      "keep": "random", "grid": 16, "density_points": 10}]})");
   const Finished sweep = run({"sweep", "f.json", "--out", "s", "--quiet"});
   EXPECT_EQ(sweep.code, 1);

@@ -348,7 +348,7 @@ TEST_F(SweepProgram, FailedTrialsAreSaidAndRunAgainWhenAsked) {
                                      "grid": 16, "density_points": 10}]})");
   const Finished first = run({"sweep", "f.json", "--out", "a", "--quiet"});
   EXPECT_EQ(first.code, 1) << first.err;
-  EXPECT_NE(first.out.find("1 trials failed"), std::string::npos) << first.out;
+  EXPECT_NE(first.out.find("1 trial failed"), std::string::npos) << first.out;
   EXPECT_EQ(lines("a/rows-1-of-1.jsonl"), 2U);
   EXPECT_EQ(run({"sweep", "f.json", "--out", "a", "--quiet"}).code, 1);
   EXPECT_EQ(lines("a/rows-1-of-1.jsonl"), 2U);

@@ -6,9 +6,9 @@
 //   summary    [{params without seed, MEASURE: {mean, low, high, sd, standard_error, seeds, values, collapsed, diverged,
 //              missing}}], one per series; low and high are the 95 % interval
 //   laws       [{series, params, measure, along, law, failed_to_train, verdict_without_failed, text}]
-//   findings   [{id, title, text, points, columns, table, contrasts: [{what, against, measure, place, mean, low, high,
-//              sd, seeds, seeds_lower, verdict, mean_what, mean_against, and where networks failed to train
-//              without_failed, depends_on_failed}]}]
+//   findings   [{id, title, text, points, columns, table, contrasts}]
+//   contrasts  [{what, against, measure, place, mean, low, high, sd, seeds, seeds_lower, verdict, mean_what,
+//              mean_against}], and where networks failed to train also without_failed and depends_on_failed;
 //   environment, and what a study adds
 // Errors are fractions. A number that is not known is null.
 #pragma once

@@ -255,7 +255,7 @@ SeriesTable series_table(const Curves& curves) {
       const bool by_rule = name == "fraction" && series.trial.fraction == kByRule;
       row.push_back(by_rule ? "rule" : text_of(members.at(name)));
     }
-    if (chosen) row.push_back(grouped(std::llround(series.kept())));
+    if (chosen) row.push_back(series.of("kept").empty() ? "-" : grouped(std::llround(series.kept())));
     std::size_t seeds = 0;
     for (const auto& error : curves.errors) seeds = std::max(seeds, series.of(error).by_seed.size());
     row.push_back(std::to_string(seeds));
