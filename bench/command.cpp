@@ -170,9 +170,7 @@ Outcome bench_run(const RunOptions& options, Session& session) {
   const auto rounds = static_cast<std::size_t>(options.rounds);
   context.progress = nullptr;  // the bench says itself how far it is
   session.progress.update("bench: ceilings", 0, 1);
-  const auto measure = [&] {
-    return backend.measure_ceilings != nullptr ? backend.measure_ceilings(0.75, context) : Ceilings{};
-  };
+  const auto measure = [&] { return backend.measure_ceilings(0.75, context); };
   Ceilings ceilings = measure();
 
   nlohmann::json document = document_of(ceilings, session);

@@ -14,6 +14,7 @@
 #include <string_view>
 #include <vector>
 
+#include "host/pages/page.h"
 #include "host/program/command.h"
 #include "host/program/environment.h"
 #include "host/program/error.h"
@@ -22,6 +23,7 @@
 #include "host/program/options.h"
 #include "host/program/signals.h"
 #include "host/studies/story.h"
+#include "host/studies/study.h"
 
 namespace scalelab::host {
 
@@ -35,7 +37,7 @@ Command add_prune_study(CLI::App& program);  // studies/prune_study.cpp
 Command add_theory(CLI::App& program);       // studies/theory.cpp
 Command add_curriculum(CLI::App& program);   // studies/curriculum.cpp
 Command add_lottery(CLI::App& program);      // studies/lottery_study.cpp
-Command add_sweep(CLI::App& program);        // lab/sweep.cpp
+Command add_sweep(CLI::App& program);        // studies/sweep_study.cpp
 Command add_story(CLI::App& program);        // studies/story.cpp
 Command add_dataset(CLI::App& program);      // data/dataset_command.cpp
 Command add_info(CLI::App& program);         // program/info.cpp
@@ -205,6 +207,7 @@ int run(std::vector<std::string> arguments) {
   commands.push_back(add_prune(program));
   commands.push_back(add_prune_study(program));
   commands.push_back(bench::add_bench(program));
+  commands.push_back(add_show(program));
   commands.push_back(add_story(program));
   commands.push_back(add_info(program));
   std::vector<std::string> names;
@@ -261,7 +264,6 @@ int run(std::vector<std::string> arguments) {
   const Choice choice = weighed ? choose_backend(common.backend, needs, cuda, why_not, crossovers.rows)
                                 : choose_backend(common.backend, needs, cuda, why_not);
   Progress progress(common.quiet);
-  if (!choice.note.empty() && !common.quiet) progress.say(choice.note);
   if (!choice.reason.empty()) progress.remark("scalelab: " + choice.reason);
   Outcome outcome = run_where_it_fits(
       common.backend, *choice.backend, needs,
@@ -273,12 +275,9 @@ int run(std::vector<std::string> arguments) {
       },
       [&progress](const std::string& line) { progress.say(line); });
   progress.clear();
-  const CLI::Option* out = chosen->app->get_option_no_throw("--out");
-  const auto page = page_of(outcome.document);
-  if (page && out != nullptr && !out->results().empty()) {
-    const std::filesystem::path folder = out->results().front();
-    write_page(folder, *page);
-    outcome.text += (folder / "report.html").string() + "\n";
+  if (outcome.page != nullptr && !outcome.folder.empty()) {
+    write_page(outcome.folder, *outcome.page);
+    outcome.text += (outcome.folder / "report.html").string() + "\n";
   }
   print(common.json ? json_text(outcome.document) : outcome.text);
   return outcome.exit_code;

@@ -2,7 +2,6 @@
 // stays in host, bench and tests. Read off the #include lines of the tree, and seen to fail on planted ones. Likewise
 // comments that a formatter broke into lines of a word or two, and rulers that it cut.
 #include <gtest/gtest.h>
-#include <unistd.h>
 
 #include <filesystem>
 #include <fstream>
@@ -104,12 +103,31 @@ TEST(Layers, ABrokenCommentIsFound) {
   EXPECT_TRUE(broken_comments({"// --- timing " + std::string(100, '-'), "", full, "// and then", "int x;"}).empty());
 }
 
+// Source files under kernels/ that its README does not name.
+std::vector<std::string> unnamed_kernels(const fs::path& kernels) {
+  std::ifstream file(kernels / "README.md");
+  const std::string readme(std::istreambuf_iterator<char>(file), {});
+  std::vector<std::string> found;
+  for (const auto& entry : fs::recursive_directory_iterator(kernels)) {
+    const std::string name = fs::relative(entry.path(), kernels).string();
+    if (!entry.is_regular_file() || name == "README.md") continue;
+    if (readme.find("`" + name + "`") == std::string::npos) found.push_back(name);
+  }
+  return found;
+}
+
+TEST(Layers, TheReadmeOfTheKernelsNamesEveryFile) {
+  for (const auto& name : unnamed_kernels(fs::path(SCALELAB_SOURCE_DIR) / "kernels")) {
+    ADD_FAILURE() << "kernels/README.md does not say what kernels/" << name << " is";
+  }
+}
+
 TEST(Layers, TheTreeKeepsThem) {
   for (const auto& line : violations(SCALELAB_SOURCE_DIR)) ADD_FAILURE() << line;
 }
 
 TEST(Layers, APlantedIncludeIsFound) {
-  const fs::path root = fs::path(testing::TempDir()) / ("scalelab_layers_" + std::to_string(::getpid()));
+  const fs::path root = fs::path(testing::TempDir()) / "scalelab_layers";
   struct Plant {
     const char *file, *include;
   };

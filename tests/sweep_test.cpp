@@ -68,7 +68,8 @@ TEST(Trial, WhatCannotMatterDoesNotChangeTheId) {
                                     {{"features", "hidden"}},
                                     {{"order", "anti"}},
                                     {{"grid", 100}},
-                                    {{"density_points", 10}}};
+                                    {{"density_points", 10}},
+                                    {{"test_seed", 1}}};
   for (const Json& other : others) {
     Json members = base;
     members.update(other);
@@ -161,10 +162,10 @@ constexpr const char* kSweep = R"({"name": "small", "grids": [
 class SweepProgram : public Program {
  protected:
   SweepProgram() { write_text(folder_ / "s.json", kSweep); }
-  // What results.json says of every row, but for how long it took.
+  // What result.json says of every row, but for how long it took.
   std::map<std::string, Json> rows(const fs::path& out) const {
     std::map<std::string, Json> rows;
-    const Json document = Json::parse(read_file(folder_ / out / "results.json"));
+    const Json document = Json::parse(read_file(folder_ / out / "result.json"));
     for (Json row : document["rows"]) {
       row.erase("seconds");
       const auto id = row["id"].get<std::string>();
@@ -347,7 +348,7 @@ TEST_F(SweepProgram, FailedTrialsAreSaidAndRunAgainWhenAsked) {
                                      "grid": 16, "density_points": 10}]})");
   const Finished first = run({"sweep", "f.json", "--out", "a", "--quiet"});
   EXPECT_EQ(first.code, 1) << first.err;
-  EXPECT_NE(first.out.find("1 trials failed"), std::string::npos) << first.out;
+  EXPECT_NE(first.out.find("1 trial failed"), std::string::npos) << first.out;
   EXPECT_EQ(lines("a/rows-1-of-1.jsonl"), 2U);
   EXPECT_EQ(run({"sweep", "f.json", "--out", "a", "--quiet"}).code, 1);
   EXPECT_EQ(lines("a/rows-1-of-1.jsonl"), 2U);
@@ -388,6 +389,67 @@ TEST_F(SweepProgram, OwnPointsAreMeasuredOnWhatWasHeldOut) {
   const Finished many = run({"sweep", "many.json", "--out", "b", "--quiet"});
   EXPECT_EQ(many.code, 1);
   EXPECT_NE(many.out.find("800 are for training and 200 are held out"), std::string::npos) << many.out;
+}
+
+// 28 of 30 such networks call everything one class. They count: in the law, on the terminal, in JSON and on the page.
+TEST_F(SweepProgram, NetworksThatCollapseCountEverywhereAlike) {
+  write_text(folder_ / "c.json", R"({"title": "Mostly collapsed", "grids": [{"model": "mlp-polar", "width": 2,
+    "hidden_layers": 2, "n": [30, 60, 120, 240, 480], "epochs": 40, "seeds": "0..5", "grid": 32,
+    "density_points": 500}]})");
+  const std::string text = good({"sweep", "c.json", "--out", "a", "--quiet"});
+  const Json document = Json::parse(read_file(folder_ / "a" / "result.json"));
+  const std::string html = read_file(folder_ / "a" / "report.html");
+  EXPECT_EQ(document["title"], "Mostly collapsed");
+  EXPECT_NE(html.find("Mostly collapsed"), std::string::npos);
+  int collapsed = 0;
+  for (const Json& row : document["rows"]) collapsed += row["status"] == "collapsed";
+  ASSERT_GT(collapsed, 20);
+  ASSERT_EQ(document["laws"].size(), 2U);  // grid and density
+  for (const Json& law : document["laws"]) {
+    EXPECT_EQ(law["failed_to_train"], collapsed);
+    EXPECT_EQ(law["law"]["seeds"], 6);
+    const std::string worded = law["text"];
+    EXPECT_NE(worded.find(std::to_string(collapsed) + " networks failed to train and count"), std::string::npos);
+    EXPECT_NE(text.find(worded), std::string::npos) << worded << text;
+    EXPECT_NE(html.find(worded), std::string::npos) << worded;
+  }
+  for (const Json& entry : document["summary"]) {
+    double sum = 0;
+    for (const double value : entry["grid_error"]["values"]) sum += value;
+    EXPECT_EQ(entry["grid_error"]["values"].size(), 6U);
+    EXPECT_NEAR(entry["grid_error"]["mean"].get<double>(), sum / 6, 1e-12);
+  }
+}
+
+TEST_F(SweepProgram, TheSeedOfTheBootstrapIsOneForTerminalJsonAndPage) {
+  write_text(folder_ / "k.json", R"({"grids": [{"model": "knn-1", "n": [125, 250, 500, 1000, 2000], "seeds": "0..4",
+                                     "grid": 64, "density_points": 1000}]})");
+  const std::string text = good({"sweep", "k.json", "--out", "a", "--quiet", "--seed", "7"});
+  good({"sweep", "k.json", "--out", "b", "--quiet", "--seed", "8"});
+  const Json document = Json::parse(read_file(folder_ / "a" / "result.json")),
+             other = Json::parse(read_file(folder_ / "b" / "result.json"));
+  const std::string html = read_file(folder_ / "a" / "report.html");
+  ASSERT_EQ(document["laws"].size(), 2U);
+  EXPECT_NE(document["laws"][0]["text"], other["laws"][0]["text"]) << "the test could not tell seeds apart";
+  for (const Json& law : document["laws"]) {
+    EXPECT_NE(text.find(law["text"].get<std::string>()), std::string::npos);
+    EXPECT_NE(html.find(law["text"].get<std::string>()), std::string::npos);
+  }
+  // What is on disk makes the same page again, with the same seed.
+  const std::string before = html;
+  fs::remove(folder_ / "a" / "report.html");
+  good({"show", "a", "--quiet"});
+  EXPECT_EQ(read_file(folder_ / "a" / "report.html"), before);
+}
+
+TEST_F(SweepProgram, ShowSaysWhatItCannotShow) {
+  fs::create_directories(folder_ / "empty");
+  bad({"show", "empty"}, 3, "holds no result.json");
+  fs::create_directories(folder_ / "odd");
+  write_text(folder_ / "odd" / "result.json", "[");
+  bad({"show", "odd"}, 3, "is not a JSON object");
+  write_text(folder_ / "odd" / "result.json", R"({"planned": 1, "rows": [{"params": 3}]})");
+  bad({"show", "odd"}, 3, "odd");
 }
 
 }  // namespace

@@ -39,8 +39,6 @@ struct Options {
 
 // Labels are made and written in bands of rows of this many cells: a map of any size takes no more memory.
 constexpr std::int64_t kBandCells = std::int64_t{1} << 26;
-// Points predicted in one call when the training error is counted.
-constexpr std::int64_t kChunk = std::int64_t{1} << 18;
 
 struct Extent {
   float x_min, x_max, y_min, y_max;
@@ -143,46 +141,27 @@ Fitted fit_knn(const Options& options, const Dataset& data, const Extent& extent
   return fitted;
 }
 
-// The share of the points that the network gives another label than their own.
-double network_error(const MlpShape& shape, View<const float> parameters, View<const float> inputs,
-                     const std::vector<std::uint8_t>& labels, Context& context) {
-  const std::int64_t n = inputs.extent(0), outputs = shape.outputs;
-  std::int64_t wrong = 0;
-  for (std::int64_t begin = 0; begin < n; begin += kChunk) {
-    const std::int64_t count = std::min(kChunk, n - begin);
-    Buffer<float> scores(context, {1, count, outputs});
-    context.backend().mlp_forward(shape, parameters, inputs.rows(begin, count), scores, context);
-    const std::vector<float> host = scores.to_host();
-    for (std::int64_t i = 0; i < count; ++i) {
-      const float* row = host.data() + i * outputs;
-      const std::int64_t predicted = outputs == 1 ? (row[0] > 0 ? 1 : 0) : std::max_element(row, row + outputs) - row;
-      wrong += predicted != labels[static_cast<std::size_t>(begin + i)];
-    }
-  }
-  return static_cast<double>(wrong) / static_cast<double>(n);
-}
-
 Fitted fit_mlp(const Options& options, const Dataset& data, const Extent& extent, Session& session) {
   Context& context = session.context;
   const std::int64_t n = data.size();
-  MlpRun run;
-  run.shape = parse_model("mlp-" + options.encoding).shape;
-  run.shape.width = options.width;
-  run.shape.hidden_layers = options.layers;
-  run.shape.outputs = data.classes == 2 ? 1 : data.classes;
-  run.shape.layer_norm = options.layer_norm;
-  run.shape.activation = options.activation == "relu"   ? Activation::relu
-                         : options.activation == "tanh" ? Activation::tanh
-                                                        : Activation::gelu;
-  run.loss.focal_gamma = static_cast<float>(options.focal);
+  Model model = parse_model("mlp-" + options.encoding);
+  model.shape.width = options.width;
+  model.shape.hidden_layers = options.layers;
+  model.shape.outputs = data.classes == 2 ? 1 : data.classes;
+  model.shape.layer_norm = options.layer_norm;
+  model.shape.activation = options.activation == "relu"   ? Activation::relu
+                           : options.activation == "tanh" ? Activation::tanh
+                                                          : Activation::gelu;
+  model.loss.focal_gamma = static_cast<float>(options.focal);
+  model.batch_size = options.batch_size;
+  model.learning_rate = static_cast<float>(options.learning_rate);
+  model.schedule = options.schedule == "cosine" ? Schedule::cosine : Schedule::constant;
+  model.weight_decay = static_cast<float>(options.weight_decay);
+  model.precision = parse_precision(options.precision);
+  MlpRun run = training_run(model);
   // As the 1,000 epochs over 1,000 points of the main comparison: a million points seen.
   run.epochs = options.epochs > 0 ? options.epochs : static_cast<int>(std::clamp<std::int64_t>(1000000 / n, 10, 10000));
-  run.batch_size = options.batch_size;
-  run.learning_rate = static_cast<float>(options.learning_rate);
-  run.schedule = options.schedule == "cosine" ? Schedule::cosine : Schedule::constant;
-  run.weight_decay = static_cast<float>(options.weight_decay);
   run.seed = session.common.seed;
-  run.precision = parse_precision(options.precision);
 
   std::vector<float> scaled(data.points.size());
   const auto scale = [](double value, double low, double high) {
@@ -211,7 +190,7 @@ Fitted fit_mlp(const Options& options, const Dataset& data, const Extent& extent
   }
 
   Fitted fitted;
-  fitted.train_error = network_error(run.shape, *parameters, inputs, data.labels, context);
+  fitted.train_error = network_point_error(run.shape, *parameters, inputs, data.labels, context);
   fitted.about = {{"name", "mlp"},
                   {"encoding", options.encoding},
                   {"width", options.width},

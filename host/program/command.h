@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <functional>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 
@@ -27,11 +29,16 @@ struct Common {
   bool quiet = false;
 };
 
+struct Page;  // pages/page.h
+
 // What a command found. main prints `text`, or with --json `document` and nothing else.
 struct Outcome {
   nlohmann::json document;
   std::string text;
   int exit_code = 0;
+  // report.html of `folder`, where there is one: main writes it.
+  std::shared_ptr<const Page> page{};
+  std::filesystem::path folder{};
 };
 
 struct Session {

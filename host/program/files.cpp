@@ -124,6 +124,11 @@ void OutputFile::commit() {
   sync_folder(target_.parent_path());
 }
 
+std::string file_text(const std::filesystem::path& file) {
+  std::ifstream input(file, std::ios::binary);
+  return {std::istreambuf_iterator<char>(input), {}};
+}
+
 void write_file(const fs::path& file, std::string_view text) {
   OutputFile output(file);
   output.write(text);

@@ -18,6 +18,7 @@
 #include "host/program/options.h"
 #include "host/program/words.h"
 #include "host/studies/order_study.h"
+#include "host/studies/story.h"
 #include "scalelab/buffer.h"
 
 namespace scalelab::host {
@@ -47,10 +48,6 @@ double bayes_error(double variance) {
 
 Outcome run_xor(const CurriculumOptions& options, Session& session) {
   const Backend& backend = session.context.backend();
-  if (backend.xor_sgd == nullptr) {
-    throw Failure(kNoBackend,
-                  fmt::format("curriculum: the {} backend has no such op yet; use --backend cpu", backend.name));
-  }
   XorProblem problem = options.problem;
   problem.gate = options.gate == "erf" ? Gate::erf : Gate::relu;
   const auto seeds = parse_seeds(options.seeds.empty() ? "0..199" : options.seeds);
@@ -154,11 +151,14 @@ Outcome run_xor(const CurriculumOptions& options, Session& session) {
   text +=
       "Differences are paired over seeds, with 95 % intervals; the three orders of a seed share start and examples.\n";
   const std::filesystem::path out = options.spiral.sweep.out;
+  Outcome outcome{document, text};
   if (!out.empty()) {
     make_output_folder(out);
-    write_file(out / "curriculum.json", json_text(document));
+    write_file(out / "result.json", json_text(document));
+    outcome.page = std::make_shared<const Page>(curriculum_page(document));
+    outcome.folder = out;
   }
-  return {document, text, 0};
+  return outcome;
 }
 
 Outcome run_curriculum(const CurriculumOptions& options, Session& session) {
@@ -242,7 +242,7 @@ Command add_curriculum(CLI::App& program) {
   spiral_option("--density-points", trial.density_points, "fresh draws errors are counted on")
       ->check(whole_number(1, 10'000'000));
   add_sweep_options(*app, spiral.sweep);
-  app->get_option("--out")->required(false)->description("Folder for curriculum.json, and of the spiral's store");
+  app->get_option("--out")->required(false)->description("Folder for result.json, and of the spiral's store");
   for (const char* name : {"--shard", "--retry", "--dry-run"}) of_spiral.push_back(app->get_option(name));
   add_notes(*app,
             {"scalelab curriculum --time 60 --decay --seeds 0..59 --out xor",
