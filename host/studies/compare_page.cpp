@@ -17,6 +17,7 @@
 #include "host/program/error.h"
 #include "host/program/words.h"
 #include "host/studies/compare_findings.h"
+#include "host/studies/study.h"
 
 namespace scalelab::host {
 
