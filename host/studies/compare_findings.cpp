@@ -193,9 +193,8 @@ std::optional<Finding> equal_sizes(const Comparison& c) {
     }
   }
   if (f.table.empty()) return std::nullopt;
-  f.title = verdicts.title("At equal N kNN is beaten at every size by",
-                           "undecided at every size against kNN:", "kNN beats at every size",
-                           "the verdict depends on N or on the error for");
+  f.title = "At equal N, " + verdicts.title("kNN is beaten at every size by", "kNN is undecided at every size against",
+                                            "kNN beats at every size", "the verdict depends on N or on the error for");
   f.text = "The error of each network minus that of the kNN with the lowest mean error at that N, seed by seed.";
   f.points = verdicts.points("better at", "undecided at", "worse at");
   return f;
