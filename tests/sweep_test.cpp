@@ -77,11 +77,12 @@ TEST(Trial, WhatCannotMatterDoesNotChangeTheId) {
   }
 }
 
-// The ids of trials from before there was a choice of precision are still theirs.
-TEST(Trial, TheIdOfFp32NamesNoPrecision) {
+// The ids of trials from before there was a choice of precision, or of the test's draws, are still theirs.
+TEST(Trial, TheIdOfTheDefaultsNamesNeitherPrecisionNorTestSeed) {
   const Trial trial = resolved({});
   Json object = to_json(trial);
   EXPECT_EQ(object.erase("precision"), 1U);
+  EXPECT_EQ(object.erase("test_seed"), 1U);
   object["numerics"] = kNumerics;
   EXPECT_EQ(trial_id(trial), fingerprint_of_text(object.dump()));
 }
