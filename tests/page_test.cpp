@@ -11,9 +11,9 @@
 #include <regex>
 
 #include "host/lab/trial.h"
+#include "host/pages/picture.h"
 #include "host/program/command.h"
 #include "host/program/options.h"
-#include "host/studies/compare_figures.h"
 #include "host/studies/story.h"
 #include "host/studies/sweep_study.h"
 

@@ -5,6 +5,7 @@
 
 #include <cmath>
 #include <cstdlib>
+#include <sstream>
 
 #include "host/data/dataset.h"
 #include "host/data/png.h"
@@ -72,8 +73,8 @@ TEST_F(Program, MisusedOptions) {
   for (const auto& [option, value] : std::vector<std::pair<const char*, const char*>>{{"--encoding", "cartesian"},
                                                                                       {"--width", "1"},
                                                                                       {"--width", "257"},
-                                                                                      {"--layers", "0"},
-                                                                                      {"--layers", "5"},
+                                                                                      {"--hidden-layers", "0"},
+                                                                                      {"--hidden-layers", "5"},
                                                                                       {"--epochs", "-1"},
                                                                                       {"--batch-size", "-1"},
                                                                                       {"--learning-rate", "nan"},
@@ -99,6 +100,24 @@ TEST_F(Program, MisusedOptions) {
   bad({"kmeans", "--data", "x.npy", "--clusters", "0", "--out", "out"}, 2, "--clusters");
   bad({"kmeans", "--data", "x.npy", "--clusters", "4", "--out", "out"}, 2, "--clusters 4: x.npy holds only 3 rows");
   bad({"kmeans", "--data", "x.npy", "--clusters", "2", "--tolerance", "-1", "--out", "out"}, 2, "--tolerance");
+}
+
+TEST_F(Program, ListsTakeCommasSpacesAndRanges) {
+  const auto planned = [&](const Words& seeds) {
+    Words words = {"lottery", "--levels", "1", "--widths", "4", "--dry-run", "--out", "plan", "--seeds"};
+    words.insert(words.end(), seeds.begin(), seeds.end());
+    return run(words).err;
+  };
+  const std::string want = planned({"0,1,2,7"});
+  EXPECT_NE(want.find("24 to run"), std::string::npos) << want;  // four seeds: dense, and five tickets of a level
+  EXPECT_EQ(planned({"0", "1", "2", "7"}), want);
+  EXPECT_EQ(planned({"0..2", "7"}), want);
+  EXPECT_EQ(planned({"0..2,7"}), want);
+  bad({"lottery", "--out", "out", "--seeds", "4..0"}, 2, "the range '4..0' ends before it begins");
+  bad({"lottery", "--out", "out", "--seeds", "0..2", "1"}, 2, "--seeds: 1 is there twice");
+  bad({"lottery", "--out", "out", "--seeds", "0..10000"}, 2, "is more than 10000 items");
+  bad({"lottery", "--out", "out", "--seeds", "1,,2"}, 2, "has an empty item");
+  bad({"lottery", "--out", "out", "--widths", "4..300"}, 2, "--widths: '300' is not a whole number from 2 to 256");
 }
 
 TEST_F(Program, BadConfigs) {
@@ -300,13 +319,29 @@ TEST_F(Program, HelpAndVersion) {
   for (const char* word : {"dataset", "boundary", "knn", "kmeans", "info", "Exit codes", "out of memory"}) {
     EXPECT_NE(help.find(word), std::string::npos) << word;
   }
-  for (const char* command : {"dataset", "boundary", "knn", "kmeans", "info"}) {
+  // Every command that the program's own help lists.
+  int commands = 0;
+  std::istringstream lines(help.substr(help.find("Subcommands:")));
+  std::string line;
+  std::getline(lines, line);
+  while (std::getline(lines, line) && !line.empty()) {
+    if (line.rfind("   ", 0) == 0) continue;  // a description goes on
+    const std::string command = line.substr(2, line.find(' ', 2) - 2);
+    ++commands;
     const std::string text = good({command, "--help"});
-    for (const char* option :
-         {"--seed", "--backend", "--device", "--threads", "--json", "--quiet", "--config", "Exit codes", "74"}) {
-      EXPECT_NE(text.find(option), std::string::npos) << command << " " << option;
+    EXPECT_EQ(good({"help", command}), text);
+    for (const char* option : {"--seed", "--backend", "--device", "--threads", "--json", "--quiet", "--config",
+                               "Every command:", "Example", "  scalelab "}) {
+      EXPECT_NE(text.find(option), std::string::npos) << command << " lacks " << option;
     }
+    // Exit codes stand in the program's own help alone, and no default is a number that nobody would give.
+    for (const char* unwanted : {"Exit codes", "[-1]", " -1"}) {
+      EXPECT_EQ(text.find(unwanted), std::string::npos) << command << " shows " << unwanted;
+    }
+    std::istringstream each(text);
+    for (std::string one; std::getline(each, one);) EXPECT_LE(one.size(), 100U) << command << ": " << one;
   }
+  EXPECT_GE(commands, 14);
   EXPECT_EQ(good({"--version"}).rfind("scalelab ", 0), 0U);
 }
 
@@ -496,7 +531,7 @@ TEST_F(Program, NetworksLearnDataOfAnyScaleAndOffset) {
             "100",
             "--width",
             "32",
-            "--layers",
+            "--hidden-layers",
             "2",
             "--grid",
             "64",
@@ -534,7 +569,7 @@ TEST_F(Program, EveryNetworkOptionIsTakenAndTold) {
         "polar",
         "--width",
         "16",
-        "--layers",
+        "--hidden-layers",
         "2",
         "--epochs",
         "5",

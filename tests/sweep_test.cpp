@@ -68,7 +68,8 @@ TEST(Trial, WhatCannotMatterDoesNotChangeTheId) {
                                     {{"features", "hidden"}},
                                     {{"order", "anti"}},
                                     {{"grid", 100}},
-                                    {{"density_points", 10}}};
+                                    {{"density_points", 10}},
+                                    {{"test_seed", 1}}};
   for (const Json& other : others) {
     Json members = base;
     members.update(other);
@@ -76,11 +77,12 @@ TEST(Trial, WhatCannotMatterDoesNotChangeTheId) {
   }
 }
 
-// The ids of trials from before there was a choice of precision are still theirs.
-TEST(Trial, TheIdOfFp32NamesNoPrecision) {
+// The ids of trials from before there was a choice of precision, or of the test's draws, are still theirs.
+TEST(Trial, TheIdOfTheDefaultsNamesNeitherPrecisionNorTestSeed) {
   const Trial trial = resolved({});
   Json object = to_json(trial);
   EXPECT_EQ(object.erase("precision"), 1U);
+  EXPECT_EQ(object.erase("test_seed"), 1U);
   object["numerics"] = kNumerics;
   EXPECT_EQ(trial_id(trial), fingerprint_of_text(object.dump()));
 }

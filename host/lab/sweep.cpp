@@ -98,8 +98,13 @@ std::vector<std::vector<std::size_t>> grouped_work(const std::vector<Trial>& tri
 }  // namespace
 
 void add_sweep_options(CLI::App& app, SweepOptions& options) {
-  app.add_option("--out", options.out, "Folder of the store and the results; what it holds is not run again")
-      ->required();
+  CLI::Option* out =
+      app.add_option("-o,--out", options.out, "Folder of the store and the results; what it holds is not run again");
+  if (options.out.empty()) {
+    out->required();
+  } else {
+    out->capture_default_str();
+  }
   app.add_option("--shard", options.shard, "Run the i-th of n parts, as i/n");
   app.add_option("--retry", options.retry, "failed: run again what failed before")
       ->check(CLI::IsMember({"none", "failed"}));
@@ -183,7 +188,8 @@ nlohmann::json ready_sweep(const std::string& name) {
                 fmt::format("{}: is neither a file nor a ready-made sweep; those are {}", name, ready_sweep_names()));
 }
 
-SweepResult run_sweep(const std::vector<Trial>& trials, const SweepOptions& options, Session& session) {
+SweepResult run_sweep(const std::vector<Trial>& trials, const SweepOptions& options, Session& session,
+                      const std::function<void(const Trial&, const Measurement&)>& measured) {
   const auto [shard, shards] = parse_shard(options.shard);
   std::vector<std::string> ids;
   for (const Trial& trial : trials) ids.push_back(trial_id(trial));
@@ -252,6 +258,7 @@ SweepResult run_sweep(const std::vector<Trial>& trials, const SweepOptions& opti
         const std::string started = utc_now();
         evaluate(members, session, [&](std::size_t j, const Measurement& measurement) {
           const std::size_t i = group[j];
+          if (measured) measured(trials[i], measurement);
           store->append({{"schema", 1},
                          {"id", ids[i]},
                          {"params", to_json(trials[i])},

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -14,7 +15,8 @@
 
 namespace scalelab::host {
 
-// Every command that sweeps takes these: --out, --shard i/n, --retry failed, --dry-run.
+// Every command that sweeps takes these: --out (required unless `out` is set before), --shard i/n, --retry failed,
+// --dry-run.
 struct SweepOptions {
   std::filesystem::path out;
   std::string shard = "1/1";
@@ -44,8 +46,9 @@ nlohmann::json ready_sweep(const std::string& name);
 std::string ready_sweep_names();  // "a, b, c"
 
 // Runs what the store in options.out does not hold yet: its plan on stderr first, then groups of trials, each row on
-// disk as it is done. With --dry-run the plan is all. The first signal finishes the group and ends with
+// disk as it is done, after `measured` (where given) has seen it. With --dry-run the plan is all. The first signal finishes the group and ends with
 // Failure(kStopped); the same command goes on. Rows are the same bits resumed, sharded and in any order of trials.
-SweepResult run_sweep(const std::vector<Trial>& trials, const SweepOptions& options, Session& session);
+SweepResult run_sweep(const std::vector<Trial>& trials, const SweepOptions& options, Session& session,
+                      const std::function<void(const Trial&, const Measurement&)>& measured = {});
 
 }  // namespace scalelab::host

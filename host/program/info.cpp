@@ -48,14 +48,12 @@ Outcome run(Session& session) {
   nlohmann::json automatic = nlohmann::json::array();
   std::string lines;
   for (const Crossover& row : crossovers.rows) {
-    const bool present = cuda == nullptr || row.present(*cuda);
     automatic.push_back({{"op", row.op},
                          {"unit", row.unit},
-                         {"from", present ? nlohmann::json(row.amount) : nullptr},
+                         {"from", row.amount},
                          {"measured", row.measured.empty() ? nlohmann::json() : nlohmann::json(row.measured)}});
-    lines += present ? fmt::format("         {:<16} {:>7.2g} {} ({})\n", row.op, row.amount, row.unit,
-                                   row.measured.empty() ? "assumed" : "measured on " + row.measured)
-                     : fmt::format("         {:<16} always on the CPU: the GPU has none yet\n", row.op);
+    lines += fmt::format("         {:<16} {:>7.2g} {} ({})\n", row.op, row.amount, row.unit,
+                         row.measured.empty() ? "assumed" : "measured on " + row.measured);
   }
   const ThreadCount threads = default_threads();
   Outcome outcome;
@@ -92,6 +90,7 @@ Outcome run(Session& session) {
 
 Command add_info(CLI::App& program) {
   CLI::App* app = program.add_subcommand("info", "Version, backends and why not, what auto chooses, memory, limits");
+  add_notes(*app, {"scalelab info --json"});
   return {app, run};
 }
 

@@ -48,10 +48,6 @@ double bayes_error(double variance) {
 
 Outcome run_xor(const CurriculumOptions& options, Session& session) {
   const Backend& backend = session.context.backend();
-  if (backend.xor_sgd == nullptr) {
-    throw Failure(kNoBackend,
-                  fmt::format("curriculum: the {} backend has no such op yet; use --backend cpu", backend.name));
-  }
   XorProblem problem = options.problem;
   problem.gate = options.gate == "erf" ? Gate::erf : Gate::relu;
   const auto seeds = parse_seeds(options.seeds.empty() ? "0..199" : options.seeds);
@@ -233,7 +229,9 @@ Command add_curriculum(CLI::App& program) {
   spiral_option("--score", trial.score,
                 "what is hard: margin (unless given), boundary, kmeans (of a file), kmeans-cosine, class-mean, el2n, "
                 "forgetting, ddd");
-  spiral_option("--clusters", trial.clusters, "of k-means; 0 for 100")->check(whole_number(0, 1'000'000));
+  spiral_option("--clusters", trial.clusters, "of k-means; 100 where it is not given")
+      ->check(whole_number(0, 1'000'000))
+      ->default_str("");
   spiral_option("--n", trial.n, "training points")->check(whole_number(2, 10'000'000));
   spiral_option("--epochs", trial.epochs, "visits to every row")->check(whole_number(1, 10'000'000));
   spiral_option("--hidden-layers", trial.hidden_layers, "1 to 4")->check(whole_number(1, 4));
@@ -246,6 +244,10 @@ Command add_curriculum(CLI::App& program) {
   add_sweep_options(*app, spiral.sweep);
   app->get_option("--out")->required(false)->description("Folder for result.json, and of the spiral's store");
   for (const char* name : {"--shard", "--retry", "--dry-run"}) of_spiral.push_back(app->get_option(name));
+  add_notes(*app,
+            {"scalelab curriculum --time 60 --decay --seeds 0..59 --out xor",
+             "scalelab curriculum --problem spiral --out spiral"},
+            {kModelsHelp, kScoresHelp});
   const auto needs = [options] {
     if (options->problem_name != "xor") return Needs{{{Work::mlp_train, 1e12}}, "--n"};
     const auto networks =

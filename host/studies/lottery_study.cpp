@@ -221,26 +221,20 @@ Command add_lottery(CLI::App& program) {
   trial.hidden_layers = 2;
   trial.model.clear();  // chosen to suit the data
   CLI::App* app = program.add_subcommand("lottery", "Iterative pruning with rewinding, and its controls");
-  app->add_option("--widths", options->widths, "Units in each hidden layer")
-      ->delimiter(',')
-      ->check(whole_number(2, 256));
-  app->add_option("--hidden-layers", trial.hidden_layers, "1 to 4")->check(whole_number(1, 4));
-  app->add_option("--levels", options->levels, "Rounds of pruning at which networks are compared; each prunes a fifth")
-      ->delimiter(',')
-      ->check(whole_number(1, kMaxLotteryLevel));
-  app->add_option("--seeds", options->seeds, "Seeds, as 0..5 or 0,3,7");
-  app->add_option("--n", trial.n, "Training points")->check(whole_number(2, 10'000'000));
-  app->add_option("--epochs", trial.epochs, "Passes over them at every level")->check(whole_number(1, 10'000'000));
-  app->add_option("--precision", trial.precision, kPrecisionHelp)->check(precision_name());
-  app->add_option(
-      "--model", trial.model,
-      "mlp-xy, mlp-polar, mlp-polar-raw or mlp-polar-trig, with extras; default: mlp-polar, for a file mlp-xy");
-  app->add_option("--data", trial.data, "spiral, or a CSV file of labelled points");
-  app->add_option("--grid", trial.grid, "Cells along each side of the grid errors are counted on")
-      ->check(whole_number(1, 16384));
-  app->add_option("--density-points", trial.density_points, "Fresh draws errors are counted on")
-      ->check(whole_number(1, 10'000'000));
+  add_widths(*app, options->widths);
+  add_hidden_layers(*app, trial.hidden_layers);
+  add_list(*app, "--levels", options->levels, 1, kMaxLotteryLevel,
+           "Rounds of pruning at which networks are compared; each prunes a fifth of the weights");
+  add_seeds(*app, options->seeds);
+  add_n(*app, trial.n);
+  add_epochs(*app, trial.epochs);
+  add_precision(*app, trial.precision);
+  add_model(*app, trial.model);
+  add_data(*app, trial.data);
+  add_grid(*app, trial.grid);
+  add_density_points(*app, trial.density_points);
   add_sweep_options(*app, options->sweep);
+  add_notes(*app, {"scalelab lottery --widths 32,64 --levels 3,8 --seeds 0..2 --out lottery"}, {kModelsHelp});
   return {app, [options](Session& session) { return run(*options, session); },
           [] {
             return Needs{{{Work::mlp_train, 1e12}}, "--seeds"};

@@ -639,38 +639,35 @@ Command add_prune_study(CLI::App& program) {
       ->check(CLI::IsMember({"spiral", "perceptron"}));
   app->add_option("--data", options->data,
                   "In place of a problem: labelled points (CSV), a fifth held out for the test");
-  app->add_option("--model", options->model, "mlp-polar for the spiral, mlp-xy for a file; any of compare's models");
-  app->add_option("--sizes", options->sizes, "Rows before the choice; by default 1000,2000,...,16000");
-  app->add_option("--fractions", options->fractions, "Shares kept")->delimiter(',')->check(real_number(1e-4, 1));
-  app->add_option("--scores", options->scores, "Scores of difficulty; by default all that fit the problem")
-      ->delimiter(',');
-  app->add_option("--keep", options->keeps, "hard, easy or both");
-  app->add_option("--clusters", options->clusters, "k of the scores that cluster; left out where above N")
-      ->delimiter(',')
-      ->check(whole_number(1, 1000000));
-  app->add_option("--features", options->features, "What scores see: input, hidden (a network's last hidden layer)")
-      ->delimiter(',')
-      ->check(CLI::IsMember({"input", "hidden"}));
+  add_model(*app, options->model);
+  add_sizes(*app, options->sizes);
+  add_fractions(*app, options->fractions);
+  add_scores(*app, options->scores);
+  app->add_option("--keep", options->keeps, "Rows to keep: hard, easy or both")->group("Difficulty");
+  add_clusters(*app, options->clusters);
+  add_list(*app, "--features", options->features, {"input", "hidden"},
+           "What scores see: input, hidden (a network's last hidden layer)")
+      ->group("Difficulty");
   app->add_flag("--boundary-rule", options->rule,
-                "Also keep exactly the rows that one of their 8 nearest contradicts, and as many at random");
-  app->add_option("--seeds", options->seeds, "Seeds: 0..4, or 0,3,7");
+                "Also keep exactly the rows that one of their 8 nearest contradicts, and as many at random")
+      ->group("Difficulty");
+  add_seeds(*app, options->seeds);
   app->add_option("--samples", options->samples,
                   "Samples that a network sees of all N rows; kept rows are seen for as many epochs")
-      ->check(whole_number(1, 1000000000000));
-  app->add_option("--width", options->width, "Units in each hidden layer")->check(whole_number(2, 256));
-  app->add_option("--hidden-layers", options->layers, "Hidden layers")->check(whole_number(1, 4));
-  app->add_option("--precision", options->precision, kPrecisionHelp)->check(precision_name());
-  app->add_option("--noise", options->noise, "Probability that a training label is turned over (spiral)")
-      ->check(real_number(0, 0.5));
-  app->add_option("--angles", options->angles, "Perceptron: degrees between the probe that scores and the teacher")
-      ->delimiter(',')
-      ->check(real_number(0, 89));
+      ->check(whole_number(1, 1000000000000))
+      ->group("Model and training");
+  add_width(*app, options->width);
+  add_hidden_layers(*app, options->layers);
+  add_precision(*app, options->precision);
+  add_noise(*app, options->noise);
+  add_list(*app, "--angles", options->angles, 0.0, 89.0,
+           "Perceptron: degrees between the probe that scores and the teacher");
   app->add_option("--dimension", options->dimension, "Perceptron: of its inputs")->check(whole_number(2, 10000));
-  app->add_option("--grid", options->grid, "Cells along each side of the grid that errors are counted on")
-      ->check(whole_number(16, 16384));
-  app->add_option("--density-points", options->density_points, "Fresh draws that the density error is counted on")
-      ->check(whole_number(100, 10000000));
+  add_grid(*app, options->grid);
+  add_density_points(*app, options->density_points);
   add_sweep_options(*app, options->sweep);
+  add_notes(*app, {"scalelab prune-study --scores margin,kmeans --clusters 100 --seeds 0..4 --out study"},
+            {kModelsHelp, kScoresHelp});
   return {app, [options](Session& session) { return run(*options, session); }};
 }
 

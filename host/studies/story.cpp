@@ -225,8 +225,10 @@ Command add_story(CLI::App& program) {
   auto options = std::make_shared<Options>();
   CLI::App* app =
       program.add_subcommand("story", "Every experiment in order, and one page that leads through what they found");
-  app->add_option("--out", options->out, "Folder of index.html and of the experiments; what is done is not run again");
+  app->add_option("-o,--out", options->out,
+                  "Folder of index.html and of the experiments; what is done is not run again");
   app->add_flag("--quick", options->quick, "Small sizes and few seeds: a look in a few minutes, not a result");
+  add_notes(*app, {"scalelab story --quick -o story"});
   return {app, [options](Session& session) { return run_story(options->out, options->quick, session); }};
 }
 

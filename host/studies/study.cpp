@@ -11,6 +11,7 @@
 #include "host/program/files.h"
 #include "host/program/options.h"
 #include "host/program/words.h"
+#include "host/studies/compare_page.h"
 #include "host/studies/story.h"
 #include "host/studies/sweep_study.h"
 
@@ -60,7 +61,14 @@ std::vector<std::string> texts(const nlohmann::json& list) {
   return items;
 }
 
-// As far as a page needs them: the contrasts stay in the JSON.
+}  // namespace
+
+std::vector<SweepRow> rows_from(const nlohmann::json& document) {
+  std::vector<SweepRow> rows;
+  for (const auto& entry : document.at("rows")) rows.push_back(row_from(entry));
+  return rows;
+}
+
 std::vector<Finding> findings_from(const nlohmann::json& document) {
   std::vector<Finding> list;
   for (const auto& entry : document.value("findings", nlohmann::json::array())) {
@@ -73,9 +81,10 @@ std::vector<Finding> findings_from(const nlohmann::json& document) {
   return list;
 }
 
+namespace {
+
 Page study_page_from(const nlohmann::json& document) {
-  std::vector<SweepRow> rows;
-  for (const auto& entry : document.at("rows")) rows.push_back(row_from(entry));
+  const std::vector<SweepRow> rows = rows_from(document);
   const Curves curves = curves_of(rows, document.value("seed", std::uint64_t{0}));
   auto findings = findings_from(document);
   // Results of earlier versions hold the study's own findings alone.
@@ -101,6 +110,7 @@ Page page_from(const nlohmann::json& document, const fs::path& folder) {
   const std::string experiment = document.value("experiment", "");
   try {
     if (experiment == "theory") return theory_page(document);
+    if (experiment == "compare" && document.contains("planned")) return comparison_page_from(document, folder);
     if (document.contains("planned") && document.contains("rows")) return study_page_from(document);
     if (experiment == "curriculum" || experiment == "xor") return curriculum_page(document);
   } catch (const nlohmann::json::exception& error) {
@@ -149,12 +159,8 @@ nlohmann::json study_document(const Study& study, const Curves& curves, Session&
   return document;
 }
 
-Outcome finish_study(Study study, const Curves& curves, const SweepOptions& options, std::string text,
-                     Session& session) {
-  // From no result nothing is found.
-  if (curves.errors.empty()) study.findings.clear();
-  for (Finding& finding : sweep_findings(curves)) study.findings.push_back(std::move(finding));
-  text += to_text(study.findings);
+Outcome end_study(const Study& study, nlohmann::json document, const SweepOptions& options, std::string text,
+                  std::shared_ptr<const Page> page) {
   const SweepResult& result = study.result;
   const auto first = std::find_if(result.rows.begin(), result.rows.end(),
                                   [](const SweepRow& row) { return row.measurement.failed(); });
@@ -166,14 +172,26 @@ Outcome finish_study(Study study, const Curves& curves, const SweepOptions& opti
     text +=
         fmt::format("{} of {} trials are done; the other shards have the rest.\n", result.rows.size(), result.planned);
   }
-  Outcome outcome{study_document(study, curves, session), "", result.failed > 0 ? kSomeFailed : kDone};
+  Outcome outcome{std::move(document), "", result.failed > 0 ? kSomeFailed : kDone};
   write_file(options.out / "result.json", json_text(outcome.document));
   outcome.text = text + fmt::format("All results: {}\n", (options.out / "result.json").string());
-  if (!result.rows.empty()) {
-    outcome.page = std::make_shared<const Page>(sweep_page(study.title, study.findings, curves, outcome.document));
-    outcome.folder = options.out;
-  }
+  outcome.page = std::move(page);
+  outcome.folder = options.out;
   return outcome;
+}
+
+Outcome finish_study(Study study, const Curves& curves, const SweepOptions& options, std::string text,
+                     Session& session) {
+  // From no result nothing is found.
+  if (curves.errors.empty()) study.findings.clear();
+  for (Finding& finding : sweep_findings(curves)) study.findings.push_back(std::move(finding));
+  text += to_text(study.findings);
+  nlohmann::json document = study_document(study, curves, session);
+  std::shared_ptr<const Page> page;
+  if (!study.result.rows.empty()) {
+    page = std::make_shared<const Page>(sweep_page(study.title, study.findings, curves, document));
+  }
+  return end_study(study, std::move(document), options, std::move(text), std::move(page));
 }
 
 Command add_show(CLI::App& program) {
@@ -183,7 +201,8 @@ Command add_show(CLI::App& program) {
   auto options = std::make_shared<Options>();
   CLI::App* app = program.add_subcommand("show", "Make the page of a result again from what is on disk");
   app->add_option("folder", options->folder, "The --out folder of a command that has finished")->required();
-  app->add_option("--out", options->out, "Folder for report.html; without it the same folder");
+  app->add_option("-o,--out", options->out, "Folder for report.html; without it the same folder");
+  add_notes(*app, {"scalelab show scalelab-compare"});
   return {app, [options](Session&) { return show(options->folder, options->out); }};
 }
 

@@ -13,6 +13,7 @@
 // Errors are fractions. A number that is not known is null.
 #pragma once
 
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -40,8 +41,16 @@ nlohmann::json planned_document(const Study& study, Session& session);
 
 // Ends a study: writes result.json and hands on the page; says under the text what failed, and what is still to be done
 // by other shards. A study in which no trial gave a result has no findings, and says what failed.
+//
+// `end_study` does the same with a document that is complete and a page of the study's own, or none.
+Outcome end_study(const Study& study, nlohmann::json document, const SweepOptions& options, std::string text,
+                  std::shared_ptr<const Page> page);
 Outcome finish_study(Study study, const Curves& curves, const SweepOptions& options, std::string text,
                      Session& session);
+
+// The rows and findings of a result that lies on disk; findings as far as a page needs them, without their contrasts.
+std::vector<SweepRow> rows_from(const nlohmann::json& document);
+std::vector<Finding> findings_from(const nlohmann::json& document);
 
 // The page of a result that lies on disk, in a folder that holds result.json (or, of an earlier version, results.json,
 // curriculum.json, lottery.json or theory.json). Failure(kBadData) that says what to do where there is none.

@@ -88,10 +88,6 @@ std::vector<float> draw_examples(const Point& point, double angle, int d, std::u
 void simulate(std::vector<Point>& points, const TheoryOptions& options, Session& session) {
   const int d = options.dimension, m = options.draws;
   const Backend& backend = session.context.backend();
-  if (backend.max_margin == nullptr) {
-    throw Failure(kNoBackend,
-                  fmt::format("theory --draws: the {} backend has no max-margin op; use --backend cpu", backend.name));
-  }
   Stage stage(session, "simulating");
   const auto inner = session.context.progress;
   std::int64_t work = 0, done = 0;
@@ -219,18 +215,15 @@ Outcome run_theory(const TheoryOptions& options, Session& session) {
 Command add_theory(CLI::App& program) {
   auto options = std::make_shared<TheoryOptions>();
   CLI::App* app = program.add_subcommand("theory", "What keeping a chosen part of the data is worth, solved exactly");
-  app->add_option("--alpha", options->alphas, "Examples per dimension before the choice")
-      ->delimiter(',')
-      ->check(real_number(1e-3, 1e4));
-  app->add_option("--fractions", options->fractions, "Shares kept")->delimiter(',')->check(real_number(1e-3, 1));
-  app->add_option("--keep", options->keep, "Which examples: hard, easy, random")
-      ->delimiter(',')
-      ->check(CLI::IsMember({"hard", "easy", "random"}));
+  add_list(*app, "--alpha", options->alphas, 1e-3, 1e4, "Examples per dimension before the choice");
+  add_list(*app, "--fractions", options->fractions, 1e-3, 1.0, "Shares kept");
+  add_list(*app, "--keep", options->keep, {"hard", "easy", "random"}, "Which examples: hard, easy, random");
   app->add_option("--angle", options->angle, "Degrees between probe and teacher")->check(real_number(0, 89));
   app->add_option("--draws", options->draws, "Simulated draws a point; 0 for none")->check(whole_number(0, 10000));
   app->add_option("--dimension", options->dimension, "Dimensions of a simulation")->check(whole_number(2, 10000));
   app->add_option("--simulate-to", options->simulate_to, "Largest alpha simulated")->check(real_number(0, 1e4));
-  app->add_option("--out", options->out, "Folder for result.json");
+  app->add_option("-o,--out", options->out, "Folder for result.json");
+  add_notes(*app, {"scalelab theory --alpha 0.5,1,3,10 --fractions 1,0.5,0.2 --out theory"});
   const auto needs = [options] {
     Needs needs;
     if (options->draws > 0) needs.parts = {{Work::max_margin, static_cast<double>(options->draws)}};
