@@ -297,6 +297,7 @@ int main(int argc, char** argv) {
   using namespace scalelab::host;
   catch_signals();
   try {
+    set_command_line({argv, argv + argc});
     return run(std::vector<std::string>(argv + std::min(argc, 1), argv + argc));
   } catch (const Failure& failure) {
     return complain(failure.exit_code, failure.what());

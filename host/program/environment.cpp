@@ -11,20 +11,11 @@ const char* const kVersion = SCALELAB_VERSION;
 
 namespace {
 
-nlohmann::json command_line() {
-  std::ifstream file("/proc/self/cmdline", std::ios::binary);
-  const std::string bytes((std::istreambuf_iterator<char>(file)), {});
-  if (bytes.empty()) return nullptr;
-  nlohmann::json words = nlohmann::json::array();
-  for (std::size_t begin = 0; begin < bytes.size();) {
-    const std::size_t end = std::min(bytes.find('\0', begin), bytes.size());
-    words.push_back(bytes.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return words;
-}
+std::vector<std::string> command_words;  // as main was given them
 
 }  // namespace
+
+void set_command_line(std::vector<std::string> words) { command_words = std::move(words); }
 
 std::string cpu_model() {
   std::ifstream file("/proc/cpuinfo");
@@ -52,7 +43,7 @@ nlohmann::json environment(const Session& session) {
           {"threads", session.context.threads()},
           {"compiler", compiler},
           {"cpu", cpu.empty() ? nlohmann::json() : nlohmann::json(cpu)},
-          {"command", command_line()}};
+          {"command", command_words.empty() ? nlohmann::json() : nlohmann::json(command_words)}};
 }
 
 std::string json_text(const nlohmann::json& document) {

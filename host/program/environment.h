@@ -3,6 +3,7 @@
 
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 namespace scalelab::host {
 
@@ -14,6 +15,9 @@ extern const char* const kVersion;
 // The JSON object that describes where a result was made: version, commit, backend, device, threads, compiler, host
 // CPU, and the command line. Unknown is null.
 nlohmann::json environment(const Session& session);
+
+// The command line that `environment` states from now on, the program's name first.
+void set_command_line(std::vector<std::string> words);
 
 // The CPU's model as the system states it; empty where it states none.
 std::string cpu_model();
