@@ -128,6 +128,7 @@ Page page_from(const nlohmann::json& document, const fs::path& folder) {
 Outcome show(const fs::path& folder, const fs::path& out) {
   const nlohmann::json document = result_in(folder);
   auto page = std::make_shared<const Page>(page_from(document, folder));
+  if (!out.empty()) make_output_folder(out);
   Outcome outcome{document, page->headline + "\n"};
   outcome.page = page;
   outcome.folder = out.empty() ? folder : out;
