@@ -21,6 +21,7 @@
 #include "host/program/options.h"
 #include "host/program/words.h"
 #include "host/studies/compare_findings.h"
+#include "host/studies/compare_page.h"
 #include "tests/support.h"
 
 namespace scalelab::host {
@@ -219,6 +220,8 @@ TEST(Compare, EndToEnd) {
     EXPECT_NE(page.find(">" + model + "<"), std::string::npos) << model;
     EXPECT_NE(outcome.text.find(model), std::string::npos) << model;
   }
+  // What lies on disk makes the same page again.
+  EXPECT_EQ(page_html(comparison_page_from(results, out)), page);
   // The command in the page makes the same rows.
   const std::string command = results.at("command");
   ASSERT_EQ(command.rfind("scalelab compare ", 0), 0U) << command;
