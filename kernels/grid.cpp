@@ -399,7 +399,7 @@ void for_each_tile(std::int64_t size, std::int64_t rows, Context& context, const
 void map_grid(const GridTask& task, Context& context) {
   std::vector<std::unique_ptr<GridTiles>> workers(std::max(context.threads(), 1));
   for_each_tile(task.grid.size, task.rows, context, [&](const GridTiles::Area& area) {
-    std::unique_ptr<GridTiles>& worker = workers[omp_get_thread_num()];
+    std::unique_ptr<GridTiles>& worker = workers[thread_index()];
     if (!worker) worker = std::make_unique<GridTiles>(task);
     worker->visit(area, nullptr, 0);
   });
@@ -508,7 +508,7 @@ void confuse_grid(const ConfusionSide& a, const ConfusionSide& b, const Grid& gr
                   std::int64_t rows, View<std::int64_t> counts, Context& context) {
   std::vector<std::unique_ptr<ConfusionTiles>> workers(std::max(context.threads(), 1));
   for_each_tile(grid.size, rows, context, [&](const GridTiles::Area& area) {
-    std::unique_ptr<ConfusionTiles>& worker = workers[omp_get_thread_num()];
+    std::unique_ptr<ConfusionTiles>& worker = workers[thread_index()];
     if (!worker) worker = std::make_unique<ConfusionTiles>(a, b, grid, row_begin, counts.extent(0));
     worker->count(area);
   });

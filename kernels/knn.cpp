@@ -173,7 +173,7 @@ void visit_pieces(const TreeTask& task, Context& context) {
   }
   std::vector<std::unique_ptr<QueryTiles<kFeatures>>> workers(std::max(context.threads(), 1));
   parallel_for(context, static_cast<std::int64_t>(pieces.size()), [&](std::int64_t piece) {
-    auto& worker = workers[omp_get_thread_num()];
+    auto& worker = workers[thread_index()];
     if (!worker) worker = std::make_unique<QueryTiles<kFeatures>>(task);
     worker->visit(pieces[piece], nullptr, 0);
   });

@@ -9,12 +9,16 @@
 #include "kernels/cpu/examined.h"
 #include "scalelab/grid.h"
 #include "scalelab/knn.h"
+#include "tests/knn_oracle.h"
 #include "tests/support.h"
 
 namespace scalelab {
 namespace {
 
+using test::Answer;
 using test::Guarded;
+using test::naive;
+using test::run_knn;
 using test::same_bits;
 using test::uniform_floats;
 using test::uniform_int;
@@ -44,46 +48,6 @@ std::vector<float> points_of(const std::string& kind, std::int64_t n, std::int64
     }
   }
   return points;
-}
-
-struct Answer {
-  std::vector<int> indices;
-  std::vector<float> distances;
-};
-
-// The definition (knn.h): every canonical distance, in order of (distance, index).
-Answer naive(const std::vector<float>& references, const std::vector<float>& queries, std::int64_t d, std::int64_t k) {
-  Answer answer;
-  std::vector<std::pair<float, int>> all(references.size() / d);
-  for (std::size_t q = 0; q < queries.size(); q += d) {
-    for (std::size_t i = 0; i < all.size(); ++i) {
-      float s = 0;
-      for (std::int64_t c = 0; c < d; ++c) {
-        const float t = queries[q + c] - references[i * d + c];
-        s = std::fmaf(t, t, s);
-      }
-      all[i] = {s, static_cast<int>(i)};
-    }
-    std::partial_sort(all.begin(), all.begin() + k, all.end());
-    for (std::int64_t j = 0; j < k; ++j) {
-      answer.indices.push_back(all[j].second);
-      answer.distances.push_back(all[j].first);
-    }
-  }
-  return answer;
-}
-
-Answer run_knn(const Backend& backend, const std::vector<float>& references, const std::vector<float>& queries,
-               std::int64_t d, std::int64_t k) {
-  Context context(backend);
-  const std::int64_t n = static_cast<std::int64_t>(references.size()) / d;
-  const std::int64_t q = static_cast<std::int64_t>(queries.size()) / d;
-  const Guarded<float> r(context, references, {n, d}), x(context, queries, {q, d});
-  const Guarded<int> indices(context, {q, k});
-  const Guarded<float> distances(context, {q, k});
-  backend.knn(r, x, indices, distances, context);
-  context.synchronize();
-  return {indices.to_host(), distances.to_host()};
 }
 
 // A grid over the range of the references, or beyond it.

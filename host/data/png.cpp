@@ -158,7 +158,6 @@ std::vector<Rgb> continued(std::vector<Rgb> colours) {
 }  // namespace
 
 Rgb class_colour(int index, int classes) {
-  static constexpr Rgb kTwo[2] = {{0x32, 0x84, 0xd0}, {0xc0, 0x64, 0x00}};
   // Petroff's ten-colour sequence (arXiv 2107.02270), accessible to every kind of colour vision.
   static const std::vector<Rgb> kMany = continued({{0x3f, 0x90, 0xda},
                                                    {0xff, 0xa9, 0x0e},
@@ -170,7 +169,7 @@ Rgb class_colour(int index, int classes) {
                                                    {0xb9, 0xac, 0x70},
                                                    {0x71, 0x75, 0x81},
                                                    {0x92, 0xda, 0xdd}});
-  return classes <= 2 ? kTwo[index & 1] : kMany[static_cast<std::size_t>(index % kMostColours)];
+  return classes <= 2 ? ((index & 1) != 0 ? kOrange : kBlue) : kMany[static_cast<std::size_t>(index % kMostColours)];
 }
 
 ClassPicture::ClassPicture(int classes, std::int64_t size)
