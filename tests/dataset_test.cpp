@@ -11,6 +11,7 @@
 #include <string>
 
 #include "host/program/error.h"
+#include "host/program/files.h"
 #include "tests/support.h"
 
 namespace scalelab::host {
@@ -306,10 +307,13 @@ TEST_F(Csv, WhatIsWrongIsNamed) {
   EXPECT_EQ(complaint("1,2,0\n3,4,nan\n"), "line 2: column 3: the label 'nan' is not finite");
   EXPECT_EQ(complaint("1,2,7\n3,4,7.0\n"), "one class only: every label is '7'; at least two classes are needed");
   EXPECT_EQ(complaint("1\n2\n"),
-            "line 1: one column; each line needs its coordinates and a label, separated by commas");
+            "line 1: one column; each line needs its coordinates and a label, separated by commas, semicolons or tabs");
   EXPECT_EQ(
       complaint("0,1,label\n1,2,0\n3,4,1\n"),
       "line 1: column 3: the label 'label' is a word and all others are numbers; remove the line if it is a header");
+  EXPECT_NE(complaint("1,2,tea\n3,4,caf\xe9\n").find("line 2: column 3: the label 'caf\xe9' is not in UTF-8"),
+            std::string::npos);
+  EXPECT_EQ(read("1,2,tea\n3,4,caf\xc3\xa9\n").class_names[0], "caf\xc3\xa9");
   EXPECT_EQ(complaint("1,2,0\n3,4,\"1\n5,6,0\n"), "line 3: a quoted cell that is never closed");
   EXPECT_EQ(complaint("1,2,0\n3,4,1\"\n").rfind("line 2: ", 0), 0U);
   EXPECT_EQ(complaint(std::string("1,2,0\n3,\x01\n,1\n", 14)).rfind("line 2: ", 0), 0U);
@@ -356,6 +360,15 @@ TEST_F(Csv, FilesOfOtherKindsAreRecognised) {
                                                         "unxz"},
                                                        {"\x89HDF\r\n\x1a\n"s, "HDF5"}};
   for (const auto& [bytes, says] : kinds) EXPECT_NE(complaint(bytes).find(says), std::string::npos) << complaint(bytes);
+}
+
+TEST_F(Csv, TheFingerprintIsThatOfTheFile) {
+  for (const char* text : {"0,0,a\n1,1,b\n", "x,y,l\r\n0,0,a\r\n1,1,b",
+                           "\xef\xbb\xbf"
+                           "0,0,a\n1,1,\"b\nc\"\n\n"}) {
+    const Dataset data = read(text);
+    EXPECT_EQ(data.fingerprint, fingerprint_of(file_)) << text;
+  }
 }
 
 TEST_F(Csv, MissingFilesAndFoldersAreNamed) {

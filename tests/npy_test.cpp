@@ -8,9 +8,11 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <numeric>
 #include <string>
 
 #include "host/program/error.h"
+#include "host/program/signals.h"
 #include "tests/support.h"
 
 namespace scalelab::host {
@@ -178,7 +180,10 @@ TEST_F(Npy, IntegersOfEveryTypeAreRead) {
 TEST_F(Npy, WhatIsWrongIsNamed) {
   const std::string numbers = bytes_of(six_);
   EXPECT_EQ(complaint(""), "is empty");
-  EXPECT_EQ(complaint("x,y,label\n1,2,0\n"), "is no .npy file");
+  EXPECT_EQ(
+      complaint("x,y,label\n1,2,0\n"),
+      "is no .npy file, it looks like text; in Python: numpy.save(out, numpy.loadtxt(file, 'f4', delimiter=','))");
+  EXPECT_EQ(complaint(std::string("\1\2\3\4\5\6\7\0\1\2\3\4", 12)), "is no .npy file");
   EXPECT_EQ(complaint(npy(dictionary("<i4", "(2, 3)"), numbers)), "holds int32; float32 or float16 is needed");
   EXPECT_EQ(complaint(npy(dictionary("<i8", "(1, 3)"), numbers)), "holds int64; float32 or float16 is needed");
   EXPECT_EQ(complaint(npy(dictionary("|O", "(2, 3)"), numbers)), "holds Python objects; float32 or float16 is needed");
@@ -209,6 +214,29 @@ TEST_F(Npy, WhatIsWrongIsNamed) {
   EXPECT_THROW(NpyMatrix(file_.string() + ".missing"), Failure);
   EXPECT_THROW(NpyMatrix(fs::path(testing::TempDir())), Failure);
   EXPECT_THROW(NpyMatrix("/dev/null"), Failure);
+}
+
+TEST_F(Npy, AFileThatIsChangedMeanwhileIsNamed) {
+  write(npy(dictionary("<f4", "(2, 3)"), bytes_of(six_)));
+  const NpyMatrix matrix(file_);
+  EXPECT_EQ(matrix.read_all(), six_);
+  fs::resize_file(file_, fs::file_size(file_) - 4);  // what is mapped now ends in zeros, without a word of the system
+  EXPECT_THROW(matrix.read_all(), Failure);
+  EXPECT_THROW(matrix.require_unchanged(), Failure);
+}
+
+TEST_F(Npy, AFileThatIsCutMeanwhileEndsInALine) {
+  const std::int64_t rows = 100000;  // many pages
+  write(npy(dictionary("<f4", "(100000, 1)"), std::string(4 * rows, '\0')));
+  EXPECT_EXIT(
+      {
+        catch_signals();
+        const NpyMatrix matrix(file_);
+        fs::resize_file(file_, 4096);
+        const auto values = matrix.mapped();
+        ::_exit(std::accumulate(values.begin(), values.end(), 0.0F) == 0 ? 0 : 1);
+      },
+      testing::ExitedWithCode(kBadData), "scalelab: .*npy: cannot be read to its end: it was made shorter meanwhile");
 }
 
 TEST_F(Npy, AFileCutAnywhereIsRefused) {

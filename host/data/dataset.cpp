@@ -208,6 +208,7 @@ class CsvReader {
       if (++line_ % kSignalCheck == 0) throw_if_interrupted();
       if (!input.eof()) line += '\n';
       std::string_view text = line;
+      fingerprint_.add(text);
       if (line_ == 1) {
         if (const std::string kind = kind_of_file(text.substr(0, 12)); !kind.empty()) {
           throw Failure(kBadData, file_ + ": " + kind);
@@ -295,11 +296,20 @@ class CsvReader {
                      decimal_comma ? " (numbers need a decimal point, as 0.5, and one sign between cells)" : ""));
   }
 
+  static bool is_utf8(const std::string& text) {
+    try {
+      return !nlohmann::json(text).dump().empty();
+    } catch (const nlohmann::json::exception&) {
+      return false;
+    }
+  }
+
   void row() {
     if (columns_ == 0) {
       columns_ = cells_.size();
       first_line_ = line_;
-      if (columns_ < 2) fail("one column; each line needs its coordinates and a label, separated by commas");
+      if (columns_ < 2)
+        fail("one column; each line needs its coordinates and a label, separated by commas, semicolons or tabs");
       if (columns_ > 4097) fail(fmt::format("{} columns; at most 4096 coordinates and a label", columns_));
       float value = 0;
       bool numeric = false;
@@ -341,6 +351,10 @@ class CsvReader {
     if (classes_.size() == 256) {
       fail(fmt::format("column {}: {} is the 257th label; the last column must name one of up to 256 classes", columns_,
                        shown(text)));
+    }
+    if (!is_utf8(text)) {
+      fail(fmt::format("column {}: the label {} is not in UTF-8; save the file as UTF-8 (as iconv -f LATIN1 -t UTF-8)",
+                       columns_, shown(text)));
     }
     const auto index = static_cast<std::uint8_t>(classes_.size());
     classes_.emplace(text, index);
@@ -386,6 +400,7 @@ class CsvReader {
     for (auto& value : data_.labels) value = order[value];
     data_.features = static_cast<int>(columns_ - 1);
     data_.classes = static_cast<int>(names_.size());
+    data_.fingerprint = fingerprint_.digits();
     return std::move(data_);
   }
 
@@ -397,6 +412,7 @@ class CsvReader {
   };
   std::string file_;
   std::int64_t line_ = 0, first_line_ = 0;
+  Fingerprint fingerprint_;
   char delimiter_ = ',';
   std::string header_label_;  // the last cell of the header, if there is one
   bool counted_ = false;      // whether the first line's coordinates are 0, 1, 2, ...

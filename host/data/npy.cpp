@@ -141,7 +141,6 @@ struct Opened {
   explicit Opened(const std::filesystem::path& file)
       : name(file.string()), closer(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
     if (closer.descriptor < 0) fail(fmt::format("cannot be read: {}", std::strerror(errno)));
-    struct stat status {};
     if (::fstat(closer.descriptor, &status) != 0) fail(fmt::format("cannot be read: {}", std::strerror(errno)));
     if (!S_ISREG(status.st_mode)) fail("is not a regular file, and only those can be mapped into memory");
     size = static_cast<std::size_t>(status.st_size);
@@ -151,7 +150,13 @@ struct Opened {
         std::memcmp(start, "\x93NUMPY", 6) != 0) {
       const std::string_view bytes(reinterpret_cast<const char*>(start), std::min(size, sizeof start));
       const std::string kind = kind_of_file(bytes);
-      fail(size == 0 ? "is empty" : kind.empty() ? "is no .npy file" : "is no .npy file: it " + kind);
+      const bool text = std::all_of(bytes.begin(), bytes.end(),
+                                    [](char c) { return c >= ' ' || c == '\n' || c == '\r' || c == '\t'; });
+      fail(size == 0       ? "is empty"
+           : !kind.empty() ? "is no .npy file: it " + kind
+           : text ? "is no .npy file, it looks like text; in Python: numpy.save(out, numpy.loadtxt(file, 'f4', "
+                    "delimiter=','))"
+                  : "is no .npy file");
     }
     const int version = start[6];
     if (version < 1 || version > 3) fail(fmt::format("is a .npy file of version {}, which is not known", version));
@@ -187,6 +192,7 @@ struct Opened {
 
   std::string name;
   Closer closer;
+  struct stat status {};
   std::size_t size = 0, offset = 0;
   Header header;
 };
@@ -243,12 +249,27 @@ NpyMatrix::NpyMatrix(const std::filesystem::path& file, bool round_float64) : na
     map_ = nullptr;
     fail(fmt::format("cannot be mapped into memory: {}", std::strerror(errno)));
   }
+  guard_.emplace(map_, bytes_, name_);
+  descriptor_ = ::fcntl(opened.closer.descriptor, F_DUPFD_CLOEXEC, 0);
+  status_ = opened.status;
   ::madvise(map_, bytes_, MADV_SEQUENTIAL);
   values_ = static_cast<const unsigned char*>(map_) + opened.offset;
 }
 
 NpyMatrix::~NpyMatrix() {
+  guard_.reset();
   if (map_ != nullptr) ::munmap(map_, bytes_);
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+void NpyMatrix::require_unchanged() const {
+  struct stat now {};
+  if (descriptor_ < 0 || ::fstat(descriptor_, &now) != 0) return;
+  if (now.st_size != status_.st_size || now.st_mtim.tv_sec != status_.st_mtim.tv_sec ||
+      now.st_mtim.tv_nsec != status_.st_mtim.tv_nsec) {
+    throw Failure(kBadData,
+                  name_ + ": was changed while it was being read; run the same command again when it is whole");
+  }
 }
 
 void NpyMatrix::read(std::int64_t begin, std::int64_t count, std::span<float> to) const {
@@ -256,6 +277,7 @@ void NpyMatrix::read(std::int64_t begin, std::int64_t count, std::span<float> to
     throw std::invalid_argument(
         fmt::format("{}: rows {} to {} of {} were asked for", name_, begin, begin + count, rows_));
   }
+  require_unchanged();
   const std::size_t first = static_cast<std::size_t>(begin * features_);
   // The header need not leave the numbers aligned: they are copied by bytes.
   if (type_ == Type::float32) {
@@ -273,6 +295,7 @@ void NpyMatrix::read(std::int64_t begin, std::int64_t count, std::span<float> to
       to[i] = static_cast<float>(wide);
     }
   }
+  require_unchanged();  // behind a new end the same page holds zeros
   for (std::size_t i = 0; i < to.size(); ++i) {
     if (std::isfinite(to[i])) continue;
     const auto at = static_cast<std::int64_t>(first + i);

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include "host/program/error.h"
+#include "host/program/file_lock.h"
 #include "host/program/files.h"
 
 namespace scalelab::host {
@@ -84,10 +84,10 @@ Store::Store(const fs::path& folder, int shard, int shards) {
   file_ = folder / fmt::format("rows-{}-of-{}.jsonl", shard, shards);
   descriptor_ = ::open(file_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   if (descriptor_ < 0) cannot_write(file_, errno);
-  if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
-    const int reason = errno;
+  const Lock lock = lock_file(descriptor_);
+  locked_ = lock != Lock::none;
+  if (lock == Lock::another) {
     ::close(descriptor_);
-    if (reason != EWOULDBLOCK) cannot_write(file_, reason);
     throw Failure(kMisuse, fmt::format("{}: another process is writing this shard; wait for it, or choose another "
                                        "--shard or --out",
                                        file_.string()));

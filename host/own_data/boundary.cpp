@@ -19,6 +19,7 @@
 #include "host/program/command.h"
 #include "host/program/environment.h"
 #include "host/program/error.h"
+#include "host/program/file_lock.h"
 #include "host/program/options.h"
 #include "scalelab/buffer.h"
 
@@ -335,10 +336,13 @@ Outcome run(const Options& options, Session& session) {
                                 100 * entry["area"].get<double>(), entry["points"].get<std::int64_t>(),
                                 entry["name"].get<std::string>());
   }
-  remove_stale_result(folder / "result.json");
+  const auto publishing = lock_folder(folder);
+  OutputFile result_file(folder / "result.json");
+  result_file.write(json_text(outcome.document));
+  result_file.withdraw();
   labels_file.commit();
   png.commit();
-  write_file(folder / "result.json", json_text(outcome.document));
+  result_file.commit();
   return outcome;
 }
 

@@ -9,6 +9,7 @@
 #include "host/program/command.h"
 #include "host/program/environment.h"
 #include "host/program/error.h"
+#include "host/program/file_lock.h"
 #include "host/program/options.h"
 #include "scalelab/buffer.h"
 #include "scalelab/random.h"
@@ -98,10 +99,14 @@ Outcome run(const Options& options, Session& session) {
       result.repaired > 0 ? fmt::format(", {} times an empty cluster was given a row", result.repaired) : "",
       empty > 0 ? fmt::format(", {} clusters are empty (rows that are equal cannot be divided)", empty) : "",
       session.common.seed, seconds);
-  remove_stale_result(folder / "result.json");
+  data.require_unchanged();
+  const auto publishing = lock_folder(folder);
+  OutputFile result_file(folder / "result.json");
+  result_file.write(json_text(outcome.document));
+  result_file.withdraw();
   centroids_file.commit();
   labels_file.commit();
-  write_file(folder / "result.json", json_text(outcome.document));
+  result_file.commit();
   return outcome;
 }
 

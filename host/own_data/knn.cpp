@@ -9,6 +9,7 @@
 #include "host/program/command.h"
 #include "host/program/environment.h"
 #include "host/program/error.h"
+#include "host/program/file_lock.h"
 #include "host/program/options.h"
 #include "scalelab/buffer.h"
 
@@ -143,10 +144,13 @@ Outcome run(const Options& options, Session& session) {
   outcome.text =
       fmt::format("{}: the {} nearest of {} references{} for {} queries of {} features, {:.3g} s\n", options.out, k, n,
                   plan.pieces > 1 ? fmt::format(" (in {} pieces)", plan.pieces) : "", q, d, seconds);
-  remove_stale_result(folder / "result.json");
+  const auto publishing = lock_folder(folder);
+  OutputFile result_file(folder / "result.json");
+  result_file.write(json_text(outcome.document));
+  result_file.withdraw();
   indices_file.commit();
   distances_file.commit();
-  write_file(folder / "result.json", json_text(outcome.document));
+  result_file.commit();
   return outcome;
 }
 

@@ -16,6 +16,7 @@
 #include "host/own_data/near_duplicates.h"
 #include "host/program/environment.h"
 #include "host/program/error.h"
+#include "host/program/file_lock.h"
 #include "host/program/files.h"
 #include "host/program/options.h"
 #include "scalelab/random.h"
@@ -38,6 +39,7 @@ struct Rows {
   std::int64_t features = 0;
   std::vector<int> labels;               // (n), or empty
   std::vector<std::string> class_names;  // of the labels
+  std::string fingerprint;               // of a CSV file
   std::int64_t size() const { return static_cast<std::int64_t>(values.size()) / features; }
 };
 
@@ -58,6 +60,7 @@ void read_rows(const PruneOptions& options, Rows& rows) {
     rows.features = data.features;
     rows.labels.assign(data.labels.begin(), data.labels.end());
     rows.class_names = data.class_names;
+    rows.fingerprint = data.fingerprint;
   } else {
     rows.file.emplace(options.data, options.round_float64);
     rows.features = rows.file->features();
@@ -212,7 +215,11 @@ Outcome run(const PruneOptions& options, Session& session) {
   nlohmann::json& document = outcome.document;
   document = {
       {"schema", 1},
-      {"data", {{"file", options.data}, {"fingerprint", fingerprint_of(options.data)}, {"n", n}, {"d", d}}},
+      {"data",
+       {{"file", options.data},
+        {"fingerprint", rows.file ? fingerprint_of(options.data) : rows.fingerprint},
+        {"n", n},
+        {"d", d}}},
       {"score", options.score},
       {"keep", options.keep},
       {"fraction", options.fraction},
@@ -266,11 +273,15 @@ Outcome run(const PruneOptions& options, Session& session) {
       list.push_back({{"label", rows.class_names[c]}, {"n", all[c]}, {"kept", kept_of_class[c]}});
     }
   }
-  remove_stale_result(folder / "result.json");
+  if (rows.file) rows.file->require_unchanged();
+  const auto publishing = lock_folder(folder);
+  OutputFile result_file(folder / "result.json");
+  result_file.write(json_text(document));
+  result_file.withdraw();
   kept_file.commit();
   scores_file.commit();
   removed_file.commit();
-  write_file(folder / "result.json", json_text(document));
+  result_file.commit();
   return outcome;
 }
 
