@@ -7,6 +7,7 @@
 #include "host/program/command.h"
 #include "scalelab/grid.h"
 #include "scalelab/knn.h"
+#include "scalelab/mlp.h"
 
 namespace scalelab::host {
 
@@ -55,13 +56,16 @@ Outcome run(Session& session) {
                      : fmt::format("         {:<16} always on the CPU: the GPU has none yet\n", row.op);
   }
   Outcome outcome;
-  outcome.document = {
-      {"backends", backends},
-      {"memory", {{"total", memory("MemTotal")}, {"available", memory("MemAvailable")}}},
-      {"limits",
-       {{"neighbours", kMaxNeighbours}, {"grid", kMaxGrid}, {"width", 256}, {"hidden_layers", 4}, {"classes", 256}}},
-      {"auto", automatic},
-      {"environment", environment(session)}};
+  outcome.document = {{"backends", backends},
+                      {"memory", {{"total", memory("MemTotal")}, {"available", memory("MemAvailable")}}},
+                      {"limits",
+                       {{"neighbours", kMaxNeighbours},
+                        {"grid", kMaxGrid},
+                        {"width", kMaxWidth},
+                        {"hidden_layers", kMaxHiddenLayers},
+                        {"classes", kMaxOutputs}}},
+                      {"auto", automatic},
+                      {"environment", environment(session)}};
 
   const auto& env = outcome.document["environment"];
   outcome.text = fmt::format(
@@ -70,7 +74,7 @@ Outcome run(Session& session) {
       "cuda     {}\n"
       "auto     is the cpu{}\n{}"
       "memory   {}, {} available\n"
-      "limits   k up to {}, grids up to {} x {}, networks up to 4 hidden layers of width 256, 256 classes\n",
+      "limits   k up to {}, grids up to {} x {}, networks up to {} hidden layers of width {}, {} classes\n",
       kVersion, env["commit"].is_null() ? "" : " (" + env["commit"].get<std::string>() + ")",
       backends[0]["device"].get<std::string>(), env["cpu"].is_null() ? "" : ", " + env["cpu"].get<std::string>(),
       cuda != nullptr ? backends[1]["device"].get<std::string>() : why_not,
@@ -78,7 +82,8 @@ Outcome run(Session& session) {
                       : ", and the GPU from these amounts of work on" +
                             (crossovers.note.empty() ? "" : " (" + crossovers.note + "; see scalelab bench cost)"),
       cuda != nullptr ? lines : "", gigabytes(outcome.document["memory"]["total"]),
-      gigabytes(outcome.document["memory"]["available"]), kMaxNeighbours, kMaxGrid, kMaxGrid);
+      gigabytes(outcome.document["memory"]["available"]), kMaxNeighbours, kMaxGrid, kMaxGrid, kMaxHiddenLayers,
+      kMaxWidth, kMaxOutputs);
   return outcome;
 }
 

@@ -182,8 +182,8 @@ Command add_lottery(CLI::App& program) {
   CLI::App* app = program.add_subcommand("lottery", "Iterative pruning with rewinding, and its controls");
   app->add_option("--widths", options->widths, "Units in each hidden layer")
       ->delimiter(',')
-      ->check(whole_number(2, 256));
-  app->add_option("--hidden-layers", trial.hidden_layers, "1 to 4")->check(whole_number(1, 4));
+      ->check(whole_number(2, kMaxWidth));
+  app->add_option("--hidden-layers", trial.hidden_layers, "1 to 4")->check(whole_number(1, kMaxHiddenLayers));
   app->add_option("--levels", options->levels, "Rounds of pruning at which networks are compared; each prunes a fifth")
       ->delimiter(',')
       ->check(whole_number(1, kMaxLotteryLevel));

@@ -593,8 +593,8 @@ Command add_prune_study(CLI::App& program) {
   app->add_option("--samples", options->samples,
                   "Samples that a network sees of all N rows; kept rows are seen for as many epochs")
       ->check(whole_number(1, 1000000000000));
-  app->add_option("--width", options->width, "Units in each hidden layer")->check(whole_number(2, 256));
-  app->add_option("--hidden-layers", options->layers, "Hidden layers")->check(whole_number(1, 4));
+  app->add_option("--width", options->width, "Units in each hidden layer")->check(whole_number(2, kMaxWidth));
+  app->add_option("--hidden-layers", options->layers, "Hidden layers")->check(whole_number(1, kMaxHiddenLayers));
   app->add_option("--precision", options->precision, kPrecisionHelp)->check(precision_name());
   app->add_option("--noise", options->noise, "Probability that a training label is turned over (spiral)")
       ->check(real_number(0, 0.5));

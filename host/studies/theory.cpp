@@ -13,8 +13,8 @@
 #include "host/program/error.h"
 #include "host/program/files.h"
 #include "scalelab/buffer.h"
-#include "scalelab/margin.h"
 #include "scalelab/math.h"
+#include "scalelab/max_margin.h"
 #include "scalelab/random.h"
 
 namespace scalelab::host {
