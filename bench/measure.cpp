@@ -168,12 +168,11 @@ Verdict judge(const host::Middle& middle, bool too_few, double margin) {
 Verdict compare_rounds(std::span<const double> a, std::span<const double> b, double margin) {
   const auto x = host::summarize(logarithms(a)), y = host::summarize(logarithms(b));
   const double va = x.standard_error * x.standard_error, vb = y.standard_error * y.standard_error;
-  // Welch and Satterthwaite's degrees of freedom, rounded down.
+  // Welch and Satterthwaite's degrees of freedom.
   const double freedom = va + vb > 0 ? (va + vb) * (va + vb) / (va * va / (x.n - 1) + vb * vb / (y.n - 1)) : 1e6;
   const bool too_few = x.n < 3 || y.n < 3;
   const double middle = y.mean - x.mean;
-  const double reach =
-      too_few ? 0 : host::student_quantile(0.975, std::clamp(static_cast<int>(freedom), 1, 1000)) * std::sqrt(va + vb);
+  const double reach = too_few ? 0 : host::student_quantile(0.975, std::clamp(freedom, 1.0, 1e6)) * std::sqrt(va + vb);
   return judge({middle, {middle - reach, middle + reach}}, too_few, margin);
 }
 

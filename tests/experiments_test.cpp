@@ -165,14 +165,14 @@ TEST_F(Experiments, CurriculumOnTheSpiral) {
   int compared = 0;
   for (const Json& width : document["widths"]) {
     for (const Json& contrast : width["contrasts"]) {
-      const std::string measure = contrast["measure"], order = contrast["order"];
+      const std::string measure = contrast["measure"], order = contrast["what"];
       double difference = 0;
       for (int seed = 0; seed < 4; ++seed) {
         difference += rows[{width["width"], order, seed}][measure].get<double>() -
                       rows[{width["width"], "random", seed}][measure].get<double>();
       }
       EXPECT_NEAR(contrast["mean"].get<double>(), difference / 4, 1e-12);
-      EXPECT_EQ(contrast["verdict"], contrast["low"] > 0 ? 1 : contrast["high"] < 0 ? -1 : 0);
+      EXPECT_EQ(contrast["verdict"], contrast["low"] > 0 ? "higher" : contrast["high"] < 0 ? "lower" : "undecided");
       compared += difference != 0;
     }
     EXPECT_EQ(width["contrasts"].size(), 4U);  // two orders, two errors
@@ -254,7 +254,7 @@ TEST_F(Experiments, LotteryComparesEveryControlAtEveryLevel) {
         const auto error = [&](const std::string& kind) -> double {
           return rows.at({kind, kind == "dense" ? 0 : level["level"].get<int>(), seed})[contrast["measure"]];
         };
-        difference += error(contrast["kind"]) - error(contrast["against"]);
+        difference += error(contrast["what"]) - error(contrast["against"]);
       }
       EXPECT_NEAR(contrast["mean"].get<double>(), difference / 3, 1e-12) << contrast;
     }

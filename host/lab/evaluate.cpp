@@ -435,15 +435,12 @@ class Evaluation {
     }
     run_lottery(chains, session_, [&](const LotteryNetwork& network) {
       const std::size_t i = trials[network.chain][network.ticket];
-      Measurement result;
+      Measurement result = measure_network(i, network.shape, network.parameters);
       if (network.diverged) {
         result.status = "diverged";
-      } else {
-        result = measure_network(i, network.shape, network.parameters);
-        if (trials_[i].ticket != "dense") {
-          result.values["weights"] = static_cast<double>(network.weights);
-          result.values["density"] = network.density;
-        }
+      } else if (trials_[i].ticket != "dense") {
+        result.values["weights"] = static_cast<double>(network.weights);
+        result.values["density"] = network.density;
       }
       result.seconds = network.seconds;
       report(i, result);

@@ -18,7 +18,8 @@ namespace scalelab::host {
 //   tickets             also weights (of the hidden layers, left) and density (of those, of the dense network's)
 struct Measurement {
   // "ok"; "collapsed": one class everywhere; "diverged": loss or weights stopped being finite; "unconverged": the
-  // perceptron's solver ran out of sweeps; "failed: WHY". All but "failed" are results, and are not tried again.
+  // perceptron's solver ran out of sweeps; "failed: WHY". All but "failed" are results, with errors that were measured
+  // (weights that are NaN call everything one class), and are not tried again.
   std::string status = "ok";
   std::map<std::string, double> values;
   double seconds = 0;  // the share of a joint run; the one thing that is not reproducible

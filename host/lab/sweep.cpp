@@ -15,10 +15,11 @@
 #include <set>
 
 #include "embedded.h"
+#include "host/evidence/statistics.h"
 #include "host/lab/store.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
-#include "host/studies/compare.h"
+#include "host/program/words.h"
 
 namespace scalelab::host {
 
@@ -34,8 +35,6 @@ std::string ready_sweep_names() {
   for (const auto& ready : embedded::ready_sweeps) names += (names.empty() ? "" : ", ") + std::string(ready.name);
   return names;
 }
-
-std::string utc_now() { return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr))); }
 
 std::pair<int, int> parse_shard(const std::string& text) {
   int shard = 0, shards = 0;
@@ -63,8 +62,6 @@ Measurement measurement_of(const nlohmann::json& record) {
   }
   return measurement;
 }
-
-nlohmann::json number(double value) { return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(); }
 
 nlohmann::json metrics_json(const Measurement& measurement) {
   nlohmann::json metrics = nlohmann::json::object();
@@ -379,8 +376,6 @@ std::vector<Curve> curves_of(const SweepResult& result, std::uint64_t seed) {
 }
 
 namespace {
-
-std::string text_of(const nlohmann::json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
 
 std::string sweep_table(const std::vector<Series>& list) {
   const auto varying = varying_members(list);

@@ -11,6 +11,7 @@
 #include "embedded.h"
 #include "host/program/command.h"
 #include "host/program/files.h"
+#include "host/program/words.h"
 
 namespace scalelab::host {
 
@@ -126,8 +127,6 @@ bool numeric(const std::string& cell) {
 
 // Enough digits to read back what a plot can show; nothing where there is no number.
 std::string cell_of(double value) { return std::isfinite(value) ? fmt::format("{:.6g}", value) : ""; }
-
-nlohmann::json number(double value) { return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(nullptr); }
 
 nlohmann::json marks_json(const std::vector<Mark>& marks) {
   auto list = nlohmann::json::array();

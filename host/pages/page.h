@@ -14,7 +14,7 @@
 #include <string_view>
 #include <vector>
 
-#include "host/studies/compare.h"
+#include "host/evidence/finding.h"
 
 namespace scalelab::host {
 

@@ -31,26 +31,6 @@ constexpr std::int64_t kLargestSize = 10'000'000;
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
-template <class T>
-T parse_number(std::string_view text, const std::string& what) {
-  T value{};
-  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || stop != text.data() + text.size()) {
-    throw Failure(kMisuse, fmt::format("{}: '{}' is not a number", what, text));
-  }
-  return value;
-}
-
-std::vector<std::string_view> split(std::string_view text, char separator) {
-  std::vector<std::string_view> parts;
-  for (std::size_t begin = 0; begin <= text.size();) {
-    const std::size_t end = std::min(text.find(separator, begin), text.size());
-    parts.push_back(text.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return parts;
-}
-
 std::string knn_name(int k) { return fmt::format("knn-{}", k); }
 
 // Everything kNN is asked for on the sets of one seed: (noise, n) -> neighbours.
@@ -129,38 +109,6 @@ void StageClock::charge(const std::string& stage) {
 int CompareOptions::epochs_at(std::int64_t n) const {
   if (same_epochs) return epochs;
   return std::max(1, static_cast<int>(std::llround(static_cast<double>(epochs) * 1000.0 / static_cast<double>(n))));
-}
-
-std::vector<std::uint64_t> parse_seeds(const std::string& text) {
-  std::vector<std::uint64_t> seeds;
-  for (const std::string_view part : split(text, ',')) {
-    const std::size_t dots = part.find("..");
-    const auto first = parse_number<std::uint64_t>(part.substr(0, dots), "--seeds");
-    const auto last =
-        dots == std::string_view::npos ? first : parse_number<std::uint64_t>(part.substr(dots + 2), "--seeds");
-    if (last < first) throw Failure(kMisuse, fmt::format("--seeds: the range '{}' ends before it begins", part));
-    if (last >> 32 != 0) throw Failure(kMisuse, fmt::format("--seeds: {} is not below 2^32", last));
-    if (last - first >= 10000) throw Failure(kMisuse, fmt::format("--seeds: '{}' is more than 10000 seeds", part));
-    for (std::uint64_t seed = first; seed <= last; ++seed) {
-      if (std::find(seeds.begin(), seeds.end(), seed) != seeds.end()) {
-        throw Failure(kMisuse, fmt::format("--seeds: {} is there twice", seed));
-      }
-      seeds.push_back(seed);
-    }
-  }
-  return seeds;
-}
-
-std::vector<std::int64_t> parse_sizes(const std::string& text) {
-  std::set<std::int64_t> sizes;
-  for (const std::string_view part : split(text, ',')) {
-    const auto n = parse_number<std::int64_t>(part, "--sizes");
-    if (n < 1 || n > kLargestSize) {
-      throw Failure(kMisuse, fmt::format("--sizes: {} is outside 1 .. {}", n, kLargestSize));
-    }
-    if (!sizes.insert(n).second) throw Failure(kMisuse, fmt::format("--sizes: {} is there twice", n));
-  }
-  return {sizes.begin(), sizes.end()};
 }
 
 Comparison measure(const CompareOptions& options, Session& session) {
@@ -316,29 +264,6 @@ Comparison measure(const CompareOptions& options, Session& session) {
   return result;
 }
 
-std::string percent(double fraction) {
-  const double value = 100 * fraction;
-  if (std::isnan(value)) return "-";
-  return fmt::format("{:.{}f}", value, std::abs(value) >= 9.995 ? 1 : 2);
-}
-
-std::string grouped(std::int64_t n) {
-  std::string digits = std::to_string(n);
-  for (auto at = static_cast<std::ptrdiff_t>(digits.size()) - 3; at > 0; at -= 3) {
-    digits.insert(static_cast<std::size_t>(at), 1, ',');
-  }
-  return digits;
-}
-
-std::string listed(const std::vector<std::string>& items) {
-  std::string text;
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    text += i == 0 ? "" : i + 1 == items.size() ? " and " : ", ";
-    text += items[i];
-  }
-  return text;
-}
-
 std::string command_of(const CompareOptions& options) {
   std::vector<std::string> names;
   for (const Model& model : options.models) names.push_back(model.name);
@@ -357,8 +282,6 @@ std::string command_of(const CompareOptions& options) {
 }
 
 namespace {
-
-nlohmann::json number(double value) { return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(nullptr); }
 
 nlohmann::json rows_json(const std::vector<Row>& rows, bool with_noise) {
   auto list = nlohmann::json::array();
@@ -441,15 +364,7 @@ nlohmann::json to_json(const Comparison& comparison) {
                     {"seeds_beyond_curve", e.beyond},
                     {"seeds_before_curve", e.before}});
   }
-  auto& said = document["findings"] = nlohmann::json::array();
-  for (const Finding& f : findings(comparison)) {
-    said.push_back({{"id", f.id},
-                    {"title", f.title},
-                    {"text", f.text},
-                    {"points", f.points},
-                    {"columns", f.columns},
-                    {"table", f.table}});
-  }
+  document["findings"] = to_json(findings(comparison));
   return document;
 }
 

@@ -8,9 +8,11 @@
 #include <utility>
 #include <vector>
 
+#include "host/evidence/finding.h"
 #include "host/evidence/statistics.h"
 #include "host/lab/model.h"
 #include "host/program/command.h"
+#include "host/program/words.h"
 
 namespace scalelab::host {
 
@@ -32,11 +34,6 @@ struct CompareOptions {
 
   int epochs_at(std::int64_t n) const;
 };
-
-// "0..4", "0,3,7", or both: "0..2,10"; ascending ranges, no seed twice. Failure(kMisuse).
-std::vector<std::uint64_t> parse_seeds(const std::string& text);
-// "1000,10000": from 1 to 10,000,000, no size twice, returned in ascending order. Failure(kMisuse).
-std::vector<std::int64_t> parse_sizes(const std::string& text);
 
 // One model trained on one set.
 struct Row {
@@ -83,14 +80,6 @@ inline constexpr int kPanelNeighbours[] = {1, 3, 5, 9, 15};
 // not depend on the other models.
 Comparison measure(const CompareOptions& options, Session& session);
 
-// What the numbers carry in a sentence, how to read it, its parts, and the numbers.
-struct Finding {
-  std::string id, title{}, text{};
-  std::vector<std::string> points{};
-  std::vector<std::string> columns{};
-  std::vector<std::vector<std::string>> table{};
-};
-
 // How many kNN points (k = 1) give the error of a network's n: each seed's network against the same seed's kNN curve,
 // the geometric mean over seeds and its bootstrap interval. A seed outside the curve counts as the end it left by, and
 // the figure is then a bound.
@@ -127,12 +116,5 @@ nlohmann::json to_json(const Comparison& comparison);
 std::string to_text(const Comparison& comparison);
 // The command line that makes this comparison again, every choice written out.
 std::string command_of(const CompareOptions& options);
-
-// "16.9", "2.93", "0.45": a fraction in per cent with the digits worth reading.
-std::string percent(double fraction);
-// "1,000"
-std::string grouped(std::int64_t n);
-// "a, b and c"
-std::string listed(const std::vector<std::string>& items);
 
 }  // namespace scalelab::host

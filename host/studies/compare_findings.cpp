@@ -22,15 +22,9 @@ std::string rounded(double points) {
   return grouped(static_cast<std::int64_t>(std::round(points / unit) * unit));
 }
 
-std::string signed_points(double difference) { return fmt::format("{:+.2f}", 100 * difference); }
-
 std::string interval_text(const Interval& interval) {
   if (!std::isfinite(interval.low)) return "-";
   return signed_points(interval.low) + " to " + signed_points(interval.high);
-}
-
-const char* verdict_word(const Paired& p) {
-  return p.verdict() < 0 ? "lower" : p.verdict() > 0 ? "higher" : p.n < 3 ? "open (too few seeds)" : "open";
 }
 
 // The cells of one paired difference: difference, interval, seeds, verdict.

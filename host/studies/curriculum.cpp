@@ -13,7 +13,7 @@
 #include "host/program/command.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
-#include "host/studies/compare.h"
+#include "host/program/words.h"
 #include "host/studies/order_study.h"
 #include "scalelab/buffer.h"
 

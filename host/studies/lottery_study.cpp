@@ -5,12 +5,14 @@
 #include <memory>
 #include <set>
 
+#include "host/evidence/finding.h"
 #include "host/evidence/seed_errors.h"
 #include "host/lab/lottery.h"
 #include "host/lab/model.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
-#include "host/studies/compare.h"
+#include "host/program/words.h"
+#include "host/studies/study.h"
 
 namespace scalelab::host {
 
@@ -66,7 +68,7 @@ struct WidthReport {
 
 WidthReport report(int width, const LotteryOptions& options, const MlpShape& shape, const SweepResult& result) {
   const auto errors = [&](const std::string& kind, int level, const std::string& measure) {
-    return seed_errors(result, measure, [&](const Trial& trial) {
+    return seed_errors(result.rows, measure, [&](const Trial& trial) {
       return trial.width == width && trial.ticket == kind && trial.level == (kind == "dense" ? 0 : level);
     });
   };
@@ -99,17 +101,14 @@ WidthReport report(int width, const LotteryOptions& options, const MlpShape& sha
     for (std::size_t q = 0; q < std::size(kQuestions); ++q) {
       const auto [kind, against, asks] = kQuestions[q];
       for (const auto& measure : measures) {
-        const Paired difference = errors(kind, level, measure).minus(errors(against, level, measure));
-        nlohmann::json contrast = to_json(difference);
-        contrast["kind"] = kind;
-        contrast["against"] = against;
-        contrast["measure"] = measure;
-        entry["contrasts"].push_back(std::move(contrast));
+        const Contrast difference = contrast(kind, errors(kind, level, measure), against,
+                                             errors(against, level, measure), measure, {{"level", level}});
+        entry["contrasts"].push_back(to_json(difference));
+        if (measure != measures[0]) continue;
+        differences.back().push_back(worded(difference.difference));
+        verdicts[q].add(place, difference);
+        if (q == 0 && difference.difference.n > 0 && difference.difference.verdict() <= 0) sparsest = place;
       }
-      const Paired difference = errors(kind, level, measures[0]).minus(errors(against, level, measures[0]));
-      differences.back().push_back(worded(difference));
-      verdicts[q].add(place, difference);
-      if (q == 0 && difference.n > 0 && difference.verdict() <= 0) sparsest = place;
     }
     report.levels.push_back(std::move(entry));
   }
@@ -154,7 +153,7 @@ Outcome run(const LotteryOptions& given, Session& session) {
   shape.outputs = data.classes == 2 ? 1 : data.classes;
   shape.hidden_layers = options.trial.hidden_layers;
   std::string text = fmt::format(
-      "{} in %, mean +- standard error over {} seeds; {}, {} hidden layers, N = {}, {} epochs a level.\n"
+      "{} in %, mean over {} seeds with its 95 % interval; {}, {} hidden layers, N = {}, {} epochs a level.\n"
       "Level n keeps 0.8^n of the hidden layers' weights. Differences are paired over seeds, in points, with 95 % "
       "intervals.\n",
       error_measures(options.trial.data)[0], seeds.size(), options.trial.model, options.trial.hidden_layers,

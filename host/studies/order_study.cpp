@@ -9,7 +9,8 @@
 #include "host/lab/model.h"
 #include "host/lab/visit_order.h"
 #include "host/program/error.h"
-#include "host/studies/compare.h"
+#include "host/program/words.h"
+#include "host/studies/study.h"
 
 namespace scalelab::host {
 
@@ -65,7 +66,7 @@ Outcome run_order_study(OrderStudy study, Session& session) {
 
   const auto measures = error_measures(study.trial.data);
   const auto errors = [&](int width, const std::string& order, const std::string& measure) {
-    return seed_errors(result, measure,
+    return seed_errors(result.rows, measure,
                        [&](const Trial& trial) { return trial.width == width && trial.order == order; });
   };
   std::vector<std::vector<std::string>> table = {{"width", "random"}};
@@ -82,23 +83,21 @@ Outcome run_order_study(OrderStudy study, Session& session) {
       const std::string& order = study.orders[o];
       for (const auto& measure : measures) {
         const SeedErrors own = errors(width, order, measure);
-        const Paired difference = own.minus(errors(width, "random", measure));
+        const Contrast difference =
+            contrast(order, own, "random", errors(width, "random", measure), measure, {{"width", width}});
         entry[measure][order] = to_json(own);
-        nlohmann::json contrast = to_json(difference);
-        contrast["order"] = order;
-        contrast["against"] = "random";
-        contrast["measure"] = measure;
-        entry["contrasts"].push_back(std::move(contrast));
+        entry["contrasts"].push_back(to_json(difference));
         if (measure != measures[0]) continue;
         table.back().push_back(own.worded());
-        table.back().push_back(worded(difference));
+        table.back().push_back(worded(difference.difference));
         verdicts[o].add(std::to_string(width), difference);
       }
     }
     document["widths"].push_back(std::move(entry));
   }
   std::string text = fmt::format(
-      "{} in %, mean +- standard error over {} seeds; {}, {} hidden layers, N = {}, {} visits to every row, difficulty "
+      "{} in %, mean over {} seeds with its 95 % interval; {}, {} hidden layers, N = {}, {} visits to every row, "
+      "difficulty "
       "by {}.\nDifferences are paired over seeds, in points, with 95 % intervals.\n{}",
       measures[0], parse_seeds(study.seeds).size(), study.trial.model, study.trial.hidden_layers,
       grouped(study.trial.n), study.trial.epochs, study.trial.score, aligned(table));

@@ -16,7 +16,7 @@
 #include "host/lab/sweep.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
-#include "host/studies/compare.h"
+#include "host/program/words.h"
 #include "scalelab/math.h"
 
 namespace scalelab::host {
@@ -39,7 +39,6 @@ struct StudyOptions {
 // The fraction of a row of the table that has none of its own: `boundary-rule` keeps what the rule keeps.
 constexpr double kRule = 0;
 
-nlohmann::json number(double value) { return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(); }
 nlohmann::json fraction_json(double fraction) {
   return fraction == kRule ? nlohmann::json("rule") : nlohmann::json(fraction);
 }

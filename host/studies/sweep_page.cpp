@@ -10,6 +10,7 @@
 #include "host/evidence/statistics.h"
 #include "host/lab/sweep.h"
 #include "host/lab/trial.h"
+#include "host/program/words.h"
 #include "host/studies/story.h"
 
 namespace scalelab::host {
@@ -19,13 +20,6 @@ namespace {
 constexpr const char* kErrors[] = {"grid_error", "density_error", "test_error"};
 // More laws than these would hide a chart's points, or be a list nobody reads; the table has them all.
 constexpr std::size_t kMostLaws = 5;
-
-std::string capitalized(std::string text) {
-  if (!text.empty()) text[0] = static_cast<char>(std::toupper(static_cast<unsigned char>(text[0])));
-  return text;
-}
-
-std::string text_of(const nlohmann::json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
 
 bool has(const std::vector<std::string>& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
