@@ -92,33 +92,38 @@ double median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[half] : 0.5 * (values[half - 1] + values[half]);
 }
 
-Round time_round(const Problem& problem, const Pace& pace, Context& context, const Power* power) {
+Clocks steady_clocks() {
+  return {.wall = [] { return clock_seconds(CLOCK_MONOTONIC); },
+          .cpu = [] { return clock_seconds(CLOCK_PROCESS_CPUTIME_ID); }};
+}
+
+Round time_round(const Problem& problem, const Pace& pace, Context& context, const Power* power, const Clocks& clocks) {
   Round round;
   problem.run();
   if (pace.cold) {
     CacheEmptier caches(context);
     caches.empty();
     context.synchronize();
-    const double before = clock_seconds(CLOCK_MONOTONIC);
+    const double before = clocks.wall();
     problem.run();
-    round.cold = clock_seconds(CLOCK_MONOTONIC) - before;
+    round.cold = clocks.wall() - before;
   }
-  const double once_before = clock_seconds(CLOCK_MONOTONIC);
+  const double once_before = clocks.wall();
   problem.run();
-  const double once = clock_seconds(CLOCK_MONOTONIC) - once_before;
+  const double once = clocks.wall() - once_before;
   const int runs = std::clamp(static_cast<int>(std::ceil(1e-3 / std::max(once, 1e-7))), 1, 10000);
   Power::Reading before;
   if (power != nullptr) before = power->read();
-  const double start = clock_seconds(CLOCK_MONOTONIC);
-  while (round.wall.size() < pace.least || clock_seconds(CLOCK_MONOTONIC) - start < pace.seconds) {
-    const double wall = clock_seconds(CLOCK_MONOTONIC), cpu = clock_seconds(CLOCK_PROCESS_CPUTIME_ID);
+  const double start = clocks.wall();
+  while (round.wall.size() < pace.least || clocks.wall() - start < pace.seconds) {
+    const double wall = clocks.wall(), cpu = clocks.cpu();
     for (int run = 0; run < runs; ++run) problem.run();
-    round.wall.push_back((clock_seconds(CLOCK_MONOTONIC) - wall) / runs);
-    round.cpu.push_back((clock_seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu) / runs);
+    round.wall.push_back((clocks.wall() - wall) / runs);
+    round.cpu.push_back((clocks.cpu() - cpu) / runs);
   }
   if (power != nullptr) {
     const Power::Reading after = power->read();
-    const double window = clock_seconds(CLOCK_MONOTONIC) - start;
+    const double window = clocks.wall() - start;
     if (window >= 0.2) round.joules = (after.joules - before.joules) / runs / static_cast<double>(round.wall.size());
     round.megahertz = after.megahertz;
     round.throttle = after.throttle;

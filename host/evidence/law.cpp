@@ -252,7 +252,7 @@ nlohmann::json pair(const Interval& interval) { return {number(interval.low), nu
 
 void decide(Law& law) {
   const auto undecided = [&](const std::string& why) {
-    law.verdict = "not decidable";
+    law.verdict = "undecided";
     law.why = why;
   };
   if (law.seeds < kFewestSeeds) return undecided(fmt::format("{} seeds; {} are needed", law.seeds, kFewestSeeds));

@@ -38,7 +38,14 @@ GeometricMean geometric_mean(std::span<const double> values) {
   return {summary.n, std::exp(summary.mean), {std::exp(summary.interval.low), std::exp(summary.interval.high)}};
 }
 
-double student_quantile(double p, double freedom) { return boost::math::quantile(boost::math::students_t(freedom), p); }
+namespace {
+// In double precision throughout: Boost's default goes by way of long double, whose range valgrind does not have.
+using StudentsT =
+    boost::math::students_t_distribution<double,
+                                         boost::math::policies::policy<boost::math::policies::promote_double<false>>>;
+}  // namespace
+
+double student_quantile(double p, double freedom) { return boost::math::quantile(StudentsT(freedom), p); }
 
 int Paired::verdict() const {
   if (n < 3 || !(interval.low > 0 || interval.high < 0)) return 0;
