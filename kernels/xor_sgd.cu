@@ -2,14 +2,14 @@
 // owns chain j of every dot product, and with it coordinates j, j + 16, ... of the unit's weights. In shared memory:
 // the example, and of each unit its output weight, its pre-activation and its push. Weights and the test examples of
 // the block's seed lie in scratch of the block's own.
-#include "scalelab/curriculum.h"
+#include "scalelab/xor_sgd.h"
 
 #include <algorithm>
 #include <cmath>
 #include <vector>
 
 #include "kernels/cuda/device.cuh"
-#include "kernels/xor_check.h"
+#include "kernels/xor_sgd_check.h"
 
 namespace scalelab::cuda {
 namespace {
