@@ -62,118 +62,158 @@ __device__ float placed(const XorDraw& cluster, float scale, float noise, int c,
   return c == cluster.axis ? fmaf(scale, noise, cluster.centre) * root : scale * noise * root;
 }
 
+// What one block works with: the problem, its shared memory, its part of the scratch, and the run's hidden units.
+struct XorBlock {
+  const XorProblem& problem;
+  XorShared& shared;
+  float *weights, *tests, *labels;  // (hidden, d), (test examples, d), (test examples)
+  int thread, lane, team, d, hidden;
+  float root;  // 1 / sqrt(d)
+};
+
+// Unit k draws its d input weights and then its output weight.
+__device__ void draw_weights(const XorBlock& b, std::uint64_t seed) {
+  for (int k = b.team; k < b.hidden; k += kTeams) {
+    for (int c = 2 * b.lane; c <= b.d; c += 2 * kChains) {
+      const NormalPair pair = normal_pair(
+          random_words(seed, Stream::weights, static_cast<std::uint64_t>(k), static_cast<std::uint32_t>(c / 2)));
+      for (int half = 0; half < 2; ++half) {
+        const float value = b.problem.start * static_cast<float>(half == 0 ? pair.first : pair.second);
+        if (c + half < b.d) b.weights[static_cast<std::int64_t>(k) * b.d + c + half] = value;
+        if (c + half == b.d) b.shared.out[k] = value;
+      }
+    }
+  }
+}
+
+// Example `number` of a seed, of cluster `cluster` with this variance, into x (d).
+__device__ void draw_example(const XorBlock& b, std::uint64_t seed, std::uint64_t number, const XorDraw& cluster,
+                             float variance, float* x) {
+  const float scale = sqrtf(variance);
+  draw_noise(seed, number, b.d, b.shared.noise);
+  __syncthreads();
+  for (int c = b.thread; c < b.d; c += kThreads) x[c] = placed(cluster, scale, b.shared.noise[c], c, b.root);
+  __syncthreads();
+}
+
+__device__ float label_of(const XorDraw& cluster) { return cluster.axis == 0 ? 1.0F : -1.0F; }
+
+// The test examples of a seed: all of them hard.
+__device__ void draw_tests(const XorBlock& b, std::uint64_t seed) {
+  for (int t = 0; t < b.problem.test_examples; ++t) {
+    const std::uint64_t number = kXorTestSteps + static_cast<std::uint64_t>(t);
+    const XorDraw cluster = draw_xor_cluster(seed, number);
+    if (b.thread == 0) b.labels[t] = label_of(cluster);
+    draw_example(b, seed, number, cluster, b.problem.hard_variance, b.tests + static_cast<std::int64_t>(t) * b.d);
+  }
+}
+
+// Weights of unit k times x, on each of the 16 threads of a team; 0 for a team that has no unit or example here. All
+// teams of a warp call it together.
+__device__ float dot(const XorBlock& b, int k, const float* x, bool present) {
+  float chain = 0;
+  if (present) {
+    const float* row = b.weights + static_cast<std::int64_t>(k) * b.d;
+    for (int c = b.lane; c < b.d; c += kChains) chain = fmaf(row[c], x[c], chain);
+  }
+  return add_chains(chain);
+}
+
+// shared.pre of every unit from shared.x, and shared.error = label - output, summed over units in ascending order.
+__device__ void forward(const XorBlock& b, float label) {
+  // All teams of a warp go round together: the last rounds may have no unit.
+  for (int first = 0; first < b.hidden; first += kTeams) {
+    const int k = first + b.team;
+    const float sum = dot(b, k, b.shared.x, k < b.hidden);
+    if (k < b.hidden && b.lane == 0) b.shared.pre[k] = sum;
+  }
+  __syncthreads();
+  if (b.thread == 0) {
+    float sum = 0;
+    for (int k = 0; k < b.hidden; ++k) {
+      sum = fmaf(b.shared.out[k], activation(b.shared.pre[k], b.problem.gate), sum);
+    }
+    b.shared.error = label - sum;
+  }
+  __syncthreads();
+}
+
+// One step of SGD on the squared error of the example in shared.x.
+__device__ void update(const XorBlock& b, float rate) {
+  const float error = b.shared.error;
+  for (int k = b.thread; k < b.hidden; k += kThreads) {
+    const float z = b.shared.pre[k];
+    b.shared.push[k] = rate * error * b.shared.out[k] * slope(z, b.problem.gate);
+    if (b.problem.train_output) {
+      b.shared.out[k] = fmaf(rate / static_cast<float>(b.d) * error, activation(z, b.problem.gate), b.shared.out[k]);
+    }
+  }
+  __syncthreads();
+  for (int k = b.team; k < b.hidden; k += kTeams) {
+    const float push = b.shared.push[k];
+    if (push == 0) continue;
+    float* row = b.weights + static_cast<std::int64_t>(k) * b.d;
+    for (int c = b.lane; c < b.d; c += kChains) row[c] = fmaf(push, b.shared.x[c], row[c]);
+  }
+}
+
+// The share of test examples that the network labels rightly; counts on thread 0 alone.
+__device__ float test_accuracy(const XorBlock& b) {
+  int right = 0;
+  for (int first = 0; first < b.problem.test_examples; first += kTeams) {
+    const int t = first + b.team;
+    const bool present = t < b.problem.test_examples;
+    float sum = 0;
+    for (int k = 0; k < b.hidden; ++k) {
+      const float z = dot(b, k, b.tests + static_cast<std::int64_t>(t) * b.d, present);
+      sum = fmaf(b.shared.out[k], activation(z, b.problem.gate), sum);
+    }
+    if (present) right += sum * b.labels[t] > 0;
+  }
+  if (b.lane == 0) b.shared.right[b.team] = right;
+  __syncthreads();
+  int all = 0;
+  for (int i = 0; i < kTeams; ++i) all += b.shared.right[i];
+  return static_cast<float>(all) / static_cast<float>(b.problem.test_examples);
+}
+
 __global__ void __launch_bounds__(kThreads)
     xor_sgd_kernel(XorProblem problem, const XorRun* runs, std::int64_t m, std::int64_t steps, std::int64_t easy_steps,
                    XorScratch scratch, float* accuracies) {
-  XorShared& shared = *dynamic_shared<XorShared>();
-  const int thread = static_cast<int>(threadIdx.x), lane = thread % kChains, team = thread / kChains;
-  const int d = problem.dimension;
-  const float root = 1.0F / sqrtf(static_cast<float>(d));
-  float* weights = scratch.weights + static_cast<std::int64_t>(blockIdx.x) * scratch.most_hidden * d;
-  float* tests = scratch.tests + static_cast<std::int64_t>(blockIdx.x) * problem.test_examples * d;
-  float* labels = scratch.labels + static_cast<std::int64_t>(blockIdx.x) * problem.test_examples;
-
-  for (std::int64_t r = blockIdx.x; r < m; r += gridDim.x) {
+  const std::int64_t block = blockIdx.x;
+  const int thread = static_cast<int>(threadIdx.x), d = problem.dimension;
+  XorBlock b{problem,
+             *dynamic_shared<XorShared>(),
+             scratch.weights + block * scratch.most_hidden * d,
+             scratch.tests + block * problem.test_examples * d,
+             scratch.labels + block * problem.test_examples,
+             thread,
+             thread % kChains,
+             thread / kChains,
+             d,
+             0,
+             1.0F / sqrtf(static_cast<float>(d))};
+  for (std::int64_t r = block; r < m; r += gridDim.x) {
     const XorRun run = runs[r];
-    const int hidden = run.hidden;
-    // Unit k draws its d input weights and then its output weight.
-    for (int k = team; k < hidden; k += kTeams) {
-      for (int c = 2 * lane; c <= d; c += 2 * kChains) {
-        const NormalPair pair = normal_pair(
-            random_words(run.seed, Stream::weights, static_cast<std::uint64_t>(k), static_cast<std::uint32_t>(c / 2)));
-        for (int half = 0; half < 2; ++half) {
-          const float value = problem.start * static_cast<float>(half == 0 ? pair.first : pair.second);
-          if (c + half < d) weights[static_cast<std::int64_t>(k) * d + c + half] = value;
-          if (c + half == d) shared.out[k] = value;
-        }
-      }
-    }
-    for (int t = 0; t < problem.test_examples; ++t) {
-      draw_noise(run.seed, kXorTestSteps + static_cast<std::uint64_t>(t), d, shared.noise);
-      __syncthreads();
-      const XorDraw cluster = draw_xor_cluster(run.seed, kXorTestSteps + static_cast<std::uint64_t>(t));
-      const float scale = sqrtf(problem.hard_variance);
-      for (int c = thread; c < d; c += kThreads) {
-        tests[static_cast<std::int64_t>(t) * d + c] = placed(cluster, scale, shared.noise[c], c, root);
-      }
-      if (thread == 0) labels[t] = cluster.axis == 0 ? 1.0F : -1.0F;
-      __syncthreads();
-    }
-
+    b.hidden = run.hidden;
+    draw_weights(b, run.seed);
+    draw_tests(b, run.seed);
     int evaluation = 0;
     for (std::int64_t step = 0; step < steps; ++step) {
       const XorDraw cluster = draw_xor_cluster(run.seed, static_cast<std::uint64_t>(step));
-      const float label = cluster.axis == 0 ? 1.0F : -1.0F;
       const float rate =
           problem.decay ? problem.rate * static_cast<float>(steps - step) / static_cast<float>(steps) : problem.rate;
       bool easy = cluster.uniform < problem.easy_share;
       if (run.order == Order::curriculum) easy = step < easy_steps;
       if (run.order == Order::anti) easy = step >= steps - easy_steps;
-      const float scale = sqrtf(easy ? problem.easy_variance : problem.hard_variance);
-      draw_noise(run.seed, static_cast<std::uint64_t>(step), d, shared.noise);
-      __syncthreads();
-      for (int c = thread; c < d; c += kThreads) shared.x[c] = placed(cluster, scale, shared.noise[c], c, root);
-      __syncthreads();
-      // All teams of a warp go round together: the last rounds may have no unit.
-      for (int first = 0; first < hidden; first += kTeams) {
-        const int k = first + team;
-        float chain = 0;
-        if (k < hidden) {
-          const float* row = weights + static_cast<std::int64_t>(k) * d;
-          for (int c = lane; c < d; c += kChains) chain = fmaf(row[c], shared.x[c], chain);
-        }
-        const float sum = add_chains(chain);
-        if (k < hidden && lane == 0) shared.pre[k] = sum;
-      }
-      __syncthreads();
-      if (thread == 0) {
-        float sum = 0;
-        for (int k = 0; k < hidden; ++k) sum = fmaf(shared.out[k], activation(shared.pre[k], problem.gate), sum);
-        shared.error = label - sum;
-      }
-      __syncthreads();
-      const float error = shared.error;
-      for (int k = thread; k < hidden; k += kThreads) {
-        const float z = shared.pre[k];
-        shared.push[k] = rate * error * shared.out[k] * slope(z, problem.gate);
-        if (problem.train_output) {
-          shared.out[k] = fmaf(rate / static_cast<float>(d) * error, activation(z, problem.gate), shared.out[k]);
-        }
-      }
-      __syncthreads();
-      for (int k = team; k < hidden; k += kTeams) {
-        const float push = shared.push[k];
-        if (push == 0) continue;
-        float* row = weights + static_cast<std::int64_t>(k) * d;
-        for (int c = lane; c < d; c += kChains) row[c] = fmaf(push, shared.x[c], row[c]);
-      }
+      draw_example(b, run.seed, static_cast<std::uint64_t>(step), cluster,
+                   easy ? problem.easy_variance : problem.hard_variance, b.shared.x);
+      forward(b, label_of(cluster));
+      update(b, rate);
       while (evaluation < problem.evaluations && (step + 1) * problem.evaluations >= (evaluation + 1) * steps) {
         __syncthreads();
-        int right = 0;
-        for (int first = 0; first < problem.test_examples; first += kTeams) {
-          const int t = first + team;
-          float sum = 0;
-          for (int k = 0; k < hidden; ++k) {
-            const float* row = weights + static_cast<std::int64_t>(k) * d;
-            float chain = 0;
-            if (t < problem.test_examples) {
-              for (int c = lane; c < d; c += kChains) {
-                chain = fmaf(row[c], tests[static_cast<std::int64_t>(t) * d + c], chain);
-              }
-            }
-            const float z = add_chains(chain);
-            sum = fmaf(shared.out[k], activation(z, problem.gate), sum);
-          }
-          if (t < problem.test_examples) right += sum * labels[t] > 0;
-        }
-        if (lane == 0) shared.right[team] = right;
-        __syncthreads();
-        if (thread == 0) {
-          int all = 0;
-          for (int i = 0; i < kTeams; ++i) all += shared.right[i];
-          accuracies[r * problem.evaluations + evaluation] =
-              static_cast<float>(all) / static_cast<float>(problem.test_examples);
-        }
+        const float accuracy = test_accuracy(b);
+        if (thread == 0) accuracies[r * problem.evaluations + evaluation] = accuracy;
         ++evaluation;
       }
       __syncthreads();

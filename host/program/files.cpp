@@ -75,6 +75,7 @@ OutputFile::OutputFile(fs::path target) : target_(std::move(target)) {
   std::error_code error;
   const fs::file_status status = fs::status(target_, error);
   if (fs::is_directory(status)) cannot_write(target_, "it is a folder");
+  if (error && !fs::exists(status) && status.type() != fs::file_type::not_found) cannot_write(target_, error.message());
   if (fs::exists(status) && !fs::is_regular_file(status)) {
     descriptor_ = ::open(target_.c_str(), O_WRONLY | O_CLOEXEC);
     if (descriptor_ < 0) cannot_write(target_, std::strerror(errno));
