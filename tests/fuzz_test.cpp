@@ -16,9 +16,13 @@ std::string text_of(const fs::path& file) {
   return {std::istreambuf_iterator<char>(input), {}};
 }
 
-// What stands for a value in one of the formats, and breaks another.
-constexpr int kRuns = 400;  // of each target: a second or two
+// Changed files of each target: a second or two. SCALELAB_FUZZ_RUNS for more.
+int runs() {
+  const char* more = std::getenv("SCALELAB_FUZZ_RUNS");
+  return more == nullptr ? 400 : std::atoi(more);
+}
 
+// What stands for a value in one of the formats, and breaks another.
 constexpr std::string_view kTokens[] = {"null",
                                         "true",
                                         "-1",
@@ -94,7 +98,7 @@ TEST_P(Fuzz, NoFileDoesHarm) {
     EXPECT_EQ(target.run(corpus.back()), "") << file;
   }
   Changes changes(20240607);
-  for (int i = 0; i < kRuns; ++i) {
+  for (int i = 0; i < runs(); ++i) {
     const std::string text = changes.of(corpus[changes.below(corpus.size())], corpus[changes.below(corpus.size())]);
     const std::string wrong = target.run(text);
     if (wrong.empty()) continue;
