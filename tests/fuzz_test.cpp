@@ -19,7 +19,7 @@ std::string text_of(const fs::path& file) {
 // Changed files of each target: a second or two. SCALELAB_FUZZ_RUNS for more.
 int runs() {
   const char* more = std::getenv("SCALELAB_FUZZ_RUNS");
-  return more == nullptr ? 400 : std::atoi(more);
+  return more == nullptr ? 800 : std::atoi(more);
 }
 
 // What stands for a value in one of the formats, and breaks another.
@@ -55,17 +55,18 @@ class Changes {
   explicit Changes(std::uint64_t seed) : random_(seed) {}
   std::size_t below(std::size_t n) { return n == 0 ? 0 : random_() % n; }  // the same for every library
   std::string of(std::string text, const std::string& other) {
-    for (std::size_t count = 1 + below(4); count > 0; --count) {
+    for (std::size_t count = 1 + below(3); count > 0; --count) {
       const std::size_t at = below(text.size() + 1), some = below(std::min<std::size_t>(text.size() - at, 24) + 1);
-      switch (below(7)) {
+      switch (below(12)) {
         case 0: text.erase(at, some); break;
         case 1: text.insert(at, kTokens[below(std::size(kTokens))]); break;
         case 2: text.insert(at, text.substr(at, some)); break;
         case 3: text.resize(at); break;
         case 4: text.replace(at, some, other.substr(below(other.size() + 1), some)); break;
-        case 5: replace_value(text, at); break;
-        default:
+        case 5:
           if (at < text.size()) text[at] = static_cast<char>(below(256));
+          break;
+        default: replace_value(text, at);
       }
     }
     return text;

@@ -144,6 +144,8 @@ TEST(Sweep, WhatAFileMayNotSayIsNamed) {
   EXPECT_NE(
       refusal(R"({"grids": [{"seed": [7, 8], "seeds": "0..1"}]})").find("grid 1: give 'seed' or 'seeds', not both"),
       std::string::npos);
+  EXPECT_NE(refusal(R"({"name": 5, "grids": [{"n": 10}]})").find("'name' must be a text"), std::string::npos);
+  EXPECT_NE(refusal(R"({"title": [], "grids": [{"n": 10}]})").find("'title' must be a text"), std::string::npos);
   EXPECT_NE(refusal(R"({"grids": [{"samples": 100, "epochs": 1}]})").find("not both"), std::string::npos);
 }
 
