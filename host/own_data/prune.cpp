@@ -29,6 +29,9 @@ struct PruneOptions {
   double fraction = 1, near_duplicates = -1, class_floor = 0.5;
   int clusters = 0;
   bool round_float64 = false;
+
+  bool clustered() const { return score == "kmeans" || score == "kmeans-cosine"; }
+  bool looks_for_duplicates() const { return near_duplicates >= 0; }
 };
 
 struct Rows {
@@ -39,6 +42,7 @@ struct Rows {
   std::vector<int> labels;               // (n), or empty
   std::vector<std::string> class_names;  // of the labels
   std::int64_t size() const { return static_cast<std::int64_t>(values.size()) / features; }
+  int classes() const { return std::max(1, static_cast<int>(class_names.size())); }  // one without labels
 };
 
 bool is_csv(const std::string& file) { return std::filesystem::path(file).extension() == ".csv"; }
@@ -86,185 +90,240 @@ std::vector<float> random_scores(std::int64_t n, std::uint64_t seed) {
   return scores;
 }
 
-Outcome run(const PruneOptions& options, Session& session) {
-  const bool clustered = options.score == "kmeans" || options.score == "kmeans-cosine";
-  const bool duplicates = options.near_duplicates >= 0;
+// What does not fit together among the options, and among options and rows.
+void check(const PruneOptions& options) {
+  const bool clustered = options.clustered();
   if (clustered && options.clusters == 0) {
     throw Failure(kMisuse, fmt::format("--score {} needs --clusters", options.score));
   }
-  if (!clustered && !duplicates && options.clusters != 0) {
+  if (!clustered && !options.looks_for_duplicates() && options.clusters != 0) {
     throw Failure(kMisuse,
                   fmt::format("--clusters is of no use to --score {} without --near-duplicates", options.score));
   }
   if (!(options.fraction > 0)) throw Failure(kMisuse, "--fraction must be above 0");
-  Rows rows;
-  read_rows(options, rows);
-  const std::int64_t n = rows.size(), d = rows.features;
-  if (options.clusters > n) {
-    throw Failure(kMisuse, fmt::format("--clusters {}: {} holds only {} rows", options.clusters, options.data, n));
+}
+
+void check(const PruneOptions& options, const Rows& rows) {
+  if (options.clusters > rows.size()) {
+    throw Failure(kMisuse,
+                  fmt::format("--clusters {}: {} holds only {} rows", options.clusters, options.data, rows.size()));
   }
   if (options.score == "class-mean" && rows.labels.empty()) {
     throw Failure(kMisuse, "--score class-mean needs --labels, or a CSV file with labels");
   }
-  if (!rows.file) {
-    FeatureRanges ranges(d);
-    ranges.add(rows.values);
-    if (!ranges.distances_fit()) throw Failure(kBadData, options.data + ": " + FeatureRanges::kTooFar);
-  }
-  make_output_folder(options.out);
-  const std::filesystem::path folder = options.out;
+  if (rows.file) return;  // checked when it was read
+  FeatureRanges ranges(rows.features);
+  ranges.add(rows.values);
+  if (!ranges.distances_fit()) throw Failure(kBadData, options.data + ": " + FeatureRanges::kTooFar);
+}
 
-  std::vector<float> unit;
-  if (duplicates || options.score == "kmeans-cosine") {
-    unit = unit_rows(rows.values, d);
-    for (std::int64_t row = 0; row < n; ++row) {
-      const auto begin = unit.begin() + row * d;
-      if (std::any_of(begin, begin + d, [](float value) { return value != 0; })) continue;
-      throw Failure(kBadData, fmt::format("{}: row {} is all zeros and has no direction; take it out, or use {}",
-                                          options.data, row, duplicates ? "no --near-duplicates" : "--score kmeans"));
-    }
+// The rows at length 1, where cosines are asked for; else nothing.
+std::vector<float> directions_of(const PruneOptions& options, const Rows& rows) {
+  if (!options.looks_for_duplicates() && options.score != "kmeans-cosine") return {};
+  std::vector<float> unit = unit_rows(rows.values, rows.features);
+  for (std::int64_t row = 0; row < rows.size(); ++row) {
+    const auto begin = unit.begin() + row * rows.features;
+    if (std::any_of(begin, begin + rows.features, [](float value) { return value != 0; })) continue;
+    throw Failure(kBadData,
+                  fmt::format("{}: row {} is all zeros and has no direction; take it out, or use {}", options.data, row,
+                              options.looks_for_duplicates() ? "no --near-duplicates" : "--score kmeans"));
   }
+  return unit;
+}
 
-  // Clusters, for the score and to look for near-duplicates within.
-  Stage stage(session, "prune");
+// How hard each row is, and the clusters: for the score, and to look for near-duplicates within.
+struct Scored {
+  std::vector<float> scores;  // (n)
   std::optional<Prototypes> prototypes;
+};
+Scored score_rows(const PruneOptions& options, const Rows& rows, const std::vector<float>& unit, Session& session) {
+  const std::uint64_t seed = session.common.seed;
+  Scored scored;
   if (options.clusters > 0) {
-    prototypes = options.score == "kmeans"
-                     ? euclidean_prototypes(rows.values, d, options.clusters, session.common.seed, session)
-                     : cosine_prototypes(unit, d, options.clusters, session.common.seed, session);
+    scored.prototypes = options.score == "kmeans"
+                            ? euclidean_prototypes(rows.values, rows.features, options.clusters, seed, session)
+                            : cosine_prototypes(unit, rows.features, options.clusters, seed, session);
   }
-  std::vector<float> scores;
-  if (clustered) {
-    scores = prototypes->distances;
+  if (options.clustered()) {
+    scored.scores = scored.prototypes->distances;
   } else if (options.score == "class-mean") {
-    scores = class_mean_distances(rows.values, d, rows.labels, static_cast<int>(rows.class_names.size()));
+    scored.scores = class_mean_distances(rows.values, rows.features, rows.labels, rows.classes());
   } else {
-    scores = random_scores(n, session.common.seed);
+    scored.scores = random_scores(rows.size(), seed);
   }
+  return scored;
+}
 
-  std::vector<Duplicate> removed;
-  if (duplicates) {
-    const std::vector<int> one_cluster(prototypes ? 0 : static_cast<std::size_t>(n));
-    removed = near_duplicates(unit, d, prototypes ? prototypes->labels : one_cluster,
-                              preference(scores, options.keep == "hard"), options.near_duplicates, session);
+// Which rows stay, and of the others which were near-duplicates.
+struct Selection {
+  std::vector<Duplicate> duplicates;
+  std::vector<const Duplicate*> duplicate_of;  // (n); null: the row is none
+  std::int64_t left = 0, wanted = 0;           // rows without the near-duplicates, and rows asked for
+  std::vector<std::int64_t> kept;              // ascending
+  std::vector<bool> stays;                     // (n)
+  std::vector<std::int64_t> kept_of_class;     // (classes); of data without labels all
+
+  std::int64_t others() const { return std::ssize(stays) - std::ssize(kept) - std::ssize(duplicates); }
+};
+
+// First near-duplicates go, within clusters where there are any; then a fraction of all rows is chosen of those left.
+Selection select(const PruneOptions& options, const Rows& rows, const Scored& scored, const std::vector<float>& unit,
+                 Session& session) {
+  const std::int64_t n = rows.size();
+  Selection chosen;
+  if (options.looks_for_duplicates()) {
+    const std::vector<int> one_cluster(scored.prototypes ? 0 : static_cast<std::size_t>(n));
+    chosen.duplicates =
+        near_duplicates(unit, rows.features, scored.prototypes ? scored.prototypes->labels : one_cluster,
+                        preference(scored.scores, options.keep == "hard"), options.near_duplicates, session);
   }
-  std::vector<const Duplicate*> duplicate_of(static_cast<std::size_t>(n));
-  for (const Duplicate& duplicate : removed) duplicate_of[duplicate.row] = &duplicate;
+  chosen.duplicate_of.resize(static_cast<std::size_t>(n));
+  for (const Duplicate& duplicate : chosen.duplicates) chosen.duplicate_of[duplicate.row] = &duplicate;
 
-  // The choice among what is left.
-  const auto wanted = std::clamp<std::int64_t>(std::llround(options.fraction * static_cast<double>(n)), 1, n);
-  std::vector<int> left, left_labels;
-  std::vector<float> left_scores;
+  std::vector<int> left, labels;
+  std::vector<float> scores;
   for (std::int64_t row = 0; row < n; ++row) {
-    if (duplicate_of[row] != nullptr) continue;
+    if (chosen.duplicate_of[row] != nullptr) continue;
     left.push_back(static_cast<int>(row));
-    left_scores.push_back(scores[row]);
-    left_labels.push_back(rows.labels.empty() ? 0 : rows.labels[row]);
+    scores.push_back(scored.scores[row]);
+    labels.push_back(rows.labels.empty() ? 0 : rows.labels[row]);
   }
-  const int classes = std::max<int>(1, static_cast<int>(rows.class_names.size()));
-  const std::int64_t kept_count = std::min<std::int64_t>(wanted, std::ssize(left));
-  const std::vector<int> kept_of_left = keep_rows(left_scores, left_labels, classes, options.keep,
-                                                  static_cast<double>(kept_count) / static_cast<double>(left.size()),
-                                                  session.common.seed, options.class_floor);
-  std::vector<std::int64_t> kept;
-  std::vector<bool> stays(static_cast<std::size_t>(n));
-  std::vector<std::int64_t> kept_of_class(static_cast<std::size_t>(classes));
-  for (const int i : kept_of_left) {
-    kept.push_back(left[i]);
-    stays[left[i]] = true;
-    ++kept_of_class[left_labels[i]];
+  chosen.left = std::ssize(left);
+  chosen.wanted = std::clamp<std::int64_t>(std::llround(options.fraction * static_cast<double>(n)), 1, n);
+  const double share = static_cast<double>(std::min(chosen.wanted, chosen.left)) / static_cast<double>(chosen.left);
+  chosen.stays.resize(static_cast<std::size_t>(n));
+  chosen.kept_of_class.resize(static_cast<std::size_t>(rows.classes()));
+  for (const int i :
+       keep_rows(scores, labels, rows.classes(), options.keep, share, session.common.seed, options.class_floor)) {
+    chosen.kept.push_back(left[i]);
+    chosen.stays[left[i]] = true;
+    ++chosen.kept_of_class[labels[i]];
   }
+  return chosen;
+}
 
-  std::string csv = "id,reason,matched_id,cosine,score\n";
-  OutputFile removed_file(folder / "removed.csv");
-  std::int64_t across_labels = 0;
+// Every row that goes, with its reason.
+void write_removed(OutputFile& file, const Selection& chosen, const std::vector<float>& scores) {
   const auto number = [](float value) {
     char digits[32];
     return std::string(digits, std::to_chars(digits, digits + sizeof digits, value).ptr);
   };
-  for (std::int64_t row = 0; row < n; ++row) {
-    if (stays[row]) continue;
-    if (const Duplicate* duplicate = duplicate_of[row]; duplicate != nullptr) {
-      csv += fmt::format("{},near-duplicate,{},{},{}\n", row, duplicate->matched, number(duplicate->cosine),
-                         number(scores[row]));
-      across_labels += !rows.labels.empty() && rows.labels[row] != rows.labels[duplicate->matched];
-    } else {
-      csv += fmt::format("{},fraction,,,{}\n", row, number(scores[row]));
-    }
+  std::string csv = "id,reason,matched_id,cosine,score\n";
+  for (std::size_t row = 0; row < chosen.stays.size(); ++row) {
+    if (chosen.stays[row]) continue;
+    const Duplicate* duplicate = chosen.duplicate_of[row];
+    csv += duplicate == nullptr ? fmt::format("{},fraction,,,{}\n", row, number(scores[row]))
+                                : fmt::format("{},near-duplicate,{},{},{}\n", row, duplicate->matched,
+                                              number(duplicate->cosine), number(scores[row]));
     if (csv.size() > std::size_t{1} << 20) {
-      removed_file.write(csv);
+      file.write(csv);
       csv.clear();
     }
   }
-  removed_file.write(csv);
-  NpyWriter<std::int64_t> kept_file(folder / "kept_ids.npy", {std::ssize(kept)});
-  kept_file.write(kept);
-  NpyWriter<float> scores_file(folder / "scores.npy", {n});
-  scores_file.write(scores);
+  file.write(csv);
+}
 
+// What is said of the clusters, of near-duplicates and of classes: into the document, and a line each on the terminal.
+void tell_clusters(const PruneOptions& options, const Prototypes& prototypes, Outcome& outcome) {
+  std::vector<std::int64_t> sizes(static_cast<std::size_t>(options.clusters));
+  for (const int label : prototypes.labels) ++sizes[label];
+  const auto empty = std::count(sizes.begin(), sizes.end(), 0);
+  outcome.document["clusters"] = {{"k", options.clusters},
+                                  {"metric", options.score == "kmeans" ? "euclidean" : "cosine"},
+                                  {"iterations", prototypes.iterations},
+                                  {"converged", prototypes.converged},
+                                  {"empty_repaired", prototypes.repaired},
+                                  {"empty", empty},
+                                  {"sizes", sizes}};
+  outcome.text += fmt::format(
+      "{} clusters of {} to {} rows, {} iterations{}; {} emptied on the way and repaired, {} "
+      "empty at the end\n",
+      options.clusters, *std::min_element(sizes.begin(), sizes.end()), *std::max_element(sizes.begin(), sizes.end()),
+      prototypes.iterations, prototypes.converged ? "" : " (not converged)", prototypes.repaired, empty);
+}
+
+void tell_duplicates(const PruneOptions& options, const Rows& rows, const Selection& chosen, bool in_clusters,
+                     Outcome& outcome) {
+  const auto across = std::count_if(chosen.duplicates.begin(), chosen.duplicates.end(), [&](const Duplicate& d) {
+    return !rows.labels.empty() && rows.labels[d.row] != rows.labels[d.matched];
+  });
+  outcome.document["near_duplicates"] = {
+      {"eps", options.near_duplicates},
+      {"within", in_clusters ? "clusters" : "all rows"},
+      {"representative", options.keep == "easy" ? "the easiest row: lowest score, then lowest id"
+                                                : "the hardest row: highest score, then lowest id"},
+      {"across_labels", rows.labels.empty() ? nlohmann::json() : nlohmann::json(across)}};
+  if (across > 0) {
+    outcome.text += fmt::format("{} of the near-duplicates had another label than the row they match\n", across);
+  }
+}
+
+void tell_classes(const Rows& rows, const Selection& chosen, Outcome& outcome) {
+  auto& list = outcome.document["classes"] = nlohmann::json::array();
+  std::vector<std::int64_t> all(rows.class_names.size());
+  for (const int label : rows.labels) ++all[label];
+  for (std::size_t c = 0; c < all.size(); ++c) {
+    list.push_back({{"label", rows.class_names[c]}, {"n", all[c]}, {"kept", chosen.kept_of_class[c]}});
+  }
+}
+
+Outcome outcome_of(const PruneOptions& options, const Rows& rows, const Scored& scored, const Selection& chosen,
+                   double seconds, Session& session) {
+  const std::int64_t n = rows.size();
   Outcome outcome;
-  nlohmann::json& document = outcome.document;
-  document = {
+  outcome.document = {
       {"schema", 1},
-      {"data", {{"file", options.data}, {"fingerprint", fingerprint_of(options.data)}, {"n", n}, {"d", d}}},
+      {"data", {{"file", options.data}, {"fingerprint", fingerprint_of(options.data)}, {"n", n}, {"d", rows.features}}},
       {"score", options.score},
       {"keep", options.keep},
       {"fraction", options.fraction},
       {"class_floor", options.class_floor},
       {"seed", session.common.seed},
-      {"kept", kept.size()},
-      {"removed", {{"near_duplicates", removed.size()}, {"fraction", n - std::ssize(kept) - std::ssize(removed)}}},
-      {"seconds", stage.seconds()},
+      {"kept", chosen.kept.size()},
+      {"removed", {{"near_duplicates", chosen.duplicates.size()}, {"fraction", chosen.others()}}},
+      {"seconds", seconds},
       {"environment", environment(session)}};
   outcome.text = fmt::format("{}: {} of {} rows kept ({} {}), {} near-duplicates and {} others removed, seed {}\n",
-                             options.out, kept.size(), n, options.keep, options.score, removed.size(),
-                             n - std::ssize(kept) - std::ssize(removed), session.common.seed);
-  if (kept_count < wanted) {
+                             options.out, chosen.kept.size(), n, options.keep, options.score, chosen.duplicates.size(),
+                             chosen.others(), session.common.seed);
+  if (chosen.left < chosen.wanted) {
     outcome.text += fmt::format("--fraction {} asks for {} rows; without near-duplicates there are {}\n",
-                                options.fraction, wanted, left.size());
+                                options.fraction, chosen.wanted, chosen.left);
   }
-  if (prototypes) {
-    std::vector<std::int64_t> sizes(static_cast<std::size_t>(options.clusters));
-    for (const int label : prototypes->labels) ++sizes[label];
-    const auto empty = std::count(sizes.begin(), sizes.end(), 0);
-    document["clusters"] = {{"k", options.clusters},
-                            {"metric", options.score == "kmeans" ? "euclidean" : "cosine"},
-                            {"iterations", prototypes->iterations},
-                            {"converged", prototypes->converged},
-                            {"empty_repaired", prototypes->repaired},
-                            {"empty", empty},
-                            {"sizes", sizes}};
-    outcome.text += fmt::format(
-        "{} clusters of {} to {} rows, {} iterations{}; {} emptied on the way and repaired, {} "
-        "empty at the end\n",
-        options.clusters, *std::min_element(sizes.begin(), sizes.end()), *std::max_element(sizes.begin(), sizes.end()),
-        prototypes->iterations, prototypes->converged ? "" : " (not converged)", prototypes->repaired, empty);
+  if (scored.prototypes) tell_clusters(options, *scored.prototypes, outcome);
+  if (options.looks_for_duplicates()) {
+    tell_duplicates(options, rows, chosen, scored.prototypes.has_value(), outcome);
   }
-  if (duplicates) {
-    document["near_duplicates"] = {
-        {"eps", options.near_duplicates},
-        {"within", prototypes ? "clusters" : "all rows"},
-        {"representative", options.keep == "easy" ? "the easiest row: lowest score, then lowest id"
-                                                  : "the hardest row: highest score, then lowest id"},
-        {"across_labels", rows.labels.empty() ? nlohmann::json() : nlohmann::json(across_labels)}};
-    if (across_labels > 0) {
-      outcome.text +=
-          fmt::format("{} of the near-duplicates had another label than the row they match\n", across_labels);
-    }
-  }
-  if (!rows.labels.empty()) {
-    auto& list = document["classes"] = nlohmann::json::array();
-    std::vector<std::int64_t> all(static_cast<std::size_t>(classes));
-    for (const int label : rows.labels) ++all[label];
-    for (int c = 0; c < classes; ++c) {
-      list.push_back({{"label", rows.class_names[c]}, {"n", all[c]}, {"kept", kept_of_class[c]}});
-    }
-  }
+  if (!rows.labels.empty()) tell_classes(rows, chosen, outcome);
+  return outcome;
+}
+
+Outcome run(const PruneOptions& options, Session& session) {
+  check(options);
+  Rows rows;
+  read_rows(options, rows);
+  check(options, rows);
+  make_output_folder(options.out);
+  const std::vector<float> unit = directions_of(options, rows);
+
+  const Stage stage(session, "prune");
+  const Scored scored = score_rows(options, rows, unit, session);
+  const Selection chosen = select(options, rows, scored, unit, session);
+
+  // All files are written under other names first and appear together, result.json last.
+  const std::filesystem::path folder = options.out;
+  OutputFile removed_file(folder / "removed.csv");
+  write_removed(removed_file, chosen, scored.scores);
+  NpyWriter<std::int64_t> kept_file(folder / "kept_ids.npy", {std::ssize(chosen.kept)});
+  kept_file.write(chosen.kept);
+  NpyWriter<float> scores_file(folder / "scores.npy", {rows.size()});
+  scores_file.write(scored.scores);
+  Outcome outcome = outcome_of(options, rows, scored, chosen, stage.seconds(), session);
   remove_stale_result(folder / "result.json");
   kept_file.commit();
   scores_file.commit();
   removed_file.commit();
-  write_file(folder / "result.json", json_text(document));
+  write_file(folder / "result.json", json_text(outcome.document));
   return outcome;
 }
 
