@@ -35,6 +35,7 @@ std::vector<std::string> varying_members(const std::vector<Series>& series);
 
 struct CurveLaw {
   Law law;                       // of all seeds
+  std::string along;             // what its sizes are: "n", "kept"
   std::optional<Law> trained{};  // without networks that failed to train, where there are any
   int failed = 0;                // how many
 

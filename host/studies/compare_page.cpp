@@ -69,7 +69,7 @@ std::string gallery(const Comparison& comparison, const std::vector<Figure>& fig
     html += figure.n == 0
                 ? picture(figure, "<b>no points</b><span>inside orange, outside blue</span>",
                           "The true labels: an orange spiral band on blue")
-                : picture(figure, fmt::format("<b>N = {}</b><span>the points of this seed</span>", grouped(figure.n)),
+                : picture(figure, fmt::format("<b>n = {}</b><span>the points of this seed</span>", grouped(figure.n)),
                           fmt::format("The true labels with {} points drawn on them", grouped(figure.n)));
   }
   html += "</div></article>";
@@ -84,7 +84,7 @@ std::string gallery(const Comparison& comparison, const std::vector<Figure>& fig
                         density = percent(measured->values.at("density_error"));
       const bool trained = measured->status == "ok";
       html += picture(figure,
-                      fmt::format("<b>N = {}</b><span>{}</span>", grouped(figure.n),
+                      fmt::format("<b>n = {}</b><span>{}</span>", grouped(figure.n),
                                   trained ? fmt::format("grid {} %<br>density {} %", grid, density)
                                           : fmt::format("did not train: {}", html_escape(measured->status))),
                       fmt::format("{} trained on {} points: {}", model.name, grouped(figure.n),
@@ -96,7 +96,7 @@ std::string gallery(const Comparison& comparison, const std::vector<Figure>& fig
   return html + "</div>";
 }
 
-// Bars on a logarithmic axis of kNN points, one per network and size: from N to its equivalent, with the interval.
+// Bars on a logarithmic axis of kNN points, one per network and size: from n to its equivalent, with the interval.
 std::string equivalents_html(const Comparison& comparison) {
   const auto all = equivalents(comparison);
   if (all.empty()) return "";
@@ -143,7 +143,7 @@ std::string results_table(const Comparison& comparison) {
   std::vector<std::string> columns = {"model"};
   for (const std::int64_t n : options.sizes) {
     for (const char* name : {"grid error, %", "density error, %", "training error, %"}) {
-      columns.push_back(fmt::format("N = {}: {}", grouped(n), name));
+      columns.push_back(fmt::format("n = {}: {}", grouped(n), name));
     }
   }
   std::vector<std::vector<std::string>> rows;
@@ -164,7 +164,7 @@ std::vector<std::string> methods(const Comparison& comparison) {
   const CompareOptions& options = comparison.options;
   std::vector<std::string> epochs;
   for (const std::int64_t n : options.sizes) {
-    epochs.push_back(fmt::format("{} at N = {}", grouped(options.epochs_at(n)), grouped(n)));
+    epochs.push_back(fmt::format("{} at n = {}", grouped(options.epochs_at(n)), grouped(n)));
   }
   const Model network = options.models.empty() ? Model{} : options.models.back();
   const MlpShape& shape = network.shape;
@@ -283,7 +283,7 @@ std::string live_panels() {
   };
   const auto chooser = [](const std::string& side) {
     return fmt::format(
-        "<label>{0} model<select></select></label><label>N = <output></output><input type=\"range\" min=\"0\" "
+        "<label>{0} model<select></select></label><label>n = <output></output><input type=\"range\" min=\"0\" "
         "max=\"0\" step=\"1\" aria-label=\"{0}: training points\"></label>",
         side);
   };
@@ -302,7 +302,7 @@ std::string live_panels() {
 
 // --- charts ----------------------------------------------------------------------------------------------------------
 
-// One model's errors over N: geometric means as marks (errors of 0 left out), seeds as samples.
+// One model's errors over n: geometric means as marks (errors of 0 left out), seeds as samples.
 Line error_line(const std::string& name, const Comparison& comparison, const std::vector<std::int64_t>& sizes,
                 const std::string& model, const std::string& measure) {
   Line line{.name = name};
@@ -330,7 +330,7 @@ Chart curve_chart(const Comparison& comparison, const std::string& title, const 
                                       "dots are single seeds, lines and large marks geometric means. A dashed line "
                                       "runs from a network's mark to the kNN curve: where it ends, kNN does as well.",
                                       shown == "grid" ? "G" : "D", shown.substr(1)),
-              .x = {.title = "training points N", .short_name = "N", .logarithmic = true},
+              .x = {.title = "training points n", .short_name = "n", .logarithmic = true},
               .y = {.title = shown + " error", .logarithmic = true, .percent = true},
               .lines = {},
               .command = command_of(comparison.options),
@@ -394,7 +394,7 @@ Chart noise_chart(const Comparison& comparison, const std::string& title, const 
   for (const double noise : {0.0, options.noise_panel}) {
     for (std::size_t i = 0; i < options.sizes.size(); ++i) {
       const std::int64_t n = options.sizes[i];
-      Line line{.name = fmt::format("N = {}, {}", grouped(n),
+      Line line{.name = fmt::format("n = {}, {}", grouped(n),
                                     noise > 0 ? fmt::format("{:g} % noise", 100 * noise) : "no noise")};
       line.colour = noise > 0 ? "orange" : "blue";
       line.dashed = i % 2 == 1;
@@ -499,7 +499,7 @@ Page comparison_page(const Comparison& comparison, const std::vector<Finding>& s
   Page page{.title = fmt::format("The spiral at {} points", listed_sizes),
             .kicker = "scalelab compare",
             .headline = said.empty() ? "Which model learns the spiral?" : said.front().title,
-            .lead = fmt::format("{} on the same points at N = {}, {}{}. Which one predicts the colour of a closed "
+            .lead = fmt::format("{} on the same points at n = {}, {}{}. Which one predicts the colour of a closed "
                                 "spiral best, and how many points is a good idea worth?",
                                 counted(std::ssize(options.models), "model"), listed_sizes,
                                 counted(std::ssize(options.seeds), "seed"),
