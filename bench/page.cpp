@@ -9,7 +9,7 @@
 #include <set>
 
 #include "bench/result.h"
-#include "host/studies/story.h"
+#include "host/program/environment.h"
 
 namespace scalelab::bench {
 

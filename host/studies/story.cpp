@@ -1,6 +1,4 @@
 // scalelab story: every experiment in order, and the front page that leads through them.
-#include "host/studies/story.h"
-
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -14,6 +12,7 @@
 #include <fstream>
 #include <memory>
 
+#include "host/pages/page.h"
 #include "host/program/command.h"
 #include "host/program/environment.h"
 #include "host/program/error.h"
@@ -62,13 +61,13 @@ std::vector<Chapter> chapters() {
       {"order",
        "Ordering the data, against width",
        "Does it pay to show the easy examples first, and does that depend on how large the network is?",
-       {{"curriculum",
-         {"curriculum"},
-         {"curriculum", "--seeds", "0..19", "--dimension", "60", "--widths", "2,4,8,16,64", "--test-examples", "1000"}},
-        {"curriculum-spiral",
-         {"curriculum", "--problem", "spiral", "--seeds", "0..4", "--epochs", "300", "--grid", "256"},
-         {"curriculum", "--problem", "spiral", "--widths", "4,16,64", "--seeds", "0..2", "--epochs", "200", "--grid",
-          "128", "--density-points", "10000", "--orders", "curriculum,anti"}},
+       {{"xor",
+         {"xor"},
+         {"xor", "--seeds", "0..19", "--dimension", "60", "--widths", "2,4,8,16,64", "--test-examples", "1000"}},
+        {"curriculum",
+         {"curriculum", "--seeds", "0..4", "--epochs", "300", "--grid", "256"},
+         {"curriculum", "--widths", "4,16,64", "--seeds", "0..2", "--epochs", "200", "--grid", "128",
+          "--density-points", "10000", "--orders", "curriculum,anti"}},
         {"lottery",
          {"lottery", "--widths", "64", "--levels", "2,5,8,11", "--seeds", "0..2", "--epochs", "300", "--grid", "256"},
          {"lottery", "--widths", "32", "--levels", "3,8", "--seeds", "0..2", "--epochs", "200", "--grid", "128",

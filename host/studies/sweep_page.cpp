@@ -6,8 +6,8 @@
 #include <cmath>
 #include <set>
 
+#include "host/program/environment.h"
 #include "host/program/words.h"
-#include "host/studies/story.h"
 #include "host/studies/sweep_study.h"
 
 namespace scalelab::host {
@@ -240,21 +240,6 @@ std::string command_name(const nlohmann::json& document) {
 }
 
 }  // namespace
-
-std::string command_of(const nlohmann::json& document) {
-  const nlohmann::json environment = document.value("environment", nlohmann::json::object());
-  const nlohmann::json words = environment.value("command", nlohmann::json::array());
-  std::string command;
-  if (!words.is_array()) return command;
-  for (const auto& word : words) {
-    if (!word.is_string()) continue;
-    std::string text = word.get<std::string>();
-    if (command.empty()) text = text.substr(text.rfind('/') + 1);
-    const bool plain = !text.empty() && text.find_first_of(" \t\n'\"$`\\|&;<>()*?[]{}~#!") == std::string::npos;
-    command += (command.empty() ? "" : " ") + (plain ? text : "'" + text + "'");
-  }
-  return command;
-}
 
 Page sweep_page(const std::string& title, const std::vector<Finding>& findings, const Curves& curves,
                 const nlohmann::json& document) {
