@@ -20,8 +20,7 @@ namespace scalelab::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kWarpsPerBlock = 4;  // of kernels in which a warp works alone, in its own part of shared memory
-constexpr int kTileDimensions = 3;
+constexpr int kWarpsPerBlock = 4;           // of kernels in which a warp works alone, in its own part of shared memory
 constexpr int kBlockRows = 4096;            // the blocks of the inertia (kmeans.h), and of the weights of k-means++
 constexpr std::int64_t kMostBlocks = 4096;  // of kernels whose threads stride
 constexpr unsigned kInfinity = 0x7f800000U;
@@ -119,7 +118,7 @@ constexpr int kTilePoints = kTilePerLane * kWarp;
 // The box of a tile's points, and their totals.
 struct PointTile {
   Box box;
-  std::int64_t total[kTileDimensions];
+  std::int64_t total[kTreeFeatures];
   int count;
 };
 
@@ -138,7 +137,7 @@ __global__ void make_tiles_kernel(const float4* points, std::int64_t n, int d, c
   const int count = n - begin < kTilePoints ? static_cast<int>(n - begin) : kTilePoints;
   PointTile made{};
   made.count = count;
-  for (int axis = 0; axis < kTileDimensions; ++axis) {
+  for (int axis = 0; axis < kTreeFeatures; ++axis) {
     float low = __uint_as_float(kInfinity), high = -low;
     std::int64_t total = 0;
     for (int i = lane_index(); i < count; i += kWarp) {
@@ -174,7 +173,7 @@ struct TileShared {
 
 __device__ void add_total(const TileOutput& output, int d, int centroid, const std::int64_t* total, int count) {
   Total* row = output.totals + static_cast<std::int64_t>(centroid) * (d + 1);
-  for (int axis = 0; axis < kTileDimensions; ++axis) {
+  for (int axis = 0; axis < kTreeFeatures; ++axis) {
     if (axis < d) atomicAdd(&row[axis], static_cast<Total>(total[axis]));
   }
   atomicAdd(&row[d], static_cast<Total>(count));
@@ -236,7 +235,7 @@ __global__ void __launch_bounds__(kWarpsPerBlock* kWarp, 4)
     }
     return;
   }
-  std::int64_t fixed[kTilePerLane][kTileDimensions];
+  std::int64_t fixed[kTilePerLane][kTreeFeatures];
 #pragma unroll
   for (int i = 0; i < kTilePerLane; ++i) {
     fixed[i][0] = to_fixed(point[i].x, output.units_per_one[0]);
@@ -253,7 +252,7 @@ __global__ void __launch_bounds__(kWarpsPerBlock* kWarp, 4)
   }
   for (int j = 0; j < count; ++j) {
     const int centroid = point_index(shared.candidates[j]);
-    std::int64_t sum[kTileDimensions] = {};
+    std::int64_t sum[kTreeFeatures] = {};
     int members = 0;
 #pragma unroll
     for (int i = 0; i < kTilePerLane; ++i) {
@@ -491,7 +490,7 @@ class Lloyd {
     }
     units_per_one_.upload(units_per_one);
     unit_.upload(unit);
-    assignment_.emplace(points, d_ <= kTileDimensions, units_per_one_.view().data(), context);
+    assignment_.emplace(points, d_ <= kTreeFeatures, units_per_one_.view().data(), context);
   }
 
   // The inertia of all points about their one centroid.
@@ -731,7 +730,7 @@ void kmeans_assign(View<const float> points, View<const float> centroids, View<i
   const std::int64_t n = points.extent(0);
   if (n == 0) return;
   constexpr std::int64_t kTiledCentroids = 128;  // below, looking at all pairs costs less than sorting the points
-  const bool tiled = points.extent(1) <= kTileDimensions && centroids.extent(0) >= kTiledCentroids;
+  const bool tiled = points.extent(1) <= kTreeFeatures && centroids.extent(0) >= kTiledCentroids;
   Assignment assignment(points, tiled, nullptr, context);
   assignment.labels(centroids, labels.data(), distances.empty() ? nullptr : distances.data());
 }

@@ -282,7 +282,7 @@ HWY_NOINLINE void normalize(const MlpPlan& plan, const MlpPlan::Hidden& layer, c
   }
 }
 
-// The gradient by the values before `normalize`, in place of the one by the values behind it.
+// From the gradient with respect to the values behind `normalize` to the one before it, in place.
 HWY_NOINLINE void normalize_backward(const MlpPlan& plan, const MlpPlan::Hidden& layer, const float* packed,
                                      float* deltas, std::int64_t stride, std::int64_t columns, const float* normalized,
                                      const float* inverse_deviation) {

@@ -16,8 +16,8 @@
 #include "host/program/words.h"
 #include "host/studies/study.h"
 #include "scalelab/buffer.h"
-#include "scalelab/margin.h"
 #include "scalelab/math.h"
+#include "scalelab/max_margin.h"
 #include "scalelab/random.h"
 
 namespace scalelab::host {

@@ -15,7 +15,7 @@
 #include "host/studies/orders.h"
 #include "host/studies/study.h"
 #include "scalelab/buffer.h"
-#include "scalelab/curriculum.h"
+#include "scalelab/xor_sgd.h"
 
 namespace scalelab::host {
 

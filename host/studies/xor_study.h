@@ -1,4 +1,4 @@
-// xor_study: does it pay to show easy examples first? Online SGD on the mixture of scalelab/curriculum.h: thousands of
+// xor_study: does it pay to show easy examples first? Online SGD on the mixture of scalelab/xor_sgd.h: thousands of
 // small networks, three orders from the same starts and examples, over widths.
 //
 // Its result.json (study.h) adds:

@@ -12,6 +12,10 @@ class Context;
 // Most neighbours a query can ask for.
 inline constexpr int kMaxNeighbours = 128;
 
+// Most features at which points are sorted in space (trees, tiles), so that an op's work grows with n log n. Beyond it
+// every pair is compared.
+inline constexpr int kTreeFeatures = 3;
+
 // For every query, the k references of smallest squared Euclidean distance.
 //
 // Arithmetic  the canonical distance, in fp32: s = 0; for c ascending: t = q[c] - p[c], s = fma(t, t, s). Every
