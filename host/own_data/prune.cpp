@@ -26,12 +26,14 @@ namespace {
 
 struct PruneOptions {
   std::string data, labels, score = "kmeans", keep = "hard", out;
-  double fraction = 1, near_duplicates = -1, class_floor = 0.5;
+  double near_duplicates = -1, class_floor = 0.5;
+  std::optional<double> fraction;
   int clusters = 0;
   bool round_float64 = false;
 
   bool clustered() const { return score == "kmeans" || score == "kmeans-cosine"; }
   bool looks_for_duplicates() const { return near_duplicates >= 0; }
+  double share() const { return fraction.value_or(1); }  // of all rows, to keep
 };
 
 struct Rows {
@@ -100,7 +102,10 @@ void check(const PruneOptions& options) {
     throw Failure(kMisuse,
                   fmt::format("--clusters is of no use to --score {} without --near-duplicates", options.score));
   }
-  if (!(options.fraction > 0)) throw Failure(kMisuse, "--fraction must be above 0");
+  if (options.fraction && !(*options.fraction > 0)) throw Failure(kMisuse, "--fraction must be above 0");
+  if (!options.fraction && !options.looks_for_duplicates()) {
+    throw Failure(kMisuse, "every row would stay: give --fraction, --near-duplicates or both");
+  }
 }
 
 void check(const PruneOptions& options, const Rows& rows) {
@@ -189,7 +194,7 @@ Selection select(const PruneOptions& options, const Rows& rows, const Scored& sc
     labels.push_back(rows.labels.empty() ? 0 : rows.labels[row]);
   }
   chosen.left = std::ssize(left);
-  chosen.wanted = std::clamp<std::int64_t>(std::llround(options.fraction * static_cast<double>(n)), 1, n);
+  chosen.wanted = std::clamp<std::int64_t>(std::llround(options.share() * static_cast<double>(n)), 1, n);
   const double share = static_cast<double>(std::min(chosen.wanted, chosen.left)) / static_cast<double>(chosen.left);
   chosen.stays.resize(static_cast<std::size_t>(n));
   chosen.kept_of_class.resize(static_cast<std::size_t>(rows.classes()));
@@ -276,7 +281,7 @@ Outcome outcome_of(const PruneOptions& options, const Rows& rows, const Scored& 
       {"data", {{"file", options.data}, {"fingerprint", fingerprint_of(options.data)}, {"n", n}, {"d", rows.features}}},
       {"score", options.score},
       {"keep", options.keep},
-      {"fraction", options.fraction},
+      {"fraction", options.share()},
       {"class_floor", options.class_floor},
       {"seed", session.common.seed},
       {"kept", chosen.kept.size()},
@@ -286,9 +291,9 @@ Outcome outcome_of(const PruneOptions& options, const Rows& rows, const Scored& 
   outcome.text = fmt::format("{}: {} of {} rows kept ({} {}), {} near-duplicates and {} others removed, seed {}\n",
                              options.out, chosen.kept.size(), n, options.keep, options.score, chosen.duplicates.size(),
                              chosen.others(), session.common.seed);
-  if (chosen.left < chosen.wanted) {
+  if (options.fraction && chosen.left < chosen.wanted) {
     outcome.text += fmt::format("--fraction {} asks for {} rows; without near-duplicates there are {}\n",
-                                options.fraction, chosen.wanted, chosen.left);
+                                options.share(), chosen.wanted, chosen.left);
   }
   if (scored.prototypes) tell_clusters(options, *scored.prototypes, outcome);
   if (options.looks_for_duplicates()) {
@@ -341,7 +346,10 @@ Command add_prune(CLI::App& program) {
                   "class-mean (distance to the mean of its class), random")
       ->check(CLI::IsMember({"kmeans", "kmeans-cosine", "class-mean", "random"}));
   app->add_option("--keep", options->keep, "The hard rows or the easy ones")->check(CLI::IsMember({"hard", "easy"}));
-  app->add_option("--fraction", options->fraction, "Share of all n rows to keep")->check(real_number(0, 1));
+  app->add_option("--fraction", options->fraction,
+                  "Share of all n rows to keep; without it all that are no near-duplicates")
+      ->check(real_number(0, 1))
+      ->default_str("");
   app->add_option("--clusters", options->clusters,
                   "k of k-means; with --near-duplicates alone, clusters to look within")
       ->check(whole_number(1, INT32_MAX))
