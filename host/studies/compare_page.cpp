@@ -5,16 +5,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
-#include <fstream>
 #include <set>
-#include <sstream>
 
 #include "embedded.h"
 #include "host/data/dataset.h"
 #include "host/evidence/statistics.h"
 #include "host/pages/page.h"
 #include "host/program/error.h"
+#include "host/program/files.h"
 #include "host/program/words.h"
 #include "host/studies/compare_findings.h"
 #include "host/studies/study.h"
@@ -23,12 +21,11 @@ namespace scalelab::host {
 
 namespace {
 
-std::string file_bytes(const std::filesystem::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  std::ostringstream bytes;
-  bytes << stream.rdbuf();
-  if (!stream) throw Failure(kBadData, file.string() + ": cannot be read back");
-  return bytes.str();
+// A picture as an address that holds it.
+std::string picture_uri(const std::filesystem::path& file) {
+  const std::string bytes = file_text(file);
+  if (bytes.empty()) throw Failure(kBadData, file.string() + ": cannot be read back");
+  return data_uri("image/png", bytes);
 }
 
 std::string describe(const Model& model) {
@@ -54,7 +51,7 @@ std::string gallery(const Comparison& comparison, const std::vector<Figure>& fig
   const CompareOptions& options = comparison.options;
   std::string html = "<div class=\"gallery\">";
   const auto picture = [&](const Figure& figure, const std::string& caption, const std::string& alt) {
-    const std::string source = data_uri("image/png", file_bytes(figure.file));
+    const std::string source = picture_uri(figure.file);
     return fmt::format(
         "<figure><button type=\"button\" class=\"zoom\" aria-label=\"Enlarge: {1}\"><img width=\"512\" "
         "height=\"512\" alt=\"{1}\" data-model=\"{3}\" data-n=\"{4}\" src=\"{0}\"></button><figcaption>{2}"
@@ -183,7 +180,8 @@ std::vector<std::string> methods(const Comparison& comparison) {
           "Density error: the same share of {1} fresh draws from the mixture, one fixed set for all models.",
           grouped(options.grid), grouped(options.density_points)),
       fmt::format(
-          "Networks: {} hidden layers of {} units, ReLU; weights and biases start uniform in \u00b11/\u221afan-in; "
+          "Networks: {} hidden layers of {} units, ReLU; weights and biases start uniform from \u22121/\u221afan-in to "
+          "1/\u221afan-in; "
           "Adam (0.9, 0.999) at 3e-3 with cosine decay to 0, batches of 64, binary cross-entropy. Epochs: {}{}. "
           "Products between hidden layers in {}. "
           "Extras: focal loss (\u03b3 = 2), layer norm before each activation, decoupled weight decay of 1e-2.",
@@ -437,7 +435,7 @@ std::string front_pictures(const Comparison& comparison, const std::vector<Figur
           "<figure><img width=\"512\" height=\"512\" alt=\"{0}\" src=\"{1}\"><figcaption><b>{0}</b><span>{2}</span>"
           "</figcaption></figure>",
           html_escape(n == 0 ? "the truth" : fmt::format("{} on {} points", model, grouped(n))),
-          data_uri("image/png", file_bytes(figure.file)),
+          picture_uri(figure.file),
           errors.empty() ? "" : html_escape(fmt::format("grid error {} %", percent(errors.summary().mean))));
     }
   }
