@@ -181,6 +181,12 @@ std::string series_name(const Trial& trial, const std::vector<std::string>& memb
   return fmt::to_string(fmt::join(parts, ", "));
 }
 
+std::string member_text(const Trial& trial, const std::string& member) {
+  if (member == "fraction" && trial.fraction == kByRule) return "rule";
+  const nlohmann::json value = to_json(trial).at(member);
+  return absent(member, value) || (member == "score" && trial.score == "none") ? "-" : text_of(value);
+}
+
 const LawFit* CurveLaw::fit() const {
   const LawFit* power = nullptr;
   for (const LawFit& one : law.fits) {

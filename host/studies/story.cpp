@@ -48,7 +48,7 @@ std::vector<Chapter> chapters() {
         {"scaling", {"sweep", "scaling"}, {"sweep", "scaling-quick"}}}},
       {"choice",
        "Choosing the data",
-       "More data at random buys ever less. Choosing which examples to keep can do better, if one knows how.",
+       "More data at random buys ever less. Does it help to choose which examples to keep, and by what?",
        {{"theory",
          {"theory", "--draws", "4", "--simulate-to", "5"},
          {"theory", "--alpha", "0.5,1,3,10", "--fractions", "1,0.5,0.2"}},
@@ -153,7 +153,7 @@ std::string chapter_html(const Chapter& chapter, const fs::path& out,
   return html;
 }
 
-Page front_page(const fs::path& out, const std::map<std::string, std::string>& failed, Session& session) {
+Page front_page(const fs::path& out, const std::map<std::string, std::string>& failed, bool quick, Session& session) {
   Page page{.title = "What data and scale are worth", .kicker = "scalelab story"};
   const nlohmann::json first = summary_in(out / chapters().front().steps.front().folder);
   page.headline = first.is_object() ? first.value("headline", page.title) : page.title;
@@ -161,6 +161,7 @@ Page front_page(const fs::path& out, const std::map<std::string, std::string>& f
       "Three questions about data and scale, each asked with every model and every control beside it: what is a good "
       "idea worth in data, what is choosing the data worth, and what is its order worth. Each chapter shows what was "
       "found, and leads to its page with every number behind it.";
+  if (quick) page.lead += " This is the quick run: small sizes and few seeds, a look and not a result.";
   page.document = {{"schema", 1}, {"experiment", "story"}, {"environment", environment(session)}};
   for (const Chapter& chapter : chapters()) {
     page.sections.push_back(
@@ -205,10 +206,10 @@ Outcome run_story(const fs::path& out, bool quick, Session& session) {
       text += fmt::format("{}: {}\n", step.folder,
                           code == kDone ? summary_in(folder).value("headline", "") : "failed: " + failed[step.folder]);
       // Readable from the first step on.
-      write_file(out / "index.html", page_html(front_page(out, failed, session)));
+      write_file(out / "index.html", page_html(front_page(out, failed, quick, session)));
     }
   }
-  const Page page = front_page(out, failed, session);
+  const Page page = front_page(out, failed, quick, session);
   write_file(out / "index.html", page_html(page));
   text += (out / "index.html").string() + "\n";
   return {page.document, text, failed.empty() ? kDone : kSomeFailed};
