@@ -156,6 +156,27 @@ Problem make(const Parameters& parameters, Context& context) {
   return problem;
 }
 
+// A tree against every pair, the k that are asked for, and many features.
+std::vector<CostLine> lines() {
+  const auto bytes = [](const Parameters& p) {
+    const double d = p.value("padded", value_of(p, "d"));
+    return 24 * (value_of(p, "n") + value_of(p, "q")) * d + 20 * value_of(p, "q") * value_of(p, "k");
+  };
+  const auto points = [](const Parameters& p) { return value_of(p, "n") + value_of(p, "q"); };
+  const auto terms = [](const Parameters& p) { return value_of(p, "n") * value_of(p, "q") * value_of(p, "d"); };
+  const Parameters near = {{"data", "uniform"}, {"n", 100000}, {"q", 100000}, {"d", 2}, {"k", 5}};
+  const Parameters fewer = with(with(near, "n", 30000), "q", 30000);
+  const Parameters far = {{"data", "uniform"}, {"n", 1000}, {"q", 1000}, {"d", 128}, {"k", 10}};
+  const std::string by_n = "Neighbours: n queries among n references in 2 dimensions, k = 5";
+  const std::string by_k = "Neighbours: 30,000 queries among 30,000 references in 2 dimensions, by k";
+  const std::string by_n_far = "Neighbours: 1,000 queries among n references in 128 dimensions, k = 10";
+  const auto sizes = ladder(10, kHalfDecade, 1e9);
+  return {{"knn-n", by_n, "tree", near, "n", sizes, "q", bytes, "knn_near", points},
+          {"knn-n", by_n, "every pair", with(near, "padded", kEveryPair), "n", sizes, "q", bytes},
+          {"knn-k", by_k, "", fewer, "k", doubling(1, kMaxNeighbours), "", bytes},
+          {"knn-far", by_n_far, "", far, "n", ladder(1000, kHalfDecade, 1e8), "", bytes, "knn_far", terms}};
+}
+
 }  // namespace
 
 Op knn_op() {
@@ -169,7 +190,8 @@ Op knn_op() {
        c("clusters", 1000000, 1000000, 2, 5), c("uniform", 100000, 1000000, 2, 128),
        c("uniform", 100000, 5000, 128, 10), c("uniform", 100000, 1, 128, 10)},
       {{"data", {{"uniform", "clusters"}}}, {"k", {{}, 1, kMaxNeighbours}}},
-      make};
+      make,
+      lines()};
 }
 
 }  // namespace scalelab::bench

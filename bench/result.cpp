@@ -1,35 +1,25 @@
 #include "bench/result.h"
 
-#include <fmt/chrono.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
-#include <ctime>
 #include <fstream>
 #include <map>
 #include <set>
 
 #include "host/program/environment.h"
 #include "host/program/error.h"
+#include "host/program/words.h"
 
 namespace scalelab::bench {
 
 using host::Failure;
+using host::number;
 
-nlohmann::json number(double value) { return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(); }
 double number_at(const nlohmann::json& object, const char* name) {
   const auto found = object.find(name);
   return found != object.end() && found->is_number() ? found->get<double>() : std::nan("");
-}
-
-bool wanted(const std::string& name, const std::string& filter) {
-  for (std::size_t begin = 0; begin <= filter.size();) {
-    const std::size_t end = std::min(filter.find(',', begin), filter.size());
-    if (name.find(filter.substr(begin, end - begin)) != std::string::npos) return true;
-    begin = end + 1;
-  }
-  return false;
 }
 
 std::string time_text(double seconds) {
@@ -98,11 +88,16 @@ Ceilings better_of(const Ceilings& one, const Ceilings& other) {
   return better;
 }
 
-nlohmann::json row_of(const std::string& op, const Parameters& parameters, const Backend& backend, const Measured& m,
-                      const Ceilings& ceilings) {
-  nlohmann::json row = {{"name", case_name(op, parameters)},
-                        {"op", op},
-                        {"parameters", parameters},
+nlohmann::json growth_json(const std::string& parameter, const Growth& law, double from, double to) {
+  return {{"parameter", parameter}, {"exponent", number(law.exponent)},
+          {"low", number(law.low)}, {"high", number(law.high)},
+          {"from", number(from)},   {"to", number(to)}};
+}
+
+nlohmann::json row_of(const Case& one, const Backend& backend, const Measured& m, const Ceilings& ceilings) {
+  nlohmann::json row = {{"name", case_name(one.op, one.parameters)},
+                        {"op", one.op},
+                        {"parameters", one.parameters},
                         {"backend", backend.name},
                         {"unit", m.work.unit},
                         {"units", m.work.units},
@@ -174,7 +169,7 @@ nlohmann::json row_of(const std::string& op, const Parameters& parameters, const
 nlohmann::json document_of(const Ceilings& ceilings, const host::Session& session) {
   return {{"schema", 1},
           {"experiment", "bench"},
-          {"made", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)))},
+          {"made", host::utc_now()},
           {"backend", session.context.backend().name},
           {"device", session.context.backend().describe(session.context)},
           {"threads", session.context.threads()},
@@ -379,12 +374,15 @@ Compared compared_of(const std::vector<ComparedCase>& cases, const std::string& 
   return result;
 }
 
-Compared compare_results(const std::string& a_file, const std::string& b_file, const std::string& clock, double margin,
-                         double fail_over, bool relative) {
+Compared compare_results(const std::string& a_file, const std::string& b_file, const CompareOptions& options,
+                         bool relative) {
+  const double margin = options.margin;
   const auto a = read_result(a_file), b = read_result(b_file);
   std::map<std::string, nlohmann::json> before;
   for (const auto& row : a["rows"]) before[row.value("name", std::string())] = row;
-  const auto rounds_of = [&](const nlohmann::json& row) { return row[clock]["rounds"].get<std::vector<double>>(); };
+  const auto rounds_of = [&](const nlohmann::json& row) {
+    return row[options.clock]["rounds"].get<std::vector<double>>();
+  };
   std::vector<ComparedCase> cases;
   std::vector<double> ratios;
   for (const auto& row : b["rows"]) {
@@ -409,7 +407,7 @@ Compared compare_results(const std::string& a_file, const std::string& b_file, c
       cases[i].verdict = compare_rounds(rounds_of(before[cases[i].name]), y, margin);
     }
   }
-  Compared result = compared_of(cases, clock, fail_over);
+  Compared result = compared_of(cases, options.clock, options.fail_over);
   result.document["a"] = a_file;
   result.document["b"] = b_file;
   result.document["margin"] = margin;

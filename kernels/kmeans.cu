@@ -179,32 +179,9 @@ __device__ void add_total(const TileOutput& output, int d, int centroid, const s
   atomicAdd(&row[d], static_cast<Total>(count));
 }
 
-// A warp does one tile: lists the centroids that can be nearest to a point of its box; one: adds the tile whole; else
-// each lane labels its points, and the shares of the candidates are added up over the warp before they go out.
-__global__ void __launch_bounds__(kWarpsPerBlock* kWarp, 4)
-    assign_tiles_kernel(const __grid_constant__ BoxTree centroids, TiledPoints tiled, TileOutput output) {
-  struct Shared {
-    TileShared warps[kWarpsPerBlock];
-  };
-  auto& shared = dynamic_shared<Shared>()->warps[warp_in_block()];
-  const std::int64_t begin = global_warp() * kTilePoints;
-  if (begin >= tiled.n) return;
-  const PointTile& tile = tiled.tiles[global_warp()];
-  const int lane = lane_index(), d = tiled.d, tile_count = tile.count;
-  const bool totals = output.totals != nullptr;
-  const int count = list_candidates(centroids, tile.box, 1, shared.candidates, shared.ends);
-  if (totals && count == 1) {
-    if (lane == 0) add_total(output, d, point_index(shared.candidates[0]), tile.total, tile_count);
-    return;
-  }
-  Key nearest[kTilePerLane];
-  float4 point[kTilePerLane];
-#pragma unroll
-  for (int i = 0; i < kTilePerLane; ++i) {
-    const int slot = i * kWarp + lane;
-    point[i] = tiled.points[begin + (slot < tile_count ? slot : tile_count - 1)];
-    nearest[i] = kFarthest;
-  }
+// The nearest centroid of each of a lane's points: among the listed candidates, or by a search where there is no list.
+__device__ __forceinline__ void nearest_of_points(const BoxTree& centroids, const float4 (&point)[kTilePerLane],
+                                                  int count, TileShared& shared, Key (&nearest)[kTilePerLane]) {
   if (count < 0) {
     for (int part = 0; part < kTilePerLane; ++part) {
       float4 query = point[0];
@@ -226,15 +203,13 @@ __global__ void __launch_bounds__(kWarpsPerBlock* kWarp, 4)
       nearest[i] = key < nearest[i] ? key : nearest[i];
     }
   }
-  if (!totals) {
-#pragma unroll
-    for (int i = 0; i < kTilePerLane; ++i) {
-      if (i * kWarp + lane >= tile_count) continue;
-      output.labels[point_index(point[i])] = key_index(nearest[i]);
-      if (output.distances != nullptr) output.distances[point_index(point[i])] = key_distance(nearest[i]);
-    }
-    return;
-  }
+}
+
+// The points of a tile into the totals of their centroids: for few candidates the warp's shares go out as one sum each.
+__device__ __forceinline__ void add_points(const TileOutput& output, int d, const float4 (&point)[kTilePerLane],
+                                           const Key (&nearest)[kTilePerLane], int tile_count, int count,
+                                           const TileShared& shared) {
+  const int lane = lane_index();
   std::int64_t fixed[kTilePerLane][kTreeFeatures];
 #pragma unroll
   for (int i = 0; i < kTilePerLane; ++i) {
@@ -269,6 +244,45 @@ __global__ void __launch_bounds__(kWarpsPerBlock* kWarp, 4)
     sum[2] = warp_sum(sum[2]);
     if (lane == 0) add_total(output, d, centroid, sum, members);
   }
+}
+
+// A warp does one tile: lists the centroids that can be nearest to a point of its box; one: adds the tile whole; else
+// each lane labels its points, and the shares of the candidates are added up over the warp before they go out.
+__global__ void __launch_bounds__(kWarpsPerBlock* kWarp, 4)
+    assign_tiles_kernel(const __grid_constant__ BoxTree centroids, TiledPoints tiled, TileOutput output) {
+  struct Shared {
+    TileShared warps[kWarpsPerBlock];
+  };
+  auto& shared = dynamic_shared<Shared>()->warps[warp_in_block()];
+  const std::int64_t begin = global_warp() * kTilePoints;
+  if (begin >= tiled.n) return;
+  const PointTile& tile = tiled.tiles[global_warp()];
+  const int lane = lane_index(), d = tiled.d, tile_count = tile.count;
+  const bool totals = output.totals != nullptr;
+  const int count = list_candidates(centroids, tile.box, 1, shared.candidates, shared.ends);
+  if (totals && count == 1) {
+    if (lane == 0) add_total(output, d, point_index(shared.candidates[0]), tile.total, tile_count);
+    return;
+  }
+  Key nearest[kTilePerLane];
+  float4 point[kTilePerLane];
+#pragma unroll
+  for (int i = 0; i < kTilePerLane; ++i) {
+    const int slot = i * kWarp + lane;
+    point[i] = tiled.points[begin + (slot < tile_count ? slot : tile_count - 1)];
+    nearest[i] = kFarthest;
+  }
+  nearest_of_points(centroids, point, count, shared, nearest);
+  if (!totals) {
+#pragma unroll
+    for (int i = 0; i < kTilePerLane; ++i) {
+      if (i * kWarp + lane >= tile_count) continue;
+      output.labels[point_index(point[i])] = key_index(nearest[i]);
+      if (output.distances != nullptr) output.distances[point_index(point[i])] = key_distance(nearest[i]);
+    }
+    return;
+  }
+  add_points(output, d, point, nearest, tile_count, count, shared);
 }
 
 // --- any dimension ---------------------------------------------------------------------------------------------------

@@ -276,10 +276,14 @@ TEST(Cost, TheStartOfTheGpuDecidesTheCrossoverThatAutoGoesBy) {
 
 TEST(Cost, EveryLineIsOfItsOpAndDecidesAKnownCrossover) {
   std::set<std::string> works;
-  for (const CostLine& line : cost_lines()) {
+  std::vector<CostLine> lines;
+  for (const Op& op : all_ops()) {
+    for (const CostLine& line : op.lines) EXPECT_TRUE(op.cases[0].contains(line.axis)) << line.group;
+    lines.insert(lines.end(), op.lines.begin(), op.lines.end());
+  }
+  for (const CostLine& line : lines) {
     SCOPED_TRACE(line.group + " " + line.route);
     EXPECT_TRUE(std::is_sorted(line.values.begin(), line.values.end()));
-    EXPECT_TRUE(line.op.cases[0].contains(line.axis));
     EXPECT_EQ(line.work.empty(), !line.amount);
     const bool added = line.work.empty() || works.insert(line.work).second;
     EXPECT_TRUE(added) << line.work << " is decided twice";
@@ -298,7 +302,7 @@ TEST(Cost, EveryLineIsOfItsOpAndDecidesAKnownCrossover) {
 // Zeros behind the data send the ops along another route, to the same answers.
 TEST(Cost, RoutesAgree) {
   Context context(cpu_backend(), 0, 1);
-  for (const Op& op : {knn_op(), kmeans_op()}) {
+  for (const Op& op : {op_named("knn"), op_named("kmeans")}) {
     Parameters parameters = op.cases[0];
     for (const char* name : {"n", "q"}) {
       if (parameters.contains(name)) parameters[name] = 300;
@@ -312,6 +316,17 @@ TEST(Cost, RoutesAgree) {
       EXPECT_EQ(problem.check(), "") << case_name(op.name, parameters);
     }
   }
+}
+
+// Whoever adds NAME_bench.cpp and forgets to name it in ops.cpp is told here.
+TEST(Ops, EveryFileOfAnOpIsListed) {
+  std::set<std::string> listed, found;
+  for (const Op& op : all_ops()) listed.insert(op.name);
+  for (const auto& entry : host::fs::directory_iterator(host::fs::path(SCALELAB_SOURCE_DIR) / "bench")) {
+    const std::string name = entry.path().filename(), end = "_bench.cpp";
+    if (name.ends_with(end)) found.insert(name.substr(0, name.size() - end.size()));
+  }
+  EXPECT_EQ(listed, found);
 }
 
 class CeilingsTest : public test::OnBackend {};
@@ -331,7 +346,7 @@ TEST_P(CeilingsTest, AreMeasured) {
 // Every op at its smallest: its answer is right, and a wrong one is found.
 TEST(Ops, AnswersAreChecked) {
   Context context(cpu_backend(), 0, 1);
-  for (const Op& op : {knn_op(), grid_op(), kmeans_op(), mlp_op()}) {
+  for (const Op& op : all_ops()) {
     ASSERT_FALSE(op.cases.empty()) << op.name;
     Parameters small = op.cases[0];
     for (auto& [key, value] : small.items()) {
@@ -449,7 +464,7 @@ echo '{"wall": [1e-9], "cpu": [1e-9]}')");
   bad(compare(program, program + " --nonsense"), 2, "--nonsense is not known");
   bad(compare(program, "none.json"), 2, "not one of each");
   bad({"bench", "turn", "--case", "{}"}, 2, "is not a JSON object of op and parameters");
-  bad({"bench", "turn", "--case", R"({"op": "sort", "parameters": {}})"}, 2, "the op \"sort\" is not known");
+  bad({"bench", "turn", "--case", R"({"op": "sort", "parameters": {}})"}, 2, "the op 'sort' is not known");
 }
 
 TEST_F(BenchProgram, MeasuresChecksAndShows) {
@@ -593,7 +608,15 @@ TEST_F(BenchProgram, BadInputIsOneLine) {
   }
   bad({"bench", "turn", "--case", R"({"op": "knn", "parameters": {"n": 3}})"}, 2, "--case: data null of knn must be");
   bad({"bench", "run", "--filter", "zzz"}, 2, "no case's name contains");
-  bad({"bench", "show"}, 2, "takes 1 file");
+  // What comes before or belongs elsewhere: the line says where it goes.
+  bad({"bench"}, 2, "a command is missing: run, cost, list, show, compare; see scalelab bench --help");
+  bad({"bench", "--op", "knn", "run"}, 2, "options stand behind the command: scalelab bench run --op ...");
+  bad({"bench", "--op", "knn"}, 2, "a command is missing: run, cost, list, show, compare");
+  bad({"bench", "shoe", "r.json"}, 2, "'shoe' is no command; did you mean show?");
+  bad({"bench", "cost", "--peers"}, 2, "--peers is not known; it belongs to bench run; see scalelab bench cost --help");
+  bad({"bench", "show", "r.json", "--op", "knn"}, 2, "--op is not known; it belongs to bench run and bench compare");
+  bad({"bench", "compare", "a", "b", "--rounds", "3"}, 2, "'3' is not a whole number from 6 to 1000");
+  bad({"bench", "show"}, 2, "result is required; see scalelab bench show --help");
   bad({"bench", "show", "none.json"}, 3, "none.json: cannot be read");
   host::write_text(folder_ / "other.json", "{}");
   bad({"bench", "show", "other.json"}, 3, "is no result of scalelab bench run");

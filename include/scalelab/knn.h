@@ -22,7 +22,7 @@ inline constexpr int kTreeFeatures = 3;
 //             backend and instruction set returns these bits.
 // Order       ascending by (distance, index): of equal distances the lower index comes first.
 // Throws      std::invalid_argument: n or q does not fit the outputs, d differs, k < 1, k > n, k > kMaxNeighbours,
-//             n > 2^31 - 1.
+//             n or q > 2^31 - 1.
 // Undefined   coordinates must be finite, and squared distances must not overflow; checking them is the caller's.
 // Empty       q = 0 writes nothing.
 // Returns     after queueing the work (the CPU: after finishing it). Deterministic.
