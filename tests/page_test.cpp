@@ -173,7 +173,7 @@ TEST(Story, ASweepOverSizesHasALawThatWasHeldToTheLargest) {
     const double wobble = 1 + 0.01 * (static_cast<double>(t.seed) - 1.5);
     return (t.is_knn() ? 3 * std::pow(t.n, -0.5) : 9 * std::pow(t.n, -0.8)) * wobble;
   });
-  EXPECT_EQ(page.headline, "Along n, density error: knn-1 falls as n^-0.50, mlp-polar falls as n^-0.80");
+  EXPECT_EQ(page.headline, "Along n, density error: knn-1 falls as n^-0.50 and mlp-polar falls as n^-0.80");
   EXPECT_EQ(page.command, "scalelab sweep 'a b.json'");
   const std::string html = page_html(page);
   expect_no_network(html);

@@ -208,8 +208,9 @@ class PagesMatchResults : public Program, public testing::WithParamInterface<Com
     }
     const std::string shown = article({{"id", "time"}});
     for (const Json& series : document["summary"]) {
-      const std::string row = fmt::format("<td>{}</td><td>{} of {}</td>", series["params"]["order"].get<std::string>(),
-                                          series["reached_target"].get<int>(), series["test_error"]["seeds"].size());
+      const std::string row =
+          fmt::format("<td>{}</td><td class=\"number\">{} of {}</td>", series["params"]["order"].get<std::string>(),
+                      series["reached_target"].get<int>(), series["test_error"]["seeds"].size());
       EXPECT_NE(shown.find(row), std::string::npos) << row;
     }
   }

@@ -1,5 +1,9 @@
 // scalelab boundary: the decision boundary of a model on one's own points: a label for every cell of a large grid, and
 // the picture of it.
+//
+// result.json, schema 1: data {file, n}, model (its options), grid, labels {file, shape, bits_per_cell, bit_order},
+// extent {x_min, x_max, y_min, y_max}, classes [{label, name, points, area (a fraction), colour}], seed, train_error (a
+// fraction), seconds {fit, labels}, environment.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -346,7 +350,8 @@ Outcome run(const Options& options, Session& session) {
   const double total = stage.seconds();
 
   Outcome outcome;
-  outcome.document = {{"data", {{"file", options.data}, {"n", data.size()}}},
+  outcome.document = {{"schema", 1},
+                      {"data", {{"file", options.data}, {"n", data.size()}}},
                       {"model", fitted.about},
                       {"grid", options.grid},
                       {"labels",

@@ -1,4 +1,9 @@
 // scalelab prune: which rows of one's own data to keep, and for every other row why not.
+//
+// result.json, schema 1: data {file, fingerprint, n, d}, score, keep, fraction, class_floor, seed, kept, removed
+// {near_duplicates, fraction}, seconds, environment; and where there are such: clusters {k, metric, iterations,
+// converged, empty_repaired, empty, sizes}, near_duplicates {eps, within, representative, across_labels}, classes
+// [{label, n, kept}].
 #include <fmt/format.h>
 
 #include <algorithm>
