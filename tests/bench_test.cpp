@@ -571,7 +571,8 @@ TEST_F(BenchProgram, PageAndMarkdownShowPeersAndWhatIsAbsent) {
   ASSERT_NE(absent, std::string::npos) << text;
   EXPECT_EQ(text.find("ghost (", absent + 20), std::string::npos) << "said more than once";
   const std::string table = good({"bench", "show", "r.json", "--markdown", "--clock", "cpu", "--filter", "other,none"});
-  EXPECT_NE(table.find("| other | 1.000 ms [900.0 us, 1.100 ms] | 100 kquery/s | 50 %, fma | slow<poke 30x, another way 2x |"),
+  EXPECT_NE(table.find(
+                "| other | 1.000 ms [900.0 us, 1.100 ms] | 100 kquery/s | 50 %, fma | slow<poke 30x, another way 2x |"),
             std::string::npos)
       << table;
   EXPECT_EQ(table.find("<n>"), std::string::npos);
