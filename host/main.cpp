@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <filesystem>
 #include <new>
 #include <string>
 #include <vector>
@@ -225,6 +226,12 @@ int main(int argc, char** argv) {
     return complain(kOutOfMemory, "out of memory; ask for less (a smaller grid, fewer points) or use a larger machine");
   } catch (const std::length_error&) {
     return complain(kOutOfMemory, "more was asked for than memory can be addressed; ask for less");
+  } catch (const std::filesystem::filesystem_error& error) {  // as a name that is too long
+    return complain(kBadData, error.path1().string() + ": cannot be reached: " + error.code().message());
+  } catch (const nlohmann::json::exception& error) {  // only what is read from files can be of a type nobody expects
+    return complain(
+        kBadData,
+        std::string("a JSON file that was read holds something other than scalelab writes there: ") + error.what());
   } catch (const std::exception& error) {
     return complain(kFault, error.what());
   }

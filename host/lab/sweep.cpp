@@ -18,6 +18,7 @@
 #include "host/lab/store.h"
 #include "host/program/environment.h"
 #include "host/program/error.h"
+#include "host/program/file_lock.h"
 #include "host/program/files.h"
 #include "host/program/options.h"
 #include "host/program/words.h"
@@ -143,6 +144,7 @@ std::vector<Trial> expand_sweep(const nlohmann::json& file, const std::string& n
       std::string member = key;
       if (key == "seeds") {
         if (!value.is_string()) refuse(fmt::format("grid {}: 'seeds' must be a text, as \"0..19\"", g + 1));
+        if (grid.contains("seed")) refuse(fmt::format("grid {}: give 'seed' or 'seeds', not both", g + 1));
         member = "seed";
         list = parse_seeds(value.get<std::string>());
       }
@@ -294,6 +296,12 @@ SweepResult run_sweep(const std::vector<Trial>& trials, const SweepOptions& opti
   if (!options.dry_run) {
     const auto [shard, shards] = parse_shard(options.shard);
     store.emplace(options.out, shard, shards);
+    if (!store->locked()) {
+      session.progress.say(
+          fmt::format("{}: this file system has no locks: see to it that no other process runs the same "
+                      "shard at the same time",
+                      options.out.string()));
+    }
   }
   const Plan plan = plan_of(trials, store ? store->records() : Store::read(options.out), options, threads);
   if (!session.common.quiet || options.dry_run) session.progress.say(worded(plan, options, threads));
@@ -301,8 +309,9 @@ SweepResult run_sweep(const std::vector<Trial>& trials, const SweepOptions& opti
   store.reset();
 
   // With what other shards have done meanwhile.
-  const auto records = Store::read(options.out);
   SweepResult result;
+  if (!options.dry_run) result.publishing = lock_folder(options.out);
+  const auto records = Store::read(options.out);
   result.planned = std::ssize(trials);
   for (std::size_t i = 0; i < trials.size(); ++i) {
     const auto found = records.find(plan.ids[i]);

@@ -21,6 +21,7 @@
 #include "host/own_data/near_duplicates.h"
 #include "host/program/environment.h"
 #include "host/program/error.h"
+#include "host/program/file_lock.h"
 #include "host/program/files.h"
 #include "host/program/options.h"
 #include "scalelab/random.h"
@@ -37,7 +38,7 @@ struct PruneOptions {
   bool round_float64 = false;
 
   bool clustered() const { return score == "kmeans" || score == "kmeans-cosine"; }
-  bool looks_for_duplicates() const { return near_duplicates >= 0; }
+  bool duplicates() const { return near_duplicates >= 0; }
   double share() const { return fraction.value_or(1); }  // of all rows, to keep
 };
 
@@ -48,11 +49,17 @@ struct Rows {
   std::int64_t features = 0;
   std::vector<int> labels;               // (n), or empty
   std::vector<std::string> class_names;  // of the labels
+  std::string fingerprint;               // of a CSV file
   std::int64_t size() const { return static_cast<std::int64_t>(values.size()) / features; }
-  int classes() const { return std::max(1, static_cast<int>(class_names.size())); }  // one without labels
+  int classes() const { return std::max<int>(1, static_cast<int>(class_names.size())); }
 };
 
-bool is_csv(const std::string& file) { return std::filesystem::path(file).extension() == ".csv"; }
+bool is_csv(const std::string& file) {
+  std::string extension = std::filesystem::path(file).extension().string();
+  std::transform(extension.begin(), extension.end(), extension.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
+  return extension == ".csv" || extension == ".tsv" || extension == ".txt";
+}
 
 // Rows that may be anywhere do not move: `rows` is filled in place.
 void read_rows(const PruneOptions& options, Rows& rows) {
@@ -64,6 +71,7 @@ void read_rows(const PruneOptions& options, Rows& rows) {
     rows.features = data.features;
     rows.labels.assign(data.labels.begin(), data.labels.end());
     rows.class_names = data.class_names;
+    rows.fingerprint = data.fingerprint;
   } else {
     rows.file.emplace(options.data, options.round_float64);
     rows.features = rows.file->features();
@@ -97,23 +105,21 @@ std::vector<float> random_scores(std::int64_t n, std::uint64_t seed) {
   return scores;
 }
 
-// What does not fit together among the options, and among options and rows.
-void check(const PruneOptions& options) {
-  const bool clustered = options.clustered();
-  if (clustered && options.clusters == 0) {
+void check_options(const PruneOptions& options) {
+  if (options.clustered() && options.clusters == 0) {
     throw Failure(kMisuse, fmt::format("--score {} needs --clusters", options.score));
   }
-  if (!clustered && !options.looks_for_duplicates() && options.clusters != 0) {
+  if (!options.clustered() && !options.duplicates() && options.clusters != 0) {
     throw Failure(kMisuse,
                   fmt::format("--clusters is of no use to --score {} without --near-duplicates", options.score));
   }
   if (options.fraction && !(*options.fraction > 0)) throw Failure(kMisuse, "--fraction must be above 0");
-  if (!options.fraction && !options.looks_for_duplicates()) {
+  if (!options.fraction && !options.duplicates()) {
     throw Failure(kMisuse, "every row would stay: give --fraction, --near-duplicates or both");
   }
 }
 
-void check(const PruneOptions& options, const Rows& rows) {
+void check_rows(const PruneOptions& options, const Rows& rows) {
   if (options.clusters > rows.size()) {
     throw Failure(kMisuse,
                   fmt::format("--clusters {}: {} holds only {} rows", options.clusters, options.data, rows.size()));
@@ -121,110 +127,109 @@ void check(const PruneOptions& options, const Rows& rows) {
   if (options.score == "class-mean" && rows.labels.empty()) {
     throw Failure(kMisuse, "--score class-mean needs --labels, or a CSV file with labels");
   }
-  if (rows.file) return;  // checked when it was read
-  FeatureRanges ranges(rows.features);
-  ranges.add(rows.values);
-  if (!ranges.distances_fit()) throw Failure(kBadData, options.data + ": " + FeatureRanges::kTooFar);
+  if (!rows.file) {
+    FeatureRanges ranges(rows.features);
+    ranges.add(rows.values);
+    ranges.require_near(options.data);
+    ranges.require_apart(options.data);
+  }
 }
 
-// The rows at length 1, where cosines are asked for; else nothing.
-std::vector<float> directions_of(const PruneOptions& options, const Rows& rows) {
-  if (!options.looks_for_duplicates() && options.score != "kmeans-cosine") return {};
-  std::vector<float> unit = unit_rows(rows.values, rows.features);
+// The rows at length 1, (n, d), for cosines.
+std::vector<float> directions(const PruneOptions& options, const Rows& rows) {
+  const std::int64_t d = rows.features;
+  std::vector<float> unit = unit_rows(rows.values, d);
   for (std::int64_t row = 0; row < rows.size(); ++row) {
-    const auto begin = unit.begin() + row * rows.features;
-    if (std::any_of(begin, begin + rows.features, [](float value) { return value != 0; })) continue;
+    const auto begin = unit.begin() + row * d;
+    if (std::any_of(begin, begin + d, [](float value) { return value != 0; })) continue;
     throw Failure(kBadData,
                   fmt::format("{}: row {} is all zeros and has no direction; take it out, or use {}", options.data, row,
-                              options.looks_for_duplicates() ? "no --near-duplicates" : "--score kmeans"));
+                              options.duplicates() ? "no --near-duplicates" : "--score kmeans"));
   }
   return unit;
 }
 
-// How hard each row is, and the clusters: for the score, and to look for near-duplicates within.
-struct Scored {
-  std::vector<float> scores;  // (n)
-  std::optional<Prototypes> prototypes;
+// What was decided of every row.
+struct Choice {
+  std::optional<Prototypes> prototypes;        // clusters: for the score, and to look for near-duplicates within
+  std::vector<float> scores;                   // (n)
+  std::vector<Duplicate> duplicates;           // removed first
+  std::vector<const Duplicate*> duplicate_of;  // (n), null where a row is none
+  std::int64_t wanted = 0, left = 0;           // rows that --fraction asks for; rows that are no near-duplicates
+  std::vector<std::int64_t> kept;              // ids, ascending
+  std::vector<bool> stays;                     // (n)
+  std::vector<std::int64_t> kept_of_class;
 };
-Scored score_rows(const PruneOptions& options, const Rows& rows, const std::vector<float>& unit, Session& session) {
+
+// The choice among what near-duplicates leave.
+void choose(const PruneOptions& options, const Rows& rows, std::uint64_t seed, Choice& choice) {
+  const std::int64_t n = rows.size();
+  choice.wanted = std::clamp<std::int64_t>(std::llround(options.share() * static_cast<double>(n)), 1, n);
+  std::vector<int> left, left_labels;
+  std::vector<float> left_scores;
+  for (std::int64_t row = 0; row < n; ++row) {
+    if (choice.duplicate_of[row] != nullptr) continue;
+    left.push_back(static_cast<int>(row));
+    left_scores.push_back(choice.scores[row]);
+    left_labels.push_back(rows.labels.empty() ? 0 : rows.labels[row]);
+  }
+  choice.left = std::ssize(left);
+  const double share = static_cast<double>(std::min(choice.wanted, choice.left)) / static_cast<double>(choice.left);
+  choice.stays.resize(static_cast<std::size_t>(n));
+  choice.kept_of_class.resize(static_cast<std::size_t>(rows.classes()));
+  for (const int i :
+       keep_rows(left_scores, left_labels, rows.classes(), options.keep, share, seed, options.class_floor)) {
+    choice.kept.push_back(left[i]);
+    choice.stays[left[i]] = true;
+    ++choice.kept_of_class[left_labels[i]];
+  }
+}
+
+Choice choice_of(const PruneOptions& options, const Rows& rows, Session& session) {
+  const std::int64_t n = rows.size(), d = rows.features;
   const std::uint64_t seed = session.common.seed;
-  Scored scored;
+  std::vector<float> unit;
+  if (options.duplicates() || options.score == "kmeans-cosine") unit = directions(options, rows);
+  Choice choice;
   if (options.clusters > 0) {
-    scored.prototypes = options.score == "kmeans"
-                            ? euclidean_prototypes(rows.values, rows.features, options.clusters, seed, session)
-                            : cosine_prototypes(unit, rows.features, options.clusters, seed, session);
+    choice.prototypes = options.score == "kmeans"
+                            ? euclidean_prototypes(rows.values, d, options.clusters, seed, session)
+                            : cosine_prototypes(unit, d, options.clusters, seed, session);
   }
   if (options.clustered()) {
-    scored.scores = scored.prototypes->distances;
+    choice.scores = choice.prototypes->distances;
   } else if (options.score == "class-mean") {
-    scored.scores = class_mean_distances(rows.values, rows.features, rows.labels, rows.classes());
+    choice.scores = class_mean_distances(rows.values, d, rows.labels, rows.classes());
   } else {
-    scored.scores = random_scores(rows.size(), seed);
+    choice.scores = random_scores(n, seed);
   }
-  return scored;
+  if (options.duplicates()) {
+    const std::vector<int> one_cluster(choice.prototypes ? 0 : static_cast<std::size_t>(n));
+    choice.duplicates =
+        near_duplicates(unit, d, choice.prototypes ? choice.prototypes->labels : one_cluster,
+                        preference(choice.scores, options.keep == "hard"), options.near_duplicates, session);
+  }
+  choice.duplicate_of.resize(static_cast<std::size_t>(n));
+  for (const Duplicate& duplicate : choice.duplicates) choice.duplicate_of[duplicate.row] = &duplicate;
+  choose(options, rows, seed, choice);
+  return choice;
 }
 
-// Which rows stay, and of the others which were near-duplicates.
-struct Selection {
-  std::vector<Duplicate> duplicates;
-  std::vector<const Duplicate*> duplicate_of;  // (n); null: the row is none
-  std::int64_t left = 0, wanted = 0;           // rows without the near-duplicates, and rows asked for
-  std::vector<std::int64_t> kept;              // ascending
-  std::vector<bool> stays;                     // (n)
-  std::vector<std::int64_t> kept_of_class;     // (classes); of data without labels all
-
-  std::int64_t others() const { return std::ssize(stays) - std::ssize(kept) - std::ssize(duplicates); }
-};
-
-// First near-duplicates go, within clusters where there are any; then a fraction of all rows is chosen of those left.
-Selection select(const PruneOptions& options, const Rows& rows, const Scored& scored, const std::vector<float>& unit,
-                 Session& session) {
-  const std::int64_t n = rows.size();
-  Selection chosen;
-  if (options.looks_for_duplicates()) {
-    const std::vector<int> one_cluster(scored.prototypes ? 0 : static_cast<std::size_t>(n));
-    chosen.duplicates =
-        near_duplicates(unit, rows.features, scored.prototypes ? scored.prototypes->labels : one_cluster,
-                        preference(scored.scores, options.keep == "hard"), options.near_duplicates, session);
-  }
-  chosen.duplicate_of.resize(static_cast<std::size_t>(n));
-  for (const Duplicate& duplicate : chosen.duplicates) chosen.duplicate_of[duplicate.row] = &duplicate;
-
-  std::vector<int> left, labels;
-  std::vector<float> scores;
-  for (std::int64_t row = 0; row < n; ++row) {
-    if (chosen.duplicate_of[row] != nullptr) continue;
-    left.push_back(static_cast<int>(row));
-    scores.push_back(scored.scores[row]);
-    labels.push_back(rows.labels.empty() ? 0 : rows.labels[row]);
-  }
-  chosen.left = std::ssize(left);
-  chosen.wanted = std::clamp<std::int64_t>(std::llround(options.share() * static_cast<double>(n)), 1, n);
-  const double share = static_cast<double>(std::min(chosen.wanted, chosen.left)) / static_cast<double>(chosen.left);
-  chosen.stays.resize(static_cast<std::size_t>(n));
-  chosen.kept_of_class.resize(static_cast<std::size_t>(rows.classes()));
-  for (const int i :
-       keep_rows(scores, labels, rows.classes(), options.keep, share, session.common.seed, options.class_floor)) {
-    chosen.kept.push_back(left[i]);
-    chosen.stays[left[i]] = true;
-    ++chosen.kept_of_class[labels[i]];
-  }
-  return chosen;
-}
-
-// Every row that goes, with its reason.
-void write_removed(OutputFile& file, const Selection& chosen, const std::vector<float>& scores) {
-  const auto number = [](float value) {
-    char digits[32];
-    return std::string(digits, std::to_chars(digits, digits + sizeof digits, value).ptr);
+// removed.csv: every row that does not stay, and why.
+void write_removed(const Choice& choice, OutputFile& file) {
+  const auto digits = [](float value) {
+    char text[32];
+    return std::string(text, std::to_chars(text, text + sizeof text, value).ptr);
   };
   std::string csv = "id,reason,matched_id,cosine,score\n";
-  for (std::size_t row = 0; row < chosen.stays.size(); ++row) {
-    if (chosen.stays[row]) continue;
-    const Duplicate* duplicate = chosen.duplicate_of[row];
-    csv += duplicate == nullptr ? fmt::format("{},fraction,,,{}\n", row, number(scores[row]))
-                                : fmt::format("{},near-duplicate,{},{},{}\n", row, duplicate->matched,
-                                              number(duplicate->cosine), number(scores[row]));
+  for (std::size_t row = 0; row < choice.stays.size(); ++row) {
+    if (choice.stays[row]) continue;
+    if (const Duplicate* duplicate = choice.duplicate_of[row]; duplicate != nullptr) {
+      csv += fmt::format("{},near-duplicate,{},{},{}\n", row, duplicate->matched, digits(duplicate->cosine),
+                         digits(choice.scores[row]));
+    } else {
+      csv += fmt::format("{},fraction,,,{}\n", row, digits(choice.scores[row]));
+    }
     if (csv.size() > std::size_t{1} << 20) {
       file.write(csv);
       csv.clear();
@@ -233,8 +238,7 @@ void write_removed(OutputFile& file, const Selection& chosen, const std::vector<
   file.write(csv);
 }
 
-// What is said of the clusters, of near-duplicates and of classes: into the document, and a line each on the terminal.
-void tell_clusters(const PruneOptions& options, const Prototypes& prototypes, Outcome& outcome) {
+void say_clusters(const PruneOptions& options, const Prototypes& prototypes, Outcome& outcome) {
   std::vector<std::int64_t> sizes(static_cast<std::size_t>(options.clusters));
   for (const int label : prototypes.labels) ++sizes[label];
   const auto empty = std::count(sizes.begin(), sizes.end(), 0);
@@ -252,14 +256,13 @@ void tell_clusters(const PruneOptions& options, const Prototypes& prototypes, Ou
       prototypes.iterations, prototypes.converged ? "" : " (not converged)", prototypes.repaired, empty);
 }
 
-void tell_duplicates(const PruneOptions& options, const Rows& rows, const Selection& chosen, bool in_clusters,
-                     Outcome& outcome) {
-  const auto across = std::count_if(chosen.duplicates.begin(), chosen.duplicates.end(), [&](const Duplicate& d) {
-    return !rows.labels.empty() && rows.labels[d.row] != rows.labels[d.matched];
+void say_duplicates(const PruneOptions& options, const Rows& rows, const Choice& choice, Outcome& outcome) {
+  const auto across = std::count_if(choice.duplicates.begin(), choice.duplicates.end(), [&](const Duplicate& one) {
+    return !rows.labels.empty() && rows.labels[one.row] != rows.labels[one.matched];
   });
   outcome.document["near_duplicates"] = {
       {"eps", options.near_duplicates},
-      {"within", in_clusters ? "clusters" : "all rows"},
+      {"within", choice.prototypes ? "clusters" : "all rows"},
       {"representative", options.keep == "easy" ? "the easiest row: lowest score, then lowest id"
                                                 : "the hardest row: highest score, then lowest id"},
       {"across_labels", rows.labels.empty() ? nlohmann::json() : nlohmann::json(across)}};
@@ -268,72 +271,74 @@ void tell_duplicates(const PruneOptions& options, const Rows& rows, const Select
   }
 }
 
-void tell_classes(const Rows& rows, const Selection& chosen, Outcome& outcome) {
+void say_classes(const Rows& rows, const Choice& choice, Outcome& outcome) {
   auto& list = outcome.document["classes"] = nlohmann::json::array();
-  std::vector<std::int64_t> all(rows.class_names.size());
+  std::vector<std::int64_t> all(static_cast<std::size_t>(rows.classes()));
   for (const int label : rows.labels) ++all[label];
-  for (std::size_t c = 0; c < all.size(); ++c) {
-    list.push_back({{"label", rows.class_names[c]}, {"n", all[c]}, {"kept", chosen.kept_of_class[c]}});
+  for (int c = 0; c < rows.classes(); ++c) {
+    list.push_back({{"label", rows.class_names[c]}, {"n", all[c]}, {"kept", choice.kept_of_class[c]}});
   }
 }
 
-Outcome outcome_of(const PruneOptions& options, const Rows& rows, const Scored& scored, const Selection& chosen,
-                   double seconds, Session& session) {
-  const std::int64_t n = rows.size();
+Outcome outcome_of(const PruneOptions& options, const Rows& rows, const Choice& choice, double seconds,
+                   Session& session) {
+  const std::int64_t n = rows.size(), kept = std::ssize(choice.kept), duplicates = std::ssize(choice.duplicates);
   Outcome outcome;
-  outcome.document = {
-      {"schema", 1},
-      {"data", {{"file", options.data}, {"fingerprint", fingerprint_of(options.data)}, {"n", n}, {"d", rows.features}}},
-      {"score", options.score},
-      {"keep", options.keep},
-      {"fraction", options.share()},
-      {"class_floor", options.class_floor},
-      {"seed", session.common.seed},
-      {"kept", chosen.kept.size()},
-      {"removed", {{"near_duplicates", chosen.duplicates.size()}, {"fraction", chosen.others()}}},
-      {"seconds", seconds},
-      {"environment", environment(session)}};
-  outcome.text = fmt::format("{}: {} of {} rows kept ({} {}), {} near-duplicates and {} others removed, seed {}\n",
-                             options.out, chosen.kept.size(), n, options.keep, options.score, chosen.duplicates.size(),
-                             chosen.others(), session.common.seed);
-  if (options.fraction && chosen.left < chosen.wanted) {
+  outcome.document = {{"schema", 1},
+                      {"data",
+                       {{"file", options.data},
+                        {"fingerprint", rows.file ? fingerprint_of(options.data) : rows.fingerprint},
+                        {"n", n},
+                        {"d", rows.features}}},
+                      {"score", options.score},
+                      {"keep", options.keep},
+                      {"fraction", options.share()},
+                      {"class_floor", options.class_floor},
+                      {"seed", session.common.seed},
+                      {"kept", kept},
+                      {"removed", {{"near_duplicates", duplicates}, {"fraction", n - kept - duplicates}}},
+                      {"seconds", seconds},
+                      {"environment", environment(session)}};
+  outcome.text =
+      fmt::format("{}: {} of {} rows kept ({} {}), {} near-duplicates and {} others removed, seed {}\n", options.out,
+                  kept, n, options.keep, options.score, duplicates, n - kept - duplicates, session.common.seed);
+  if (options.fraction && choice.left < choice.wanted) {
     outcome.text += fmt::format("--fraction {} asks for {} rows; without near-duplicates there are {}\n",
-                                options.share(), chosen.wanted, chosen.left);
+                                options.share(), choice.wanted, choice.left);
   }
-  if (scored.prototypes) tell_clusters(options, *scored.prototypes, outcome);
-  if (options.looks_for_duplicates()) {
-    tell_duplicates(options, rows, chosen, scored.prototypes.has_value(), outcome);
-  }
-  if (!rows.labels.empty()) tell_classes(rows, chosen, outcome);
+  if (choice.prototypes) say_clusters(options, *choice.prototypes, outcome);
+  if (options.duplicates()) say_duplicates(options, rows, choice, outcome);
+  if (!rows.labels.empty()) say_classes(rows, choice, outcome);
   return outcome;
 }
 
 Outcome run(const PruneOptions& options, Session& session) {
-  check(options);
+  check_options(options);
   Rows rows;
   read_rows(options, rows);
-  check(options, rows);
+  check_rows(options, rows);
   make_output_folder(options.out);
-  const std::vector<float> unit = directions_of(options, rows);
-
-  const Stage stage(session, "prune");
-  const Scored scored = score_rows(options, rows, unit, session);
-  const Selection chosen = select(options, rows, scored, unit, session);
-
-  // All files are written under other names first and appear together, result.json last.
   const std::filesystem::path folder = options.out;
+
+  Stage stage(session, "prune");
+  const Choice choice = choice_of(options, rows, session);
   OutputFile removed_file(folder / "removed.csv");
-  write_removed(removed_file, chosen, scored.scores);
-  NpyWriter<std::int64_t> kept_file(folder / "kept_ids.npy", {std::ssize(chosen.kept)});
-  kept_file.write(chosen.kept);
+  write_removed(choice, removed_file);
+  NpyWriter<std::int64_t> kept_file(folder / "kept_ids.npy", {std::ssize(choice.kept)});
+  kept_file.write(choice.kept);
   NpyWriter<float> scores_file(folder / "scores.npy", {rows.size()});
-  scores_file.write(scored.scores);
-  Outcome outcome = outcome_of(options, rows, scored, chosen, stage.seconds(), session);
-  remove_stale_result(folder / "result.json");
+  scores_file.write(choice.scores);
+  Outcome outcome = outcome_of(options, rows, choice, stage.seconds(), session);
+
+  if (rows.file) rows.file->require_unchanged();
+  const auto publishing = lock_folder(folder);
+  OutputFile result_file(folder / "result.json");
+  result_file.write(json_text(outcome.document));
+  result_file.withdraw();
   kept_file.commit();
   scores_file.commit();
   removed_file.commit();
-  write_file(folder / "result.json", json_text(outcome.document));
+  result_file.commit();
   return outcome;
 }
 

@@ -9,6 +9,7 @@
 
 #include "host/program/environment.h"
 #include "host/program/error.h"
+#include "host/program/file_lock.h"
 #include "host/program/files.h"
 #include "host/program/options.h"
 #include "host/program/words.h"
@@ -187,6 +188,7 @@ Outcome end_in(const fs::path& folder, nlohmann::json document, std::string text
   Outcome outcome{std::move(document), std::move(text)};
   if (folder.empty()) return outcome;
   make_output_folder(folder);
+  if (outcome.publishing == nullptr) outcome.publishing = lock_folder(folder);
   write_file(folder / "result.json", json_text(outcome.document));
   outcome.text += fmt::format("All results: {}\n", (folder / "result.json").string());
   outcome.page = std::move(page);
@@ -209,6 +211,7 @@ Outcome end_study(const Study& study, nlohmann::json document, const SweepOption
   }
   Outcome outcome = end_in(options.out, std::move(document), std::move(text), std::move(page));
   if (result.failed > 0) outcome.exit_code = kSomeFailed;
+  outcome.publishing = result.publishing;
   return outcome;
 }
 
