@@ -41,6 +41,7 @@ struct Peer {
   std::vector<double> wall, cpu;  // seconds a run
   std::string answer;             // how its answer compares with ours
   std::string note;
+  bool own_route = false;  // not somebody else's: another way of ours to the same answer
 };
 
 // A case, ready to run. What `make` allocates lives here.

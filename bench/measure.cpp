@@ -117,8 +117,8 @@ Estimate estimate(std::span<const double> round_medians) {
 }
 
 bool is_narrow(std::span<const Round> rounds, const std::string& clock) {
-  constexpr std::size_t kFewestRounds = 3;
-  constexpr double kNarrow = 1.01;  // high / low
+  constexpr std::size_t kFewestRounds = 3;  // two agree by chance too often
+  constexpr double kNarrow = 1.01;          // high / low: a third of the margin by which results are told apart
   std::vector<double> medians;
   for (const Round& round : rounds) medians.push_back(median(clock == "cpu" ? round.cpu : round.wall));
   const Estimate all = estimate(medians);

@@ -15,7 +15,7 @@
 namespace scalelab::bench {
 namespace {
 
-constexpr int kLast = 5;  // losses are means over this many last epochs
+constexpr int kLast = 5;  // losses are means over this many last epochs: one alone jumps from batch to batch
 
 // Three hidden layers, two features. Training, per sample: forward 4 w^2 + 6 w, backward twice that without the
 // gradient with respect to the inputs. Scoring: the forward part.
@@ -297,7 +297,8 @@ Peer dense_map(const Scoring& s) {
           round.wall,
           round.cpu,
           fmt::format("{} of {} labels differ", others, ours.size()),
-          ""};
+          "",
+          true};
 }
 
 // How many scores are further from ours than roundings usually carry: a hundred-thousandth of the largest.

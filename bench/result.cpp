@@ -94,6 +94,64 @@ nlohmann::json growth_json(const std::string& parameter, const Growth& law, doub
           {"from", number(from)},   {"to", number(to)}};
 }
 
+namespace {
+
+// The rounds of a case by one clock.
+nlohmann::json clock_json(const std::vector<Round>& rounds, std::vector<double> Round::*clock) {
+  std::vector<double> medians;
+  nlohmann::json samples = nlohmann::json::array();
+  for (const Round& round : rounds) {
+    medians.push_back(median(round.*clock));
+    samples.push_back(round.*clock);
+  }
+  const Estimate e = estimate(medians);
+  return {{"median", number(e.median)},
+          {"low", number(e.low)},
+          {"high", number(e.high)},
+          {"rounds", medians},
+          {"samples", samples}};
+}
+
+// The median over rounds of what was measured in them; null where nothing was.
+nlohmann::json middle(const std::vector<Round>& rounds, double Round::*what) {
+  std::vector<double> values;
+  for (const Round& round : rounds) values.push_back(round.*what);
+  std::erase_if(values, [](double value) { return !std::isfinite(value); });
+  return number(median(values));
+}
+
+// What to beware of in the times of a row.
+std::vector<std::string> warnings_of(const std::vector<Round>& rounds, const nlohmann::json& wall) {
+  constexpr std::size_t kFewest = 3;  // rounds that say how far they scatter
+  constexpr double kNoisy = 1.2;      // high / low
+  std::vector<std::string> warnings;
+  const double width = number_at(wall, "high") / number_at(wall, "low");
+  if (rounds.size() < kFewest) {
+    warnings.emplace_back("fewer than three rounds: the interval says little, and no comparison will be made");
+  } else if (width > kNoisy) {
+    warnings.push_back(
+        fmt::format("noisy by wall time: rounds differ so much that the interval is {:.0f} % wide", 100 * (width - 1)));
+  }
+  std::uint64_t throttle = 0;
+  for (const Round& round : rounds) throttle |= round.throttle;
+  const std::vector<std::string> reasons = throttle_reasons(throttle);
+  if (!reasons.empty()) {
+    warnings.push_back(fmt::format("the device was held down by {}", fmt::join(reasons, ", ")));
+  }
+  return warnings;
+}
+
+nlohmann::json peer_json(const Peer& peer, double ours) {
+  const double theirs = median(peer.wall);
+  nlohmann::json object = {{"who", peer.who},       {"absent", peer.absent},    {"wall", peer.wall},
+                           {"cpu", peer.cpu},       {"median", number(theirs)}, {"ratio", number(theirs / ours)},
+                           {"answer", peer.answer}, {"note", peer.note}};
+  if (peer.own_route) object["own_route"] = true;
+  return object;
+}
+
+}  // namespace
+
 nlohmann::json row_of(const Case& one, const Backend& backend, const Measured& m, const Ceilings& ceilings) {
   nlohmann::json row = {{"name", case_name(one.op, one.parameters)},
                         {"op", one.op},
@@ -109,60 +167,18 @@ nlohmann::json row_of(const Case& one, const Backend& backend, const Measured& m
     row["wrong"] = m.wrong;
     return row;
   }
-  std::vector<double> cold, joules, megahertz;
-  std::uint64_t throttle = 0;
-  nlohmann::json warnings = nlohmann::json::array();
-  for (const char* clock : {"wall", "cpu"}) {
-    std::vector<double> medians;
-    nlohmann::json samples = nlohmann::json::array();
-    for (const Round& r : m.rounds) {
-      const auto& values = std::string(clock) == "wall" ? r.wall : r.cpu;
-      medians.push_back(median(values));
-      samples.push_back(values);
-    }
-    const Estimate e = estimate(medians);
-    row[clock] = {{"median", number(e.median)},
-                  {"low", number(e.low)},
-                  {"high", number(e.high)},
-                  {"rounds", medians},
-                  {"samples", samples}};
-    if (std::string(clock) == "cpu") continue;
-    if (medians.size() < 3) {
-      warnings.push_back("fewer than three rounds: the interval says little, and no comparison will be made");
-    } else if (e.high > 1.2 * e.low) {
-      warnings.push_back(fmt::format("noisy by wall time: rounds differ so much that the interval is {:.0f} % wide",
-                                     100 * (e.high / e.low - 1)));
-    }
+  row["wall"] = clock_json(m.rounds, &Round::wall);
+  row["cpu"] = clock_json(m.rounds, &Round::cpu);
+  for (const auto& [name, what] :
+       {std::pair{"cold", &Round::cold}, {"joules", &Round::joules}, {"megahertz", &Round::megahertz}}) {
+    if (auto value = middle(m.rounds, what); !value.is_null()) row[name] = value;
   }
-  for (const Round& r : m.rounds) {
-    if (std::isfinite(r.cold)) cold.push_back(r.cold);
-    if (std::isfinite(r.joules)) joules.push_back(r.joules);
-    if (std::isfinite(r.megahertz)) megahertz.push_back(r.megahertz);
-    throttle |= r.throttle;
-  }
-  if (!cold.empty()) row["cold"] = median(cold);
-  if (!joules.empty()) row["joules"] = median(joules);
-  if (!megahertz.empty()) row["megahertz"] = median(megahertz);
-  const std::vector<std::string> reasons = throttle_reasons(throttle);
-  if (!reasons.empty()) {
-    warnings.push_back(fmt::format("the device was held down by {}", fmt::to_string(fmt::join(reasons, ", "))));
-  }
-  const double middle = row["wall"]["median"];
-  const Roof roof = binding_roof(m.work, ceilings, middle);
+  const double seconds = number_at(row["wall"], "median");
+  const Roof roof = binding_roof(m.work, ceilings, seconds);
   row["roof"] = {{"name", roof.name}, {"floor_seconds", roof.floor_seconds}, {"share", roof.share}};
   row["peers"] = nlohmann::json::array();
-  for (const Peer& peer : m.peers) {
-    const double theirs = median(peer.wall);
-    row["peers"].push_back({{"who", peer.who},
-                            {"absent", peer.absent},
-                            {"wall", peer.wall},
-                            {"cpu", peer.cpu},
-                            {"median", number(theirs)},
-                            {"ratio", number(theirs / middle)},
-                            {"answer", peer.answer},
-                            {"note", peer.note}});
-  }
-  row["warnings"] = std::move(warnings);
+  for (const Peer& peer : m.peers) row["peers"].push_back(peer_json(peer, seconds));
+  row["warnings"] = warnings_of(m.rounds, row["wall"]);
   return row;
 }
 
@@ -281,7 +297,8 @@ std::string lines_text(const nlohmann::json& document) {
 
 std::string text_of(const nlohmann::json& document) {
   std::string text = document.value("device", std::string("unknown device")) + "\n" +
-                     ceilings_text(ceilings_of(document.value("ceilings", nlohmann::json::object())));
+                     ceilings_text(ceilings_of(document.value("ceilings", nlohmann::json::object()))) +
+                     "Times are medians of rounds, [their 95 % interval]; cold: with the caches emptied before.\n";
   const std::string clock = clock_of(document);
   if (clock != "wall") text += fmt::format("Times are {} time.\n", clock);
   std::map<std::string, std::set<std::string>> absent;
@@ -413,7 +430,7 @@ Compared compare_results(const std::string& a_file, const std::string& b_file, c
   result.document["margin"] = margin;
   result.document["shared_ratio"] = shared;
   const auto [least, most] = std::minmax_element(ratios.begin(), ratios.end());
-  constexpr std::size_t kFewestCases = 3;
+  constexpr std::size_t kFewestCases = 3;  // of two, either may be the one that changed
   if (relative && ratios.size() < kFewestCases) {
     result.text +=
         fmt::format("--relative says little of {} cases; {} and more are needed\n", ratios.size(), kFewestCases);

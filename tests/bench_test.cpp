@@ -361,6 +361,25 @@ TEST(Ops, AnswersAreChecked) {
   }
 }
 
+// Every kind of data that a bench can draw, also those that an op finds hard.
+TEST(Ops, EveryKindOfDataIsAnsweredRight) {
+  Context context(cpu_backend(), 0, 1);
+  for (const Op& op : all_ops()) {
+    if (!op.limits.contains("data")) continue;
+    for (const std::string& kind : op.limits.at("data").words) {
+      Parameters small = op.cases[0];
+      small["data"] = kind;
+      for (const char* name : {"n", "q", "grid"}) {
+        if (small.contains(name)) small[name] = 300;
+      }
+      small["k"] = 5;
+      const Problem problem = op.make(small, context);
+      problem.run();
+      EXPECT_EQ(problem.check(), "") << case_name(op.name, small);
+    }
+  }
+}
+
 // --- the program ----------------------------------------------------------------------------------------------------
 
 class BenchProgram : public host::Program {
@@ -533,6 +552,7 @@ TEST_F(BenchProgram, PageAndMarkdownShowPeersAndWhatIsAbsent) {
                                  {"median", 0.021},
                                  {"ratio", 21},
                                  {"answer", "0 of 100 differ"}},
+                                {{"who", "another way"}, {"wall", {0.002}}, {"cpu", {0.002}}, {"own_route", true}},
                                 {{"who", "ghost"}, {"absent", "No module named 'ghost'"}}}}};
   nlohmann::json document = {{"experiment", "bench"},
                              {"made", "2026-11-22T00:00:00Z"},
@@ -551,7 +571,8 @@ TEST_F(BenchProgram, PageAndMarkdownShowPeersAndWhatIsAbsent) {
   ASSERT_NE(absent, std::string::npos) << text;
   EXPECT_EQ(text.find("ghost (", absent + 20), std::string::npos) << "said more than once";
   const std::string table = good({"bench", "show", "r.json", "--markdown", "--clock", "cpu", "--filter", "other,none"});
-  EXPECT_NE(table.find("| other | 1.000 ms [900.0 us, 1.100 ms] | 100 kquery/s | 50 %, fma | slow<poke 30x |"),
+  EXPECT_NE(table.find(
+                "| other | 1.000 ms [900.0 us, 1.100 ms] | 100 kquery/s | 50 %, fma | slow<poke 30x, another way 2x |"),
             std::string::npos)
       << table;
   EXPECT_EQ(table.find("<n>"), std::string::npos);
@@ -597,7 +618,7 @@ TEST_F(BenchProgram, BadInputIsOneLine) {
   bad({"bench", "run", "--op", "knn", "--axis", "n=many"}, 2, "'many' is not a whole number");
   bad({"bench", "run", "--op", "knn", "--axis", "n=3", "--axis", "k=9", "--quiet"}, 2, "k = 9");
   bad({"bench", "run", "--op", "knn", "--axis", "data=normal"}, 2,
-      "--axis: data \"normal\" of knn must be one of uniform, clusters");
+      "--axis: data \"normal\" of knn must be one of uniform, clusters, outlier");
   bad({"bench", "run", "--op", "kmeans", "--axis", "data=pairs"}, 2, "must be one of uniform, clusters");
   bad({"bench", "run", "--op", "grid", "--axis", "what="}, 2, "what \"\" of grid must be one of ids, labels");
   bad({"bench", "run", "--op", "mlp", "--axis", "what=fit"}, 2, "must be one of train, score, map, polar-map");

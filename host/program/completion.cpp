@@ -27,12 +27,15 @@ const CLI::Option* option_named(const CLI::App& app, const std::string& name) {
   return nullptr;
 }
 
-// Words of an option, each behind `before`. Of a list the items that are typed already belong to it.
+// Words of an option, each behind `before`. The items of a list that are typed already stay, and come once.
 std::vector<Offer> offers_of(const CLI::Option& option, std::string before, const std::string& typed) {
   const std::size_t comma = option.get_type_name().starts_with("LIST") ? typed.rfind(',') : std::string::npos;
   if (comma != std::string::npos) before += typed.substr(0, comma + 1);
+  const auto items = split(std::string_view(typed).substr(0, comma == std::string::npos ? 0 : comma));
   std::vector<Offer> list;
-  for (const std::string& word : known_words(option)) list.push_back({before + word, ""});
+  for (const std::string& word : known_words(option)) {
+    if (std::find(items.begin(), items.end(), word) == items.end()) list.push_back({before + word, ""});
+  }
   return list;
 }
 
@@ -83,7 +86,7 @@ _scalelab() {
     offers+=("${word//:/\\:}${what:+:$what}")
   done < <("${(Q)words[1]/#\~/$HOME}" complete -- "${(@Q)words[2,CURRENT]}" 2>/dev/null)
   if (( $#offers )); then
-    _describe -o scalelab offers
+    _describe scalelab offers
   else
     _files
   fi

@@ -89,7 +89,8 @@ std::string type_of(const CLI::Option& option) {
 std::vector<std::string> groups_of(const CLI::App& app) {
   std::vector<std::string> groups = app.get_groups();
   std::erase_if(groups, [&](const std::string& group) { return options_of(app, group).empty() || group.empty(); });
-  std::stable_partition(groups.begin(), groups.end(), [](const std::string& group) { return group != kEveryCommand; });
+  const auto rank = [](const std::string& group) { return group == "Options" ? 0 : group == kEveryCommand ? 2 : 1; };
+  std::stable_sort(groups.begin(), groups.end(), [&](const auto& a, const auto& b) { return rank(a) < rank(b); });
   return groups;
 }
 

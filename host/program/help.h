@@ -22,7 +22,7 @@ inline constexpr const char* kEveryCommand = "Every command";
 // What an option takes: "INT", "LIST", "FILE", or the words that it knows where they are few, as "{wall,cpu}"; empty for
 // a flag.
 std::string type_of(const CLI::Option& option);
-// The groups of a command's options in the order in which they are shown.
+// The groups of a command's options in the order in which they are shown: those of no group of their own first.
 std::vector<std::string> groups_of(const CLI::App& app);
 // The options of a group that have names, and the positional ones.
 std::vector<const CLI::Option*> options_of(const CLI::App& app, const std::string& group);

@@ -106,7 +106,7 @@ std::string manual(const CLI::App& program, const std::string& exit_codes) {
       ".SH OPTIONS OF EVERY COMMAND\n{}.SH COMMANDS\n",
       kVersion, troff(program.get_description()), group_entries(*leaves.front(), kEveryCommand));
   for (const CLI::App* command : leaves) text += command_section(*command);
-  return text + kAfter + ".SH EXIT STATUS\n" + verbatim(exit_codes);
+  return text + kAfter + ".SH EXIT STATUS\nThe program ends with one of these:\n" + verbatim(exit_codes);
 }
 
 }  // namespace scalelab::host
