@@ -18,6 +18,12 @@
 
 namespace scalelab::test {
 
+// Whether SCALELAB_SMALL=1 asks for small shapes on a device too.
+inline bool wants_small() {
+  const char* small = std::getenv("SCALELAB_SMALL");
+  return small != nullptr && std::string(small) == "1";
+}
+
 // A test of an op is a TEST_P of this fixture and runs once per backend: `cpu`, and `cuda` (or, in a build for the test
 // executor, `simt`). Without a device the second is visibly skipped; SCALELAB_REQUIRE_CUDA=1 turns the skip into a
 // failure.
@@ -38,8 +44,9 @@ class OnBackend : public testing::TestWithParam<const char*> {
   }
   const Backend& backend() const { return *backend_; }
   bool on_cpu() const { return backend_ == &cpu_backend(); }
-  // Under the test executor a thread costs microseconds: tests shrink their sizes there.
-  bool on_executor() const { return std::string(backend_->name) == "simt"; }
+  // Where a CPU executes the kernels a thread costs microseconds: tests shrink their sizes there, and on any device
+  // under SCALELAB_SMALL=1.
+  bool on_executor() const { return std::string(backend_->name) == "simt" || (!on_cpu() && wants_small()); }
   // Whether to leave out this one of many trials: never elsewhere, on the executor all but the first of every `every`.
   // An odd number that divides no loop's length lets every value of every loop have its turn.
   bool leave_out(int every) { return on_executor() && trials_++ % every != 0; }
@@ -147,8 +154,7 @@ class TwinBackends : public testing::Test {
       if (required != nullptr && std::string(required) == "1") GTEST_FAIL() << "SCALELAB_REQUIRE_CUDA=1, but " << why;
       GTEST_SKIP() << "no cuda backend: " << why;
     }
-    const char* small = std::getenv("SCALELAB_SMALL");
-    on_gpu_ = std::string(other->name) == "cuda" && (small == nullptr || std::string(small) != "1");
+    on_gpu_ = std::string(other->name) == "cuda" && !wants_small();
     cpu_.emplace(cpu_backend());
     cuda_.emplace(*other);
   }
