@@ -95,7 +95,13 @@ struct Pace {
   std::size_t least = 3;
   bool cold = true;
 };
-Round time_round(const Problem& problem, const Pace& pace, Context& context, const Power* power = nullptr);
+// Seconds on a clock that only goes forward: of the wall, and of this process on its CPUs.
+struct Clocks {
+  std::function<double()> wall, cpu;
+};
+Clocks steady_clocks();
+Round time_round(const Problem& problem, const Pace& pace, Context& context, const Power* power = nullptr,
+                 const Clocks& clocks = steady_clocks());
 
 double median(std::vector<double> values);
 

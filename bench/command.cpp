@@ -17,14 +17,16 @@
 #include "bench/result.h"
 #include "bench/turns.h"
 #include "host/program/command.h"
+#include "host/program/environment.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
+#include "host/program/options.h"
 
-namespace scalelab::host {
+namespace scalelab::bench {
 
 namespace {
 
-using namespace scalelab::bench;
+using namespace scalelab::host;
 using Clock = std::chrono::steady_clock;
 
 std::vector<Op> all_ops() { return {knn_op(), grid_op(), kmeans_op(), mlp_op()}; }
@@ -168,9 +170,7 @@ Outcome bench_run(const RunOptions& options, Session& session) {
   const auto rounds = static_cast<std::size_t>(options.rounds);
   context.progress = nullptr;  // the bench says itself how far it is
   session.progress.update("bench: ceilings", 0, 1);
-  const auto measure = [&] {
-    return backend.measure_ceilings != nullptr ? backend.measure_ceilings(0.75, context) : Ceilings{};
-  };
+  const auto measure = [&] { return backend.measure_ceilings(0.75, context); };
   Ceilings ceilings = measure();
 
   nlohmann::json document = document_of(ceilings, session);
@@ -316,9 +316,12 @@ Command add_bench(CLI::App& program) {
   app->add_option("--budget", options->budget,
                   "Seconds of samples: for each case (2); compare: for each case in each program (6); cost: in all for "
                   "each line on each backend (6)")
-      ->check(real_number(0, 1e5));
-  app->add_option("--max-mem", options->max_memory, "cost: bytes that a case may take, as 8G; half of what is free")
-      ->transform(memory_size());
+      ->check(real_number(0, 1e5))
+      ->default_str("");
+  app->add_option("--max-mem", options->max_memory,
+                  "cost: bytes that a case may take, as 8G; without it half of what is free")
+      ->transform(memory_size())
+      ->default_str("");
   app->add_option("--most", options->cost.most, "cost: largest value of what varies")
       ->check(whole_number(0, 1'000'000'000'000));
   app->add_option("--case", options->one_case, "turn: the one case to time, in JSON; compare runs this");
@@ -326,7 +329,7 @@ Command add_bench(CLI::App& program) {
       ->check(whole_number(1, 1000));
   app->add_flag("--peers", options->run.peers, "Time what is used elsewhere on the same arrays");
   app->add_flag("--profile", options->run.profile, "Run each case once and measure nothing: for profilers");
-  app->add_option("--out", options->run.out,
+  app->add_option("-o,--out", options->run.out,
                   "File for the result (JSON, with every sample); show: folder for its page, report.html");
   app->add_flag("--markdown", options->markdown, "show: as a table in Markdown");
   app->add_option("--clock", options->clock,
@@ -336,6 +339,7 @@ Command add_bench(CLI::App& program) {
   app->add_flag("--relative", options->relative,
                 "compare: each case beside what all cases did together, for a machine whose speed drifts");
   app->add_option("--fail-over", options->fail_over, "compare: exit 5 when a case is slower by more than this, as 5%");
+  add_notes(*app, {"scalelab bench run --op knn --axis n=1e4,1e5,1e6", "scalelab bench show mine.json --out page"});
   return {app, [options](Session& session) -> Outcome {
             const std::size_t wanted = options->action == "show" ? 1 : options->action == "compare" ? 2 : 0;
             if (options->files.size() != wanted) {
@@ -392,4 +396,4 @@ Command add_bench(CLI::App& program) {
           }};
 }
 
-}  // namespace scalelab::host
+}  // namespace scalelab::bench

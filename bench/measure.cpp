@@ -92,33 +92,38 @@ double median(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[half] : 0.5 * (values[half - 1] + values[half]);
 }
 
-Round time_round(const Problem& problem, const Pace& pace, Context& context, const Power* power) {
+Clocks steady_clocks() {
+  return {.wall = [] { return clock_seconds(CLOCK_MONOTONIC); },
+          .cpu = [] { return clock_seconds(CLOCK_PROCESS_CPUTIME_ID); }};
+}
+
+Round time_round(const Problem& problem, const Pace& pace, Context& context, const Power* power, const Clocks& clocks) {
   Round round;
   problem.run();
   if (pace.cold) {
     CacheEmptier caches(context);
     caches.empty();
     context.synchronize();
-    const double before = clock_seconds(CLOCK_MONOTONIC);
+    const double before = clocks.wall();
     problem.run();
-    round.cold = clock_seconds(CLOCK_MONOTONIC) - before;
+    round.cold = clocks.wall() - before;
   }
-  const double once_before = clock_seconds(CLOCK_MONOTONIC);
+  const double once_before = clocks.wall();
   problem.run();
-  const double once = clock_seconds(CLOCK_MONOTONIC) - once_before;
+  const double once = clocks.wall() - once_before;
   const int runs = std::clamp(static_cast<int>(std::ceil(1e-3 / std::max(once, 1e-7))), 1, 10000);
   Power::Reading before;
   if (power != nullptr) before = power->read();
-  const double start = clock_seconds(CLOCK_MONOTONIC);
-  while (round.wall.size() < pace.least || clock_seconds(CLOCK_MONOTONIC) - start < pace.seconds) {
-    const double wall = clock_seconds(CLOCK_MONOTONIC), cpu = clock_seconds(CLOCK_PROCESS_CPUTIME_ID);
+  const double start = clocks.wall();
+  while (round.wall.size() < pace.least || clocks.wall() - start < pace.seconds) {
+    const double wall = clocks.wall(), cpu = clocks.cpu();
     for (int run = 0; run < runs; ++run) problem.run();
-    round.wall.push_back((clock_seconds(CLOCK_MONOTONIC) - wall) / runs);
-    round.cpu.push_back((clock_seconds(CLOCK_PROCESS_CPUTIME_ID) - cpu) / runs);
+    round.wall.push_back((clocks.wall() - wall) / runs);
+    round.cpu.push_back((clocks.cpu() - cpu) / runs);
   }
   if (power != nullptr) {
     const Power::Reading after = power->read();
-    const double window = clock_seconds(CLOCK_MONOTONIC) - start;
+    const double window = clocks.wall() - start;
     if (window >= 0.2) round.joules = (after.joules - before.joules) / runs / static_cast<double>(round.wall.size());
     round.megahertz = after.megahertz;
     round.throttle = after.throttle;
@@ -168,12 +173,11 @@ Verdict judge(const host::Middle& middle, bool too_few, double margin) {
 Verdict compare_rounds(std::span<const double> a, std::span<const double> b, double margin) {
   const auto x = host::summarize(logarithms(a)), y = host::summarize(logarithms(b));
   const double va = x.standard_error * x.standard_error, vb = y.standard_error * y.standard_error;
-  // Welch and Satterthwaite's degrees of freedom, rounded down.
+  // Welch and Satterthwaite's degrees of freedom.
   const double freedom = va + vb > 0 ? (va + vb) * (va + vb) / (va * va / (x.n - 1) + vb * vb / (y.n - 1)) : 1e6;
   const bool too_few = x.n < 3 || y.n < 3;
   const double middle = y.mean - x.mean;
-  const double reach =
-      too_few ? 0 : host::student_quantile(0.975, std::clamp(static_cast<int>(freedom), 1, 1000)) * std::sqrt(va + vb);
+  const double reach = too_few ? 0 : host::student_quantile(0.975, std::clamp(freedom, 1.0, 1e6)) * std::sqrt(va + vb);
   return judge({middle, {middle - reach, middle + reach}}, too_few, margin);
 }
 

@@ -10,6 +10,7 @@
 #include <map>
 #include <set>
 
+#include "host/program/environment.h"
 #include "host/program/error.h"
 
 namespace scalelab::bench {

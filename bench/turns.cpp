@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <random>
 
+#include "host/program/environment.h"
 #include "host/program/error.h"
 
 namespace scalelab::bench {

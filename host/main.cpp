@@ -14,10 +14,37 @@
 #include <string_view>
 #include <vector>
 
+#include "host/pages/page.h"
 #include "host/program/command.h"
+#include "host/program/environment.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
+#include "host/program/help.h"
+#include "host/program/options.h"
+#include "host/program/signals.h"
 #include "host/studies/story.h"
+#include "host/studies/study.h"
+
+namespace scalelab::host {
+
+// Every command of the program: each adds its subcommand and options, in the file that is named.
+Command add_boundary(CLI::App& program);     // own_data/boundary.cpp
+Command add_knn(CLI::App& program);          // own_data/knn.cpp
+Command add_kmeans(CLI::App& program);       // own_data/kmeans.cpp
+Command add_prune(CLI::App& program);        // own_data/prune.cpp
+Command add_compare(CLI::App& program);      // studies/compare.cpp
+Command add_prune_study(CLI::App& program);  // studies/prune_study.cpp
+Command add_theory(CLI::App& program);       // studies/theory.cpp
+Command add_curriculum(CLI::App& program);   // studies/curriculum.cpp
+Command add_lottery(CLI::App& program);      // studies/lottery_study.cpp
+Command add_sweep(CLI::App& program);        // studies/sweep_study.cpp
+Command add_story(CLI::App& program);        // studies/story.cpp
+Command add_dataset(CLI::App& program);      // data/dataset_command.cpp
+Command add_info(CLI::App& program);         // program/info.cpp
+}  // namespace scalelab::host
+namespace scalelab::bench {
+host::Command add_bench(CLI::App& program);  // bench/command.cpp
+}
 
 namespace scalelab::host {
 namespace {
@@ -50,6 +77,7 @@ std::size_t edit_distance(std::string_view a, std::string_view b) {
 
 // "; did you mean X?", or nothing when no name is near.
 std::string suggestion(const std::string& word, const std::vector<std::string>& names) {
+  if (word.size() < 3) return "";  // anything is near to -d
   std::size_t best = 3;
   const std::string* nearest = nullptr;
   for (const auto& name : names) {
@@ -58,6 +86,11 @@ std::string suggestion(const std::string& word, const std::vector<std::string>& 
       best = distance;
       nearest = &name;
     }
+  }
+  // Else one that ends in the same word: --layers, --hidden-layers.
+  const std::size_t stem = word.find_first_not_of('-');
+  for (std::size_t i = 0; i < names.size() && nearest == nullptr && stem != std::string::npos; ++i) {
+    if (names[i].ends_with("-" + word.substr(stem))) nearest = &names[i];
   }
   return nearest == nullptr ? "" : fmt::format("; did you mean {}?", *nearest);
 }
@@ -71,17 +104,23 @@ std::vector<std::string> option_names(const CLI::App& app) {
 }
 
 void add_common_options(CLI::App& app, Common& common) {
-  app.add_option("--seed", common.seed, "Seed of all that is random")->check(whole_number(0, UINT64_MAX));
+  const char* const group = "Every command";
+  app.add_option("--seed", common.seed, "Seed of all that is random but for what --seeds repeats")
+      ->check(whole_number(0, UINT64_MAX))
+      ->group(group);
   app.add_option("--backend", common.backend, "Where to compute: auto, cpu or cuda")
       ->check([](const std::string& text) {
         const bool known = text == "auto" || text == "cpu" || text == "cuda";
         return known ? std::string() : fmt::format("'{}' is not auto, cpu or cuda", text);
-      });
-  app.add_option("--device", common.device, "Which GPU, counted from 0")->check(whole_number(0, 1023));
-  app.add_option("--threads", common.threads, "CPU threads, 0 for all")->check(whole_number(0, 1024));
-  app.add_flag("--json", common.json, "Print one JSON document and nothing else");
-  app.add_flag("--quiet", common.quiet, "No progress on stderr");
-  app.footer(kExitCodes);
+      })
+      ->group(group);
+  app.add_option("--device", common.device, "Which GPU, counted from 0")->check(whole_number(0, 1023))->group(group);
+  app.add_option("--threads", common.threads, "CPU threads; all where it is not given")
+      ->check(whole_number(0, 1024))
+      ->default_str("")
+      ->group(group);
+  app.add_flag("--json", common.json, "Print one JSON document and nothing else")->group(group);
+  app.add_flag("--quiet", common.quiet, "No progress on stderr")->group(group);
 }
 
 // The options of a JSON file as command-line arguments, but for those that the command line gives itself.
@@ -144,8 +183,14 @@ int run(std::vector<std::string> arguments) {
   program.option_defaults()->always_capture_default();
   program.set_help_flag("-h,--help", "Print this help and exit");
   program.set_version_flag("--version", std::string("scalelab ") + kVersion, "Print the version and exit");
+  program.formatter(help_formatter());
   program.require_subcommand(1);
-  program.footer(std::string("Every command has its own --help.\n\n") + kExitCodes);
+  program.footer(std::string("scalelab help COMMAND, or scalelab COMMAND --help: its options.\n\n") + kExitCodes);
+
+  if (!arguments.empty() && arguments[0] == "help") {  // help CMD: CMD --help
+    arguments.erase(arguments.begin());
+    arguments.push_back("--help");
+  }
 
   Common common;
   std::string config;
@@ -161,14 +206,17 @@ int run(std::vector<std::string> arguments) {
   commands.push_back(add_sweep(program));
   commands.push_back(add_prune(program));
   commands.push_back(add_prune_study(program));
-  commands.push_back(add_bench(program));
+  commands.push_back(bench::add_bench(program));
+  commands.push_back(add_show(program));
   commands.push_back(add_story(program));
   commands.push_back(add_info(program));
   std::vector<std::string> names;
   const Command* chosen = nullptr;
   for (const Command& command : commands) {
     add_common_options(*command.app, common);
-    command.app->add_option("--config", config, "Options from a JSON file; the command line goes first");
+    command.app->add_option("--config", config, "Options from a JSON file; what the command line gives itself counts")
+        ->group("Every command");
+    command.app->get_help_ptr()->group("Every command");
     names.push_back(command.app->get_name());
     if (!arguments.empty() && arguments[0] == names.back()) chosen = &command;
   }
@@ -216,7 +264,6 @@ int run(std::vector<std::string> arguments) {
   const Choice choice = weighed ? choose_backend(common.backend, needs, cuda, why_not, crossovers.rows)
                                 : choose_backend(common.backend, needs, cuda, why_not);
   Progress progress(common.quiet);
-  if (!choice.note.empty() && !common.quiet) progress.say(choice.note);
   if (!choice.reason.empty()) progress.remark("scalelab: " + choice.reason);
   Outcome outcome = run_where_it_fits(
       common.backend, *choice.backend, needs,
@@ -228,12 +275,9 @@ int run(std::vector<std::string> arguments) {
       },
       [&progress](const std::string& line) { progress.say(line); });
   progress.clear();
-  const CLI::Option* out = chosen->app->get_option_no_throw("--out");
-  const auto page = page_of(outcome.document);
-  if (page && out != nullptr && !out->results().empty()) {
-    const std::filesystem::path folder = out->results().front();
-    write_page(folder, *page);
-    outcome.text += (folder / "report.html").string() + "\n";
+  if (outcome.page != nullptr && !outcome.folder.empty()) {
+    write_page(outcome.folder, *outcome.page);
+    outcome.text += (outcome.folder / "report.html").string() + "\n";
   }
   print(common.json ? json_text(outcome.document) : outcome.text);
   return outcome.exit_code;
@@ -253,6 +297,7 @@ int main(int argc, char** argv) {
   using namespace scalelab::host;
   catch_signals();
   try {
+    set_command_line({argv, argv + argc});
     return run(std::vector<std::string>(argv + std::min(argc, 1), argv + argc));
   } catch (const Failure& failure) {
     return complain(failure.exit_code, failure.what());

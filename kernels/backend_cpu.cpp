@@ -1,5 +1,4 @@
 // The CPU backend's table, and the life of a Context.
-#include <omp.h>
 #include <unistd.h>
 
 #include <hwy/highway.h>
@@ -11,6 +10,7 @@
 #include <string>
 
 #include "scalelab/backend.h"
+#include "scalelab/processors.h"
 
 namespace scalelab {
 
@@ -91,7 +91,7 @@ const Backend& cpu_backend() {
 }
 
 Context::Context(const Backend& backend, int device, int threads)
-    : backend_(backend), device_(device), threads_(threads > 0 ? threads : omp_get_num_procs()) {
+    : backend_(backend), device_(device), threads_(threads > 0 ? threads : default_threads().threads) {
   backend_.open(*this);
 }
 

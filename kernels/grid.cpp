@@ -114,11 +114,7 @@ class GridTiles {
     const std::int64_t cells = area.width * area.height;
     if (list == nullptr) {
       Candidates& gathered = work_.level(level++);
-      const std::size_t most = cells > kSmallest ? 1536 + 8 * k_ : std::numeric_limits<std::size_t>::max();
-      if (!collect(task_.tree, tile, k_, most, work_, gathered)) {
-        split(area, nullptr, level);
-        return;
-      }
+      if (!collect(task_.tree, tile, k_, work_, gathered)) return search_or_split(area, level);
       if (task_.reference_labels != nullptr) {
         for (std::size_t i = 0; i < gathered.size; ++i) gathered.label[i] = task_.reference_labels[gathered.id[i]];
       }
@@ -181,6 +177,30 @@ class GridTiles {
                std::min(height, area.height - row)},
               list, level);
       }
+    }
+  }
+
+  // An area whose list would be too long.
+  void search_or_split(const Area& area, std::size_t level) {
+    if (area.width * area.height > kSmallest) return split(area, nullptr, level);
+    for (std::int64_t row = area.row; row < area.row + area.height; ++row) {
+      for (std::int64_t column = area.column; column < area.column + area.width; ++column) search_cell(row, column);
+    }
+  }
+
+  // One cell by itself, down the tree.
+  void search_cell(std::int64_t row, std::int64_t column) {
+    const float centre[3] = {centre_x(column), centre_y(row), 0};
+    search(task_.tree, centre, k_, work_);
+    if (task_.reference_labels != nullptr) {
+      *label_at(row, column) = most_common([&](std::size_t j) { return task_.reference_labels[work_.found[j].id]; });
+      return;
+    }
+    std::sort_heap(work_.found.begin(), work_.found.end());
+    const std::size_t to = static_cast<std::size_t>(row * task_.grid.size + column) * k_;
+    for (std::size_t j = 0; j < k_; ++j) {
+      task_.ids[to + j] = work_.found[j].id;
+      if (task_.distances != nullptr) task_.distances[to + j] = work_.found[j].distance;
     }
   }
 
@@ -322,7 +342,9 @@ class GridTiles {
                 hn::StoreU(hn::DemoteTo(d8, winner), d8, labels);
               } else {
                 selector_.nearest(queries, coordinates, false, work_);
-                for (std::size_t lane = 0; lane < selector_.lanes(); ++lane) labels[lane] = most_common(list, lane);
+                for (std::size_t lane = 0; lane < selector_.lanes(); ++lane) {
+                  labels[lane] = most_common([&](std::size_t j) { return list.label[selector_.slot(j, lane)]; });
+                }
               }
               for (std::int64_t i = 0; i < part.height; ++i) {
                 std::memcpy(label_at(part.row + i, part.column), labels + i * columns, part.width);
@@ -334,17 +356,18 @@ class GridTiles {
     return labels_ + (row - label_row_) * label_stride_ + (column - label_column_);
   }
 
-  // The label of most of a lane's neighbours, the smallest of equally common ones.
-  std::uint8_t most_common(const Candidates& list, std::size_t lane) {
+  // The label of most of k neighbours, the smallest of equally common ones; label_of(j) is the label of the j-th.
+  template <class LabelOf>
+  std::uint8_t most_common(const LabelOf& label_of) {
     int winner = 0, most = 0;
     for (std::size_t j = 0; j < k_; ++j) {
-      const int label = list.label[selector_.slot(j, lane)], count = ++votes_[label];
+      const int label = label_of(j), count = ++votes_[label];
       if (count > most || (count == most && label < winner)) {
         most = count;
         winner = label;
       }
     }
-    for (std::size_t j = 0; j < k_; ++j) votes_[list.label[selector_.slot(j, lane)]] = 0;
+    for (std::size_t j = 0; j < k_; ++j) votes_[label_of(j)] = 0;
     return static_cast<std::uint8_t>(winner);
   }
 
@@ -376,7 +399,7 @@ void for_each_tile(std::int64_t size, std::int64_t rows, Context& context, const
 void map_grid(const GridTask& task, Context& context) {
   std::vector<std::unique_ptr<GridTiles>> workers(std::max(context.threads(), 1));
   for_each_tile(task.grid.size, task.rows, context, [&](const GridTiles::Area& area) {
-    std::unique_ptr<GridTiles>& worker = workers[omp_get_thread_num()];
+    std::unique_ptr<GridTiles>& worker = workers[thread_index()];
     if (!worker) worker = std::make_unique<GridTiles>(task);
     worker->visit(area, nullptr, 0);
   });
@@ -485,7 +508,7 @@ void confuse_grid(const ConfusionSide& a, const ConfusionSide& b, const Grid& gr
                   std::int64_t rows, View<std::int64_t> counts, Context& context) {
   std::vector<std::unique_ptr<ConfusionTiles>> workers(std::max(context.threads(), 1));
   for_each_tile(grid.size, rows, context, [&](const GridTiles::Area& area) {
-    std::unique_ptr<ConfusionTiles>& worker = workers[omp_get_thread_num()];
+    std::unique_ptr<ConfusionTiles>& worker = workers[thread_index()];
     if (!worker) worker = std::make_unique<ConfusionTiles>(a, b, grid, row_begin, counts.extent(0));
     worker->count(area);
   });

@@ -396,7 +396,7 @@ std::vector<FixedPoint> fixed_points(View<const float> points, Context& context)
   const std::int64_t n = points.extent(0), d = points.extent(1);
   std::vector<std::vector<float>> largest(static_cast<std::size_t>(context.threads()));
   for_each_block(context, n, [&](std::int64_t, std::int64_t row, std::int64_t rows) {
-    auto& own = largest[static_cast<std::size_t>(omp_get_thread_num())];
+    auto& own = largest[static_cast<std::size_t>(thread_index())];
     own.resize(static_cast<std::size_t>(d), 0.0F);
     HWY_DYNAMIC_DISPATCH(largest_of_rows)(&points(row, 0), rows, d, own.data());
   });
@@ -474,7 +474,7 @@ class Assignment {
       const Candidates all = distinct(centroids);
       std::vector<std::vector<std::int64_t>> parts(threads);
       parallel_for(context_, tiles_->block_count, [&](std::int64_t block) {
-        auto& own = parts[static_cast<std::size_t>(omp_get_thread_num())];
+        auto& own = parts[static_cast<std::size_t>(thread_index())];
         own.resize(static_cast<std::size_t>(k_ * (d + 1)));
         HWY_DYNAMIC_DISPATCH(assign_block)
         (*tiles_, block, all, units_per_one_.data(), own_scratch(), own.data(), nullptr, nullptr);
@@ -494,7 +494,7 @@ class Assignment {
     for_each_piece([&](std::int64_t row, std::int64_t rows) {
       assign_piece(centroids, row, rows, &labels(row), nullptr);
       if (shared) return;
-      auto& own = parts[static_cast<std::size_t>(omp_get_thread_num())];
+      auto& own = parts[static_cast<std::size_t>(thread_index())];
       own.resize(totals.sum.size());
       HWY_DYNAMIC_DISPATCH(add_rows)(&points_(row, 0), &labels(row), rows, d, 0, d, units_per_one_.data(), own.data());
     });
@@ -558,7 +558,7 @@ class Assignment {
     (&points_(row, 0), rows, d, packed, k_, labels, distances == nullptr ? scratch : distances);
   }
 
-  TileScratch& own_scratch() { return scratch_[static_cast<std::size_t>(omp_get_thread_num())]; }
+  TileScratch& own_scratch() { return scratch_[static_cast<std::size_t>(thread_index())]; }
 
   // The centroids without copies of an earlier one, which are nearest to nothing.
   Candidates distinct(View<const float> centroids) const {
@@ -647,7 +647,7 @@ double spread_of(View<const float> points, const std::vector<FixedPoint>& fixed,
   std::vector<std::vector<std::int64_t>> parts(static_cast<std::size_t>(context.threads()));
   const std::vector<int> zeros(static_cast<std::size_t>(std::min(n, kBlockRows)), 0);
   for_each_block(context, n, [&](std::int64_t, std::int64_t row, std::int64_t rows) {
-    auto& own = parts[static_cast<std::size_t>(omp_get_thread_num())];
+    auto& own = parts[static_cast<std::size_t>(thread_index())];
     own.resize(static_cast<std::size_t>(d));
     HWY_DYNAMIC_DISPATCH(add_rows)(&points(row, 0), zeros.data(), rows, d, 0, d, units_per_one.data(), own.data());
   });

@@ -83,8 +83,8 @@ class QueryTiles {
     for (int axis = 0; axis < kFeatures; ++axis) set_axis(tile, axis, node.low[axis], node.high[axis]);
     if (list == nullptr) {
       Candidates& gathered = work_.level(level++);
-      const std::size_t most = node.leaf() ? std::numeric_limits<std::size_t>::max() : 1536 + 8 * k_;
-      if (!collect(task_.references, tile, k_, most, work_, gathered)) {
+      if (!collect(task_.references, tile, k_, work_, gathered)) {
+        if (node.leaf()) return search_queries(node);
         visit(index + 1, nullptr, level);
         visit(index + node.right, nullptr, level);
         return;
@@ -135,6 +135,20 @@ class QueryTiles {
     }
   }
 
+  // The queries of a leaf one by one.
+  void search_queries(const PointTree::Node& node) {
+    for (std::int64_t i = node.begin; i < node.end; ++i) {
+      const TreePoint& query = task_.queries.points()[static_cast<std::size_t>(i)];
+      search(task_.references, query.x, k_, work_);
+      std::sort_heap(work_.found.begin(), work_.found.end());
+      const std::size_t to = static_cast<std::size_t>(query.id) * k_;
+      for (std::size_t j = 0; j < k_; ++j) {
+        task_.ids[to + j] = work_.found[j].id;
+        if (task_.distances != nullptr) task_.distances[to + j] = work_.found[j].distance;
+      }
+    }
+  }
+
   const TreeTask& task_;
   std::size_t k_;
   Workspace work_;
@@ -159,7 +173,7 @@ void visit_pieces(const TreeTask& task, Context& context) {
   }
   std::vector<std::unique_ptr<QueryTiles<kFeatures>>> workers(std::max(context.threads(), 1));
   parallel_for(context, static_cast<std::int64_t>(pieces.size()), [&](std::int64_t piece) {
-    auto& worker = workers[omp_get_thread_num()];
+    auto& worker = workers[thread_index()];
     if (!worker) worker = std::make_unique<QueryTiles<kFeatures>>(task);
     worker->visit(pieces[piece], nullptr, 0);
   });

@@ -2,7 +2,9 @@
 // Included once per target, inside foreach_target, after simd-inl.h.
 //
 // References come from a PointTree: `collect` gathers a list for a large tile, `narrow` filters a list for a part of
-// its tile, and a Selector finds the neighbours of one vector of queries, a query a lane.
+// its tile, and a Selector finds the neighbours of one vector of queries, a query a lane. Where even a small tile's list
+// would be long (references far denser than queries), `search` walks down the tree for each query by itself: so no
+// input costs more than a short list or a walk for every query.
 //
 // A candidate's position in its list is its slot. Selection works on packed keys: the bits of the canonical distance,
 // the lowest of them replaced by the slot, compared as floats. Only distances that agree in all other bits can come out
@@ -25,6 +27,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/cpu/examined.h"
 #include "kernels/cpu/point_tree.h"
 #include "kernels/cpu/simd-inl.h"
 #include "kernels/distance.h"
@@ -58,19 +61,37 @@ struct Candidates {
   }
 };
 
+// One of the nearest references found so far: of the k nearest the last in order of (distance, id) tops a heap.
+struct Found {
+  float distance;
+  int id;
+  std::int64_t place;  // among the tree's points
+  bool operator<(const Found& other) const { return nearer(distance, id, other.distance, other.id); }
+};
+
 // What a thread needs while it works, kept between its tiles.
 struct Workspace {
+  Workspace() = default;
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
+  ~Workspace() { references_examined += static_cast<std::int64_t>(examined); }
+
   std::deque<Candidates> levels;               // one list per level of nested tiles
   std::vector<float> low, high;                // ends of `narrow`
-  std::vector<std::pair<float, int>> nearest;  // `collect`, `solve_lane`
+  std::vector<Found> found;                    // `search`
+  std::vector<std::pair<float, int>> nearest;  // `solve_lane`
   std::vector<std::int64_t> stack;
   std::vector<float> distance;  // `solve_lane`
+  std::size_t examined = 0;     // boxes and references looked at (examined.h)
 
   Candidates& level(std::size_t i) {
     while (levels.size() <= i) levels.emplace_back();
     return levels[i];
   }
 };
+
+// Longest list that `collect` is asked for: a longer one costs more than what is gained by sharing it.
+inline std::size_t longest_list(std::size_t k) { return 1536 + 8 * k; }
 
 // A value that at least k of the n values reach (are at most), close to the k-th smallest: bisection on the value,
 // which needs no sorting and ends when exactly k are counted. k <= n; all values finite.
@@ -105,74 +126,104 @@ HWY_INLINE float upper_bound_of_kth(const float* HWY_RESTRICT values, std::size_
   return high;
 }
 
-// Squared distance of a point to the box of a node, each axis shortened by `half`.
-inline float box_distance(const PointTree::Node& node, const Tile& tile) {
+// Squared distance of a point to the box of a node, by the steps of the canonical distance: as each of them is monotone
+// in |q - p|, it is at most the computed distance of every point in the box.
+inline float box_distance(const PointTree::Node& node, const float query[3]) {
   float sum = 0;
   for (int i = 0; i < 3; ++i) {
-    const float outside = std::max(node.low[i] - tile.centre[i], tile.centre[i] - node.high[i]) - tile.half[i];
-    if (outside > 0) sum = std::fma(outside, outside, sum);
+    const float outside = std::max({node.low[i] - query[i], query[i] - node.high[i], 0.0F});
+    sum = std::fma(outside, outside, sum);
   }
   return sum;
 }
 
-// Gathers every reference that can be among the k nearest of any query in the tile, and more. Returns false, with `out`
-// unusable, when that would be more than `most`.
-//
-// The k-th nearest distance R of the centre bounds that of every query by R + |half|. Distances here are within 8 u of
-// their value and the canonical ones within 5 u: widening the bound by 64 u covers both.
-inline bool collect(const PointTree& tree, const Tile& tile, std::size_t k, std::size_t most, Workspace& work,
-                    Candidates& out) {
+// The k nearest references of one query, by definition, into work.found in no order. Walks down the tree, the nearer
+// child first.
+inline void search(const PointTree& tree, const float query[3], std::size_t k, Workspace& work) {
   const auto& nodes = tree.nodes();
   const auto& points = tree.points();
-  auto& nearest = work.nearest;
+  auto& found = work.found;
   auto& stack = work.stack;
-  Tile centre = tile;
-  for (float& half : centre.half) half = 0;
-  nearest.clear();
+  found.clear();
   stack.assign(1, 0);
   while (!stack.empty()) {
     const std::int64_t i = stack.back();
     stack.pop_back();
+    ++work.examined;
     const PointTree::Node& node = nodes[i];
-    if (nearest.size() == k && box_distance(node, centre) >= nearest.front().first) continue;
+    if (found.size() == k && box_distance(node, query) > found.front().distance) continue;
     if (!node.leaf()) {
       const std::int64_t left = i + 1, right = i + node.right;
-      const bool left_first = box_distance(nodes[left], centre) <= box_distance(nodes[right], centre);
+      const bool left_first = box_distance(nodes[left], query) <= box_distance(nodes[right], query);
       stack.push_back(left_first ? right : left);
       stack.push_back(left_first ? left : right);
       continue;
     }
+    work.examined += static_cast<std::size_t>(node.end - node.begin);
     for (std::int64_t j = node.begin; j < node.end; ++j) {
-      float s = 0;
-      for (int c = 0; c < 3; ++c) s = add_squared_difference(tile.centre[c], points[j].x[c], s);
-      if (nearest.size() < k) {
-        nearest.emplace_back(s, 0);
-        std::push_heap(nearest.begin(), nearest.end());
-      } else if (s < nearest.front().first) {
-        std::pop_heap(nearest.begin(), nearest.end());
-        nearest.back().first = s;
-        std::push_heap(nearest.begin(), nearest.end());
+      Found other{0, points[j].id, j};
+      for (int c = 0; c < 3; ++c) other.distance = add_squared_difference(query[c], points[j].x[c], other.distance);
+      if (found.size() == k) {
+        if (!(other < found.front())) continue;
+        std::pop_heap(found.begin(), found.end());
+        found.pop_back();
       }
+      found.push_back(other);
+      std::push_heap(found.begin(), found.end());
     }
   }
-  float diagonal = 0;
-  for (int c = 0; c < 3; ++c) diagonal = std::fma(tile.half[c], tile.half[c], diagonal);
-  const float radius = std::sqrt(nearest.front().first) + std::sqrt(diagonal);
-  const float bound = radius * radius * (1.0F + 0x1p-18F) + kTiny;
+}
+
+// At most the lower end of TileBounds::range of every point in the box of a node: its steps are monotone too.
+inline float least_end(const PointTree::Node& node, const TileBounds& bounds) {
+  float squared = 0, swing = 0;
+  for (int i = 0; i < 3; ++i) {
+    const float gap = std::max({node.low[i] - bounds.centre[i], bounds.centre[i] - node.high[i], 0.0F});
+    const float aside = std::max(std::fabs(node.low[i] - bounds.origin[i]), std::fabs(node.high[i] - bounds.origin[i]));
+    squared = std::fma(gap, gap, squared);
+    swing = std::fma(bounds.reach[i], aside, swing);
+  }
+  return std::fma(squared, 1.0F - kSlack, -swing);
+}
+
+// Gathers every reference that can be among the k nearest of any query in the tile, and more. Returns false, with `out`
+// unusable, when that would be more than longest_list(k).
+//
+// The k nearest of the centre bound the k-th upper end, and their mean is the point o of tile.h: seen from there, the
+// rest of a cluster far from the tile is left out by boxes, not point by point.
+inline bool collect(const PointTree& tree, const Tile& tile, std::size_t k, Workspace& work, Candidates& out) {
+  const auto& nodes = tree.nodes();
+  const auto& points = tree.points();
+  search(tree, tile.centre, k, work);
+  double sum[3] = {0, 0, 0};
+  for (const Found& found : work.found) {
+    for (int c = 0; c < 3; ++c) sum[c] += points[found.place].x[c];
+  }
+  float origin[3];
+  for (int c = 0; c < 3; ++c) origin[c] = static_cast<float>(sum[c] / static_cast<double>(k));
+  const TileBounds bounds(tile, origin);
+  float upper = 0;
+  for (const Found& found : work.found) upper = std::max(upper, bounds.range(points[found.place].x).high);
+  const float threshold = bounds.threshold(upper);
+
+  const std::size_t most = longest_list(k);
+  auto& stack = work.stack;
   out.size = 0;
+  out.reserve(most);
   stack.assign(1, 0);
   while (!stack.empty()) {
     const std::int64_t i = stack.back();
     stack.pop_back();
+    ++work.examined;
     const PointTree::Node& node = nodes[i];
-    if (box_distance(node, tile) > bound) continue;
+    if (least_end(node, bounds) > threshold) continue;
     if (!node.leaf()) {
       stack.push_back(i + node.right);
       stack.push_back(i + 1);
       continue;
     }
     if (out.size + static_cast<std::size_t>(node.end - node.begin) > most) return false;
-    out.reserve(out.size + (node.end - node.begin));
+    work.examined += static_cast<std::size_t>(node.end - node.begin);
     for (std::int64_t j = node.begin; j < node.end; ++j, ++out.size) {
       out.x[out.size] = points[j].x[0];
       out.y[out.size] = points[j].x[1];
@@ -190,6 +241,7 @@ HWY_NOINLINE void keep_possible(const Candidates& in, const TileBounds& bounds, 
   const DF d;
   const DI di;
   const std::size_t lanes = hn::Lanes(d), n = in.size;
+  work.examined += n;
   if (work.low.size() < n + kMostLanes) {
     work.low.resize(2 * n + kMostLanes);
     work.high.resize(2 * n + kMostLanes);
@@ -268,6 +320,7 @@ HWY_NOINLINE void solve_lane(const Candidates& list, const float query[3], std::
                              int* HWY_RESTRICT slots, float* HWY_RESTRICT distances) {
   const DF d;
   const std::size_t lanes = hn::Lanes(d), n = list.size;
+  work.examined += n;
   if (work.distance.size() < n + kMostLanes) work.distance.resize(2 * n + kMostLanes);
   float* HWY_RESTRICT distance = work.distance.data();
   const VF qx = hn::Set(d, query[0]), qy = hn::Set(d, query[1]), qz = hn::Set(d, query[2]);
@@ -509,6 +562,7 @@ class Selector {
   template <class Lanes>
   void nearest(const Lanes& queries, const float* const* coordinates, bool want_distances, Workspace& work) {
     const DI di;
+    work.examined += list_->size;
     if (list_->size > kMostPacked) {
       for (std::size_t lane = 0; lane < lanes_; ++lane) repair(lane, coordinates, work);
       return;
@@ -537,6 +591,7 @@ class Selector {
   template <class Lanes>
   VI count_votes(const Lanes& queries, const float* const* coordinates, int one, Workspace& work) {
     const DI di;
+    work.examined += list_->size;
     if (list_->size > kMostPacked) {
       for (std::size_t lane = 0; lane < lanes_; ++lane) repair(lane, coordinates, work);
       return count_label(one);

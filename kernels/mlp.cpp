@@ -467,7 +467,7 @@ void mlp_train(std::span<const MlpRun> runs, Context& context) {
     explicit Progress(Context& c) : context(c) {}
     bool epoch_done(std::int64_t samples) override {
       const std::int64_t finished = done.fetch_add(samples) + samples;
-      if (context.progress && omp_get_thread_num() == 0) {
+      if (context.progress && thread_index() == 0) {
         try {
           context.progress(finished, total);
         } catch (...) {

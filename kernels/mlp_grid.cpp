@@ -242,7 +242,7 @@ void map_networks(const MlpShape& shape, View<const float> parameters, const Gri
   std::vector<std::unique_ptr<MapPainter>> painters(static_cast<std::size_t>(std::max(context.threads(), 1)));
   parallel_for(context, m * regions, [&](std::int64_t i) {
     const std::int64_t network = i / regions, row = i % regions / across * side, column = i % across * side;
-    auto& painter = painters[static_cast<std::size_t>(omp_get_thread_num())];
+    auto& painter = painters[static_cast<std::size_t>(thread_index())];
     if (!painter) painter = std::make_unique<MapPainter>(plan, centres, context);
     painter->set_network(packed.view().data() + network * plan.size, magnitudes.view().data() + network * plan.size,
                          labels.data() + network * rows * grid.size);

@@ -430,12 +430,12 @@ TEST_F(BenchProgram, ProgramsAreTimedInTurn) {
   host::Words words = compare(quick, program);
   words.insert(words.end(), {"--fail-over", "5%"});
   EXPECT_EQ(run(words).code, 5);
-  // Quick in its first six turns only: no second series confirms it.
-  const std::string lucky = script("lucky", fmt::format(R"(echo >> turns
-[ $(wc -l < turns) -gt 6 ] && exec {} "$@"
-echo '{{"wall": [1e-9], "cpu": [1e-9]}}')",
-                                                        program));
-  const std::string luck = run(compare(program, lucky)).out;
+  // Quick in its first six turns only: no second series confirms it. Both say what they took without a clock.
+  const std::string steady = script("steady", R"(echo '{"wall": [1e-3], "cpu": [1e-3]}')");
+  const std::string lucky = script("lucky", R"(echo >> turns
+[ $(wc -l < turns) -gt 6 ] && exec ./steady
+echo '{"wall": [1e-9], "cpu": [1e-9]}')");
+  const std::string luck = run(compare(steady, lucky)).out;
   const auto rows = nlohmann::json::parse(luck, nullptr, false);
   EXPECT_EQ(rows["rows"][0].value("verdict", luck), "unclear");
   EXPECT_EQ(rows["rows"][0]["a"].size(), 12U);
@@ -470,7 +470,7 @@ TEST_F(BenchProgram, MeasuresChecksAndShows) {
 
 TEST_F(BenchProgram, CostGrowsToItsLimitsAndMakesAPage) {
   const std::string text = good({"bench", "cost", "--backend", "cpu", "--filter", "knn-n,mlp-width", "--most", "100",
-                                 "--budget", "1", "--threads", "1", "--quiet", "--out", "cost.json"});
+                                 "--budget", "100000", "--threads", "1", "--quiet", "--out", "cost.json"});
   EXPECT_NE(text.find("quicker than"), std::string::npos) << text;
   const auto document = nlohmann::json::parse(host::read_file(folder_ / "cost.json"));
   ASSERT_EQ(document["lines"].size(), 3U);
@@ -486,8 +486,8 @@ TEST_F(BenchProgram, CostGrowsToItsLimitsAndMakesAPage) {
   EXPECT_EQ(document["crossings"].size(), 1U);
   EXPECT_EQ(document["crossings"][0]["kind"], "route");
   // A limit of memory that only the first sizes meet ends a line.
-  const std::string small =
-      good({"bench", "cost", "--backend", "cpu", "--filter", "knn-n", "--max-mem", "20K", "--quiet"});
+  const std::string small = good(
+      {"bench", "cost", "--backend", "cpu", "--filter", "knn-n", "--budget", "100000", "--max-mem", "20K", "--quiet"});
   EXPECT_NE(small.find("ended by the limit of memory"), std::string::npos) << small;
   EXPECT_EQ(good({"bench", "show", "cost.json", "--out", "page"}), "page/report.html\n");
   const std::string page = host::read_file(folder_ / "page/report.html");
@@ -550,16 +550,29 @@ TEST_F(BenchProgram, PageAndMarkdownShowPeersAndWhatIsAbsent) {
 }
 
 TEST_F(BenchProgram, ASignalEndsThePeersToo) {
-  host::write_text(folder_ / "slow", "#!/bin/sh\necho > asked\nsleep 30\necho > ended\n");
+  // A peer that works until it is let through a gate. While it lives, it holds `life` open.
+  int life[2];
+  ASSERT_EQ(::pipe(life), 0);
+  ASSERT_EQ(::mkfifo((folder_ / "gate").c_str(), 0666), 0);
+  host::write_text(folder_ / "slow", "#!/bin/sh\necho > asked\nread word < gate\necho > ended\n");
   host::fs::permissions(folder_ / "slow", host::fs::perms::owner_all);
   ::setenv("SCALELAB_PYTHON", (folder_ / "slow").c_str(), 1);
+  const host::Watch watch(folder_);
   const pid_t child = start({"bench", "run", "--op", "knn", "--axis", "n=100", "--axis", "q=10", "--axis", "k=1",
                              "--budget", "0.01", "--rounds", "1", "--peers", "--backend", "cpu"});
   ::unsetenv("SCALELAB_PYTHON");
-  for (int i = 0; i < 600 && !host::fs::exists(folder_ / "asked"); ++i) ::usleep(100000);
+  ::close(life[1]);
+  while (!host::fs::exists(folder_ / "asked") && watch.changed(child)) continue;
   ::kill(child, SIGINT);
   EXPECT_EQ(finish(child).code, 128 + SIGINT);
   EXPECT_TRUE(host::fs::exists(folder_ / "asked"));
+  // A peer that outlived it would now come through the gate, and end.
+  const int gate = ::open((folder_ / "gate").c_str(), O_RDWR | O_CLOEXEC);
+  EXPECT_EQ(::write(gate, "\n", 1), 1);
+  char none = 0;
+  EXPECT_EQ(::read(life[0], &none, 1), 0);
+  ::close(gate);
+  ::close(life[0]);
   EXPECT_FALSE(host::fs::exists(folder_ / "ended"));
 }
 

@@ -16,9 +16,12 @@
 
 #include "host/data/dataset.h"
 #include "host/pages/page.h"
+#include "host/program/environment.h"
 #include "host/studies/compare.h"
 #include "host/studies/compare_figures.h"
+#include "host/studies/compare_findings.h"
 #include "host/studies/compare_page.h"
+#include "host/studies/study.h"
 #include "scalelab/buffer.h"
 #include "scalelab/grid.h"
 
@@ -97,7 +100,6 @@ nlohmann::json ask(const fs::path& folder, std::string page, const std::string& 
       words.insert(words.end(), {"--disable-gpu", "--disable-3d-apis"});
     }
     words.insert(words.end(), {url.c_str(), nullptr});
-    ::alarm(300);
     ::execv(name.c_str(), const_cast<char**>(words.data()));
     ::_exit(99);
   }
@@ -145,11 +147,12 @@ Made make_comparison(const fs::path& folder, const std::string& models, int widt
   Context context(cpu_backend(), 0, 1);
   Progress progress(true);
   Session session{common, context, progress};
-  Made made{measure(options, session), {}};
+  Made made{measure(options, {.out = folder / "store"}, session), {}};
   const auto figures = draw_figures(made.comparison, folder, session);
-  nlohmann::json document = to_json(made.comparison);
-  document["environment"] = environment(session);
-  made.page = page_html(comparison_page(made.comparison, document, figures));
+  const Study study{.command = "compare", .experiment = "compare", .result = made.comparison.sweep};
+  nlohmann::json document = study_document(study, made.comparison.curves, session);
+  document["command"] = command_of(made.comparison.options);
+  made.page = page_html(comparison_page(made.comparison, findings(made.comparison), document, figures));
   return made;
 }
 
@@ -214,7 +217,8 @@ Bounded exact_logit(const MlpShape& shape, const std::vector<float>& p, double x
 bool undecided(const Comparison& comparison, std::size_t m, std::int64_t n, const Dataset& data, double x, double y) {
   const Model& model = comparison.options.models[m];
   if (!model.is_knn()) {
-    const Bounded logit = exact_logit(model.shape, comparison.networks.at({m, n}), x, y);
+    const Bounded logit =
+        exact_logit(model.shape, comparison.networks.at({comparison.options.models[m].name, n}), x, y);
     return std::abs(logit.value) <= logit.error;
   }
   std::vector<double> distances;
@@ -248,7 +252,7 @@ Agreement agreement(const Comparison& comparison, const nlohmann::json& labels, 
         context.backend().grid_knn_labels(points.view().rows(0, n), classes.view().rows(0, n), model.neighbours, grid,
                                           0, View<std::uint8_t>(map.view().data(), {size, size}), context);
       } else {
-        const auto& parameters = comparison.networks.at({m, n});
+        const auto& parameters = comparison.networks.at({comparison.options.models[m].name, n});
         context.backend().grid_mlp_labels(
             model.shape, Buffer<float>(context, parameters, {1, static_cast<std::int64_t>(parameters.size())}), grid, 0,
             map, context);

@@ -28,6 +28,14 @@ Json without_environment(Json document) {
   return document;
 }
 
+Json finding_named(const Json& document, const std::string& id) {
+  for (const Json& finding : document["findings"]) {
+    if (finding["id"] == id) return finding;
+  }
+  ADD_FAILURE() << id << " is not among the findings";
+  return {{"contrasts", Json::array()}, {"title", ""}};
+}
+
 TEST_F(Experiments, TheoryRefusesWhatHasNoMeaning) {
   bad({"theory", "--alpha", "0"}, 2, "--alpha");
   bad({"theory", "--alpha", "1,x"}, 2, "--alpha");
@@ -73,7 +81,7 @@ TEST_F(Experiments, SimulationsLieAroundTheTheory) {
     EXPECT_GT(error, 0);
     EXPECT_LE(std::abs(mean - theory), 5 * error + 0.1 * theory) << row;
   }
-  EXPECT_EQ(Json::parse(read_file(folder_ / "o" / "theory.json"))["rows"], document["rows"]);
+  EXPECT_EQ(Json::parse(read_file(folder_ / "o" / "result.json"))["rows"], document["rows"]);
   EXPECT_EQ(json(words)["rows"], document["rows"]);  // the same bits again
 }
 
@@ -129,7 +137,7 @@ TEST_F(Experiments, CurriculumOnXor) {
     }
     EXPECT_NEAR(row["curriculum_minus_random"]["mean"].get<double>(), difference / 6, 1e-12);
   }
-  EXPECT_EQ(Json::parse(read_file(folder_ / "o" / "curriculum.json"))["rows"], document["rows"]);
+  EXPECT_EQ(Json::parse(read_file(folder_ / "o" / "result.json"))["rows"], document["rows"]);
 }
 
 TEST_F(Experiments, CurriculumOnTheSpiral) {
@@ -154,8 +162,6 @@ TEST_F(Experiments, CurriculumOnTheSpiral) {
                        "o"};
   const Json document = json(words);
   EXPECT_EQ(document["rows"].size(), 2U * 3 * 4);
-  ASSERT_EQ(document["widths"].size(), 2U);
-  EXPECT_EQ(document["widths"][0]["width"], 4);
   std::map<std::tuple<int, std::string, int>, Json> rows;
   for (const Json& row : document["rows"]) {
     EXPECT_EQ(row["kept"], 200);
@@ -163,24 +169,26 @@ TEST_F(Experiments, CurriculumOnTheSpiral) {
     rows[{row["params"]["width"], row["params"]["order"], row["params"]["seed"]}] = row;
   }
   int compared = 0;
-  for (const Json& width : document["widths"]) {
-    for (const Json& contrast : width["contrasts"]) {
-      const std::string measure = contrast["measure"], order = contrast["order"];
+  for (const std::string order : {"curriculum", "sorted-anti"}) {
+    const Json finding = finding_named(document, order);
+    ASSERT_EQ(finding["contrasts"].size(), 4U);  // two widths, two errors
+    EXPECT_EQ(finding["contrasts"][0]["place"]["width"], 4) << "ascending";
+    for (const Json& contrast : finding["contrasts"]) {
+      const std::string measure = contrast["measure"];
+      const int width = contrast["place"]["width"];
+      EXPECT_EQ(contrast["what"], order);
       double difference = 0;
       for (int seed = 0; seed < 4; ++seed) {
-        difference += rows[{width["width"], order, seed}][measure].get<double>() -
-                      rows[{width["width"], "random", seed}][measure].get<double>();
+        difference +=
+            rows[{width, order, seed}][measure].get<double>() - rows[{width, "random", seed}][measure].get<double>();
       }
       EXPECT_NEAR(contrast["mean"].get<double>(), difference / 4, 1e-12);
-      EXPECT_EQ(contrast["verdict"], contrast["low"] > 0 ? 1 : contrast["high"] < 0 ? -1 : 0);
+      EXPECT_EQ(contrast["verdict"], contrast["low"] > 0 ? "higher" : contrast["high"] < 0 ? "lower" : "undecided");
       compared += difference != 0;
     }
-    EXPECT_EQ(width["contrasts"].size(), 4U);  // two orders, two errors
   }
   EXPECT_GT(compared, 0);  // orders do something
-  EXPECT_EQ(document["findings"].size(), 2U);
-  EXPECT_EQ(without_environment(Json::parse(read_file(folder_ / "o" / "curriculum.json"))),
-            without_environment(document));
+  EXPECT_EQ(without_environment(Json::parse(read_file(folder_ / "o" / "result.json"))), without_environment(document));
   // Nothing is run again, and a plan is only a plan.
   EXPECT_EQ(without_environment(json(words)), without_environment(document));
   Words plan = words;
@@ -225,6 +233,39 @@ TEST_F(Experiments, LotteryRefusesWhatCannotBePruned) {
   bad({"lottery", "--data", "none.csv", "--out", "out"}, 3, "none.csv: cannot be read");
 }
 
+// k = 5 of the 4 rows that are kept, in every trial: from nothing, nothing is found.
+TEST_F(Experiments, AStudyInWhichEveryTrialFailedFindsNothing) {
+  const Finished study =
+      run({"prune-study", "--model", "knn-5", "--sizes", "6,8", "--seeds", "0..2", "--scores", "margin", "--fractions",
+           "0.5", "--grid", "16", "--density-points", "100", "--out", "o", "--quiet"});
+  EXPECT_EQ(study.code, 1);
+  write_text(folder_ / "f.json", R"({"grids": [{"model": "knn-5", "n": [6, 8], "seeds": "0..2", "fraction": 0.5,
+                                     "keep": "random", "grid": 16, "density_points": 10}]})");
+  const Finished sweep = run({"sweep", "f.json", "--out", "s", "--quiet"});
+  EXPECT_EQ(sweep.code, 1);
+  EXPECT_NE(sweep.out.find("6 trials failed"), std::string::npos) << sweep.out;
+  EXPECT_NE(sweep.out.find("asks for more neighbours"), std::string::npos) << sweep.out;
+  EXPECT_TRUE(result("s")["findings"].empty());
+  EXPECT_TRUE(result("s")["laws"].empty());
+  EXPECT_NE(read_file(folder_ / "s" / "report.html").find("Nothing was found: 6 trials failed"), std::string::npos);
+}
+
+// Points with three features have no angle: said before anything is run; by itself lottery takes a model that fits.
+TEST_F(Experiments, LotteryTakesAModelThatFitsTheData) {
+  std::string csv;
+  const auto draws = test::uniform_floats(3 * 60, 8);
+  for (std::size_t i = 0; i < 60; ++i) {
+    for (std::size_t c = 0; c < 3; ++c) csv += std::to_string(draws[3 * i + c]) + ",";
+    csv += draws[3 * i] > 0 ? "1\n" : "0\n";
+  }
+  write_text(folder_ / "p.csv", csv);
+  bad({"lottery", "--data", "p.csv", "--n", "40", "--model", "mlp-polar", "--out", "out"}, 2, "needs 2 features");
+  const Json document = json({"lottery", "--data", "p.csv", "--n", "40", "--widths", "8", "--levels", "2", "--seeds",
+                              "0,1", "--epochs", "5", "--out", "o"});
+  EXPECT_EQ(document["rows"][0]["params"]["model"], "mlp-xy");
+  EXPECT_EQ(document["failed"], 0);
+}
+
 TEST_F(Experiments, LotteryComparesEveryControlAtEveryLevel) {
   const Words words = {"lottery", "--widths", "10",       "--levels", "4,1",    "--seeds", "0..2",
                        "--n",     "60",       "--epochs", "20",       "--grid", "32",      "--density-points",
@@ -243,23 +284,24 @@ TEST_F(Experiments, LotteryComparesEveryControlAtEveryLevel) {
     }
     rows[{kind, level, row["params"]["seed"]}] = row;
   }
-  const Json& levels = document["widths"][0]["levels"];
-  ASSERT_EQ(levels.size(), 2U);
-  EXPECT_EQ(levels[0]["level"], 1);  // ascending
-  for (const Json& level : levels) {
-    EXPECT_EQ(level["contrasts"].size(), 6U * 2);
-    for (const Json& contrast : level["contrasts"]) {
+  for (const std::string id : {"rewound-dense-10", "rewound-restarted-10", "rewound-random-mask-10",
+                               "rewound-fine-tuned-10", "rewound-small-dense-10", "small-dense-dense-10"}) {
+    const Json finding = finding_named(document, id);
+    ASSERT_EQ(finding["contrasts"].size(), 2U * 2) << id;  // two levels, two errors
+    EXPECT_EQ(finding["contrasts"][0]["place"]["level"], 1) << "ascending";
+    for (const Json& contrast : finding["contrasts"]) {
       double difference = 0;
       for (int seed = 0; seed < 3; ++seed) {
         const auto error = [&](const std::string& kind) -> double {
-          return rows.at({kind, kind == "dense" ? 0 : level["level"].get<int>(), seed})[contrast["measure"]];
+          const int level = kind == "dense" ? 0 : contrast["place"]["level"].get<int>();
+          return rows.at({kind, level, seed})[contrast["measure"]];
         };
-        difference += error(contrast["kind"]) - error(contrast["against"]);
+        difference += error(contrast["what"]) - error(contrast["against"]);
       }
       EXPECT_NEAR(contrast["mean"].get<double>(), difference / 3, 1e-12) << contrast;
     }
   }
-  EXPECT_EQ(document["findings"].size(), 7U);
+  EXPECT_NE(finding_named(document, "ticket-10")["title"].get<std::string>().find("rewound ticket"), std::string::npos);
   // Split into shards, asked for in other words, by one thread: the same rows.
   for (const char* shard : {"2/2", "1/2"}) {
     Words part = words;
@@ -267,7 +309,7 @@ TEST_F(Experiments, LotteryComparesEveryControlAtEveryLevel) {
     part.insert(part.end(), {"--quiet", "--threads", "1", "--shard", shard});
     good(part);
   }
-  EXPECT_EQ(without_environment(Json::parse(read_file(folder_ / "parts" / "lottery.json"))),
+  EXPECT_EQ(without_environment(Json::parse(read_file(folder_ / "parts" / "result.json"))),
             without_environment(document));
 }
 

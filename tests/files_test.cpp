@@ -84,7 +84,7 @@ TEST_F(Files, ALinkStaysALink) {
 TEST_F(Files, WhatCannotBeWrittenIsNamed) {
   write_file(folder_ / "file", "x");
   for (const fs::path& target : {folder_ / "missing" / "a.txt", folder_ / "file" / "a.txt", folder_,
-                                 fs::path("/proc/scalelab.txt"), fs::path("/dev/full")}) {
+                                 folder_ / std::string(300, 'x'), fs::path("/dev/full")}) {
     const std::string line = complaint([&] { write_file(target, "text"); });
     EXPECT_EQ(line.rfind(target.string() + ": cannot be written: ", 0), 0U) << line;
   }
@@ -98,7 +98,7 @@ TEST_F(Files, OutputFoldersAreMadeAndChecked) {
   EXPECT_TRUE(fs::is_directory(nested));
   make_output_folder(nested);
   write_file(folder_ / "file", "x");
-  for (const fs::path& folder : {folder_ / "file", folder_ / "file" / "below", fs::path("/proc/scalelab")}) {
+  for (const fs::path& folder : {folder_ / "file", folder_ / "file" / "below", folder_ / std::string(300, 'x')}) {
     const std::string line = complaint([&] { make_output_folder(folder); });
     EXPECT_EQ(line.rfind(folder.string() + ": cannot be written: ", 0), 0U) << line;
   }

@@ -125,12 +125,12 @@ TEST(Law, TheFormIsToldApart) {
 }
 
 TEST(Law, WhatTheDataCannotTellIsCalledSo) {
-  EXPECT_EQ(fit_law(sampled(LawForm::power, 3, 0.6, 0, 0.03, 2), 1).verdict, "not decidable") << "two seeds";
-  EXPECT_EQ(fit_law(sampled(LawForm::power, 3, 0.6, 0, 0.03, 10, 0, {250, 500, 1000}), 1).verdict, "not decidable");
+  EXPECT_EQ(fit_law(sampled(LawForm::power, 3, 0.6, 0, 0.03, 2), 1).verdict, "undecided") << "two seeds";
+  EXPECT_EQ(fit_law(sampled(LawForm::power, 3, 0.6, 0, 0.03, 10, 0, {250, 500, 1000}), 1).verdict, "undecided");
   const Law noisy = fit_law(sampled(LawForm::power, 3, 0.6, 0, 1.0, 5), 1);
-  EXPECT_EQ(noisy.verdict, "not decidable") << noisy.why;
+  EXPECT_EQ(noisy.verdict, "undecided") << noisy.why;
   const Law narrow = fit_law(sampled(LawForm::power, 3, 0.6, 0, 0.1, 5, 0, {1000, 1100, 1200, 1300, 1400}), 1);
-  EXPECT_EQ(narrow.verdict, "not decidable") << narrow.why;
+  EXPECT_EQ(narrow.verdict, "undecided") << narrow.why;
   // A curve that rises at its end is none of the forms.
   auto rising = sampled(LawForm::power, 3, 0.6, 0, 0.02, 10);
   for (LawPoint& point : rising) point.error *= point.n == 32000 ? 5 : 1;
@@ -152,7 +152,7 @@ TEST(Law, AFloorThatMayBeZeroIsNoVerdict) {
           0.17 * std::exp2(-0.3 * steps - 0.06 * steps * std::min(steps, 6.0) + (point.n == 32000 ? 0.6 : 0.0));
   }
   const Law law = fit_law(points, 1);
-  EXPECT_EQ(law.verdict, "not decidable") << law.why;
+  EXPECT_EQ(law.verdict, "undecided") << law.why;
   EXPECT_NE(law.why.find("the floor's interval reaches zero"), std::string::npos) << law.why;
   EXPECT_GT(law.fits[1].curve.c, 0);
 }

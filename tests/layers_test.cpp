@@ -104,6 +104,25 @@ TEST(Layers, ABrokenCommentIsFound) {
   EXPECT_TRUE(broken_comments({"// --- timing " + std::string(100, '-'), "", full, "// and then", "int x;"}).empty());
 }
 
+// Source files under kernels/ that its README does not name.
+std::vector<std::string> unnamed_kernels(const fs::path& kernels) {
+  std::ifstream file(kernels / "README.md");
+  const std::string readme(std::istreambuf_iterator<char>(file), {});
+  std::vector<std::string> found;
+  for (const auto& entry : fs::recursive_directory_iterator(kernels)) {
+    const std::string name = fs::relative(entry.path(), kernels).string();
+    if (!entry.is_regular_file() || name == "README.md") continue;
+    if (readme.find("`" + name + "`") == std::string::npos) found.push_back(name);
+  }
+  return found;
+}
+
+TEST(Layers, TheReadmeOfTheKernelsNamesEveryFile) {
+  for (const auto& name : unnamed_kernels(fs::path(SCALELAB_SOURCE_DIR) / "kernels")) {
+    ADD_FAILURE() << "kernels/README.md does not say what kernels/" << name << " is";
+  }
+}
+
 TEST(Layers, TheTreeKeepsThem) {
   for (const auto& line : violations(SCALELAB_SOURCE_DIR)) ADD_FAILURE() << line;
 }

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <map>
 #include <stdexcept>
 
@@ -296,6 +297,49 @@ TEST(Lottery, WhatDivergesIsReportedAndStopsItsOwnChainOnly) {
   ASSERT_EQ(got.size(), 6U);
   for (std::size_t ticket = 0; ticket < 5; ++ticket) EXPECT_TRUE(got.at({0, ticket}).diverged) << ticket;
   EXPECT_FALSE(got.at({1, 0}).diverged);
+}
+
+// The CPU backend, but that every training diverges at once and leaves NaN.
+const Backend& diverging_backend() {
+  static const Backend diverging = [] {
+    Backend backend = cpu_backend();
+    backend.mlp_train = [](std::span<const MlpRun> runs, Context&) {
+      for (const MlpRun& run : runs) {
+        std::fill_n(run.parameters.data(), run.parameters.size(), std::numeric_limits<float>::quiet_NaN());
+        *run.diverged.data() = 0;
+      }
+    };
+    return backend;
+  }();
+  return diverging;
+}
+
+// A network that diverged counts in means and pairs like any other, so its errors are measured: weights that are NaN
+// call everything one class. So are those of a ticket whose chain diverged before it.
+TEST(Lottery, ErrorsOfWhatDivergedAreMeasured) {
+  Bench bench(diverging_backend());
+  std::vector<Trial> trials;
+  for (const Ticket& ticket : std::vector<Ticket>{{"dense", 0}, {"rewound", 2}, {"small-dense", 1}}) {
+    Trial trial;
+    trial.n = 50;
+    trial.width = 8;
+    trial.epochs = 3;
+    trial.grid = trial.density_points = 16;
+    trial.ticket = ticket.kind;
+    trial.level = ticket.level;
+    trials.push_back(resolved(trial));
+  }
+  std::size_t reported = 0;
+  evaluate(trials, bench.session, [&](std::size_t i, const Measurement& measurement) {
+    ++reported;
+    EXPECT_EQ(measurement.status, "diverged") << trials[i].ticket;
+    for (const char* error : {"grid_error", "density_error", "train_error"}) {
+      ASSERT_TRUE(measurement.values.contains(error)) << trials[i].ticket;
+      EXPECT_GT(measurement.values.at(error), 0) << trials[i].ticket << error;
+      EXPECT_LT(measurement.values.at(error), 1) << trials[i].ticket << error;
+    }
+  });
+  EXPECT_EQ(reported, trials.size());
 }
 
 TEST(Lottery, RefusesTicketsThatAreNone) {

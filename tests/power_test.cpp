@@ -3,10 +3,8 @@
 
 #include <gtest/gtest.h>
 
-#include <chrono>
 #include <cmath>
 #include <cstdlib>
-#include <thread>
 
 #include "bench/bench.h"
 
@@ -64,20 +62,21 @@ TEST_F(PowerTest, ARoundHasTheEnergyOfARun) {
   const auto power = Power::open(kBus, &why);
   ASSERT_NE(power, nullptr) << why;
   Context context(cpu_backend(), 0, 1);
-  int runs = 0;
+  // A run takes 1/64 s by a clock that runs move.
+  double now = 0;
   Problem problem;
-  problem.run = [&runs] {
-    ++runs;
-    std::this_thread::sleep_for(std::chrono::milliseconds(20));
-  };
-  const Round round = time_round(problem, {.seconds = 0.3}, context, power.get());
-  const int timed = runs - 3;  // without those that warm up, are cold and find out how long one takes
-  EXPECT_NEAR(round.joules, 3.0 / timed, 1e-9);
+  problem.run = [&now] { now += 0.015625; };
+  const Clocks clocks{.wall = [&now] { return now; }, .cpu = [&now] { return 2 * now; }};
+  const Round round = time_round(problem, {.seconds = 0.5}, context, power.get(), clocks);
+  EXPECT_EQ(round.wall, std::vector<double>(32, 0.015625));
+  EXPECT_EQ(round.cpu, std::vector<double>(32, 0.03125));
+  EXPECT_EQ(round.cold, 0.015625);
+  EXPECT_DOUBLE_EQ(round.joules, 3.0 / 32);
   EXPECT_EQ(round.megahertz, 1410);
   EXPECT_EQ(throttle_reasons(round.throttle).size(), 2U);
   // A window that is short beside the counter's steps has no energy; and nothing is known where nobody tells.
-  EXPECT_TRUE(std::isnan(time_round(problem, {.seconds = 0.05}, context, power.get()).joules));
-  EXPECT_TRUE(std::isnan(time_round(problem, {.seconds = 0.3}, context).joules));
+  EXPECT_TRUE(std::isnan(time_round(problem, {.seconds = 0.125}, context, power.get(), clocks).joules));
+  EXPECT_TRUE(std::isnan(time_round(problem, {.seconds = 0.5}, context, nullptr, clocks).joules));
 }
 
 }  // namespace

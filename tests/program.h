@@ -3,7 +3,11 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/inotify.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -37,13 +41,37 @@ struct Finished {
   std::int64_t peak_kilobytes = 0;  // resident memory, of the largest child so far
 };
 
+// Waits for what a process does in a folder, by events and not by a clock.
+class Watch {
+ public:
+  explicit Watch(const fs::path& folder) : events_(::inotify_init1(IN_CLOEXEC)) {  // the folder exists
+    EXPECT_GE(::inotify_add_watch(events_, folder.c_str(), IN_CREATE | IN_MODIFY | IN_MOVED_TO), 0) << folder;
+  }
+  ~Watch() { ::close(events_); }
+  Watch(const Watch&) = delete;
+  Watch& operator=(const Watch&) = delete;
+  // True as soon as something was made or written in the folder since the last call, false when the process ends first.
+  bool changed(pid_t process) const {
+    const int end = static_cast<int>(::syscall(SYS_pidfd_open, process, 0));
+    EXPECT_GE(end, 0) << std::strerror(errno);
+    pollfd waiting[2] = {{events_, POLLIN, 0}, {end, POLLIN, 0}};
+    while (::poll(waiting, 2, -1) < 0 && errno == EINTR) continue;
+    ::close(end);
+    char taken[4096];
+    return waiting[0].revents != 0 && ::read(events_, taken, sizeof taken) > 0;
+  }
+
+ private:
+  int events_;
+};
+
 class Program : public testing::Test {
  protected:
   Program() { fs::create_directories(folder_); }
   ~Program() override { fs::remove_all(folder_); }
 
-  // Starts the program in folder_, its output going to files there, or to `out`.
-  pid_t start(const Words& words, const std::string& out = "") const {
+  // Starts the program in folder_, its output going to files there, or to the file `out`, or to a descriptor.
+  pid_t start(const Words& words, const std::string& out = "", int descriptor = -1) const {
     std::vector<char*> arguments;
     std::string name = SCALELAB_PROGRAM;
     arguments.push_back(name.data());
@@ -55,7 +83,7 @@ class Program : public testing::Test {
     if (child != 0) return child;
     if (::chdir(folder_.c_str()) != 0) ::_exit(99);
     ::dup2(::open("/dev/null", O_RDONLY), 0);
-    ::dup2(::open(to.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666), 1);
+    ::dup2(descriptor >= 0 ? descriptor : ::open(to.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666), 1);
     ::dup2(::open(err.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0666), 2);
     ::execv(name.c_str(), arguments.data());
     ::_exit(99);

@@ -3,10 +3,9 @@
 #include <fmt/format.h>
 #include <unistd.h>
 
-#include <chrono>
 #include <cmath>
 #include <cstdlib>
-#include <thread>
+#include <sstream>
 
 #include "host/data/dataset.h"
 #include "host/data/png.h"
@@ -74,8 +73,8 @@ TEST_F(Program, MisusedOptions) {
   for (const auto& [option, value] : std::vector<std::pair<const char*, const char*>>{{"--encoding", "cartesian"},
                                                                                       {"--width", "1"},
                                                                                       {"--width", "257"},
-                                                                                      {"--layers", "0"},
-                                                                                      {"--layers", "5"},
+                                                                                      {"--hidden-layers", "0"},
+                                                                                      {"--hidden-layers", "5"},
                                                                                       {"--epochs", "-1"},
                                                                                       {"--batch-size", "-1"},
                                                                                       {"--learning-rate", "nan"},
@@ -101,6 +100,24 @@ TEST_F(Program, MisusedOptions) {
   bad({"kmeans", "--data", "x.npy", "--clusters", "0", "--out", "out"}, 2, "--clusters");
   bad({"kmeans", "--data", "x.npy", "--clusters", "4", "--out", "out"}, 2, "--clusters 4: x.npy holds only 3 rows");
   bad({"kmeans", "--data", "x.npy", "--clusters", "2", "--tolerance", "-1", "--out", "out"}, 2, "--tolerance");
+}
+
+TEST_F(Program, ListsTakeCommasSpacesAndRanges) {
+  const auto planned = [&](const Words& seeds) {
+    Words words = {"lottery", "--levels", "1", "--widths", "4", "--dry-run", "--out", "plan", "--seeds"};
+    words.insert(words.end(), seeds.begin(), seeds.end());
+    return run(words).err;
+  };
+  const std::string want = planned({"0,1,2,7"});
+  EXPECT_NE(want.find("24 to run"), std::string::npos) << want;  // four seeds: dense, and five tickets of a level
+  EXPECT_EQ(planned({"0", "1", "2", "7"}), want);
+  EXPECT_EQ(planned({"0..2", "7"}), want);
+  EXPECT_EQ(planned({"0..2,7"}), want);
+  bad({"lottery", "--out", "out", "--seeds", "4..0"}, 2, "the range '4..0' ends before it begins");
+  bad({"lottery", "--out", "out", "--seeds", "0..2", "1"}, 2, "--seeds: 1 is there twice");
+  bad({"lottery", "--out", "out", "--seeds", "0..10000"}, 2, "is more than 10000 items");
+  bad({"lottery", "--out", "out", "--seeds", "1,,2"}, 2, "has an empty item");
+  bad({"lottery", "--out", "out", "--widths", "4..300"}, 2, "--widths: '300' is not a whole number from 2 to 256");
 }
 
 TEST_F(Program, BadConfigs) {
@@ -187,7 +204,7 @@ TEST_F(Program, OutputThatCannotBeWritten) {
   write_text(folder_ / "p.csv", "0,0,0\n1,1,1\n");
   write_npy<float>("x.npy", {0, 1, 2, 3, 4, 5}, {3, 2});
   write_text(folder_ / "file", "x");
-  for (const std::string out : {"file", "file/below", "/proc/scalelab"}) {
+  for (const auto& out : std::vector<std::string>{"file", "file/below", std::string(300, 'x')}) {
     bad({"boundary", "--data", "p.csv", "--k", "1", "--grid", "8", "--out", out}, 74, out + ": cannot be written");
     bad({"knn", "--data", "x.npy", "--queries", "x.npy", "--k", "1", "--out", out}, 74, out + ": cannot be written");
     bad({"kmeans", "--data", "x.npy", "--clusters", "1", "--out", out}, 74, out + ": cannot be written");
@@ -243,18 +260,19 @@ TEST_F(Program, SignalsLeaveNothingHalfDone) {
   // Blocked on a pipe that nobody empties.
   int ends[2];
   ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);
-  pid_t child = start({"dataset", "--n", "100000", "--out", "-"}, "/proc/self/fd/" + std::to_string(ends[1]));
+  pid_t child = start({"dataset", "--n", "100000", "--out", "-"}, "", ends[1]);
   char first = 0;
   EXPECT_EQ(::read(ends[0], &first, 1), 1);
   ::kill(child, SIGTERM);
   EXPECT_EQ(finish(child).code, 128 + SIGTERM);
   ::close(ends[0]);
   ::close(ends[1]);
-  // Busy in an op. Its open files show that it has begun.
+  // Busy in an op that would take hours. Its open files show that it has begun.
   for (const int signal : {SIGINT, SIGTERM}) {
+    fs::create_directory(folder_ / "out");
+    const Watch watch(folder_ / "out");
     child = start({"boundary", "--data", "p.csv", "--model", "mlp", "--epochs", "10000000", "--out", "out"});
-    for (int wait = 0; wait < 1000 && nothing_in("out"); ++wait)
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    EXPECT_TRUE(watch.changed(child));
     ::kill(child, signal);
     const Finished finished = finish(child);
     EXPECT_EQ(finished.code, 128 + signal);
@@ -267,8 +285,7 @@ TEST_F(Program, SignalsLeaveNothingHalfDone) {
 TEST_F(Program, AReaderThatLeavesIsNoFailure) {
   int ends[2];
   ASSERT_EQ(::pipe2(ends, O_CLOEXEC), 0);  // or the program would hold the reading end itself
-  const std::string to = "/proc/self/fd/" + std::to_string(ends[1]);
-  const pid_t child = start({"dataset", "--n", "100000", "--out", "-"}, to);
+  const pid_t child = start({"dataset", "--n", "100000", "--out", "-"}, "", ends[1]);
   ::close(ends[1]);
   char some[100];
   EXPECT_EQ(::read(ends[0], some, sizeof some), 100);
@@ -302,13 +319,29 @@ TEST_F(Program, HelpAndVersion) {
   for (const char* word : {"dataset", "boundary", "knn", "kmeans", "info", "Exit codes", "out of memory"}) {
     EXPECT_NE(help.find(word), std::string::npos) << word;
   }
-  for (const char* command : {"dataset", "boundary", "knn", "kmeans", "info"}) {
+  // Every command that the program's own help lists.
+  int commands = 0;
+  std::istringstream lines(help.substr(help.find("Subcommands:")));
+  std::string line;
+  std::getline(lines, line);
+  while (std::getline(lines, line) && !line.empty()) {
+    if (line.rfind("   ", 0) == 0) continue;  // a description goes on
+    const std::string command = line.substr(2, line.find(' ', 2) - 2);
+    ++commands;
     const std::string text = good({command, "--help"});
-    for (const char* option :
-         {"--seed", "--backend", "--device", "--threads", "--json", "--quiet", "--config", "Exit codes", "74"}) {
-      EXPECT_NE(text.find(option), std::string::npos) << command << " " << option;
+    EXPECT_EQ(good({"help", command}), text);
+    for (const char* option : {"--seed", "--backend", "--device", "--threads", "--json", "--quiet", "--config",
+                               "Every command:", "Example", "  scalelab "}) {
+      EXPECT_NE(text.find(option), std::string::npos) << command << " lacks " << option;
     }
+    // Exit codes stand in the program's own help alone, and no default is a number that nobody would give.
+    for (const char* unwanted : {"Exit codes", "[-1]", " -1"}) {
+      EXPECT_EQ(text.find(unwanted), std::string::npos) << command << " shows " << unwanted;
+    }
+    std::istringstream each(text);
+    for (std::string one; std::getline(each, one);) EXPECT_LE(one.size(), 100U) << command << ": " << one;
   }
+  EXPECT_GE(commands, 14);
   EXPECT_EQ(good({"--version"}).rfind("scalelab ", 0), 0U);
 }
 
@@ -498,7 +531,7 @@ TEST_F(Program, NetworksLearnDataOfAnyScaleAndOffset) {
             "100",
             "--width",
             "32",
-            "--layers",
+            "--hidden-layers",
             "2",
             "--grid",
             "64",
@@ -536,7 +569,7 @@ TEST_F(Program, EveryNetworkOptionIsTakenAndTold) {
         "polar",
         "--width",
         "16",
-        "--layers",
+        "--hidden-layers",
         "2",
         "--epochs",
         "5",

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <map>
 
+#include "host/evidence/seed_errors.h"
 #include "host/evidence/statistics.h"
 #include "host/lab/replica.h"
 #include "scalelab/math.h"
@@ -16,7 +17,7 @@ namespace {
 class PruneStudy : public Program {
  protected:
   nlohmann::json results(const std::string& folder) const {
-    return nlohmann::json::parse(read_file(folder_ / folder / "results.json"));
+    return nlohmann::json::parse(read_file(folder_ / folder / "result.json"));
   }
   static Words small(const std::string& out, const Words& more = {}) {
     Words words = {"prune-study", "--out", out,       "--quiet", "--sizes",          "80,160,320,640",
@@ -24,6 +25,13 @@ class PruneStudy : public Program {
                    "--samples",   "3000",  "--model", "knn-1",   "--density-points", "1000"};
     words.insert(words.end(), more.begin(), more.end());
     return words;
+  }
+  static nlohmann::json law(const nlohmann::json& document, const std::string& series, const std::string& measure) {
+    for (const auto& entry : document["laws"]) {
+      if (entry["series"] == series && entry["measure"] == measure) return entry;
+    }
+    ADD_FAILURE() << "no law of " << series;
+    return {};
   }
   static nlohmann::json choice(const nlohmann::json& document, const std::string& name, const nlohmann::json& fraction,
                                int n) {
@@ -34,6 +42,81 @@ class PruneStudy : public Program {
     return {};
   }
 };
+
+// What the findings named so say of one thing at one place: its contrasts.
+std::vector<nlohmann::json> contrasts(const nlohmann::json& document, const std::string& id, const std::string& what) {
+  std::vector<nlohmann::json> found;
+  for (const auto& finding : document["findings"]) {
+    if (finding["id"] != id) continue;
+    for (const auto& contrast : finding["contrasts"]) {
+      if (contrast["what"] == what) found.push_back(contrast);
+    }
+  }
+  return found;
+}
+
+// A choice is held against as many rows at random of the same n. With sizes that double and fractions that double,
+// 25 % of 320 rows and 50 % of 160 are as many, and must not be each other's control.
+TEST_F(PruneStudy, CountsThatCollideDoNotChangeTheControl) {
+  good(small("out", {"--scores", "margin", "--fractions", "0.25,0.5"}));
+  const auto document = results("out");
+  std::map<std::string, std::map<std::uint64_t, double>> errors;
+  const auto key = [](const std::string& keep, double fraction, int n) {
+    return keep + " " + std::to_string(fraction) + " " + std::to_string(n);
+  };
+  for (const auto& row : document["rows"]) {
+    const auto& p = row["params"];
+    errors[key(p["keep"], p["fraction"], p["n"])][p["seed"]] = row["grid_error"];
+  }
+  int checked = 0;
+  for (const std::string keep : {"hard", "easy"}) {
+    for (const double fraction : {0.25, 0.5}) {
+      const std::string share = fraction == 0.25 ? "25 %" : "50 %";
+      const auto found = contrasts(document, "control-grid", keep + " margin " + share);
+      ASSERT_EQ(found.size(), 4U) << keep << share;
+      for (const auto& contrast : found) {
+        EXPECT_EQ(contrast["against"], "random " + share);
+        std::vector<double> own, random;
+        for (const auto& [seed, error] : errors.at(key(keep, fraction, contrast["place"]["n"]))) {
+          own.push_back(error);
+          random.push_back(errors.at(key("random", fraction, contrast["place"]["n"])).at(seed));
+        }
+        const Paired p = paired(own, random);
+        EXPECT_EQ(contrast["mean"], p.mean);
+        EXPECT_EQ(contrast["low"], p.interval.low);
+        EXPECT_EQ(contrast["verdict"], verdict_word(p));
+        ++checked;
+      }
+    }
+  }
+  EXPECT_EQ(checked, 16);
+  // `all` has no control among choices; each choice is held against it at the same n.
+  EXPECT_TRUE(contrasts(document, "control-grid", "all").empty());
+  for (const auto& contrast : contrasts(document, "all-grid", "margin hard, 25 %")) {
+    std::vector<double> own, all;
+    for (const auto& [seed, error] : errors.at(key("hard", 0.25, contrast["place"]["n"]))) {
+      own.push_back(error);
+      all.push_back(errors.at(key("all", 1, contrast["place"]["n"])).at(seed));
+    }
+    EXPECT_EQ(contrast["mean"], paired(own, all).mean);
+  }
+  EXPECT_EQ(contrasts(document, "all-grid", "margin hard, 25 %").size(), 4U);
+}
+
+// The rule keeps another share of each seed's rows; that is one choice, paired over all seeds.
+TEST_F(PruneStudy, WhatTheRuleKeepsIsOneChoiceOfAllSeeds) {
+  Words words = small("out", {"--scores", "boundary", "--fractions", "0.5", "--boundary-rule"});
+  words[7] = "0..4";
+  good(words);
+  const auto document = results("out");
+  const auto found = contrasts(document, "control-grid", "hard boundary by rule");
+  ASSERT_EQ(found.size(), 4U);
+  for (const auto& contrast : found) {
+    EXPECT_EQ(contrast["seeds"], 5);
+    EXPECT_EQ(contrast["against"], "random by rule");
+    EXPECT_EQ(contrast["place"]["fraction"], "rule");
+  }
+}
 
 TEST_F(PruneStudy, EveryChoiceStandsBesideAsManyRowsAtRandom) {
   const std::string text = good(small("out", {"--scores", "margin,kmeans,boundary", "--clusters", "4,16,100",
@@ -62,18 +145,18 @@ TEST_F(PruneStudy, EveryChoiceStandsBesideAsManyRowsAtRandom) {
   ASSERT_EQ(mine.size(), 3U);
   const Paired against = paired(mine, random);
   EXPECT_EQ(hard["grid_error"]["mean"], summarize(mine).mean);
-  EXPECT_EQ(hard["grid_error"]["minus_random"], against.mean);
-  EXPECT_EQ(hard["grid_error"]["minus_random_interval"][1], against.interval.high);
-  EXPECT_EQ(hard["grid_error"]["verdict"], against.verdict());
+  EXPECT_EQ(hard["grid_error"]["minus_random"]["mean"], against.mean);
+  EXPECT_EQ(hard["grid_error"]["minus_random"]["high"], against.interval.high);
+  EXPECT_EQ(hard["grid_error"]["minus_random"]["verdict"], verdict_word(against));
   const auto rule = choice(document, "boundary rule", "rule", 640), control = choice(document, "random", "rule", 640);
   EXPECT_EQ(rule["kept"], control["kept"]);
   ASSERT_EQ(rule_kept.size(), 3U);
   double mean = 0;
   for (const auto& [seed, kept] : rule_kept) mean += static_cast<double>(kept) / 3;
   EXPECT_NEAR(rule["kept"].get<double>(), mean, 1e-9);
-  EXPECT_TRUE(document["laws"].contains("margin hard, 25 % | density_error"));
-  EXPECT_TRUE(document["laws"].contains("boundary rule, rule | grid_error"));
-  EXPECT_EQ(document["laws"]["random, 50 % | grid_error"]["sizes"], (std::vector<double>{40, 80, 160, 320}));
+  EXPECT_EQ(law(document, "hard margin 25 %", "density_error")["along"], "kept");
+  EXPECT_EQ(law(document, "hard boundary by rule", "grid_error")["law"]["seeds"], 3);
+  EXPECT_EQ(law(document, "random 50 %", "grid_error")["law"]["sizes"], (std::vector<double>{40, 80, 160, 320}));
   for (const auto& entry : document["exponents"]) {
     if (entry["choice"] != "margin easy" || entry["fraction"] != 0.5) continue;
     EXPECT_NEAR(entry["exponent"].get<double>() - entry["random"].get<double>(), entry["difference"].get<double>(),
@@ -84,7 +167,7 @@ TEST_F(PruneStudy, EveryChoiceStandsBesideAsManyRowsAtRandom) {
   EXPECT_EQ(document["cluster_dependence"].size(), 4U);
   EXPECT_EQ(document["cluster_dependence"][0]["errors"].size(), 3U);
   EXPECT_NE(text.find("boundary rule"), std::string::npos);
-  EXPECT_NE(text.find("Exponents against points kept"), std::string::npos);
+  EXPECT_NE(text.find("falls more steeply than that of as many at random"), std::string::npos);
 }
 
 TEST_F(PruneStudy, RowsAreTheSameForAnyThreadsAndWhenResumed) {

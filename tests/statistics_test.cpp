@@ -27,16 +27,40 @@ TEST(Statistics, MeanAndSpread) {
 }
 
 TEST(Statistics, StudentAgainstClosedForms) {
-  for (const double t : {-3.0, -0.5, 0.0, 0.25, 1.0, 4.0}) {
-    EXPECT_NEAR(student_cdf(t, 1), 0.5 + std::atan(t) / kPi, 1e-14);
-    EXPECT_NEAR(student_cdf(t, 2), 0.5 + t / (2 * std::sqrt(2 + t * t)), 1e-14);
-    const double u = t / std::sqrt(3.0);
-    EXPECT_NEAR(student_cdf(t, 3), 0.5 + (u / (1 + u * u) + std::atan(u)) / kPi, 1e-14);
-    const double v = t * t / (4 + t * t);
-    EXPECT_NEAR(student_cdf(t, 4), 0.5 + 0.375 * t / std::sqrt(1 + t * t / 4) * (1 - v / 3), 1e-14);
-    // With many degrees of freedom: the normal law.
-    EXPECT_NEAR(student_cdf(t, 100000), 0.5 * std::erfc(-t / std::sqrt(2.0)), 1e-5);
+  // The distribution functions of 1 to 4 degrees, at the quantile that they should give back.
+  const auto cdf = [](double t, int freedom) {
+    const double u = t / std::sqrt(3.0), v = t * t / (4 + t * t);
+    switch (freedom) {
+      case 1: return 0.5 + std::atan(t) / kPi;
+      case 2: return 0.5 + t / (2 * std::sqrt(2 + t * t));
+      case 3: return 0.5 + (u / (1 + u * u) + std::atan(u)) / kPi;
+      default: return 0.5 + 0.375 * t / std::sqrt(1 + t * t / 4) * (1 - v / 3);
+    }
+  };
+  for (const int freedom : {1, 2, 3, 4}) {
+    for (const double p : {0.01, 0.025, 0.4, 0.75, 0.975}) {
+      EXPECT_NEAR(cdf(student_quantile(p, freedom), freedom), p, 1e-13) << freedom << " " << p;
+    }
   }
+  // Between whole degrees it lies between theirs; with many it is the normal law's.
+  EXPECT_LT(student_quantile(0.975, 5), student_quantile(0.975, 4.5));
+  EXPECT_LT(student_quantile(0.975, 4.5), student_quantile(0.975, 4));
+  EXPECT_NEAR(student_quantile(0.975, 1e7), 1.959964, 1e-6);
+}
+
+TEST(Statistics, TheIntervalOfAMean) {
+  // Five values of mean 3 and sd sqrt(2.5); Student's 97.5 % point of 4 degrees is 2.776.
+  const Summary s = summarize(std::array{1.0, 2.0, 3.0, 4.0, 5.0});
+  EXPECT_NEAR(s.interval.low, 3 - 2.776445 * std::sqrt(0.5), 1e-6);
+  EXPECT_NEAR(s.interval.high, 3 + 2.776445 * std::sqrt(0.5), 1e-6);
+  EXPECT_TRUE(std::isnan(summarize(std::array{3.0}).interval.low));
+  // By factors: 1, 2, 4, 8 scatter about sqrt(8) as 0, 1, 2, 3 do about 1.5.
+  const GeometricMean g = geometric_mean(std::array{1.0, 2.0, 4.0, 8.0});
+  EXPECT_NEAR(g.mean, std::sqrt(8.0), 1e-12);
+  const double half = 3.182446 * std::sqrt(5.0 / 3 / 4) * std::log(2.0);
+  EXPECT_NEAR(std::log(g.interval.high / g.mean), half, 1e-6);
+  EXPECT_NEAR(std::log(g.mean / g.interval.low), half, 1e-6);
+  EXPECT_TRUE(std::isnan(geometric_mean(std::array{1.0, -1.0}).mean));
 }
 
 TEST(Statistics, StudentAgainstTheTable) {

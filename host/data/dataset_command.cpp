@@ -6,7 +6,9 @@
 
 #include "host/data/dataset.h"
 #include "host/program/command.h"
+#include "host/program/environment.h"
 #include "host/program/error.h"
+#include "host/program/options.h"
 
 namespace scalelab::host {
 
@@ -50,13 +52,18 @@ Outcome run(const Options& options, Session& session) {
 Command add_dataset(CLI::App& program) {
   auto options = std::make_shared<Options>();
   CLI::App* app = program.add_subcommand("dataset", "Draw points of the spiral problem");
-  app->add_option("--n", options->n, "Number of points")->required()->check(whole_number(1, 1000000000));
+  app->add_option("--n", options->n, "Number of points")
+      ->required()
+      ->check(whole_number(1, 1000000000))
+      ->default_str("");
   options->mixture = app->add_option("--mixture-seed", options->mixture_seed,
                                      "Draw the mixture of Gaussians from this seed, "
                                      "in place of the built-in one")
-                         ->check(whole_number(0, UINT64_MAX));
-  app->add_option("--noise", options->noise, "Probability that a label is turned over")->check(real_number(0, 1));
-  app->add_option("--out", options->out, "CSV file with header x,y,label; - for standard output")->required();
+                         ->check(whole_number(0, UINT64_MAX))
+                         ->default_str("");
+  app->add_option("--noise", options->noise, "Probability that a label is flipped")->check(real_number(0, 1));
+  app->add_option("-o,--out", options->out, "CSV file with header x,y,label; - for standard output")->required();
+  add_notes(*app, {"scalelab dataset --n 1000 --seed 1 -o points.csv"});
   return {app, [options](Session& session) { return run(*options, session); }};
 }
 

@@ -124,12 +124,11 @@ void PngWriter::commit() {
 }
 
 Rgb class_colour(int index, int classes) {
-  static constexpr Rgb kTwo[2] = {{0x32, 0x84, 0xd0}, {0xc0, 0x64, 0x00}};
   // Petroff's ten-colour sequence (arXiv 2107.02270), accessible to every kind of colour vision.
   static constexpr Rgb kTen[10] = {{0x3f, 0x90, 0xda}, {0xff, 0xa9, 0x0e}, {0xbd, 0x1f, 0x01}, {0x94, 0xa4, 0xa2},
                                    {0x83, 0x2d, 0xb6}, {0xa9, 0x6b, 0x59}, {0xe7, 0x63, 0x00}, {0xb9, 0xac, 0x70},
                                    {0x71, 0x75, 0x81}, {0x92, 0xda, 0xdd}};
-  return classes <= 2 ? kTwo[index & 1] : kTen[index % 10];
+  return classes <= 2 ? ((index & 1) != 0 ? kOrange : kBlue) : kTen[index % 10];
 }
 
 ClassPicture::ClassPicture(int classes, std::int64_t size) : colours_(std::min(classes, 10)), size_(size) {

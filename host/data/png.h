@@ -12,6 +12,9 @@ namespace scalelab::host {
 
 using Rgb = std::array<std::uint8_t, 3>;
 
+// Of class 0 and class 1 where there are two; page.css and live.js have them by the same names and values.
+inline constexpr Rgb kBlue = {0x32, 0x84, 0xd0}, kOrange = {0xc0, 0x64, 0x00};
+
 // An 8-bit palette PNG of the given size, written from the top row down. `commit` finishes the file (files.h).
 class PngWriter {
  public:

@@ -9,6 +9,8 @@
 #include <set>
 #include <stdexcept>
 
+#include "host/program/words.h"
+
 namespace scalelab::host {
 
 namespace {
@@ -246,12 +248,11 @@ struct Table {
   std::vector<std::vector<double>> errors;  // (sizes, seeds), NaN where not measured
 };
 
-nlohmann::json number(double value) { return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(); }
 nlohmann::json pair(const Interval& interval) { return {number(interval.low), number(interval.high)}; }
 
 void decide(Law& law) {
   const auto undecided = [&](const std::string& why) {
-    law.verdict = "not decidable";
+    law.verdict = "undecided";
     law.why = why;
   };
   if (law.seeds < kFewestSeeds) return undecided(fmt::format("{} seeds; {} are needed", law.seeds, kFewestSeeds));

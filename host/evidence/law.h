@@ -63,7 +63,7 @@ struct Law {
   std::vector<LawFit> fits;  // of the forms that the number of sizes allows
   // "power", "power with floor", "exponential": the only form that is left, not beaten, and not off the held-out point
   // by more than a tenth and its interval. A floor that could only lie below half the smallest error counts as none.
-  // "flat": the power law's b may be zero or less. "no form": none is left. "not decidable": several are, or there are
+  // "flat": the power law's b may be zero or less. "no form": none is left. "undecided": several are, or there are
   // fewer than three seeds or four sizes.
   std::string verdict, why;
 };

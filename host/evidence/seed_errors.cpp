@@ -1,67 +1,81 @@
 #include "host/evidence/seed_errors.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
 
-#include "host/program/error.h"
-#include "host/program/files.h"
-#include "host/studies/compare.h"
+#include "host/program/words.h"
 
 namespace scalelab::host {
 
 namespace {
 
-std::vector<double> values_of(const SeedErrors& errors) {
-  std::vector<double> values;
-  for (const auto& [seed, error] : errors.by_seed) values.push_back(error);
-  return values;
+// a minus b over the seeds that both have and none of `without` names.
+Paired difference(const SeedErrors& a, const SeedErrors& b, const std::set<std::uint64_t>& without) {
+  std::vector<double> left, right;
+  for (const auto& [seed, error] : a.by_seed) {
+    const auto found = b.by_seed.find(seed);
+    if (found == b.by_seed.end() || without.contains(seed)) continue;
+    left.push_back(error);
+    right.push_back(found->second);
+  }
+  return paired(left, right);
 }
-
-nlohmann::json number(double value) { return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(); }
 
 }  // namespace
 
-Summary SeedErrors::summary() const { return summarize(values_of(*this)); }
-
-Paired SeedErrors::minus(const SeedErrors& other) const {
-  std::vector<double> a, b;
-  for (const auto& [seed, error] : by_seed) {
-    const auto found = other.by_seed.find(seed);
-    if (found == other.by_seed.end()) continue;
-    a.push_back(error);
-    b.push_back(found->second);
+void SeedErrors::add(const SweepRow& row, const std::string& measure) {
+  const auto value = row.measurement.values.find(measure);
+  if (row.measurement.failed() || value == row.measurement.values.end() || !std::isfinite(value->second)) {
+    ++missing;
+    return;
   }
-  return paired(a, b);
+  by_seed[row.trial.seed] = value->second;
+  if (row.measurement.status == "collapsed") collapsed.insert(row.trial.seed);
+  if (row.measurement.status == "diverged") diverged.insert(row.trial.seed);
+}
+
+Summary SeedErrors::summary() const {
+  std::vector<double> values;
+  for (const auto& [seed, error] : by_seed) values.push_back(error);
+  return summarize(values);
+}
+
+Paired SeedErrors::minus(const SeedErrors& other) const { return difference(*this, other, {}); }
+
+Paired SeedErrors::minus_where_both_trained(const SeedErrors& other) const {
+  std::set<std::uint64_t> failed;
+  for (const auto* seeds : {&collapsed, &diverged, &other.collapsed, &other.diverged}) {
+    failed.insert(seeds->begin(), seeds->end());
+  }
+  return difference(*this, other, failed);
 }
 
 std::string SeedErrors::worded() const {
-  const Summary s = summary();
-  std::string text = percent(s.mean);
-  if (s.n > 1) text += fmt::format(" +- {}", percent(s.standard_error));
-  if (collapsed > 0) text += fmt::format(" ({} collapsed)", collapsed);
-  if (diverged + failed > 0) text += fmt::format(" ({} missing)", diverged + failed);
-  return text;
+  std::vector<std::string> beside;
+  if (!collapsed.empty()) beside.push_back(fmt::format("{} collapsed", collapsed.size()));
+  if (!diverged.empty()) beside.push_back(fmt::format("{} diverged", diverged.size()));
+  if (missing > 0) beside.push_back(fmt::format("{} missing", missing));
+  return host::worded(summary()) + (beside.empty() ? "" : " (" + fmt::format("{}", fmt::join(beside, ", ")) + ")");
 }
 
-SeedErrors seed_errors(const SweepResult& result, const std::string& measure,
+SeedErrors seed_errors(const std::vector<SweepRow>& rows, const std::string& measure,
                        const std::function<bool(const Trial&)>& wanted) {
   SeedErrors errors;
-  for (const SweepRow& row : result.rows) {
-    if (!wanted(row.trial)) continue;
-    const auto value = row.measurement.values.find(measure);
-    const bool known = value != row.measurement.values.end() && std::isfinite(value->second);
-    if (row.measurement.status == "diverged") {
-      ++errors.diverged;
-    } else if (row.measurement.failed() || !known) {
-      ++errors.failed;
-    } else {
-      errors.by_seed[row.trial.seed] = value->second;
-      errors.collapsed += row.measurement.status == "collapsed";
-    }
+  for (const SweepRow& row : rows) {
+    if (wanted(row.trial)) errors.add(row, measure);
   }
   return errors;
+}
+
+SeedErrors seed_errors(const std::vector<SweepRow>& rows, const std::string& measure, const Trial& key) {
+  Trial own = key;
+  return seed_errors(rows, measure, [&](const Trial& trial) {
+    own.seed = trial.seed;
+    return trial == own;
+  });
 }
 
 std::vector<std::string> error_measures(const std::string& data) {
@@ -69,89 +83,128 @@ std::vector<std::string> error_measures(const std::string& data) {
   return {"test_error"};
 }
 
+std::string short_measure(const std::string& measure) { return measure.substr(0, measure.find('_')); }
+
+const char* verdict_word(int verdict) { return verdict < 0 ? "lower" : verdict > 0 ? "higher" : "undecided"; }
+const char* verdict_word(const Paired& difference) { return verdict_word(difference.verdict()); }
+
 std::string worded(const Paired& difference) {
   if (difference.n == 0) return "-";
-  std::string text = fmt::format("{:+.2f}", 100 * difference.mean);
+  std::string text = signed_points(difference.mean);
   if (difference.n > 1) {
-    text += fmt::format(" [{:+.2f}, {:+.2f}]", 100 * difference.interval.low, 100 * difference.interval.high);
+    text += fmt::format(" [{}, {}]", signed_points(difference.interval.low), signed_points(difference.interval.high));
   }
   return text;
+}
+
+std::string worded(const Summary& errors) {
+  if (errors.n == 0) return "-";
+  std::string text = percent(errors.mean);
+  if (errors.n > 1) text += fmt::format(" [{}, {}]", percent(errors.interval.low), percent(errors.interval.high));
+  return text;
+}
+
+bool Contrast::depends_on_failed() const { return difference.verdict() != trained.verdict(); }
+
+std::string Contrast::worded() const {
+  std::string text = host::worded(difference);
+  if (difference.n == 0) return text;
+  text += fmt::format(" {}", verdict());
+  if (depends_on_failed()) {
+    text += fmt::format("; {} without {} that failed to train", verdict_word(trained),
+                        counted(difference.n - trained.n, "seed"));
+  }
+  return text;
+}
+
+Contrast contrast(const std::string& what, const SeedErrors& a, const std::string& against, const SeedErrors& b,
+                  const std::string& measure, nlohmann::json place) {
+  return {what,
+          against,
+          measure,
+          std::move(place),
+          a.minus(b),
+          a.minus_where_both_trained(b),
+          a.summary().mean,
+          b.summary().mean};
 }
 
 void Verdicts::add(const std::string& place, const Paired& difference) {
+  if (difference.n == 0) return;
   const int verdict = difference.verdict();
-  (verdict < 0 ? lower_ : verdict > 0 ? higher_ : open_).push_back(place);
+  (verdict < 0 ? lower_ : verdict > 0 ? higher_ : undecided_).push_back(place);
 }
 
-std::string Verdicts::worded() const {
+void Verdicts::add(const std::string& place, const Contrast& contrast) {
+  add(place, contrast.difference);
+  if (contrast.difference.n > 0 && contrast.depends_on_failed()) {
+    depending_.push_back(fmt::format("{} ({} without them)", place, verdict_word(contrast.trained)));
+  }
+}
+
+std::string Verdicts::worded(const char* lower, const char* undecided, const char* higher) const {
   std::string text;
-  const auto append = [&](const std::vector<std::string>& places, const char* word) {
-    if (places.empty()) return;
-    text += fmt::format("{}{} at ", text.empty() ? "" : "; ", word);
-    for (std::size_t i = 0; i < places.size(); ++i) {
-      text += (i == 0 ? "" : i + 1 == places.size() ? " and " : ", ") + places[i];
-    }
+  const auto append = [&](const std::vector<std::string>& places, const char* words) {
+    if (!places.empty()) text += fmt::format("{}{} {}", text.empty() ? "" : "; ", words, listed(places));
   };
-  append(lower_, "lower");
-  append(open_, "open");
-  append(higher_, "higher");
+  append(lower_, lower);
+  append(undecided_, undecided);
+  append(higher_, higher);
   return text;
 }
 
-std::string aligned(const std::vector<std::vector<std::string>>& rows) {
-  std::vector<std::size_t> widths;
-  for (const auto& row : rows) {
-    widths.resize(std::max(widths.size(), row.size()));
-    for (std::size_t c = 0; c < row.size(); ++c) widths[c] = std::max(widths[c], row[c].size());
-  }
-  std::string text;
-  for (const auto& row : rows) {
-    for (std::size_t c = 0; c < row.size(); ++c) text += fmt::format("{}{:>{}}", c == 0 ? "" : "  ", row[c], widths[c]);
-    text += '\n';
-  }
-  return text;
+std::string Verdicts::dependence() const {
+  if (depending_.empty()) return "";
+  return "The verdict depends on networks that failed to train, which count with the error they have: at " +
+         listed(depending_) + ".";
+}
+
+nlohmann::json to_json(const Summary& s) {
+  return {{"mean", number(s.mean)},
+          {"low", number(s.interval.low)},
+          {"high", number(s.interval.high)},
+          {"sd", number(s.sd)},
+          {"standard_error", number(s.standard_error)},
+          {"n", s.n}};
 }
 
 nlohmann::json to_json(const SeedErrors& errors) {
-  const Summary s = errors.summary();
-  nlohmann::json seeds = nlohmann::json::array(), values = nlohmann::json::array();
+  nlohmann::json document = to_json(errors.summary());
+  document.erase("n");
+  auto &seeds = document["seeds"] = nlohmann::json::array(), &values = document["values"] = nlohmann::json::array();
   for (const auto& [seed, error] : errors.by_seed) {
     seeds.push_back(seed);
     values.push_back(error);
   }
-  return {{"mean", number(s.mean)},
-          {"standard_error", number(s.standard_error)},
-          {"sd", number(s.sd)},
-          {"seeds", seeds},
-          {"values", values},
-          {"collapsed", errors.collapsed},
-          {"diverged", errors.diverged},
-          {"failed", errors.failed}};
+  document["collapsed"] = errors.collapsed.size();
+  document["diverged"] = errors.diverged.size();
+  document["missing"] = errors.missing;
+  return document;
 }
 
 nlohmann::json to_json(const Paired& difference) {
   return {{"mean", number(difference.mean)},
           {"low", number(difference.interval.low)},
           {"high", number(difference.interval.high)},
+          {"sd", number(difference.sd)},
           {"seeds", difference.n},
-          {"verdict", difference.verdict()}};
+          {"seeds_lower", difference.below},
+          {"verdict", verdict_word(difference)}};
 }
 
-Outcome finish_study(const std::string& file, const SweepOptions& options, const SweepResult& result,
-                     nlohmann::json document, std::string text) {
-  for (const SweepRow& row : result.rows) {
-    if (!row.measurement.failed()) continue;
-    text += fmt::format("{} trials failed; --retry failed runs them again. The first: {}\n", result.failed,
-                        row.measurement.status);
-    break;
+nlohmann::json to_json(const Contrast& c) {
+  nlohmann::json document = to_json(c.difference);
+  document["what"] = c.what;
+  document["against"] = c.against;
+  document["measure"] = c.measure;
+  document["place"] = c.place;
+  document["mean_what"] = number(c.mean_what);
+  document["mean_against"] = number(c.mean_against);
+  if (c.trained.n != c.difference.n) {
+    document["without_failed"] = to_json(c.trained);
+    document["depends_on_failed"] = c.depends_on_failed();
   }
-  if (!result.complete()) {
-    text +=
-        fmt::format("{} of {} trials are done; the other shards have the rest.\n", result.rows.size(), result.planned);
-  }
-  write_file(options.out / file, json_text(document));
-  text += fmt::format("Every row: {}\n", (options.out / file).string());
-  return {std::move(document), std::move(text), result.failed > 0 ? kSomeFailed : kDone};
+  return document;
 }
 
 }  // namespace scalelab::host

@@ -1,6 +1,7 @@
 #include "host/evidence/statistics.h"
 
 #include <algorithm>
+#include <boost/math/distributions/students_t.hpp>
 #include <cmath>
 #include <limits>
 #include <stdexcept>
@@ -16,7 +17,7 @@ constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 Summary summarize(std::span<const double> values) {
   const auto n = static_cast<double>(values.size());
-  Summary summary{static_cast<int>(values.size()), kNaN, kNaN, kNaN};
+  Summary summary{static_cast<int>(values.size()), kNaN, kNaN, kNaN, {kNaN, kNaN}};
   if (values.empty()) return summary;
   double sum = 0, squares = 0;
   for (const double value : values) sum += value;
@@ -25,42 +26,26 @@ Summary summarize(std::span<const double> values) {
   if (values.size() < 2) return summary;
   summary.sd = std::sqrt(squares / (n - 1));
   summary.standard_error = summary.sd / std::sqrt(n);
+  const double half = student_quantile(0.975, n - 1) * summary.standard_error;
+  summary.interval = {summary.mean - half, summary.mean + half};
   return summary;
 }
 
-double student_cdf(double t, int freedom) {
-  // Abramowitz and Stegun 26.7.3 and 26.7.4, A = P(|T| <= t), with theta = atan(t / sqrt(freedom)).
-  const double theta = std::atan(t / std::sqrt(static_cast<double>(freedom)));
-  const double cos2 = std::cos(theta) * std::cos(theta);
-  double term = 1, series = 0;
-  double inside;
-  if (freedom % 2 == 1) {
-    for (int i = 1; i <= freedom - 2; i += 2) {
-      series += term;
-      term *= cos2 * (i + 1) / (i + 2);
-    }
-    inside = 2 / kPi * (theta + std::sin(theta) * std::cos(theta) * series);
-  } else {
-    for (int i = 0; i <= freedom - 2; i += 2) {
-      series += term;
-      term *= cos2 * (i + 1) / (i + 2);
-    }
-    inside = std::sin(theta) * series;
-  }
-  return 0.5 * (1 + inside);
+GeometricMean geometric_mean(std::span<const double> values) {
+  std::vector<double> logarithms;
+  for (const double value : values) logarithms.push_back(value > 0 ? std::log(value) : kNaN);
+  const Summary summary = summarize(logarithms);
+  return {summary.n, std::exp(summary.mean), {std::exp(summary.interval.low), std::exp(summary.interval.high)}};
 }
 
-double student_quantile(double p, int freedom) {
-  if (p == 0.5) return 0;
-  if (p < 0.5) return -student_quantile(1 - p, freedom);
-  double low = 0, high = 1;
-  while (student_cdf(high, freedom) < p) high *= 2;
-  for (int step = 0; step < 200 && low < high; ++step) {
-    const double middle = 0.5 * (low + high);
-    (student_cdf(middle, freedom) < p ? low : high) = middle;
-  }
-  return 0.5 * (low + high);
-}
+namespace {
+// In double precision throughout: Boost's default goes by way of long double, whose range valgrind does not have.
+using StudentsT =
+    boost::math::students_t_distribution<double,
+                                         boost::math::policies::policy<boost::math::policies::promote_double<false>>>;
+}  // namespace
+
+double student_quantile(double p, double freedom) { return boost::math::quantile(StudentsT(freedom), p); }
 
 int Paired::verdict() const {
   if (n < 3 || !(interval.low > 0 || interval.high < 0)) return 0;
@@ -80,11 +65,7 @@ Paired paired(std::span<const double> a, std::span<const double> b) {
   result.n = summary.n;
   result.mean = summary.mean;
   result.sd = summary.sd;
-  result.interval = {kNaN, kNaN};
-  if (summary.n >= 2) {
-    const double half = student_quantile(0.975, summary.n - 1) * summary.standard_error;
-    result.interval = {summary.mean - half, summary.mean + half};
-  }
+  result.interval = summary.interval;
   // 2 P(at most the smaller count) under a fair coin, by the terms of the binomial from 0 up.
   const int tosses = result.below + result.above, fewer = std::min(result.below, result.above);
   double term = std::pow(0.5, tosses), sum = 0;

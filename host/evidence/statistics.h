@@ -19,12 +19,21 @@ struct Summary {
   double mean = 0;            // NaN when n = 0
   double sd = 0;              // with n - 1; NaN when n < 2
   double standard_error = 0;  // sd / sqrt(n); NaN when n < 2
+  Interval interval{};        // of the mean, Student's t; NaN when n < 2
 };
 Summary summarize(std::span<const double> values);
 
-// P(T <= t) of Student's t with `freedom` >= 1 degrees, by its finite series, and the t with P(T <= t) = p.
-double student_cdf(double t, int freedom);
-double student_quantile(double p, int freedom);
+// Of positive values whose errors are by factors (ratios, data equivalents): the geometric mean with the interval of
+// the mean logarithm, taken back. NaN for a value that is not positive, and an infinite value leaves no interval.
+struct GeometricMean {
+  int n = 0;
+  double mean = 0;      // NaN when n = 0
+  Interval interval{};  // NaN when n < 2
+};
+GeometricMean geometric_mean(std::span<const double> values);
+
+// The t with P(T <= t) = p of Student's t with `freedom` > 0 degrees, whole or not; 0 < p < 1.
+double student_quantile(double p, double freedom);
 
 // Differences a - b of values that share a seed.
 struct Paired {
@@ -34,7 +43,7 @@ struct Paired {
   int below = 0, above = 0;  // pairs with a < b, and with a > b
   double sign_p = 1;         // two-sided sign test, ties left out
 
-  // What may be said: -1 (a is lower), +1 (a is higher), 0 (open). Said only when the interval leaves zero out and
+  // What may be said: -1 (a is lower), +1 (a is higher), 0 (undecided). Said only when the interval leaves zero out and
   // there are at least three pairs, because one or two carry no estimate of their own spread worth the name.
   int verdict() const;
 };

@@ -90,13 +90,9 @@ class ScoringNetworks {
                   Session& session)
       : session_(session),
         train_(train),
-        model_(parse_model(network_name(trial.model))),
+        model_(network_of(trial, network_name(trial.model), train.features, train.classes)),
         inputs_(session.context, train.points, {train.size(), train.features}),
         labels_(session.context, train.labels, {train.size()}) {
-    model_.shape.inputs = train.features;
-    model_.shape.width = trial.width;
-    model_.shape.hidden_layers = trial.hidden_layers;
-    model_.shape.outputs = train.classes == 2 ? 1 : train.classes;
     const std::int64_t p = parameter_count(model_.shape);
     std::vector<float> starts;
     for (int j = 0; j < count; ++j) {
@@ -107,9 +103,7 @@ class ScoringNetworks {
     state_.emplace_back(session.context, std::vector<float>(static_cast<std::size_t>(2 * p * count)),
                         std::initializer_list<std::int64_t>{count, 2 * p});
     for (int j = 0; j < count; ++j) {
-      MlpRun run;
-      run.shape = model_.shape;
-      run.loss = model_.loss;
+      MlpRun run = training_run(model_);
       run.inputs = inputs_;
       run.labels = labels_;
       if (!rows.empty()) {
@@ -120,12 +114,6 @@ class ScoringNetworks {
       run.parameters = View<float>(parameters_[0].view().data() + j * p, {p});
       run.state = View<float>(state_[0].view().data() + j * 2 * p, {2 * p});
       run.epochs = trial.epochs;
-      run.batch_size = model_.batch_size;
-      run.learning_rate = model_.learning_rate;
-      run.schedule = model_.schedule;
-      run.optimizer = model_.optimizer;
-      run.weight_decay = model_.weight_decay;
-      run.precision = parse_precision(trial.precision);
       run.seed = seed(trial, j);
       runs_.push_back(run);
     }

@@ -20,6 +20,7 @@
 #include "host/lab/model.h"
 #include "host/lab/visit_order.h"
 #include "host/program/error.h"
+#include "host/program/signals.h"
 #include "scalelab/buffer.h"
 #include "scalelab/random.h"
 
@@ -27,7 +28,7 @@ namespace scalelab::host {
 
 namespace {
 
-// Test draws come from a seed with the top bit set, training sets from seeds below 2^32: the two never meet.
+// Test draws come from seeds with the top bit set, training sets from seeds below 2^32: the two never meet.
 constexpr std::uint64_t kTestDraws = std::uint64_t{1} << 63;
 // Seed of the order in which a file's rows are dealt out: the first fifth is the test.
 constexpr std::uint64_t kHoldOut = std::uint64_t{1} << 62;
@@ -117,24 +118,48 @@ struct Points {
   std::optional<Buffer<std::uint8_t>> train_labels;
 };
 
+// The training rows that a choice kept: all of them where they lie, or a copy of some.
+struct KeptRows {
+  KeptRows(const Points& all, const std::vector<int>& rows, Context& context) {
+    if (rows.size() == all.data.train.labels.size()) {
+      points = *all.train;
+      device_labels = *all.train_labels;
+      labels = all.data.train.labels;
+      return;
+    }
+    copy = gather(all.data.train, std::vector<std::uint32_t>(rows.begin(), rows.end()));
+    copied_points.emplace(context, copy.points, std::initializer_list<std::int64_t>{copy.size(), copy.features});
+    copied_labels.emplace(context, copy.labels, std::initializer_list<std::int64_t>{copy.size()});
+    points = *copied_points;
+    device_labels = *copied_labels;
+    labels = copy.labels;
+  }
+  KeptRows(const KeptRows&) = delete;
+  View<const float> points;                // (kept, d)
+  View<const std::uint8_t> device_labels;  // (kept)
+  std::span<const std::uint8_t> labels;    // (kept), on the host
+
+ private:
+  Dataset copy;
+  std::optional<Buffer<float>> copied_points;
+  std::optional<Buffer<std::uint8_t>> copied_labels;
+};
+
 // What errors on the spiral are measured on.
 struct SpiralTest {
-  SpiralTest(std::int64_t grid, std::int64_t density_points, Context& context)
-      : truth(context, Spiral{}, grid),
-        draws(sample_spiral(default_mixture(), Spiral{}, density_points, kTestDraws)),
-        points(context, draws.points, {density_points, 2}) {}
+  SpiralTest(const Trial& trial, Context& context)
+      : truth(context, Spiral{}, trial.grid),
+        draws(sample_spiral(default_mixture(), Spiral{}, trial.density_points, kTestDraws | trial.test_seed)),
+        points(context, draws.points, {trial.density_points, 2}) {}
   GridTruth truth;
   Dataset draws;
   Buffer<float> points;
 };
 
-MlpShape network_shape(const Model& model, const Trial& trial, const Dataset& data) {
-  MlpShape shape = model.shape;
-  shape.inputs = data.features;
-  shape.width = trial.width;
-  shape.hidden_layers = trial.hidden_layers;
-  shape.outputs = data.classes == 2 ? 1 : data.classes;
-  return shape;
+// Trials with equal keys differ in the k of kNN alone.
+std::string search_key(Trial trial) {
+  trial.model = "knn-1";
+  return trial_id(trial);
 }
 
 // One call of evaluate.
@@ -150,21 +175,26 @@ class Evaluation {
   void run() {
     std::vector<std::size_t> networks, tickets;
     std::map<std::pair<std::int64_t, int>, std::vector<std::size_t>> perceptrons;
+    std::map<std::string, std::vector<std::size_t>> searches;
     for (std::size_t i = 0; i < trials_.size(); ++i) {
       const Trial& trial = trials_[i];
-      watch(trial.is_network() ? 0 : estimated_seconds(trial));
       guarded({i}, [&] {
         rows_[i] = choose_rows(trial);
         if (trial.data == "perceptron") {
           perceptrons[{static_cast<std::int64_t>(rows_[i].size()), trial.dimension}].push_back(i);
         } else if (trial.is_knn()) {
-          report(i, measure_knn(trial, rows_[i]));
+          searches[search_key(trial)].push_back(i);
         } else {
           (in_chain(trial) ? tickets : networks).push_back(i);
         }
       });
     }
+    for (const auto& [key, indices] : searches) {
+      watch(cost_of(indices));
+      guarded(indices, [&, &indices = indices] { measure_knn(indices); });
+    }
     for (const auto& [shape, indices] : perceptrons) {
+      watch(cost_of(indices));
       guarded(indices, [&, &indices = indices] { run_perceptrons(indices); });
     }
     watch(cost_of(networks));
@@ -204,7 +234,7 @@ class Evaluation {
       const auto* failure = dynamic_cast<const Failure*>(&error);
       if (failure != nullptr && failure->exit_code == kCheckFailed) throw;
       for (const std::size_t i : indices) {
-        if (reported_.count(i) == 0) report(i, {fmt::format("failed: {}", error.what()), {}, 0});
+        if (reported_.count(i) == 0) report(i, {fmt::format("failed: {}", error.what()), {}, 0, {}});
       }
     }
   }
@@ -224,8 +254,8 @@ class Evaluation {
     return *slot;
   }
   const SpiralTest& spiral_test(const Trial& trial) {
-    auto& slot = spiral_tests_[{trial.grid, trial.density_points}];
-    if (!slot) slot = std::make_unique<SpiralTest>(trial.grid, trial.density_points, context_);
+    auto& slot = spiral_tests_[{trial.grid, trial.density_points, trial.test_seed}];
+    if (!slot) slot = std::make_unique<SpiralTest>(trial, context_);
     return *slot;
   }
   const std::vector<float>& difficulty_of(const Trial& trial) {
@@ -255,53 +285,52 @@ class Evaluation {
                      trial.fraction, trial.seed);
   }
 
-  Measurement measure_knn(const Trial& trial, const std::vector<int>& rows) {
+  // kNN of several k on the same rows: one search of the points serves all of them.
+  void measure_knn(const std::vector<std::size_t>& indices) {
     const double start = now();
-    const int ks[] = {parse_model(trial.model).neighbours};
-    if (ks[0] > static_cast<int>(rows.size())) {
-      return {
-          fmt::format("failed: {} asks for more neighbours than the {} rows that are kept", trial.model, rows.size()),
-          {},
-          0};
+    const Trial& trial = trials_[indices[0]];
+    const KeptRows kept(points(trial), rows_[indices[0]], context_);
+    std::vector<std::size_t> served;
+    std::vector<int> ks;
+    for (const std::size_t i : indices) {
+      const int k = parse_model(trials_[i].model).neighbours;
+      if (k > static_cast<int>(kept.labels.size())) {
+        const auto why = fmt::format("failed: {} asks for more neighbours than the {} rows that are kept",
+                                     trials_[i].model, kept.labels.size());
+        report(i, {why, {}, 0, {}});
+        continue;
+      }
+      served.push_back(i);
+      ks.push_back(k);
     }
-    const Points& all = points(trial);
-    const std::vector<std::uint32_t> kept(rows.begin(), rows.end());
-    const bool whole = kept.size() == all.data.train.labels.size();
-    const Dataset part = whole ? Dataset{} : gather(all.data.train, kept);
-    const Dataset& set = whole ? all.data.train : part;
-    std::optional<Buffer<float>> own_points;
-    std::optional<Buffer<std::uint8_t>> own_labels;
-    if (!whole) {
-      own_points.emplace(context_, set.points, std::initializer_list<std::int64_t>{set.size(), set.features});
-      own_labels.emplace(context_, set.labels, std::initializer_list<std::int64_t>{set.size()});
+    const auto errors_on = [&](View<const float> queries, std::span<const std::uint8_t> labels) {
+      return knn_point_errors(kept.points, kept.labels, ks, queries, labels, context_);
+    };
+    const auto train = errors_on(kept.points, kept.labels);
+    const SpiralTest* spiral = trial.is_spiral() ? &spiral_test(trial) : nullptr;
+    const auto test = spiral != nullptr ? errors_on(spiral->points, spiral->draws.labels)
+                                        : errors_on(*points(trial).test, points(trial).data.test.labels);
+    const double shared = (now() - start) / static_cast<double>(std::max<std::size_t>(1, ks.size()));
+    for (std::size_t j = 0; j < ks.size(); ++j) {
+      const double map_start = now();
+      Measurement result;
+      result.values = {{"kept", static_cast<double>(kept.labels.size())},
+                       {"train_error", train[j]},
+                       {spiral != nullptr ? "density_error" : "test_error", test[j]}};
+      if (spiral != nullptr) {
+        const GridScore score = spiral->truth.knn(kept.points, kept.device_labels, ks[j]);
+        result.values["grid_error"] = score.error;
+        if (score.one_class()) result.status = "collapsed";
+      }
+      result.seconds = shared + now() - map_start;
+      report(served[j], result);
     }
-    const View<const float> references = whole ? *all.train : *own_points;
-    const View<const std::uint8_t> labels = whole ? *all.train_labels : *own_labels;
-    Measurement result;
-    result.values["kept"] = static_cast<double>(kept.size());
-    result.values["train_error"] = knn_point_errors(references, set.labels, ks, references, set.labels, context_)[0];
-    if (trial.is_spiral()) {
-      const SpiralTest& test = spiral_test(trial);
-      const GridScore score = test.truth.knn(references, labels, ks[0]);
-      result.values["grid_error"] = score.error;
-      result.values["density_error"] =
-          knn_point_errors(references, set.labels, ks, test.points, test.draws.labels, context_)[0];
-      if (score.one_class()) result.status = "collapsed";
-    } else {
-      result.values["test_error"] =
-          knn_point_errors(references, set.labels, ks, *all.test, all.data.test.labels, context_)[0];
-    }
-    result.seconds = now() - start;
-    return result;
   }
 
   // Max-margin students of one number of examples and one dimension, in one call.
   void run_perceptrons(const std::vector<std::size_t>& indices) {
     const double start = now();
     const Backend& backend = context_.backend();
-    if (backend.max_margin == nullptr) {
-      throw Failure(kNoBackend, fmt::format("the {} backend has no max-margin op; use --backend cpu", backend.name));
-    }
     const auto m = static_cast<std::int64_t>(indices.size());
     const auto n = static_cast<std::int64_t>(rows_[indices[0]].size());
     const std::int64_t d = trials_[indices[0]].dimension;
@@ -334,20 +363,11 @@ class Evaluation {
   // A run on the trial's rows in the trial's order; the rows go to backend memory that `keep` holds.
   MlpRun network_run(std::size_t i, std::deque<Buffer<int>>& keep) {
     const Trial& trial = trials_[i];
-    const Model model = parse_model(trial.model);
     const Points& all = points(trial);
-    MlpRun run;
-    run.shape = network_shape(model, trial, all.data.train);
-    run.loss = model.loss;
+    MlpRun run = training_run(network_of(trial, trial.model, all.data.train.features, all.data.train.classes));
     run.inputs = *all.train;
     run.labels = *all.train_labels;
     run.epochs = trial.epochs;
-    run.batch_size = model.batch_size;
-    run.learning_rate = model.learning_rate;
-    run.schedule = model.schedule;
-    run.optimizer = model.optimizer;
-    run.weight_decay = model.weight_decay;
-    run.precision = parse_precision(trial.precision);
     run.seed = trial.seed;
     if (trial.order != "shuffled") {
       const std::vector<float> none;
@@ -417,6 +437,7 @@ class Evaluation {
       Measurement result = measure_network(ready[j], runs[j].shape, parameters[j]);
       if (diverged[j].to_host()[0] >= 0) result.status = "diverged";
       result.seconds = seconds * costs[j] / all;
+      result.parameters = parameters[j].to_host();
       report(ready[j], result);
     }
   }
@@ -435,15 +456,12 @@ class Evaluation {
     }
     run_lottery(chains, session_, [&](const LotteryNetwork& network) {
       const std::size_t i = trials[network.chain][network.ticket];
-      Measurement result;
+      Measurement result = measure_network(i, network.shape, network.parameters);
       if (network.diverged) {
         result.status = "diverged";
-      } else {
-        result = measure_network(i, network.shape, network.parameters);
-        if (trials_[i].ticket != "dense") {
-          result.values["weights"] = static_cast<double>(network.weights);
-          result.values["density"] = network.density;
-        }
+      } else if (trials_[i].ticket != "dense") {
+        result.values["weights"] = static_cast<double>(network.weights);
+        result.values["density"] = network.density;
       }
       result.seconds = network.seconds;
       report(i, result);
@@ -460,7 +478,7 @@ class Evaluation {
   std::exception_ptr unreported_;
   std::map<std::size_t, std::vector<int>> rows_;
   std::map<decltype(data_key(Trial{})), std::unique_ptr<Points>> points_;
-  std::map<std::pair<std::int64_t, std::int64_t>, std::unique_ptr<SpiralTest>> spiral_tests_;
+  std::map<std::tuple<std::int64_t, std::int64_t, std::uint64_t>, std::unique_ptr<SpiralTest>> spiral_tests_;
   std::map<std::string, std::vector<float>> difficulties_;
 };
 
@@ -487,7 +505,7 @@ std::string work_key(const Trial& trial) {
     return trial_id(chain);
   }
   if (trial.score != "none") return difficulty_key(trial);
-  return trial_id(trial);
+  return trial.is_knn() ? search_key(trial) : trial_id(trial);
 }
 
 double estimated_seconds(const Trial& trial) {

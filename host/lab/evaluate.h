@@ -5,6 +5,7 @@
 #include <map>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "host/data/dataset.h"
 #include "host/lab/trial.h"
@@ -18,10 +19,12 @@ namespace scalelab::host {
 //   tickets             also weights (of the hidden layers, left) and density (of those, of the dense network's)
 struct Measurement {
   // "ok"; "collapsed": one class everywhere; "diverged": loss or weights stopped being finite; "unconverged": the
-  // perceptron's solver ran out of sweeps; "failed: WHY". All but "failed" are results, and are not tried again.
+  // perceptron's solver ran out of sweeps; "failed: WHY". All but "failed" are results, with errors that were measured
+  // (weights that are NaN call everything one class), and are not tried again.
   std::string status = "ok";
   std::map<std::string, double> values;
-  double seconds = 0;  // the share of a joint run; the one thing that is not reproducible
+  double seconds = 0;               // the share of a joint run; the one thing that is not reproducible
+  std::vector<float> parameters{};  // of a network that was trained by itself, (p); rows on disk leave them out
 
   bool failed() const { return status.starts_with("failed"); }
 };
@@ -33,8 +36,8 @@ struct TrialData {
 };
 TrialData load_data(const Trial& trial);
 
-// Trials with equal keys share costly work (the scores of difficulty.h, the chain of a ticket): evaluate them in one
-// call.
+// Trials with equal keys share costly work (the scores of difficulty.h, the chain of a ticket, the search of kNN trials
+// that differ in k alone): evaluate them in one call.
 std::string work_key(const Trial& trial);
 
 // Core seconds, very roughly, for plans and progress; and bytes of memory.
@@ -42,7 +45,7 @@ double estimated_seconds(const Trial& trial);
 double estimated_bytes(const Trial& trial);
 
 // Evaluates resolved trials and reports each once, as it is done, by its index, in an order of its own. What goes wrong
-// with one trial is that trial's status. A signal lets the joint run (or the kNN trial) that has begun finish, and is
+// with one trial is that trial's status. A signal lets the joint run (or the search) that has begun finish, and is
 // then thrown as Interrupted.
 void evaluate(std::span<const Trial> trials, Session& session,
               const std::function<void(std::size_t index, const Measurement&)>& done);

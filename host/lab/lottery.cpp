@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdlib>
+#include <limits>
 #include <stdexcept>
 #include <utility>
 
@@ -161,7 +162,11 @@ void train_level(int level, std::vector<Entrant>& entrants, std::span<const Lott
   for (std::int64_t i = 0; i < count; ++i) {
     const Entrant& entrant = entrants[static_cast<std::size_t>(i)];
     const auto p = static_cast<std::int64_t>(entrant.start.size());
-    parameters.emplace_back(context, entrant.start, std::initializer_list<std::int64_t>{p});
+    // Where the training it needed diverged there is nothing to train: all its weights are NaN, as if it had itself.
+    const std::vector<float> nan(entrant.start.empty() ? static_cast<std::size_t>(parameter_count(entrant.shape)) : 0,
+                                 std::numeric_limits<float>::quiet_NaN());
+    const std::vector<float>& values = entrant.start.empty() ? nan : entrant.start;
+    parameters.emplace_back(context, values, std::initializer_list<std::int64_t>{std::ssize(values)});
     masks.emplace_back(context, entrant.start.empty() ? std::vector<std::uint8_t>() : entrant.mask,
                        std::initializer_list<std::int64_t>{p});
     if (entrant.start.empty()) continue;

@@ -53,7 +53,7 @@ struct LotteryNetwork {
   std::span<const std::uint8_t> mask;  // (p), 0: pruned
   std::int64_t weights = 0;            // of the hidden layers that are not zero, counted in the trained network
   double density = 0;                  // `weights` over those of the chain's dense network
-  bool diverged = false;  // it did, or one whose training it needed; parameters and counts then mean nothing
+  bool diverged = false;  // it did, or one whose training it needed; counts are then zero, and weights may be NaN
   double seconds = 0;     // the share of its level's training
 };
 

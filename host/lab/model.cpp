@@ -128,6 +128,19 @@ const std::vector<std::string>& default_models() {
   return names;
 }
 
+MlpRun training_run(const Model& model) {
+  MlpRun run;
+  run.shape = model.shape;
+  run.loss = model.loss;
+  run.optimizer = model.optimizer;
+  run.schedule = model.schedule;
+  run.batch_size = model.batch_size;
+  run.learning_rate = model.learning_rate;
+  run.weight_decay = model.weight_decay;
+  run.precision = model.precision;
+  return run;
+}
+
 std::vector<float> initial_parameters(const MlpShape& shape, std::uint64_t seed) {
   std::vector<float> parameters;
   parameters.reserve(static_cast<std::size_t>(parameter_count(shape)));

@@ -48,6 +48,10 @@ Precision parse_precision(const std::string& name);
 // The eleven of the main comparison.
 const std::vector<std::string>& default_models();
 
+// The run that trains a network of this model: its shape, loss and optimiser. Data, start, epochs and seed are still to
+// be set.
+MlpRun training_run(const Model& model);
+
 // A fresh network, (p) in the layout of mlp.h: weights and biases uniform in +-1/sqrt(fan_in), layer-norm gain 1 and
 // shift 0. The draws are numbered per layer, so that with and without layer norm the weights are the same.
 // Arithmetic only: the same bits on every machine.

@@ -1,4 +1,3 @@
-// scalelab sweep: a declarative grid of trials, run once each, and what came of it by series.
 #include "host/lab/sweep.h"
 
 #include <fmt/chrono.h>
@@ -16,9 +15,11 @@
 
 #include "embedded.h"
 #include "host/lab/store.h"
+#include "host/program/environment.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
-#include "host/studies/compare.h"
+#include "host/program/options.h"
+#include "host/program/words.h"
 
 namespace scalelab::host {
 
@@ -28,14 +29,6 @@ namespace {
 
 // Trials that are run, and then on disk, together: this many core seconds, and bytes.
 constexpr double kGroupSeconds = 20, kGroupBytes = 4e9;
-
-std::string ready_sweep_names() {
-  std::string names;
-  for (const auto& ready : embedded::ready_sweeps) names += (names.empty() ? "" : ", ") + std::string(ready.name);
-  return names;
-}
-
-std::string utc_now() { return fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr))); }
 
 std::pair<int, int> parse_shard(const std::string& text) {
   int shard = 0, shards = 0;
@@ -63,8 +56,6 @@ Measurement measurement_of(const nlohmann::json& record) {
   }
   return measurement;
 }
-
-nlohmann::json number(double value) { return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(); }
 
 nlohmann::json metrics_json(const Measurement& measurement) {
   nlohmann::json metrics = nlohmann::json::object();
@@ -107,8 +98,13 @@ std::vector<std::vector<std::size_t>> grouped_work(const std::vector<Trial>& tri
 }  // namespace
 
 void add_sweep_options(CLI::App& app, SweepOptions& options) {
-  app.add_option("--out", options.out, "Folder of the store and the results; what it holds is not run again")
-      ->required();
+  CLI::Option* out =
+      app.add_option("-o,--out", options.out, "Folder of the store and the results; what it holds is not run again");
+  if (options.out.empty()) {
+    out->required();
+  } else {
+    out->capture_default_str();
+  }
   app.add_option("--shard", options.shard, "Run the i-th of n parts, as i/n");
   app.add_option("--retry", options.retry, "failed: run again what failed before")
       ->check(CLI::IsMember({"none", "failed"}));
@@ -178,6 +174,12 @@ std::vector<Trial> expand_sweep(const nlohmann::json& file, const std::string& n
   return trials;
 }
 
+std::string ready_sweep_names() {
+  std::string names;
+  for (const auto& ready : embedded::ready_sweeps) names += (names.empty() ? "" : ", ") + std::string(ready.name);
+  return names;
+}
+
 nlohmann::json ready_sweep(const std::string& name) {
   for (const auto& ready : embedded::ready_sweeps) {
     if (name == ready.name) return nlohmann::json::parse(ready.text);
@@ -186,7 +188,8 @@ nlohmann::json ready_sweep(const std::string& name) {
                 fmt::format("{}: is neither a file nor a ready-made sweep; those are {}", name, ready_sweep_names()));
 }
 
-SweepResult run_sweep(const std::vector<Trial>& trials, const SweepOptions& options, Session& session) {
+SweepResult run_sweep(const std::vector<Trial>& trials, const SweepOptions& options, Session& session,
+                      const std::function<void(const Trial&, const Measurement&)>& measured) {
   const auto [shard, shards] = parse_shard(options.shard);
   std::vector<std::string> ids;
   for (const Trial& trial : trials) ids.push_back(trial_id(trial));
@@ -255,6 +258,7 @@ SweepResult run_sweep(const std::vector<Trial>& trials, const SweepOptions& opti
         const std::string started = utc_now();
         evaluate(members, session, [&](std::size_t j, const Measurement& measurement) {
           const std::size_t i = group[j];
+          if (measured) measured(trials[i], measurement);
           store->append({{"schema", 1},
                          {"id", ids[i]},
                          {"params", to_json(trials[i])},
@@ -289,236 +293,6 @@ SweepResult run_sweep(const std::vector<Trial>& trials, const SweepOptions& opti
     result.failed += result.rows.back().measurement.failed();
   }
   return result;
-}
-
-std::vector<Series> series_of(const SweepResult& result) {
-  std::vector<Series> list;
-  std::map<std::string, std::size_t> numbers;
-  for (const SweepRow& row : result.rows) {
-    Trial common = row.trial;
-    common.seed = 0;
-    const auto [found, added] = numbers.try_emplace(trial_id(common), list.size());
-    if (added) list.push_back({common, {}, {}, {}});
-    Series& series = list[found->second];
-    if (row.measurement.failed()) continue;
-    series.seeds.push_back(row.trial.seed);
-    series.statuses.push_back(row.measurement.status);
-    for (const auto& [name, value] : row.measurement.values) series.values[name].push_back(value);
-  }
-  return list;
-}
-
-namespace {
-
-const std::set<std::string> kMayBeAbsent = {"width",    "hidden_layers", "epochs",        "dimension",
-                                            "clusters", "grid",          "density_points"};
-
-}  // namespace
-
-std::vector<std::string> varying_members(const std::vector<Series>& list) {
-  std::vector<std::string> names;
-  std::map<std::string, std::set<std::string>> seen;
-  for (const Series& series : list) {
-    const nlohmann::json members = to_json(series.trial);
-    for (const auto& [name, value] : members.items()) {
-      // Zero is what these have where they do not apply.
-      const bool absent = value.is_number() && value.get<double>() == 0 && kMayBeAbsent.contains(name);
-      if (!absent) seen[name].insert(value.dump());
-    }
-  }
-  for (const std::string& name : member_names()) {
-    if (seen[name].size() > 1 && name != "fingerprint") names.push_back(name);
-  }
-  return names;
-}
-
-std::vector<Curve> curves_of(const SweepResult& result, std::uint64_t seed) {
-  std::vector<Curve> curves;
-  std::map<std::string, std::size_t> numbers;
-  std::vector<std::map<std::int64_t, std::set<int>>> epochs;
-  for (const SweepRow& row : result.rows) {
-    Trial common = row.trial;
-    common.n = 1;
-    common.seed = 0;
-    common.epochs = 0;
-    const auto [found, added] = numbers.try_emplace(to_json(common).dump(), curves.size());
-    if (added) {
-      curves.push_back({common, "", {}, {}});
-      epochs.emplace_back();
-    }
-    epochs[found->second][row.trial.n].insert(row.trial.epochs);
-    if (row.measurement.status != "ok" && row.measurement.status != "unconverged") continue;
-    for (const char* measure : {"grid_error", "density_error", "test_error"}) {
-      const auto value = row.measurement.values.find(measure);
-      if (value == row.measurement.values.end() || !(value->second > 0)) continue;
-      curves[found->second].points[measure].push_back(
-          {static_cast<double>(row.trial.n), row.trial.seed, value->second});
-    }
-  }
-  std::vector<Series> commons;
-  for (const Curve& curve : curves) commons.push_back({curve.trial, {}, {}, {}});
-  const auto varying = varying_members(commons);
-  for (std::size_t i = 0; i < curves.size(); ++i) {
-    Curve& curve = curves[i];
-    const nlohmann::json members = to_json(curve.trial);
-    for (const auto& name : varying) {
-      const auto& value = members[name];
-      curve.name += fmt::format("{}{}={}", curve.name.empty() ? "" : " ", name,
-                                value.is_string() ? value.get<std::string>() : value.dump());
-    }
-    // Where a size was trained for several numbers of epochs, there is no one curve.
-    const bool one =
-        std::all_of(epochs[i].begin(), epochs[i].end(), [](const auto& n) { return n.second.size() == 1; });
-    for (const auto& [measure, points] : curve.points) {
-      std::set<double> sizes;
-      for (const LawPoint& point : points) sizes.insert(point.n);
-      if (one && sizes.size() >= 4) curve.laws.emplace(measure, fit_law(points, seed));
-    }
-  }
-  return curves;
-}
-
-namespace {
-
-std::string text_of(const nlohmann::json& value) { return value.is_string() ? value.get<std::string>() : value.dump(); }
-
-std::string sweep_table(const std::vector<Series>& list) {
-  const auto varying = varying_members(list);
-  std::vector<std::string> measures;
-  for (const char* name : {"grid_error", "density_error", "test_error"}) {
-    const auto has = [&](const Series& series) { return series.values.count(name) != 0; };
-    if (std::any_of(list.begin(), list.end(), has)) measures.push_back(name);
-  }
-  std::vector<std::vector<std::string>> cells(1);
-  for (const auto& name : varying) cells[0].push_back(name);
-  cells[0].push_back("seeds");
-  for (const auto& name : measures) cells[0].push_back(name + " %");
-  for (const Series& series : list) {
-    const nlohmann::json members = to_json(series.trial);
-    auto& row = cells.emplace_back();
-    for (const auto& name : varying) row.push_back(text_of(members[name]));
-    row.push_back(std::to_string(series.seeds.size()));
-    for (const auto& name : measures) {
-      const auto found = series.values.find(name);
-      if (found == series.values.end()) {
-        row.push_back("-");
-        continue;
-      }
-      const Summary summary = summarize(found->second);
-      row.push_back(summary.n < 2 ? percent(summary.mean)
-                                  : fmt::format("{} +- {}", percent(summary.mean), percent(summary.standard_error)));
-    }
-  }
-  std::vector<std::size_t> widths(cells[0].size());
-  for (const auto& row : cells) {
-    for (std::size_t c = 0; c < row.size(); ++c) widths[c] = std::max(widths[c], row[c].size());
-  }
-  std::string text;
-  for (const auto& row : cells) {
-    for (std::size_t c = 0; c < row.size(); ++c) text += fmt::format("{}{:>{}}", c == 0 ? "" : "  ", row[c], widths[c]);
-    text += "\n";
-  }
-  return text;
-}
-
-Outcome sweep_command(const std::string& file, const SweepOptions& options, Session& session) {
-  nlohmann::json sweep;
-  std::string name = file;
-  if (fs::is_regular_file(file)) {
-    std::ifstream input(file);
-    sweep = nlohmann::json::parse(input, nullptr, false);
-    name = fs::path(file).stem().string();
-  } else if (file.ends_with(".json") || file.find('/') != std::string::npos) {
-    throw Failure(kMisuse, fmt::format("{}: no such file", file));
-  } else {
-    sweep = ready_sweep(file);
-  }
-  if (sweep.is_discarded()) throw Failure(kMisuse, fmt::format("{}: is not JSON", file));
-  const std::vector<Trial> trials = expand_sweep(sweep, file);
-  const SweepResult result = run_sweep(trials, options, session);
-  nlohmann::json document = sweep_document(sweep.value("name", name), result, session);
-  std::string text;
-  if (options.dry_run) return {document, text, kDone};
-  const auto list = series_of(result);
-  text = sweep.value("title", name) + "\n" + sweep_table(list);
-  for (const Curve& curve : curves_of(result, session.common.seed)) {
-    for (const auto& [measure, law] : curve.laws) {
-      text += fmt::format("{}{}{}: {}\n", curve.name, curve.name.empty() ? "" : ", ", measure, worded(law));
-    }
-  }
-  if (result.failed > 0) {
-    text += fmt::format("{} trials failed; --retry failed runs them again. The first: {}\n", result.failed,
-                        std::find_if(result.rows.begin(), result.rows.end(), [](const SweepRow& row) {
-                          return row.measurement.failed();
-                        })->measurement.status);
-  }
-  if (!result.complete()) {
-    text +=
-        fmt::format("{} of {} trials are done; the other shards have the rest.\n", result.rows.size(), result.planned);
-  }
-  write_file(options.out / "results.json", json_text(document));
-  text += fmt::format("Every row: {}\n", (options.out / "results.json").string());
-  return {document, text, result.failed > 0 ? kSomeFailed : kDone};
-}
-
-}  // namespace
-
-nlohmann::json sweep_document(const std::string& name, const SweepResult& result, Session& session) {
-  nlohmann::json document = {{"schema", 1},
-                             {"experiment", name},
-                             {"planned", result.planned},
-                             {"complete", result.complete()},
-                             {"failed", result.failed},
-                             {"rows", nlohmann::json::array()},
-                             {"summary", nlohmann::json::array()},
-                             {"environment", environment(session)}};
-  for (const SweepRow& row : result.rows) {
-    nlohmann::json entry = {{"id", trial_id(row.trial)},
-                            {"params", to_json(row.trial)},
-                            {"status", row.measurement.status},
-                            {"seconds", row.measurement.seconds}};
-    for (const auto& [measure, value] : row.measurement.values) entry[measure] = number(value);
-    document["rows"].push_back(std::move(entry));
-  }
-  for (const Series& series : series_of(result)) {
-    nlohmann::json params = to_json(series.trial);
-    params.erase("seed");
-    nlohmann::json entry = {{"params", params}, {"seeds", series.seeds}};
-    for (const auto& [measure, values] : series.values) {
-      const Summary summary = summarize(values);
-      entry[measure] = {{"mean", number(summary.mean)},
-                        {"sd", number(summary.sd)},
-                        {"standard_error", number(summary.standard_error)}};
-    }
-    document["summary"].push_back(std::move(entry));
-  }
-  document["laws"] = nlohmann::json::array();
-  for (const Curve& curve : curves_of(result, session.common.seed)) {
-    nlohmann::json params = to_json(curve.trial);
-    for (const char* name : {"n", "seed", "epochs"}) params.erase(name);
-    for (const auto& [measure, law] : curve.laws) {
-      document["laws"].push_back(
-          {{"series", curve.name}, {"params", params}, {"measure", measure}, {"law", to_json(law)}});
-    }
-  }
-  return document;
-}
-
-Command add_sweep(CLI::App& program) {
-  struct Options {
-    std::string file;
-    SweepOptions sweep;
-  };
-  auto options = std::make_shared<Options>();
-  CLI::App* app = program.add_subcommand("sweep", "Many trials from a file, each run once whatever happens in between");
-  app->add_option("file", options->file, "A JSON file of grids, or a ready-made sweep: " + ready_sweep_names())
-      ->required();
-  add_sweep_options(*app, options->sweep);
-  return {app, [options](Session& session) { return sweep_command(options->file, options->sweep, session); },
-          // What a file asks for is known only when it is read; a sweep is long.
-          [] {
-            return Needs{{{Work::mlp_train, 1e12}}, "--shard"};
-          }};
 }
 
 }  // namespace scalelab::host

@@ -3,19 +3,20 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
-#include "host/evidence/law.h"
 #include "host/lab/evaluate.h"
 #include "host/lab/trial.h"
 #include "host/program/command.h"
 
 namespace scalelab::host {
 
-// Every command that sweeps takes these: --out, --shard i/n, --retry failed, --dry-run.
+// Every command that sweeps takes these: --out (required unless `out` is set before), --shard i/n, --retry failed,
+// --dry-run.
 struct SweepOptions {
   std::filesystem::path out;
   std::string shard = "1/1";
@@ -42,34 +43,12 @@ std::vector<Trial> expand_sweep(const nlohmann::json& file, const std::string& n
 
 // A sweep that ships with the program (host/lab/sweeps/NAME.json); Failure(kMisuse) that lists them when there is none.
 nlohmann::json ready_sweep(const std::string& name);
-
-// The trials that differ in their seed alone: their measurements by name, one value a seed.
-struct Series {
-  Trial trial;  // with seed 0
-  std::vector<std::uint64_t> seeds;
-  std::vector<std::string> statuses;
-  std::map<std::string, std::vector<double>> values;
-};
-// In the order of the rows; failed trials are left out.
-std::vector<Series> series_of(const SweepResult& result);
-// The members of Trial in which series differ, in the order of trial.h.
-std::vector<std::string> varying_members(const std::vector<Series>& series);
-// Series that differ in nothing but n (and in epochs, which `samples` makes follow n): error against data.
-struct Curve {
-  Trial trial;                                          // with n = 1, seed = 0, epochs = 0
-  std::string name;                                     // the members in which curves differ, "model=knn-1 keep=all"
-  std::map<std::string, std::vector<LawPoint>> points;  // by measure: grid_error, density_error, test_error
-  std::map<std::string, Law> laws;                      // of those with four sizes and more
-};
-// In the order of the rows. Points that did not train ("collapsed", "diverged") and errors of zero are left out.
-std::vector<Curve> curves_of(const SweepResult& result, std::uint64_t seed);
-
-// Rows, summaries and laws as results.json holds them.
-nlohmann::json sweep_document(const std::string& name, const SweepResult& result, Session& session);
+std::string ready_sweep_names();  // "a, b, c"
 
 // Runs what the store in options.out does not hold yet: its plan on stderr first, then groups of trials, each row on
-// disk as it is done. With --dry-run the plan is all. The first signal finishes the group and ends with
+// disk as it is done, after `measured` (where given) has seen it. With --dry-run the plan is all. The first signal finishes the group and ends with
 // Failure(kStopped); the same command goes on. Rows are the same bits resumed, sharded and in any order of trials.
-SweepResult run_sweep(const std::vector<Trial>& trials, const SweepOptions& options, Session& session);
+SweepResult run_sweep(const std::vector<Trial>& trials, const SweepOptions& options, Session& session,
+                      const std::function<void(const Trial&, const Measurement&)>& measured = {});
 
 }  // namespace scalelab::host

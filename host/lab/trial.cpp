@@ -83,6 +83,7 @@ void each_member(T& trial, Visit&& visit) {
   visit("level", trial.level, 0, 40);
   visit("grid", trial.grid, 0, 65536);
   visit("density_points", trial.density_points, 0, 1e8);
+  visit("test_seed", trial.test_seed, 0, 9.2e18);
 }
 
 bool built_in(const std::string& data) { return data == "spiral" || data == "perceptron"; }
@@ -160,6 +161,7 @@ Trial resolved(Trial trial) {
   if (!trial.is_spiral()) {
     if (trial.noise != 0) refuse("noise", "is for the spiral alone");
     trial.grid = trial.density_points = 0;
+    trial.test_seed = 0;
   } else if (trial.grid < 1 || trial.density_points < 1) {
     refuse("grid", "and 'density_points' must be at least 1 for the spiral");
   }
@@ -195,10 +197,21 @@ Trial resolved(Trial trial) {
   return trial;
 }
 
+Model network_of(const Trial& trial, const std::string& name, int features, int classes) {
+  Model model = parse_model(name);
+  model.shape.inputs = features;
+  model.shape.width = trial.width;
+  model.shape.hidden_layers = trial.hidden_layers;
+  model.shape.outputs = classes == 2 ? 1 : classes;
+  model.precision = parse_precision(trial.precision);
+  return model;
+}
+
 std::string trial_id(const Trial& trial) {
   nlohmann::json object = to_json(trial);
   if (!built_in(trial.data)) object.erase("data");  // its fingerprint says what it is, wherever it lies
   if (trial.precision == "fp32") object.erase("precision");
+  if (trial.test_seed == 0) object.erase("test_seed");
   object["numerics"] = kNumerics;
   return fingerprint_of_text(object.dump());
 }

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "host/lab/model.h"
+
 namespace scalelab::host {
 
 // Raised when a change of the numerics changes what any trial measures: old rows are then not mixed with new ones.
@@ -50,6 +52,7 @@ struct Trial {
   // Measured on.
   std::int64_t grid = 512;               // G of the spiral's grid error
   std::int64_t density_points = 100000;  // fresh draws of the density error
+  std::uint64_t test_seed = 0;           // of those draws; below 2^63
 
   bool is_knn() const;
   bool is_network() const;
@@ -63,14 +66,18 @@ struct Trial {
 // model.
 Trial resolved(Trial trial);
 
+// The model named, as networks of this trial are: of its width, layers and precision, for data of so many features and
+// classes.
+Model network_of(const Trial& trial, const std::string& name, int features, int classes);
+
 // A JSON object with every member under its own name, and back. Reading takes members that are absent as above, and
 // refuses unknown ones and values out of range: Failure(kMisuse) naming the member and what it may be.
 nlohmann::json to_json(const Trial& trial);
 Trial trial_from_json(const nlohmann::json& object);
 const std::vector<std::string>& member_names();  // in the order in which they stand above
 
-// 16 hex digits: a hash of the canonical JSON of a resolved trial and of kNumerics. A file counts by its fingerprint,
-// and fp32, which trials had no other of at first, as no precision named.
+// 16 hex digits: a hash of the canonical JSON of a resolved trial and of kNumerics. A file counts by its fingerprint;
+// fp32 and test seed 0, which trials had no others of at first, count as not named.
 std::string trial_id(const Trial& trial);
 
 }  // namespace scalelab::host

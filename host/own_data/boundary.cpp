@@ -15,8 +15,11 @@
 #include "host/data/png.h"
 #include "host/lab/error_count.h"
 #include "host/lab/model.h"
+#include "host/lab/trial_options.h"
 #include "host/program/command.h"
+#include "host/program/environment.h"
 #include "host/program/error.h"
+#include "host/program/options.h"
 #include "scalelab/buffer.h"
 
 namespace scalelab::host {
@@ -36,8 +39,6 @@ struct Options {
 
 // Labels are made and written in bands of rows of this many cells: a map of any size takes no more memory.
 constexpr std::int64_t kBandCells = std::int64_t{1} << 26;
-// Points predicted in one call when the training error is counted.
-constexpr std::int64_t kChunk = std::int64_t{1} << 18;
 
 struct Extent {
   float x_min, x_max, y_min, y_max;
@@ -140,46 +141,27 @@ Fitted fit_knn(const Options& options, const Dataset& data, const Extent& extent
   return fitted;
 }
 
-// The share of the points that the network gives another label than their own.
-double network_error(const MlpShape& shape, View<const float> parameters, View<const float> inputs,
-                     const std::vector<std::uint8_t>& labels, Context& context) {
-  const std::int64_t n = inputs.extent(0), outputs = shape.outputs;
-  std::int64_t wrong = 0;
-  for (std::int64_t begin = 0; begin < n; begin += kChunk) {
-    const std::int64_t count = std::min(kChunk, n - begin);
-    Buffer<float> scores(context, {1, count, outputs});
-    context.backend().mlp_forward(shape, parameters, inputs.rows(begin, count), scores, context);
-    const std::vector<float> host = scores.to_host();
-    for (std::int64_t i = 0; i < count; ++i) {
-      const float* row = host.data() + i * outputs;
-      const std::int64_t predicted = outputs == 1 ? (row[0] > 0 ? 1 : 0) : std::max_element(row, row + outputs) - row;
-      wrong += predicted != labels[static_cast<std::size_t>(begin + i)];
-    }
-  }
-  return static_cast<double>(wrong) / static_cast<double>(n);
-}
-
 Fitted fit_mlp(const Options& options, const Dataset& data, const Extent& extent, Session& session) {
   Context& context = session.context;
   const std::int64_t n = data.size();
-  MlpRun run;
-  run.shape = parse_model("mlp-" + options.encoding).shape;
-  run.shape.width = options.width;
-  run.shape.hidden_layers = options.layers;
-  run.shape.outputs = data.classes == 2 ? 1 : data.classes;
-  run.shape.layer_norm = options.layer_norm;
-  run.shape.activation = options.activation == "relu"   ? Activation::relu
-                         : options.activation == "tanh" ? Activation::tanh
-                                                        : Activation::gelu;
-  run.loss.focal_gamma = static_cast<float>(options.focal);
+  Model model = parse_model("mlp-" + options.encoding);
+  model.shape.width = options.width;
+  model.shape.hidden_layers = options.layers;
+  model.shape.outputs = data.classes == 2 ? 1 : data.classes;
+  model.shape.layer_norm = options.layer_norm;
+  model.shape.activation = options.activation == "relu"   ? Activation::relu
+                           : options.activation == "tanh" ? Activation::tanh
+                                                          : Activation::gelu;
+  model.loss.focal_gamma = static_cast<float>(options.focal);
+  model.batch_size = options.batch_size;
+  model.learning_rate = static_cast<float>(options.learning_rate);
+  model.schedule = options.schedule == "cosine" ? Schedule::cosine : Schedule::constant;
+  model.weight_decay = static_cast<float>(options.weight_decay);
+  model.precision = parse_precision(options.precision);
+  MlpRun run = training_run(model);
   // As the 1,000 epochs over 1,000 points of the main comparison: a million points seen.
   run.epochs = options.epochs > 0 ? options.epochs : static_cast<int>(std::clamp<std::int64_t>(1000000 / n, 10, 10000));
-  run.batch_size = options.batch_size;
-  run.learning_rate = static_cast<float>(options.learning_rate);
-  run.schedule = options.schedule == "cosine" ? Schedule::cosine : Schedule::constant;
-  run.weight_decay = static_cast<float>(options.weight_decay);
   run.seed = session.common.seed;
-  run.precision = parse_precision(options.precision);
 
   std::vector<float> scaled(data.points.size());
   const auto scale = [](double value, double low, double high) {
@@ -208,7 +190,7 @@ Fitted fit_mlp(const Options& options, const Dataset& data, const Extent& extent
   }
 
   Fitted fitted;
-  fitted.train_error = network_error(run.shape, *parameters, inputs, data.labels, context);
+  fitted.train_error = network_point_error(run.shape, *parameters, inputs, data.labels, context);
   fitted.about = {{"name", "mlp"},
                   {"encoding", options.encoding},
                   {"width", options.width},
@@ -353,15 +335,6 @@ Outcome run(const Options& options, Session& session) {
   return outcome;
 }
 
-CLI::Validator one_of(std::vector<std::string> words) {
-  return CLI::Validator(
-      [words = std::move(words)](std::string& text) {
-        if (std::find(words.begin(), words.end(), text) != words.end()) return std::string();
-        return fmt::format("'{}' is none of {}", text, CLI::detail::join(words, ", "));
-      },
-      "");
-}
-
 }  // namespace
 
 Command add_boundary(CLI::App& program) {
@@ -373,7 +346,7 @@ Command add_boundary(CLI::App& program) {
   app->add_option("--model", o.model, "knn or mlp")->check(one_of({"knn", "mlp"}));
   app->add_option("--grid", o.grid, "Cells a side, G")->check(whole_number(1, kMaxGrid));
   app->add_option("--extent", o.extent, "x0,x1,y0,y1; without it the data's ranges and 5 % on each side");
-  app->add_option("--out", o.out,
+  app->add_option("-o,--out", o.out,
                   "Folder for labels.npy (G, G) uint8, row 0 at the smallest y; boundary.png, largest y on top; and "
                   "result.json")
       ->required();
@@ -382,18 +355,20 @@ Command add_boundary(CLI::App& program) {
                 "bits, axis=1, count=G, bitorder=\"little\") gives the labels back");
   const auto knn = [&](CLI::Option* option) { o.of_knn.push_back(option->group("Model knn")); };
   const auto mlp = [&](CLI::Option* option) { o.of_mlp.push_back(option->group("Model mlp")); };
-  knn(app->add_option("--k", o.k, "Neighbours that vote; of labels with equally many the smallest")
+  knn(app->add_option("-k,--k", o.k, "Neighbours that vote; of labels with equally many the smallest")
           ->check(whole_number(1, kMaxNeighbours)));
   mlp(app->add_option("--encoding", o.encoding,
                       "xy, polar, polar-raw or polar-trig. Networks see the extent as [-1, 1]^2: polar coordinates are "
                       "about its centre, in units of half its sides")
           ->check(one_of({"xy", "polar", "polar-raw", "polar-trig"})));
   mlp(app->add_option("--width", o.width, "Units of each hidden layer")->check(whole_number(2, 256)));
-  mlp(app->add_option("--layers", o.layers, "Hidden layers")->check(whole_number(1, 4)));
+  mlp(app->add_option("--hidden-layers", o.layers, "Hidden layers, 1 to 4")->check(whole_number(1, 4)));
   mlp(app->add_option("--activation", o.activation, "relu, tanh or gelu")->check(one_of({"relu", "tanh", "gelu"})));
   mlp(app->add_flag("--layer-norm", o.layer_norm, "Layer norm before each activation"));
-  mlp(app->add_option("--epochs", o.epochs, "Passes over the points; 0: as many as show a million points, 10 to 10000")
-          ->check(whole_number(0, 10000000)));
+  mlp(app->add_option("--epochs", o.epochs,
+                      "Passes over the points; without it as many as show a million points, 10 to 10000")
+          ->check(whole_number(0, 10000000))
+          ->default_str(""));
   mlp(app->add_option("--batch-size", o.batch_size, "Points of a step; 0: all of them")
           ->check(whole_number(0, INT32_MAX)));
   mlp(app->add_option("--learning-rate", o.learning_rate, "Rate of Adam")->check(real_number(0, 1000)));
@@ -401,6 +376,8 @@ Command add_boundary(CLI::App& program) {
   mlp(app->add_option("--weight-decay", o.weight_decay, "Decoupled, on all parameters")->check(real_number(0, 1000)));
   mlp(app->add_option("--precision", o.precision, kPrecisionHelp)->check(precision_name()));
   mlp(app->add_option("--focal", o.focal, "Gamma of the focal loss; 0: cross-entropy")->check(real_number(0, 100)));
+  add_notes(*app, {"scalelab boundary --data points.csv --model knn -k 5 --grid 4096 -o boundary",
+                   "scalelab boundary --data points.csv --model mlp --encoding polar -o boundary-mlp"});
   const auto needs = [options] {
     const auto cells = static_cast<double>(options->grid) * static_cast<double>(options->grid);
     Needs needs{{}, "--grid"};

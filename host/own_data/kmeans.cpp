@@ -5,7 +5,9 @@
 
 #include "host/data/npy.h"
 #include "host/program/command.h"
+#include "host/program/environment.h"
 #include "host/program/error.h"
+#include "host/program/options.h"
 #include "scalelab/buffer.h"
 #include "scalelab/random.h"
 
@@ -101,7 +103,10 @@ Command add_kmeans(CLI::App& program) {
   auto options = std::make_shared<Options>();
   CLI::App* app = program.add_subcommand("kmeans", "k-means of .npy rows");
   app->add_option("--data", options->data, "Points (n, d), .npy of float32 or float16")->required();
-  app->add_option("--clusters", options->clusters, "Number of clusters")->required()->check(whole_number(1, INT32_MAX));
+  app->add_option("--clusters", options->clusters, "Number of clusters")
+      ->required()
+      ->check(whole_number(1, INT32_MAX))
+      ->default_str("");
   app->add_option("--max-iterations", options->kmeans.max_iterations, "Most centroid updates")
       ->check(whole_number(0, 1000000000));
   app->add_option("--tolerance", options->kmeans.tolerance,
@@ -110,9 +115,10 @@ Command add_kmeans(CLI::App& program) {
       ->check(real_number(0, HUGE_VAL));
   app->add_option("--init", options->init, "Where to start: k-means++, random (rows), or a .npy file (clusters, d)");
   app->add_flag("--round-float64", options->round_float64, "Accept float64 files and round them to float32");
-  app->add_option("--out", options->out,
+  app->add_option("-o,--out", options->out,
                   "Folder for centroids.npy (clusters, d) float32, labels.npy (n) int32 and result.json")
       ->required();
+  add_notes(*app, {"scalelab kmeans --data points.npy --clusters 100 -o clusters"});
   const auto needs = [options] {
     const NpyMatrix data(options->data, options->round_float64);
     const auto n = static_cast<double>(data.rows()), d = static_cast<double>(data.features());

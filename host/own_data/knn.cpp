@@ -7,7 +7,9 @@
 
 #include "host/data/npy.h"
 #include "host/program/command.h"
+#include "host/program/environment.h"
 #include "host/program/error.h"
+#include "host/program/options.h"
 #include "scalelab/buffer.h"
 
 namespace scalelab::host {
@@ -155,16 +157,18 @@ Command add_knn(CLI::App& program) {
   CLI::App* app = program.add_subcommand("knn", "Exact k nearest neighbours of .npy rows");
   app->add_option("--data", options->data, "References (n, d), .npy of float32 or float16")->required();
   app->add_option("--queries", options->queries, "Queries (q, d), likewise; may be the references")->required();
-  app->add_option("--k", options->k, "Neighbours of each query")->check(whole_number(1, kMaxNeighbours));
+  app->add_option("-k,--k", options->k, "Neighbours of each query")->check(whole_number(1, kMaxNeighbours));
   app->add_option("--max-mem", options->max_memory,
-                  "Memory for points and neighbours, on the backend, about: 512M, 8G; 0: 80 % of what is free. "
+                  "Memory for points and neighbours, on the backend, about: 512M, 8G; without it 80 % of what is free. "
                   "References that do not fit are taken in pieces, with the same result")
-      ->transform(memory_size());
+      ->transform(memory_size())
+      ->default_str("");
   app->add_flag("--round-float64", options->round_float64, "Accept float64 files and round them to float32");
-  app->add_option("--out", options->out,
+  app->add_option("-o,--out", options->out,
                   "Folder for indices.npy (q, k) int32, distances.npy (q, k) float32, squared and ascending, and "
                   "result.json")
       ->required();
+  add_notes(*app, {"scalelab knn --data references.npy --queries queries.npy -k 10 -o neighbours"});
   const auto needs = [options] {
     const NpyMatrix references(options->data, options->round_float64),
         queries(options->queries, options->round_float64);

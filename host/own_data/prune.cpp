@@ -14,8 +14,10 @@
 #include "host/data/npy.h"
 #include "host/lab/difficulty.h"
 #include "host/own_data/near_duplicates.h"
+#include "host/program/environment.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
+#include "host/program/options.h"
 #include "scalelab/random.h"
 
 namespace scalelab::host {
@@ -283,19 +285,22 @@ Command add_prune(CLI::App& program) {
   app->add_option("--fraction", options->fraction, "Share of all n rows to keep")->check(real_number(0, 1));
   app->add_option("--clusters", options->clusters,
                   "k of k-means; with --near-duplicates alone, clusters to look within")
-      ->check(whole_number(1, INT32_MAX));
+      ->check(whole_number(1, INT32_MAX))
+      ->default_str("");
   app->add_option("--near-duplicates", options->near_duplicates,
                   "First remove rows whose cosine with a kept row of their cluster is at least 1 - eps; of such rows "
                   "the hardest stays (with --keep easy: the easiest)")
-      ->check(real_number(0, 2));
+      ->check(real_number(0, 2))
+      ->default_str("");
   app->add_option("--class-floor", options->class_floor,
                   "Each class keeps at least this share of an equal part, while it has as many rows")
       ->check(real_number(0, 1));
   app->add_flag("--round-float64", options->round_float64, "Accept float64 files and round them to float32");
-  app->add_option("--out", options->out,
+  app->add_option("-o,--out", options->out,
                   "Folder for kept_ids.npy (int64, ascending), scores.npy (n) float32, removed.csv (id, reason, "
                   "matched id, cosine, score) and result.json")
       ->required();
+  add_notes(*app, {"scalelab prune --data rows.npy --clusters 100 --keep hard --fraction 0.4 -o kept"});
   return {app, [options](Session& session) { return run(*options, session); }};
 }
 

@@ -10,7 +10,9 @@
 
 #include "embedded.h"
 #include "host/program/command.h"
+#include "host/program/environment.h"
 #include "host/program/files.h"
+#include "host/program/words.h"
 
 namespace scalelab::host {
 
@@ -126,8 +128,6 @@ bool numeric(const std::string& cell) {
 
 // Enough digits to read back what a plot can show; nothing where there is no number.
 std::string cell_of(double value) { return std::isfinite(value) ? fmt::format("{:.6g}", value) : ""; }
-
-nlohmann::json number(double value) { return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(nullptr); }
 
 nlohmann::json marks_json(const std::vector<Mark>& marks) {
   auto list = nlohmann::json::array();
@@ -330,7 +330,10 @@ std::string heat_map_html(const HeatMap& map) {
     rows.push_back({map.rows[r]});
     for (std::size_t c = 0; c < map.columns.size(); ++c) {
       const double value = map.values[r][c];
-      rows.back().push_back(cell_of(value));
+      // What the cell shows, as a number: without the brackets of what is undecided.
+      std::string shown = std::isfinite(value) ? map.texts[r][c] : "";
+      std::erase_if(shown, [](char ch) { return ch == '(' || ch == ')'; });
+      rows.back().push_back(shown);
       if (!std::isfinite(value)) {
         html += "<td class=\"none\">" + html_escape(map.texts[r][c]) + "</td>";
         continue;
@@ -347,8 +350,11 @@ std::string heat_map_html(const HeatMap& map) {
   if (!map.low_text.empty() || !map.high_text.empty()) {
     html += fmt::format("<p class=\"scale\">{}<i></i>{}</p>", html_escape(map.low_text), html_escape(map.high_text));
   }
-  std::vector<std::string> columns = {map.y_title};
-  columns.insert(columns.end(), map.columns.begin(), map.columns.end());
+  std::vector<std::string> columns = {map.y_title + (map.unit.empty() ? "" : ", cells in " + map.unit)};
+  for (std::string column : map.columns) {
+    std::erase(column, ',');  // a number without its groups
+    columns.push_back(column);
+  }
   return html + data_behind("The data of this map", map.id + ".csv", columns, rows, map.command) + "</div>";
 }
 
@@ -386,7 +392,7 @@ std::string page_html(const Page& page) {
   if (!page.command.empty()) {
     made += "<h3 class=\"space\">The command</h3><pre>" + html_escape(page.command) + "</pre>";
   }
-  made += "<p class=\"space\">" + download_html("results.json", "results.json", "application/json", results) + "</p>" +
+  made += "<p class=\"space\">" + download_html("result.json", "result.json", "application/json", results) + "</p>" +
           environment_html(page.document);
   sections.push_back({.id = "methods", .title = "How it was made", .html = made});
   std::string html;

@@ -14,7 +14,7 @@
 #include <string_view>
 #include <vector>
 
-#include "host/studies/compare.h"
+#include "host/evidence/finding.h"
 
 namespace scalelab::host {
 
@@ -92,6 +92,7 @@ struct HeatMap {
   std::vector<std::vector<double>> values{};      // (rows, columns), NaN: nothing was measured
   std::vector<std::vector<std::string>> texts{};  // (rows, columns), what stands in the cell
   std::optional<double> centre{};
+  std::string unit{};                   // of what stands in the cells, and of the data behind them: "%", "points"
   std::string low_text{}, high_text{};  // the ends of the colour scale in words
   std::string command{}, measure{};
 };

@@ -20,14 +20,6 @@ Choice choose_backend(const std::string& asked, const Needs& needs, const Backen
     if (asked == "cuda") throw Failure(kNoBackend, "--backend cuda: " + why_not);
     return {&cpu_backend()};
   }
-  for (const Needs::Part& part : needs.parts) {
-    const Crossover& row = of(part.work);
-    if (row.present(*cuda)) continue;
-    if (asked == "cuda") {
-      throw Failure(kNoBackend, fmt::format("--backend cuda: it has no {} yet; use --backend cpu", row.op));
-    }
-    return {&cpu_backend(), fmt::format("scalelab: on the CPU, since the GPU has no {} yet", row.op)};
-  }
   if (asked == "cuda") return {cuda};
   if (needs.parts.empty()) return {&cpu_backend()};
   // The part that is largest by its crossover decides.
@@ -37,7 +29,7 @@ Choice choose_backend(const std::string& asked, const Needs& needs, const Backen
                         [&size](const Needs::Part& a, const Needs::Part& b) { return size(a) < size(b); });
   const Crossover& row = of(part.work);
   const bool large = part.amount >= row.amount;
-  return {large ? cuda : &cpu_backend(), "",
+  return {large ? cuda : &cpu_backend(),
           fmt::format("on the {}: {:.2g} {}, the GPU from {:.2g} on ({})", large ? "GPU" : "CPU", part.amount, row.unit,
                       row.amount, row.measured.empty() ? "assumed" : "measured on " + row.measured)};
 }

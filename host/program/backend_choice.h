@@ -24,13 +24,12 @@ struct Needs {
 };
 
 // The backend for --backend `asked` (auto, cpu, cuda). `cuda` is the CUDA table or null, `why_not` says why null.
-// cuda: Failure(kNoBackend) where there is none, or where it lacks an op that is needed. auto: CUDA where it is present
-// and has all that is needed, and one of the parts at least reaches its crossover; `note` is then empty, as it is
-// wherever there is nothing to explain, and else says in a line why not. `reason` says which crossover was or was not
-// reached, and where that comes from; empty where none decided.
+// cuda: Failure(kNoBackend) where there is none. auto: CUDA where it is present and at least one of the parts reaches
+// its crossover. `reason` says which crossover was or was not reached, and where that comes from; empty where none
+// decided.
 struct Choice {
   const Backend* backend;
-  std::string note{}, reason{};
+  std::string reason{};
 };
 Choice choose_backend(const std::string& asked, const Needs& needs, const Backend* cuda, const std::string& why_not,
                       std::span<const Crossover> crossovers = assumed_crossovers());

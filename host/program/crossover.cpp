@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include "host/program/command.h"
+#include "host/program/environment.h"
 #include "host/program/files.h"
 
 namespace scalelab::host {
@@ -17,23 +18,15 @@ namespace {
 
 const std::vector<Crossover>& assumed() {
   static const std::vector<Crossover> rows = {
-      {Work::knn_near, "knn_near", "knn", "references and queries, up to 3 features", 1e7,
-       [](const Backend& b) { return b.knn != nullptr; }},
-      {Work::knn_far, "knn_far", "knn", "references x queries x features beyond 3", 1.5e10,
-       [](const Backend& b) { return b.knn != nullptr; }},
-      {Work::grid_knn, "grid_knn", "grid_knn_labels", "cells", 3e8,
-       [](const Backend& b) { return b.grid_knn_labels != nullptr; }},
-      {Work::grid_mlp, "grid_mlp", "grid_mlp_labels", "cells x parameters", 2.5e10,
-       [](const Backend& b) { return b.grid_mlp_labels != nullptr; }},
-      {Work::mlp_train, "mlp_train", "mlp_train", "samples seen x parameters", 1e10,
-       [](const Backend& b) { return b.mlp_train != nullptr; }},
-      {Work::kmeans_near, "kmeans_near", "kmeans_fit", "points, up to 3 features", 1e7,
-       [](const Backend& b) { return b.kmeans_fit != nullptr; }},
-      {Work::kmeans_far, "kmeans_far", "kmeans_fit", "points x clusters x features beyond 3", 1e9,
-       [](const Backend& b) { return b.kmeans_fit != nullptr; }},
-      {Work::max_margin, "max_margin", "max_margin", "sets", 100,
-       [](const Backend& b) { return b.max_margin != nullptr; }},
-      {Work::xor_sgd, "xor_sgd", "xor_sgd", "networks", 300, [](const Backend& b) { return b.xor_sgd != nullptr; }},
+      {Work::knn_near, "knn_near", "knn", "references and queries, up to 3 features", 1e7},
+      {Work::knn_far, "knn_far", "knn", "references x queries x features beyond 3", 1.5e10},
+      {Work::grid_knn, "grid_knn", "grid_knn_labels", "cells", 3e8},
+      {Work::grid_mlp, "grid_mlp", "grid_mlp_labels", "cells x parameters", 2.5e10},
+      {Work::mlp_train, "mlp_train", "mlp_train", "samples seen x parameters", 1e10},
+      {Work::kmeans_near, "kmeans_near", "kmeans_fit", "points, up to 3 features", 1e7},
+      {Work::kmeans_far, "kmeans_far", "kmeans_fit", "points x clusters x features beyond 3", 1e9},
+      {Work::max_margin, "max_margin", "max_margin", "sets", 100},
+      {Work::xor_sgd, "xor_sgd", "xor_sgd", "networks", 300},
   };
   return rows;
 }

@@ -22,7 +22,6 @@ struct Crossover {
   const char* op;    // as in Backend
   const char* unit;  // of the amount, and of what
   double amount;
-  bool (*present)(const Backend&);
   std::string measured{};  // the day; empty: assumed
 };
 // Starting a device takes about as long as two CPU cores need for these amounts, half a second by bench/results; the

@@ -36,10 +36,11 @@ void sync_folder(const fs::path& folder) {
 
 void make_output_folder(const fs::path& folder) {
   if (folder.empty()) throw Failure(kMisuse, "--out: the folder's name is empty");
-  std::error_code error;
+  std::error_code error, unknown;  // of a name that is too long nothing can be known
   fs::create_directories(folder, error);
-  if (error && !fs::is_directory(folder)) cannot_write(folder, error.message());
-  if (!fs::is_directory(folder)) cannot_write(folder, "it is not a folder");
+  const bool there = fs::is_directory(folder, unknown);
+  if (error && !there) cannot_write(folder, error.message());
+  if (!there) cannot_write(folder, "it is not a folder");
   if (::access(folder.c_str(), W_OK | X_OK) != 0) cannot_write(folder, std::strerror(errno));
 }
 
@@ -121,6 +122,11 @@ void OutputFile::commit() {
     cannot_write(target_, std::strerror(reason));
   }
   sync_folder(target_.parent_path());
+}
+
+std::string file_text(const std::filesystem::path& file) {
+  std::ifstream input(file, std::ios::binary);
+  return {std::istreambuf_iterator<char>(input), {}};
 }
 
 void write_file(const fs::path& file, std::string_view text) {

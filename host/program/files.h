@@ -42,6 +42,8 @@ class OutputFile {
 };
 
 void write_file(const std::filesystem::path& file, std::string_view text);
+// The bytes of a file; empty when it cannot be read.
+std::string file_text(const std::filesystem::path& file);
 
 // 16 hex digits of a text, or of a file's bytes (Failure(kBadData) when it cannot be read): equal for equal bytes, and
 // different for different ones but for a chance of 2^-64. FNV-1a with a last mix.

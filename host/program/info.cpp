@@ -5,8 +5,11 @@
 #include <fstream>
 
 #include "host/program/command.h"
+#include "host/program/environment.h"
+#include "host/program/options.h"
 #include "scalelab/grid.h"
 #include "scalelab/knn.h"
+#include "scalelab/processors.h"
 
 namespace scalelab::host {
 
@@ -45,18 +48,18 @@ Outcome run(Session& session) {
   nlohmann::json automatic = nlohmann::json::array();
   std::string lines;
   for (const Crossover& row : crossovers.rows) {
-    const bool present = cuda == nullptr || row.present(*cuda);
     automatic.push_back({{"op", row.op},
                          {"unit", row.unit},
-                         {"from", present ? nlohmann::json(row.amount) : nullptr},
+                         {"from", row.amount},
                          {"measured", row.measured.empty() ? nlohmann::json() : nlohmann::json(row.measured)}});
-    lines += present ? fmt::format("         {:<16} {:>7.2g} {} ({})\n", row.op, row.amount, row.unit,
-                                   row.measured.empty() ? "assumed" : "measured on " + row.measured)
-                     : fmt::format("         {:<16} always on the CPU: the GPU has none yet\n", row.op);
+    lines += fmt::format("         {:<16} {:>7.2g} {} ({})\n", row.op, row.amount, row.unit,
+                         row.measured.empty() ? "assumed" : "measured on " + row.measured);
   }
+  const ThreadCount threads = default_threads();
   Outcome outcome;
   outcome.document = {
       {"backends", backends},
+      {"threads", {{"default", threads.threads}, {"reason", threads.reason}}},
       {"memory", {{"total", memory("MemTotal")}, {"available", memory("MemAvailable")}}},
       {"limits",
        {{"neighbours", kMaxNeighbours}, {"grid", kMaxGrid}, {"width", 256}, {"hidden_layers", 4}, {"classes", 256}}},
@@ -69,6 +72,7 @@ Outcome run(Session& session) {
       "cpu      {}{}\n"
       "cuda     {}\n"
       "auto     is the cpu{}\n{}"
+      "threads  {} unless --threads says otherwise ({})\n"
       "memory   {}, {} available\n"
       "limits   k up to {}, grids up to {} x {}, networks up to 4 hidden layers of width 256, 256 classes\n",
       kVersion, env["commit"].is_null() ? "" : " (" + env["commit"].get<std::string>() + ")",
@@ -77,7 +81,7 @@ Outcome run(Session& session) {
       cuda == nullptr ? ""
                       : ", and the GPU from these amounts of work on" +
                             (crossovers.note.empty() ? "" : " (" + crossovers.note + "; see scalelab bench cost)"),
-      cuda != nullptr ? lines : "", gigabytes(outcome.document["memory"]["total"]),
+      cuda != nullptr ? lines : "", threads.threads, threads.reason, gigabytes(outcome.document["memory"]["total"]),
       gigabytes(outcome.document["memory"]["available"]), kMaxNeighbours, kMaxGrid, kMaxGrid);
   return outcome;
 }
@@ -86,6 +90,7 @@ Outcome run(Session& session) {
 
 Command add_info(CLI::App& program) {
   CLI::App* app = program.add_subcommand("info", "Version, backends and why not, what auto chooses, memory, limits");
+  add_notes(*app, {"scalelab info --json"});
   return {app, run};
 }
 

@@ -1,23 +1,24 @@
 #include "host/studies/compare.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
-#include <charconv>
-#include <chrono>
 #include <cmath>
-#include <deque>
-#include <filesystem>
 #include <memory>
 #include <set>
-#include <tuple>
 
-#include "host/data/dataset.h"
-#include "host/lab/error_count.h"
+#include "host/data/npy.h"
+#include "host/lab/trial_options.h"
+#include "host/program/environment.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
+#include "host/program/options.h"
+#include "host/program/words.h"
 #include "host/studies/compare_figures.h"
+#include "host/studies/compare_findings.h"
 #include "host/studies/compare_page.h"
+#include "host/studies/study.h"
 
 namespace scalelab::host {
 
@@ -25,318 +26,178 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// Test draws come from seeds with the top bit set, training sets from seeds below 2^32: the two never meet.
-constexpr std::uint64_t kTestDraws = std::uint64_t{1} << 63;
 constexpr std::int64_t kLargestSize = 10'000'000;
 
-double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+Model knn_model(int k) { return parse_model(fmt::format("knn-{}", k)); }
 
-template <class T>
-T parse_number(std::string_view text, const std::string& what) {
-  T value{};
-  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || stop != text.data() + text.size()) {
-    throw Failure(kMisuse, fmt::format("{}: '{}' is not a number", what, text));
-  }
-  return value;
+fs::path parameters_file(const fs::path& out, const Trial& trial) {
+  return out / "networks" / (trial_id(trial) + ".npy");
 }
 
-std::vector<std::string_view> split(std::string_view text, char separator) {
-  std::vector<std::string_view> parts;
-  for (std::size_t begin = 0; begin <= text.size();) {
-    const std::size_t end = std::min(text.find(separator, begin), text.size());
-    parts.push_back(text.substr(begin, end - begin));
-    begin = end + 1;
-  }
-  return parts;
+void keep_parameters(const fs::path& out, const Trial& trial, const Measurement& measurement) {
+  if (measurement.parameters.empty()) return;
+  make_output_folder(out / "networks");
+  NpyWriter<float> file(parameters_file(out, trial), {std::ssize(measurement.parameters)});
+  file.write(measurement.parameters);
+  file.commit();
 }
 
-std::string knn_name(int k) { return fmt::format("knn-{}", k); }
-
-// Everything kNN is asked for on the sets of one seed: (noise, n) -> neighbours.
-using KnnWork = std::map<std::pair<double, std::int64_t>, std::set<int>>;
-
-std::vector<std::int64_t> curve_sizes(const CompareOptions& options) {
-  if (options.curve_to <= 0) return {};
-  std::set<std::int64_t> sizes(options.sizes.begin(), options.sizes.end());
-  for (std::int64_t n = 250; n <= options.curve_to; n *= 2) sizes.insert(n);
-  return {sizes.begin(), sizes.end()};
+// As they are: those of a network that diverged may be NaN.
+std::vector<float> parameters_in(const fs::path& file) {
+  const NpyMatrix matrix(file);
+  const auto values = matrix.mapped();
+  return {values.begin(), values.end()};
 }
 
-KnnWork knn_work(const CompareOptions& options) {
-  KnnWork work;
+// The networks of the first seed: from their files, or trained once more where a file is missing.
+void load_networks(Comparison& comparison, const fs::path& out, Session& session) {
+  const CompareOptions& options = comparison.options;
+  std::vector<Trial> missing;
+  const auto load = [&](const Trial& trial) {
+    comparison.networks[{trial.model, trial.n}] = parameters_in(parameters_file(out, trial));
+  };
   for (const std::int64_t n : options.sizes) {
     for (const Model& model : options.models) {
-      if (model.is_knn()) work[{options.noise, n}].insert(model.neighbours);
-    }
-    if (options.noise_panel > 0) {
-      for (const double noise : {0.0, options.noise_panel}) {
-        for (const int k : kPanelNeighbours) work[{noise, n}].insert(k);
+      const Measurement* measured = comparison.measurement(model.name, n, options.seeds[0]);
+      if (model.is_knn() || measured == nullptr || measured->failed()) continue;
+      const Trial trial = trial_of(options, model, n, options.seeds[0], options.noise);
+      if (fs::exists(parameters_file(out, trial))) {
+        load(trial);
+      } else {
+        missing.push_back(trial);
       }
     }
   }
-  for (const std::int64_t n : curve_sizes(options)) {
-    for (const int k : kCurveNeighbours) work[{options.noise, n}].insert(k);
-  }
-  for (auto& [set, ks] : work) std::erase_if(ks, [n = set.second](int k) { return k > n; });
-  return work;
+  if (missing.empty()) return;
+  evaluate(missing, session, [&](std::size_t i, const Measurement& measurement) {
+    if (measurement.failed()) throw Failure(kFault, measurement.status);
+    keep_parameters(out, missing[i], measurement);
+    load(missing[i]);
+  });
 }
-
-// The points of one seed: every set is the first n of them. The labels exist once per noise level.
-struct SeedData {
-  SeedData(Context& context, std::uint64_t seed, std::int64_t n, const std::set<double>& noises) {
-    for (const double noise : noises) {
-      Dataset data = sample_spiral(default_mixture(), Spiral{}, n, seed, noise);
-      if (!points) points.emplace(context, data.points, std::initializer_list<std::int64_t>{n, 2});
-      Buffer<std::uint8_t> copy(context, data.labels, {n});
-      labels.emplace(noise, std::make_pair(std::move(data.labels), std::move(copy)));
-    }
-  }
-  View<const float> points_of(std::int64_t n) const { return points->view().rows(0, n); }
-  View<const std::uint8_t> labels_of(double noise, std::int64_t n) const {
-    return labels.at(noise).second.view().rows(0, n);
-  }
-  std::span<const std::uint8_t> host_labels(double noise, std::int64_t n) const {
-    return std::span(labels.at(noise).first).first(static_cast<std::size_t>(n));
-  }
-
-  std::optional<Buffer<float>> points;
-  std::map<double, std::pair<std::vector<std::uint8_t>, Buffer<std::uint8_t>>> labels;
-};
-
-// One network of the joint run.
-struct Training {
-  std::size_t model;
-  std::int64_t n;
-  std::uint64_t seed;
-  Buffer<float> parameters;
-  Buffer<int> diverged;
-};
 
 }  // namespace
-
-StageClock::StageClock(Comparison& comparison) : comparison_(comparison), last_(now()) {}
-
-void StageClock::charge(const std::string& stage) {
-  auto& stages = comparison_.stages;
-  auto found = std::find_if(stages.begin(), stages.end(), [&](const auto& one) { return one.first == stage; });
-  if (found == stages.end()) found = stages.insert(stages.end(), {stage, 0.0});
-  const double time = now();
-  found->second += time - last_;
-  last_ = time;
-}
 
 int CompareOptions::epochs_at(std::int64_t n) const {
   if (same_epochs) return epochs;
   return std::max(1, static_cast<int>(std::llround(static_cast<double>(epochs) * 1000.0 / static_cast<double>(n))));
 }
 
-std::vector<std::uint64_t> parse_seeds(const std::string& text) {
-  std::vector<std::uint64_t> seeds;
-  for (const std::string_view part : split(text, ',')) {
-    const std::size_t dots = part.find("..");
-    const auto first = parse_number<std::uint64_t>(part.substr(0, dots), "--seeds");
-    const auto last =
-        dots == std::string_view::npos ? first : parse_number<std::uint64_t>(part.substr(dots + 2), "--seeds");
-    if (last < first) throw Failure(kMisuse, fmt::format("--seeds: the range '{}' ends before it begins", part));
-    if (last >> 32 != 0) throw Failure(kMisuse, fmt::format("--seeds: {} is not below 2^32", last));
-    if (last - first >= 10000) throw Failure(kMisuse, fmt::format("--seeds: '{}' is more than 10000 seeds", part));
-    for (std::uint64_t seed = first; seed <= last; ++seed) {
-      if (std::find(seeds.begin(), seeds.end(), seed) != seeds.end()) {
-        throw Failure(kMisuse, fmt::format("--seeds: {} is there twice", seed));
-      }
-      seeds.push_back(seed);
-    }
-  }
-  return seeds;
+std::vector<std::int64_t> CompareOptions::curve_sizes() const {
+  if (curve_to <= 0) return {};
+  std::set<std::int64_t> all(sizes.begin(), sizes.end());
+  for (std::int64_t n = 250; n <= curve_to; n *= 2) all.insert(n);
+  return {all.begin(), all.end()};
 }
 
-std::vector<std::int64_t> parse_sizes(const std::string& text) {
-  std::set<std::int64_t> sizes;
-  for (const std::string_view part : split(text, ',')) {
-    const auto n = parse_number<std::int64_t>(part, "--sizes");
-    if (n < 1 || n > kLargestSize) {
-      throw Failure(kMisuse, fmt::format("--sizes: {} is outside 1 .. {}", n, kLargestSize));
-    }
-    if (!sizes.insert(n).second) throw Failure(kMisuse, fmt::format("--sizes: {} is there twice", n));
+std::vector<std::string> CompareOptions::network_names() const {
+  std::vector<std::string> names;
+  for (const Model& model : models) {
+    if (!model.is_knn()) names.push_back(model.name);
   }
-  return {sizes.begin(), sizes.end()};
+  return names;
 }
 
-Comparison measure(const CompareOptions& options, Session& session) {
-  Context& context = session.context;
-  Progress& progress = session.progress;
-  Comparison result{.options = options};
-  StageClock clock(result);
+Trial trial_of(const CompareOptions& options, const Model& model, std::int64_t n, std::uint64_t seed, double noise) {
+  Trial trial;
+  trial.n = n;
+  trial.seed = seed;
+  trial.noise = noise;
+  trial.model = model.name;
+  trial.width = model.shape.width;
+  trial.hidden_layers = model.shape.hidden_layers;
+  trial.epochs = options.epochs_at(n);
+  trial.precision = kPrecisions[static_cast<std::size_t>(model.precision)];
+  trial.grid = options.grid;
+  trial.density_points = options.density_points;
+  trial.test_seed = options.seed;
+  return resolved(std::move(trial));
+}
 
-  progress.update("truth", 0, 1);
-  const GridTruth truth(context, Spiral{}, options.grid);
-  const Dataset draws = sample_spiral(default_mixture(), Spiral{}, options.density_points, kTestDraws | options.seed);
-  const Buffer<float> draw_points(context, draws.points, {options.density_points, 2});
-  clock.charge("truth and test draws");
-
-  const KnnWork work = knn_work(options);
-  std::set<double> noises = {options.noise};
-  std::int64_t largest = options.sizes.back();
-  std::int64_t maps = 0;
-  for (const auto& [set, ks] : work) {
-    noises.insert(set.first);
-    largest = std::max(largest, set.second);
-    maps += static_cast<std::int64_t>(ks.size());
-  }
-
-  // kNN, one seed after the other, every (noise, n) once for all that ask for it.
-  std::map<std::tuple<std::uint64_t, double, std::int64_t, int>, Row> knn;
-  std::deque<SeedData> data;  // SeedData stays where it is: training runs hold views of it
-  std::int64_t done = 0;
-  for (const std::uint64_t seed : options.seeds) {
-    const SeedData& points = data.emplace_back(context, seed, largest, noises);
-    clock.charge("drawing points");
-    for (const auto& [set, ks_set] : work) {
-      const auto [noise, n] = set;
-      if (ks_set.empty()) continue;
-      const std::vector<int> ks(ks_set.begin(), ks_set.end());
-      const auto references = points.points_of(n);
-      const auto labels = points.host_labels(noise, n);
-      const auto density = knn_point_errors(references, labels, ks, draw_points, draws.labels, context);
-      const bool shown = std::find(options.sizes.begin(), options.sizes.end(), n) != options.sizes.end();
-      const auto train = shown ? knn_point_errors(references, labels, ks, references, labels, context)
-                               : std::vector<double>(ks.size(), std::nan(""));
-      clock.charge("kNN: errors on points");
-      for (std::size_t i = 0; i < ks.size(); ++i) {
-        const double start = now();
-        const GridScore score = truth.knn(references, points.labels_of(noise, n), ks[i]);
-        Row row{knn_name(ks[i]), n, seed, noise, score.error, density[i], train[i], now() - start};
-        if (score.one_class()) row.status = "collapsed";
-        knn[{seed, noise, n, ks[i]}] = row;
-        clock.charge("kNN: label maps");
-        progress.update("nearest neighbours: label maps", ++done,
-                        maps * static_cast<std::int64_t>(options.seeds.size()));
-      }
-    }
-  }
-
-  // Every network of every size and seed, in one call.
-  std::deque<Training> trainings;
-  std::vector<MlpRun> runs;
-  std::vector<double> costs;
-  for (const std::int64_t n : options.sizes) {
-    for (std::size_t s = 0; s < options.seeds.size(); ++s) {
-      for (std::size_t m = 0; m < options.models.size(); ++m) {
-        const Model& model = options.models[m];
-        if (model.is_knn()) continue;
-        const std::vector<float> start = initial_parameters(model.shape, options.seeds[s]);
-        const auto p = static_cast<std::int64_t>(start.size());
-        Training& training = trainings.emplace_back(Training{m, n, options.seeds[s], Buffer<float>(context, start, {p}),
-                                                             Buffer<int>(context, std::vector{-1}, {1})});
-        MlpRun run;
-        run.shape = model.shape;
-        run.loss = model.loss;
-        run.inputs = data[s].points_of(n);
-        run.labels = data[s].labels_of(options.noise, n);
-        run.parameters = training.parameters;
-        run.epochs = options.epochs_at(n);
-        run.batch_size = model.batch_size;
-        run.learning_rate = model.learning_rate;
-        run.schedule = model.schedule;
-        run.optimizer = model.optimizer;
-        run.weight_decay = model.weight_decay;
-        run.precision = model.precision;
-        run.seed = options.seeds[s];
-        run.diverged = training.diverged;
-        runs.push_back(run);
-        costs.push_back(static_cast<double>(run.epochs) * static_cast<double>(n) * static_cast<double>(p));
-      }
-    }
-  }
-  std::map<std::tuple<std::size_t, std::int64_t, std::uint64_t>, Row> networks;
-  if (!runs.empty()) {
-    const double start = now();
-    const std::string stage = fmt::format("training {} networks", runs.size());
-    context.progress = [&](std::int64_t part, std::int64_t whole) { progress.update(stage, part, whole); };
-    context.backend().mlp_train(runs, context);
-    context.synchronize();
-    context.progress = nullptr;
-    const double seconds = now() - start;
-    clock.charge("networks: training");
-    double all = 0;
-    for (const double cost : costs) all += cost;
-    for (std::size_t i = 0; i < trainings.size(); ++i) {
-      const Training& training = trainings[i];
-      const Model& model = options.models[training.model];
-      const auto s = static_cast<std::size_t>(std::find(options.seeds.begin(), options.seeds.end(), training.seed) -
-                                              options.seeds.begin());
-      const double map_start = now();
-      const GridScore score = truth.network(model.shape, training.parameters);
-      const double map_seconds = now() - map_start;
-      clock.charge("networks: label maps");
-      Row row{model.name, training.n, training.seed, options.noise};
-      row.grid_error = score.error;
-      row.density_error = network_point_error(model.shape, training.parameters, draw_points, draws.labels, context);
-      row.train_error = network_point_error(model.shape, training.parameters, data[s].points_of(training.n),
-                                            data[s].host_labels(options.noise, training.n), context);
-      clock.charge("networks: errors on points");
-      row.seconds = seconds * costs[i] / all + map_seconds;
-      if (score.one_class()) row.status = "collapsed";
-      if (training.diverged.to_host()[0] >= 0) row.status = "diverged";
-      networks[{training.model, training.n, training.seed}] = row;
-      if (training.seed == options.seeds[0]) {
-        result.networks[{training.model, training.n}] = training.parameters.to_host();
-      }
-      progress.update("networks: label maps", static_cast<std::int64_t>(i) + 1,
-                      static_cast<std::int64_t>(trainings.size()));
-    }
-  }
-
-  for (const std::int64_t n : options.sizes) {
+std::vector<Trial> trials_of(const CompareOptions& options) {
+  std::vector<Trial> trials;
+  std::set<std::string> ids;
+  const auto add = [&](const Model& model, std::int64_t n, double noise) {
+    if (model.neighbours > n) return;  // of the curve and the panel: there are no so many neighbours
     for (const std::uint64_t seed : options.seeds) {
-      for (std::size_t m = 0; m < options.models.size(); ++m) {
-        const Model& model = options.models[m];
-        result.rows.push_back(model.is_knn() ? knn.at({seed, options.noise, n, model.neighbours})
-                                             : networks.at({m, n, seed}));
-      }
-    }
-  }
-  const auto take = [&](std::vector<Row>& rows, double noise, std::int64_t n, int k) {
-    for (const std::uint64_t seed : options.seeds) {
-      const auto found = knn.find({seed, noise, n, k});
-      if (found != knn.end()) rows.push_back(found->second);
+      Trial trial = trial_of(options, model, n, seed, noise);
+      if (ids.insert(trial_id(trial)).second) trials.push_back(std::move(trial));
     }
   };
-  for (const std::int64_t n : curve_sizes(options)) {
-    for (const int k : kCurveNeighbours) take(result.curve, options.noise, n, k);
+  for (const std::int64_t n : options.sizes) {
+    for (const Model& model : options.models) add(model, n, options.noise);
   }
-  if (options.noise_panel > 0) {
-    for (const std::int64_t n : options.sizes) {
-      for (const double noise : {0.0, options.noise_panel}) {
-        for (const int k : kPanelNeighbours) take(result.noise_panel, noise, n, k);
-      }
+  for (const std::int64_t n : options.curve_sizes()) {
+    for (const int k : kCurveNeighbours) add(knn_model(k), n, options.noise);
+  }
+  if (options.noise_panel == 0) return trials;
+  for (const std::int64_t n : options.sizes) {
+    for (const double noise : {0.0, options.noise_panel}) {
+      for (const int k : kPanelNeighbours) add(knn_model(k), n, noise);
     }
   }
-  return result;
+  return trials;
 }
 
-std::string percent(double fraction) {
-  const double value = 100 * fraction;
-  if (std::isnan(value)) return "-";
-  return fmt::format("{:.{}f}", value, std::abs(value) >= 9.995 ? 1 : 2);
+SeedErrors Comparison::errors(const std::string& model, std::int64_t n, const std::string& measure) const {
+  return errors(model, n, measure, options.noise);
 }
 
-std::string grouped(std::int64_t n) {
-  std::string digits = std::to_string(n);
-  for (auto at = static_cast<std::ptrdiff_t>(digits.size()) - 3; at > 0; at -= 3) {
-    digits.insert(static_cast<std::size_t>(at), 1, ',');
+SeedErrors Comparison::errors(const std::string& model, std::int64_t n, const std::string& measure,
+                              double noise) const {
+  return seed_errors(sweep.rows, measure,
+                     [&](const Trial& trial) { return trial.n == n && trial.noise == noise && trial.model == model; });
+}
+
+const Measurement* Comparison::measurement(const std::string& model, std::int64_t n, std::uint64_t seed) const {
+  const auto found = std::find_if(sweep.rows.begin(), sweep.rows.end(), [&](const SweepRow& row) {
+    return row.trial.n == n && row.trial.seed == seed && row.trial.noise == options.noise && row.trial.model == model;
+  });
+  return found == sweep.rows.end() ? nullptr : &found->measurement;
+}
+
+Comparison measure(const CompareOptions& options, const SweepOptions& store, Session& session) {
+  Comparison comparison{.options = options};
+  comparison.sweep =
+      run_sweep(trials_of(options), store, session, [&](const Trial& trial, const Measurement& measurement) {
+        if (trial.seed == options.seeds[0]) keep_parameters(store.out, trial, measurement);
+      });
+  if (store.dry_run) return comparison;
+  comparison.curves = curves_of(comparison.sweep.rows, options.seed);
+  if (comparison.sweep.complete()) load_networks(comparison, store.out, session);
+  return comparison;
+}
+
+Comparison comparison_from(const nlohmann::json& document, const fs::path& folder) {
+  Comparison comparison;
+  CompareOptions& options = comparison.options;
+  const nlohmann::json& given = document.at("options");
+  options.sizes = given.at("sizes").get<std::vector<std::int64_t>>();
+  options.seeds = given.at("seeds").get<std::vector<std::uint64_t>>();
+  options.grid = given.at("grid");
+  options.epochs = given.at("epochs");
+  options.same_epochs = given.at("same_epochs");
+  options.noise = given.at("noise");
+  options.density_points = given.at("density_points");
+  options.curve_to = given.at("curve_to");
+  options.noise_panel = given.at("noise_panel");
+  options.seed = given.at("seed");
+  for (const auto& name : given.at("models")) {
+    Model model = parse_model(name.get<std::string>());
+    model.shape.width = given.at("width");
+    model.shape.hidden_layers = given.at("hidden_layers");
+    model.precision = parse_precision(given.at("precision").get<std::string>());
+    options.models.push_back(std::move(model));
   }
-  return digits;
-}
-
-std::string listed(const std::vector<std::string>& items) {
-  std::string text;
-  for (std::size_t i = 0; i < items.size(); ++i) {
-    text += i == 0 ? "" : i + 1 == items.size() ? " and " : ", ";
-    text += items[i];
+  comparison.sweep.rows = rows_from(document);
+  comparison.sweep.planned = document.at("planned");
+  comparison.sweep.failed = document.at("failed");
+  comparison.curves = curves_of(comparison.sweep.rows, options.seed);
+  for (const SweepRow& row : comparison.sweep.rows) {
+    if (row.trial.seed != options.seeds.at(0) || !fs::exists(parameters_file(folder, row.trial))) continue;
+    comparison.networks[{row.trial.model, row.trial.n}] = parameters_in(parameters_file(folder, row.trial));
   }
-  return text;
+  return comparison;
 }
 
 std::string command_of(const CompareOptions& options) {
@@ -347,10 +208,12 @@ std::string command_of(const CompareOptions& options) {
                                     options.grid, options.epochs);
   if (options.same_epochs) command += " --same-epochs";
   if (!options.models.empty()) {
-    const MlpShape& shape = options.models.back().shape;
-    command += fmt::format(" --width {} --hidden-layers {}", shape.width, shape.hidden_layers);
+    const Model& model = options.models.back();
+    command += fmt::format(" --width {} --hidden-layers {}", model.shape.width, model.shape.hidden_layers);
+    if (model.precision != Precision::fp32) {
+      command += fmt::format(" --precision {}", kPrecisions[static_cast<std::size_t>(model.precision)]);
+    }
   }
-  if (options.precision != "fp32") command += " --precision " + options.precision;
   return command + fmt::format(" --noise {} --density-points {} --curve-to {} --noise-panel {} --seed {}",
                                options.noise, options.density_points, options.curve_to, options.noise_panel,
                                options.seed);
@@ -358,134 +221,54 @@ std::string command_of(const CompareOptions& options) {
 
 namespace {
 
-nlohmann::json number(double value) { return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(nullptr); }
-
-nlohmann::json rows_json(const std::vector<Row>& rows, bool with_noise) {
-  auto list = nlohmann::json::array();
-  for (const Row& row : rows) {
-    nlohmann::json entry = {{"model", row.model},
-                            {"n", row.n},
-                            {"seed", row.seed},
-                            {"grid_error", number(row.grid_error)},
-                            {"density_error", number(row.density_error)},
-                            {"train_error", number(row.train_error)},
-                            {"seconds", number(row.seconds)},
-                            {"status", row.status}};
-    if (with_noise) entry["noise"] = row.noise;
-    list.push_back(std::move(entry));
-  }
-  return list;
-}
-
-nlohmann::json summary_json(const Comparison& comparison) {
-  auto list = nlohmann::json::array();
-  for (const std::int64_t n : comparison.options.sizes) {
-    for (const Model& model : comparison.options.models) {
-      nlohmann::json entry = {{"model", model.name}, {"n", n}, {"seeds", comparison.options.seeds.size()}};
-      for (const std::string measure : {"grid", "density"}) {
-        const auto errors = errors_of(comparison.rows, model.name, n, measure, comparison.options.noise);
-        const Summary summary = summarize(errors);
-        entry["trained"] = summary.n;
-        entry[measure + "_error"] = {{"mean", number(summary.mean)},
-                                     {"sd", number(summary.sd)},
-                                     {"standard_error", number(summary.standard_error)}};
-      }
-      list.push_back(std::move(entry));
-    }
-  }
-  return list;
+// What a comparison's result has beside those of all studies (study.h): the choices, and the points that a network is
+// worth.
+nlohmann::json own_members(const Comparison& comparison) {
+  const CompareOptions& options = comparison.options;
+  nlohmann::json epochs = nlohmann::json::object();
+  for (const std::int64_t n : options.sizes) epochs[std::to_string(n)] = options.epochs_at(n);
+  std::vector<std::string> names;
+  for (const Model& model : options.models) names.push_back(model.name);
+  const Model model = options.models.empty() ? Model{} : options.models.back();
+  return {{"command", command_of(options)},
+          {"equivalents", to_json(equivalents(comparison))},
+          {"options",
+           {{"sizes", options.sizes},
+            {"seeds", options.seeds},
+            {"models", names},
+            {"grid", options.grid},
+            {"epochs", options.epochs},
+            {"same_epochs", options.same_epochs},
+            {"epochs_at", epochs},
+            {"width", model.shape.width},
+            {"hidden_layers", model.shape.hidden_layers},
+            {"precision", kPrecisions[static_cast<std::size_t>(model.precision)]},
+            {"noise", options.noise},
+            {"density_points", options.density_points},
+            {"curve_to", options.curve_to},
+            {"noise_panel", options.noise_panel},
+            {"seed", options.seed}}}};
 }
 
 }  // namespace
 
-nlohmann::json to_json(const Comparison& comparison) {
+std::string error_table(const Comparison& comparison) {
   const CompareOptions& options = comparison.options;
-  std::vector<std::string> names;
-  for (const Model& model : options.models) names.push_back(model.name);
-  nlohmann::json epochs = nlohmann::json::object();
-  for (const std::int64_t n : options.sizes) epochs[std::to_string(n)] = options.epochs_at(n);
-  nlohmann::json document = {
-      {"schema", 1},
-      {"experiment", "compare"},
-      {"command", command_of(options)},
-      {"options",
-       {{"sizes", options.sizes},
-        {"seeds", options.seeds},
-        {"models", names},
-        {"grid", options.grid},
-        {"epochs", options.epochs},
-        {"same_epochs", options.same_epochs},
-        {"epochs_at", epochs},
-        {"precision", options.precision},
-        {"noise", options.noise},
-        {"density_points", options.density_points},
-        {"curve_to", options.curve_to},
-        {"noise_panel", options.noise_panel},
-        {"seed", options.seed}}},
-      {"rows", rows_json(comparison.rows, false)},
-      {"summary", summary_json(comparison)},
-      {"curve", rows_json(comparison.curve, false)},
-      {"noise_panel", rows_json(comparison.noise_panel, true)},
-  };
-  auto& list = document["equivalents"] = nlohmann::json::array();
-  for (const Equivalent& e : equivalents(comparison)) {
-    list.push_back({{"model", e.model},
-                    {"n", e.n},
-                    {"measure", e.measure},
-                    {"seeds", e.seeds},
-                    {"knn_points", number(e.points)},
-                    {"low", number(e.interval.low)},
-                    {"high", number(e.interval.high)},
-                    {"curve_first", e.first},
-                    {"curve_last", e.last},
-                    {"seeds_beyond_curve", e.beyond},
-                    {"seeds_before_curve", e.before}});
+  std::vector<std::vector<std::string>> table = {{"model"}};
+  for (const std::int64_t n : options.sizes) {
+    table[0].push_back(fmt::format("grid, N = {}", grouped(n)));
+    table[0].push_back("density");
   }
-  auto& said = document["findings"] = nlohmann::json::array();
-  for (const Finding& f : findings(comparison)) {
-    said.push_back({{"id", f.id},
-                    {"title", f.title},
-                    {"text", f.text},
-                    {"points", f.points},
-                    {"columns", f.columns},
-                    {"table", f.table}});
-  }
-  return document;
-}
-
-std::string to_text(const Comparison& comparison) {
-  const CompareOptions& options = comparison.options;
-  std::string text = fmt::format("Error in %, grid / density: mean +- sd over {} seed{}\n\n{:<24}",
-                                 options.seeds.size(), options.seeds.size() == 1 ? "" : "s", "model");
-  const auto end_line = [&text] {
-    text.erase(text.find_last_not_of(' ') + 1);
-    text += '\n';
-  };
-  for (const std::int64_t n : options.sizes) text += fmt::format("  {:<31}", "N = " + grouped(n));
-  end_line();
-  bool untrained = false;
   for (const Model& model : options.models) {
-    text += fmt::format("{:<24}", model.name);
+    auto& line = table.emplace_back(std::vector<std::string>{model.name});
     for (const std::int64_t n : options.sizes) {
-      std::string cell;
-      std::size_t trained = 0;
-      for (const std::string measure : {"grid", "density"}) {
-        const Summary summary = summarize(errors_of(comparison.rows, model.name, n, measure, options.noise));
-        trained = static_cast<std::size_t>(summary.n);
-        cell += fmt::format("{}{}", cell.empty() ? "" : " / ", percent(summary.mean));
-        if (summary.n > 1) cell += fmt::format(" +- {}", percent(summary.sd));
+      for (const char* measure : {"grid_error", "density_error"}) {
+        line.push_back(comparison.errors(model.name, n, measure).worded());
       }
-      if (trained == 0) cell = "did not train";
-      if (trained > 0 && trained < options.seeds.size()) cell += fmt::format(" ({} seeds)", trained);
-      untrained = untrained || trained < options.seeds.size();
-      text += fmt::format("  {:<31}", cell);
     }
-    end_line();
   }
-  if (untrained) text += "\nRuns that collapsed to one colour or diverged are left out of the means.\n";
-  text += '\n';
-  for (const Finding& finding : findings(comparison)) text += "* " + finding.title + '\n';
-  return text;
+  return fmt::format("Errors in %: the mean over {} with its 95 % interval\n{}\n",
+                     counted(std::ssize(options.seeds), "seed"), aligned(table));
 }
 
 namespace {
@@ -497,7 +280,8 @@ struct Arguments {
   int epochs = 1000, width = 64, hidden_layers = 3;
   bool same_epochs = false;
   double noise = 0, noise_panel = 0.1;
-  std::string precision = "fp32", out = "./scalelab-compare";
+  std::string precision = "fp32";
+  SweepOptions store{.out = "./scalelab-compare"};
 };
 
 template <class T>
@@ -532,54 +316,68 @@ CompareOptions checked(const Arguments& arguments, std::uint64_t seed) {
   options.grid = arguments.grid;
   options.epochs = arguments.epochs;
   options.same_epochs = arguments.same_epochs;
-  options.precision = arguments.precision;
   options.noise = arguments.noise;
   options.density_points = arguments.density_points;
   options.curve_to = arguments.curve_to;
   options.noise_panel = arguments.noise_panel;
   options.seed = seed;
-  if (seed >= kTestDraws) throw Failure(kMisuse, "--seed: must be below 2^63");
+  if (seed >> 63 != 0) throw Failure(kMisuse, "--seed: must be below 2^63");
   return options;
 }
 
-Outcome run(const Arguments& arguments, Session& session) {
-  const CompareOptions options = checked(arguments, session.common.seed);
-  const fs::path out = arguments.out;
+// The pictures in out/figures, and their list for the document.
+std::vector<Figure> draw(const Comparison& comparison, const fs::path& out, nlohmann::json& list, Session& session) {
   make_output_folder(out / "figures");
-  // A result of an earlier run must not stand beside figures of this one.
-  std::error_code ignored;
-  fs::remove(out / "results.json", ignored);
-
-  Comparison comparison = measure(options, session);
-  StageClock clock(comparison);
-  nlohmann::json document = to_json(comparison);
-  document["environment"] = environment(session);
-  clock.charge("findings");
-  const std::vector<Figure> figures = draw_figures(comparison, out / "figures", session);
-  clock.charge("pictures");
-  auto& list = document["figures"] = nlohmann::json::array();
+  std::vector<Figure> figures = draw_figures(comparison, out / "figures", session);
   for (const Figure& figure : figures) {
     list.push_back({{"file", "figures/" + figure.file.filename().string()},
                     {"model", figure.model},
                     {"n", figure.n},
-                    {"seed", options.seeds[0]}});
+                    {"seed", comparison.options.seeds[0]}});
   }
-  session.progress.update("report", 0, 1);
-  write_page(out, comparison_page(comparison, document, figures));
-  clock.charge("report");
-  auto& stages = document["stages"] = nlohmann::json::array();
-  for (const auto& [stage, seconds] : comparison.stages) stages.push_back({{"stage", stage}, {"seconds", seconds}});
-  write_file(out / "results.json", document.dump(1) + "\n");
-  session.progress.clear();
+  return figures;
+}
 
-  Outcome outcome;
-  outcome.text = to_text(comparison) + "\nSeconds:";
-  for (const auto& [stage, seconds] : comparison.stages) {
-    outcome.text += fmt::format("{} {} {:.2f}", &stage == &comparison.stages.front().first ? "" : ",", stage, seconds);
+Outcome run(const Arguments& arguments, Session& session) {
+  const CompareOptions options = checked(arguments, session.common.seed);
+  const fs::path out = arguments.store.out;
+  const Comparison comparison = measure(options, arguments.store, session);
+  Study study{.command = "compare",
+              .experiment = "compare",
+              .title = "More data against a better model",
+              .result = comparison.sweep};
+  if (arguments.store.dry_run) return {planned_document(study, session), "", kDone};
+  if (!comparison.curves.errors.empty()) study.findings = findings(comparison);
+  study.more = own_members(comparison);
+  nlohmann::json document = study_document(study, comparison.curves, session);
+  const std::string text = error_table(comparison) + to_text(study.findings);
+  // Pictures and page are made of the whole; of a part (--shard) there are rows alone.
+  std::shared_ptr<const Page> page;
+  if (comparison.sweep.complete()) {
+    const std::vector<Figure> figures = draw(comparison, out, document["figures"], session);
+    session.progress.update("report", 0, 1);
+    page = std::make_shared<const Page>(comparison_page(comparison, study.findings, document, figures));
   }
-  outcome.text += fmt::format("\n{}\n", (out / "report.html").string());
-  outcome.document = std::move(document);
-  return outcome;
+  session.progress.clear();
+  return end_study(study, std::move(document), arguments.store, text, std::move(page));
+}
+
+// What --backend auto weighs: label maps of kNN and of networks, and training.
+Needs needs_of(const Arguments& arguments) {
+  const CompareOptions options = checked(arguments, 0);
+  const auto maps = static_cast<double>(options.sizes.size() * options.seeds.size());
+  const auto cells = maps * static_cast<double>(options.grid * options.grid);
+  Needs needs{{}, "--grid"};
+  for (const Model& model : options.models) {
+    if (model.is_knn()) {
+      needs.parts.push_back({Work::grid_knn, cells});
+      continue;
+    }
+    const auto p = static_cast<double>(parameter_count(model.shape));
+    needs.parts.push_back({Work::mlp_train, maps * options.epochs * 1000 * p});
+    needs.parts.push_back({Work::grid_mlp, cells * p});
+  }
+  return needs;
 }
 
 }  // namespace
@@ -605,32 +403,17 @@ Command add_compare(CLI::App& program) {
   app->add_option("--width", arguments->width, "units in each hidden layer, 2 .. 256")->capture_default_str();
   app->add_option("--hidden-layers", arguments->hidden_layers, "1 .. 4")->capture_default_str();
   app->add_option("--precision", arguments->precision, kPrecisionHelp)->check(precision_name())->capture_default_str();
-  app->add_option("--noise", arguments->noise, "probability that a training label is turned over")
-      ->capture_default_str();
+  app->add_option("--noise", arguments->noise, "probability that a training label is flipped")->capture_default_str();
   app->add_option("--density-points", arguments->density_points, "fresh draws that the density error is counted on")
       ->capture_default_str();
   app->add_option("--curve-to", arguments->curve_to, "largest N of the kNN curve behind the data equivalents; 0: none")
       ->capture_default_str();
   app->add_option("--noise-panel", arguments->noise_panel, "label noise at which the order of k is shown; 0: not shown")
       ->capture_default_str();
-  app->add_option("--out", arguments->out, "folder for results.json, report.html and figures/")->capture_default_str();
-  const auto needs = [arguments] {
-    const CompareOptions options = checked(*arguments, 0);
-    const auto maps = static_cast<double>(options.sizes.size() * options.seeds.size());
-    const auto cells = maps * static_cast<double>(options.grid * options.grid);
-    Needs needs{{}, "--grid"};
-    for (const Model& model : options.models) {
-      if (model.is_knn()) {
-        needs.parts.push_back({Work::grid_knn, cells});
-        continue;
-      }
-      const auto p = static_cast<double>(initial_parameters(model.shape, 0).size());
-      needs.parts.push_back({Work::mlp_train, maps * options.epochs * 1000 * p});
-      needs.parts.push_back({Work::grid_mlp, cells * p});
-    }
-    return needs;
-  };
-  return {app, [arguments](Session& session) { return run(*arguments, session); }, needs};
+  add_sweep_options(*app, arguments->store);
+  add_notes(*app, {"scalelab compare --sizes 1000,10000 --seeds 0..4 --out comparison"}, {kModelsHelp});
+  return {app, [arguments](Session& session) { return run(*arguments, session); },
+          [arguments] { return needs_of(*arguments); }};
 }
 
 }  // namespace scalelab::host

@@ -1,18 +1,20 @@
-// findings: sentences worded from the numbers of a comparison. A verdict is Paired::verdict: it is given when the 95 %
-// interval of the paired difference leaves zero out; everything else is called open.
+#include "host/studies/compare_findings.h"
+
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <set>
 
-#include "host/studies/compare.h"
+#include "host/program/words.h"
 
 namespace scalelab::host {
 
 namespace {
 
-constexpr const char* kMeasures[] = {"grid", "density"};
+constexpr const char* kMeasures[] = {"grid_error", "density_error"};
 
 // The unit of the second significant digit: 1,000 for 17,234.
 double second_digit(double points) { return std::pow(10, std::max(0.0, std::floor(std::log10(points)) - 1)); }
@@ -22,83 +24,104 @@ std::string rounded(double points) {
   return grouped(static_cast<std::int64_t>(std::round(points / unit) * unit));
 }
 
-std::string signed_points(double difference) { return fmt::format("{:+.2f}", 100 * difference); }
-
-std::string interval_text(const Interval& interval) {
-  if (!std::isfinite(interval.low)) return "-";
-  return signed_points(interval.low) + " to " + signed_points(interval.high);
-}
-
-const char* verdict_word(const Paired& p) {
-  return p.verdict() < 0 ? "lower" : p.verdict() > 0 ? "higher" : p.n < 3 ? "open (too few seeds)" : "open";
-}
-
-// The cells of one paired difference: difference, interval, seeds, verdict.
-std::vector<std::string> cells(const Paired& p) {
-  return {signed_points(p.mean), interval_text(p.interval), fmt::format("{} of {}", p.below, p.n), verdict_word(p)};
-}
-
 bool has_model(const Comparison& c, const std::string& name) {
-  return std::any_of(c.options.models.begin(), c.options.models.end(), [&](const Model& m) { return m.name == name; });
+  const auto& models = c.options.models;
+  return std::any_of(models.begin(), models.end(), [&](const Model& m) { return m.name == name; });
 }
 
-std::vector<std::string> network_names(const Comparison& c) {
-  std::vector<std::string> names;
-  for (const Model& model : c.options.models) {
-    if (!model.is_knn()) names.push_back(model.name);
-  }
-  return names;
+std::string place_of(std::int64_t n, const std::string& measure) {
+  return fmt::format("N = {} ({})", grouped(n), short_measure(measure));
 }
 
-std::vector<std::int64_t> sizes_of(const std::vector<Row>& rows) {
-  std::vector<std::int64_t> sizes;
-  for (const Row& row : rows) {
-    if (std::find(sizes.begin(), sizes.end(), row.n) == sizes.end()) sizes.push_back(row.n);
-  }
-  return sizes;
+std::vector<std::string> followed_by_contrast(std::vector<std::string> columns) {
+  const auto rest = contrast_columns();
+  columns.insert(columns.end(), rest.begin(), rest.end());
+  return columns;
 }
 
-double mean_error(const std::vector<Row>& rows, const std::string& model, std::int64_t n, const std::string& measure,
-                  double noise) {
-  return summarize(errors_of(rows, model, n, measure, noise)).mean;
+// A line of the finding's table, which ends with a contrast; nothing where the two share no seed.
+bool add_line(Finding& f, std::vector<std::string> line, Contrast contrast) {
+  if (contrast.difference.n == 0) return false;
+  const auto rest = contrast_cells(contrast);
+  line.insert(line.end(), rest.begin(), rest.end());
+  f.table.push_back(std::move(line));
+  f.contrasts.push_back(std::move(contrast));
+  return true;
 }
 
-// Names grouped by verdict, worded: "true against A and B; open against C".
-struct Groups {
-  std::vector<std::string> lower, open, higher;
-  void add(const std::string& name, int verdict) {
-    (verdict < 0 ? lower : verdict > 0 ? higher : open).push_back(name);
+Contrast between(const Comparison& c, const std::string& what, std::int64_t what_n, const std::string& against,
+                 std::int64_t against_n, const std::string& measure) {
+  nlohmann::json place = {{"n", what_n}};
+  if (against_n != what_n) place["against_n"] = against_n;
+  return contrast(what, c.errors(what, what_n, measure), against, c.errors(against, against_n, measure), measure,
+                  std::move(place));
+}
+
+// Verdicts of several models, each at several places.
+class VerdictsByModel {
+ public:
+  void add(const std::string& model, const std::string& place, const Contrast& contrast) {
+    auto found = std::find_if(models_.begin(), models_.end(), [&](const auto& one) { return one.first == model; });
+    if (found == models_.end()) found = models_.insert(models_.end(), {model, {}});
+    found->second.add(place, contrast);
   }
-  std::string worded(const char* if_lower, const char* if_open, const char* if_higher) const {
-    std::string text;
-    const auto append = [&](const std::vector<std::string>& names, const char* words) {
-      if (!names.empty()) text += (text.empty() ? "" : "; ") + std::string(words) + " " + listed(names);
-    };
-    append(lower, if_lower);
-    append(open, if_open);
-    append(higher, if_higher);
-    return text;
+  // The models whose verdict is the same everywhere, by that verdict, and those whose verdict depends on the place.
+  std::string title(const char* lower, const char* undecided, const char* higher, const char* depends) const {
+    std::vector<std::string> groups[3], mixed;
+    for (const auto& [model, v] : models_) {
+      const int kinds = !v.lower().empty() + !v.undecided().empty() + !v.higher().empty();
+      if (kinds > 1) mixed.push_back(model);
+      if (kinds == 1) groups[!v.lower().empty() ? 0 : !v.undecided().empty() ? 1 : 2].push_back(model);
+    }
+    std::vector<std::string> parts;
+    const char* words[] = {lower, undecided, higher};
+    for (int g = 0; g < 3; ++g) {
+      if (!groups[g].empty()) parts.push_back(fmt::format("{} {}", words[g], listed(groups[g])));
+    }
+    if (!mixed.empty()) parts.push_back(fmt::format("{} {}", depends, listed(mixed)));
+    return fmt::format("{}", fmt::join(parts, "; "));
   }
+  // Where each model's verdict holds; and what depends on networks that failed to train.
+  std::vector<std::string> points(const char* lower, const char* undecided, const char* higher) const {
+    std::vector<std::string> list;
+    for (const auto& [model, v] : models_) {
+      list.push_back(fmt::format("{}: {}", model, v.worded(lower, undecided, higher)));
+      if (!v.dependence().empty()) list.back() += fmt::format(". {}", v.dependence());
+    }
+    return list;
+  }
+
+ private:
+  std::vector<std::pair<std::string, Verdicts>> models_;  // in the order in which they came
 };
 
 std::optional<Finding> data_equivalents(const Comparison& c) {
   const auto all = equivalents(c);
-  if (all.empty()) return std::nullopt;
   const std::int64_t n = c.options.sizes.front();
-  Finding f{.id = "data-equivalent"};
   const Equivalent* best = nullptr;
+  int candidates = 0;
   for (const Equivalent& e : all) {
-    if (e.n == n && e.measure == "grid" && e.seeds > 0 && (best == nullptr || e.points > best->points)) best = &e;
+    if (e.n != n || e.measure != "grid_error" || e.seeds == 0) continue;
+    ++candidates;
+    if (best == nullptr || e.points > best->points) best = &e;
   }
   if (best == nullptr) return std::nullopt;
+  Finding f{.id = "data-equivalent"};
   f.title = fmt::format("{} points seen by {} are worth {} points of kNN", grouped(n), best->model, best->worded());
   if (best->interval_worded() != "-") f.title += fmt::format(" ({})", best->interval_worded());
   f.text = fmt::format(
       "The data equivalent of a network is how many points kNN (k = 1) needs for the same error: the same seed's kNN "
-      "curve, read at the network's error. Geometric mean over {} seed{}, with the 95 % bootstrap interval over seeds. "
-      "A seed outside the curve ({} to {} points) counts as the end it left by, and the figure is then only a bound. "
-      "The title names the network with the largest figure on the grid.",
-      best->seeds, best->seeds == 1 ? "" : "s", grouped(c.curve.front().n), grouped(c.curve.back().n));
+      "curve, read at the network's error. Geometric mean over {}, with the 95 % interval (Student's t of the "
+      "logarithms). A seed outside the curve ({} to {} points) counts as the end it left by, and the figure is then "
+      "only a bound.",
+      counted(best->seeds, "seed"), grouped(static_cast<std::int64_t>(best->first)),
+      grouped(static_cast<std::int64_t>(best->last)));
+  if (candidates > 1) {
+    f.text += fmt::format(
+        " The title names the largest of {} figures on the grid; that it was picked for its size is not in its "
+        "interval.",
+        candidates);
+  }
   f.columns = {"model", "N", "grid", "95 % interval", "density", "95 % interval"};
   for (std::size_t i = 0; i + 1 < all.size(); i += 2) {
     f.table.push_back({all[i].model, grouped(all[i].n), all[i].worded(), all[i].interval_worded(), all[i + 1].worded(),
@@ -108,360 +131,311 @@ std::optional<Finding> data_equivalents(const Comparison& c) {
 }
 
 std::optional<Finding> large_knn_against_small_networks(const Comparison& c) {
-  const auto networks = network_names(c);
-  if (networks.empty() || c.options.sizes.size() < 2) return std::nullopt;
   std::string knn;
   for (const Model& model : c.options.models) {
     if (model.is_knn() && (knn.empty() || model.name == "knn-5")) knn = model.name;
   }
-  if (knn.empty()) return std::nullopt;
+  if (knn.empty() || c.options.sizes.size() < 2) return std::nullopt;
   const std::int64_t small = c.options.sizes.front(), large = c.options.sizes.back();
   Finding f{.id = "knn-large-vs-network-small"};
-  f.columns = {"network", "error", "difference in points", "95 % interval", "seeds where kNN is lower", "kNN is"};
-  Groups groups[2];
-  for (const auto& network : networks) {
+  f.columns = followed_by_contrast({"network", "error"});
+  Verdicts verdicts[2];
+  for (const auto& network : c.options.network_names()) {
     for (int m = 0; m < 2; ++m) {
-      const Paired p =
-          compare_rows(c.rows, knn, large, c.options.noise, c.rows, network, small, c.options.noise, kMeasures[m]);
-      if (p.n == 0) continue;
-      groups[m].add(network, p.verdict());
-      std::vector<std::string> line = {network, kMeasures[m]};
-      const auto rest = cells(p);
-      line.insert(line.end(), rest.begin(), rest.end());
-      f.table.push_back(std::move(line));
+      const Contrast contrast = between(c, knn, large, network, small, kMeasures[m]);
+      if (add_line(f, {network, short_measure(kMeasures[m])}, contrast)) verdicts[m].add(network, contrast);
     }
   }
   if (f.table.empty()) return std::nullopt;
-  f.title = fmt::format("\"{} at {} beats a network at {}\" is {}", knn, grouped(large), grouped(small),
-                        groups[0].worded("true against", "open against", "false against"));
+  const auto worded = [](const Verdicts& v) { return v.worded("true against", "undecided against", "false against"); };
+  f.title =
+      fmt::format("\"{} at {} beats a network at {}\" is {}", knn, grouped(large), grouped(small), worded(verdicts[0]));
   f.text =
-      fmt::format("The error of {} at {} against that of the network at {}, seed by seed. The title is about the grid.",
+      fmt::format("The error of {} at {} minus that of the network at {}, seed by seed. The title is about the grid.",
                   knn, grouped(large), grouped(small));
-  f.points.push_back("by density error it is " + groups[1].worded("true against", "open against", "false against"));
+  f.points.push_back("by density error it is " + worded(verdicts[1]));
+  for (const Verdicts& v : verdicts) {
+    if (!v.dependence().empty()) f.points.push_back(v.dependence());
+  }
   return f;
 }
 
+// Of the kNN models compared, the one with the lowest mean error.
+std::string best_knn(const Comparison& c, std::int64_t n, const std::string& measure) {
+  std::string best;
+  double lowest = 0;
+  for (const Model& model : c.options.models) {
+    const SeedErrors errors = c.errors(model.name, n, measure);
+    if (!model.is_knn() || errors.empty()) continue;
+    const double mean = errors.summary().mean;
+    if (best.empty() || mean < lowest) {
+      best = model.name;
+      lowest = mean;
+    }
+  }
+  return best;
+}
+
 std::optional<Finding> equal_sizes(const Comparison& c) {
-  const auto networks = network_names(c);
   Finding f{.id = "equal-n"};
-  f.columns = {"N",
-               "network",
-               "error",
-               "best kNN",
-               "difference in points",
-               "95 % interval",
-               "seeds where the network is lower",
-               "the network is"};
-  std::map<std::string, Groups> verdicts;  // by network: where it is lower, open, higher
+  f.columns = followed_by_contrast({"N", "network", "error", "best kNN"});
+  VerdictsByModel verdicts;
   for (const std::int64_t n : c.options.sizes) {
     for (const auto* measure : kMeasures) {
-      std::string best;
-      for (const Model& model : c.options.models) {
-        if (!model.is_knn()) continue;
-        const double error = mean_error(c.rows, model.name, n, measure, c.options.noise);
-        if (std::isnan(error)) continue;
-        if (best.empty() || error < mean_error(c.rows, best, n, measure, c.options.noise)) best = model.name;
-      }
-      if (best.empty()) continue;
-      Groups groups;
-      for (const auto& network : networks) {
-        const Paired p = compare_rows(c.rows, network, n, c.options.noise, c.rows, best, n, c.options.noise, measure);
-        if (p.n == 0) continue;
-        verdicts[network].add(fmt::format("N = {} ({})", grouped(n), measure), p.verdict());
-        std::vector<std::string> line = {grouped(n), network, measure, best};
-        const auto rest = cells(p);
-        line.insert(line.end(), rest.begin(), rest.end());
-        f.table.push_back(std::move(line));
+      const std::string knn = best_knn(c, n, measure);
+      if (knn.empty()) continue;
+      for (const auto& network : c.options.network_names()) {
+        const Contrast contrast = between(c, network, n, knn, n, measure);
+        if (add_line(f, {grouped(n), network, short_measure(measure), knn}, contrast)) {
+          verdicts.add(network, place_of(n, measure), contrast);
+        }
       }
     }
   }
   if (f.table.empty()) return std::nullopt;
-  Groups always;
-  std::vector<std::string> mixed;
-  for (const auto& network : networks) {
-    const Groups& v = verdicts[network];
-    if (v.lower.empty() + v.open.empty() + v.higher.empty() == 2) {
-      always.add(network, v.open.empty() ? (v.lower.empty() ? 1 : -1) : 0);
-    } else if (v.lower.size() + v.open.size() + v.higher.size() > 0) {
-      mixed.push_back(network);
-      f.points.push_back(network + ": " + v.worded("better at", "open at", "worse at"));
+  f.title = "At equal N, " + verdicts.title("kNN is beaten at every size by", "kNN is undecided at every size against",
+                                            "kNN beats at every size", "the verdict depends on N or on the error for");
+  f.text = "The error of each network minus that of the kNN with the lowest mean error at that N, seed by seed.";
+  f.points = verdicts.points("better at", "undecided at", "worse at");
+  return f;
+}
+
+// The same network on another encoding: "mlp-xy+extras" of "mlp-polar+extras".
+std::string on_coordinates(const std::string& network) {
+  const std::size_t extras = network.find('+');
+  return "mlp-xy" + (extras == std::string::npos ? "" : network.substr(extras));
+}
+
+std::optional<Finding> encodings(const Comparison& c) {
+  Finding f{.id = "encodings"};
+  f.columns = followed_by_contrast({"N", "network", "against", "error"});
+  VerdictsByModel verdicts;
+  for (const std::int64_t n : c.options.sizes) {
+    for (const auto* measure : kMeasures) {
+      for (const auto& network : c.options.network_names()) {
+        const std::string plain = on_coordinates(network);
+        if (plain == network || !has_model(c, plain)) continue;
+        const Contrast contrast = between(c, network, n, plain, n, measure);
+        if (add_line(f, {grouped(n), network, plain, short_measure(measure)}, contrast)) {
+          verdicts.add(network, place_of(n, measure), contrast);
+        }
+      }
     }
   }
-  f.title = always.worded("At equal N kNN is beaten at every size by", "kNN is open at every size against",
-                          "kNN beats at every size");
-  if (!mixed.empty()) {
-    f.title +=
-        (f.title.empty() ? "" : "; ") + fmt::format("the verdict on {} depends on N or on the error", listed(mixed));
-  }
-  f.text = "Each network against the kNN with the lowest mean error at that N, seed by seed, on both errors.";
+  if (f.table.empty()) return std::nullopt;
+  f.title = "What the encoding is worth at equal N, against the same network on (x, y): " +
+            verdicts.title("lower error everywhere for", "undecided everywhere for", "higher error everywhere for",
+                           "depends on N or on the error for");
+  f.text =
+      "The error of a network that is given polar coordinates minus that of the same network on (x, y), on the same "
+      "points, seed by seed.";
+  f.points = verdicts.points("lower at", "undecided at", "higher at");
   return f;
 }
 
 std::optional<Finding> extras(const Comparison& c) {
   Finding f{.id = "extras"};
-  f.columns = {"N",
-               "network",
-               "error",
-               "without",
-               "with",
-               "difference in points",
-               "95 % interval",
-               "seeds where it is lower",
-               "with it the error is"};
-  std::map<std::string, Groups> verdicts;
-  Groups all;
+  f.columns = followed_by_contrast({"N", "network", "error", "without", "with"});
+  VerdictsByModel by_network;
+  Verdicts all;
   for (const std::int64_t n : c.options.sizes) {
     for (const auto* measure : kMeasures) {
-      for (const auto& with : network_names(c)) {
+      for (const auto& with : c.options.network_names()) {
         const std::string plain = with.substr(0, with.find('+'));
         if (plain == with || !has_model(c, plain) || with.ends_with("+sgd")) continue;
-        const Paired p = compare_rows(c.rows, with, n, c.options.noise, c.rows, plain, n, c.options.noise, measure);
-        if (p.n == 0) continue;
-        verdicts[with].add(fmt::format("N = {} ({})", grouped(n), measure), p.verdict());
-        all.add(with, p.verdict());
-        std::vector<std::string> line = {grouped(n), with, measure,
-                                         percent(mean_error(c.rows, plain, n, measure, c.options.noise)),
-                                         percent(mean_error(c.rows, with, n, measure, c.options.noise))};
-        const auto rest = cells(p);
-        line.insert(line.end(), rest.begin(), rest.end());
-        f.table.push_back(std::move(line));
+        const Contrast contrast = between(c, with, n, plain, n, measure);
+        if (!add_line(
+                f,
+                {grouped(n), with, short_measure(measure), percent(contrast.mean_against), percent(contrast.mean_what)},
+                contrast)) {
+          continue;
+        }
+        by_network.add(with, place_of(n, measure), contrast);
+        all.add(with, contrast);
       }
     }
   }
   if (f.table.empty()) return std::nullopt;
-  const std::size_t total = f.table.size();
-  f.title = fmt::format(
-      "Focal loss, layer norm and weight decay: the error falls in {} of {} comparisons, rises in {}, "
-      "and {} {} open",
-      all.lower.size(), total, all.higher.size(), all.open.size(), all.open.size() == 1 ? "is" : "are");
-  f.text = "The error of the same network with and without, seed by seed; +extras are all three.";
-  for (const auto& [with, groups] : verdicts) {
-    f.points.push_back(with + ": " + groups.worded("lower at", "open at", "higher at"));
-  }
+  f.title =
+      fmt::format("Focal loss, layer norm and weight decay: the error falls in {} of {}, rises in {}, and {} undecided",
+                  all.lower().size(), counted(std::ssize(f.table), "comparison"), all.higher().size(),
+                  all.undecided().size() == 1 ? "1 is" : fmt::format("{} are", all.undecided().size()));
+  f.text = "The error of the same network with them minus that without, seed by seed; +extras are all three.";
+  f.points = by_network.points("lower at", "undecided at", "higher at");
   return f;
+}
+
+// "of 11 sizes k = 1 is better at 10 and 1 is undecided"
+std::string counted_verdicts(const Verdicts& v) {
+  std::vector<std::string> parts;
+  if (!v.lower().empty()) parts.push_back(fmt::format("k = 1 is better at {}", v.lower().size()));
+  if (!v.higher().empty()) parts.push_back(fmt::format("k = 5 is better at {}", v.higher().size()));
+  const std::size_t open = v.undecided().size();
+  if (open > 0) parts.push_back(open == 1 ? "1 is undecided" : fmt::format("{} are undecided", open));
+  return fmt::format("of {} sizes {}", v.lower().size() + v.higher().size() + open, listed(parts));
 }
 
 std::optional<Finding> one_against_five(const Comparison& c) {
   Finding f{.id = "k1-vs-k5"};
-  f.columns = {
-      "N",       "error", "k = 1", "k = 5", "difference in points", "95 % interval", "seeds where k = 1 is lower",
-      "k = 1 is"};
-  struct Count {
-    int lower = 0, open = 0, higher = 0, sizes = 0;
-  } counts[2];
-  int seeds_lower = 0, seeds = 0;
-  for (const std::int64_t n : sizes_of(c.curve)) {
+  f.columns = followed_by_contrast({"N", "error", "k = 1", "k = 5"});
+  Verdicts verdicts[2];
+  for (const std::int64_t n : c.options.curve_sizes()) {
     for (int m = 0; m < 2; ++m) {
-      const Paired p =
-          compare_rows(c.curve, "knn-1", n, c.options.noise, c.curve, "knn-5", n, c.options.noise, kMeasures[m]);
-      if (p.n == 0) continue;
-      ++counts[m].sizes;
-      ++(p.verdict() < 0 ? counts[m].lower : p.verdict() > 0 ? counts[m].higher : counts[m].open);
-      seeds_lower += p.below;
-      seeds += p.n;
-      std::vector<std::string> line = {grouped(n), kMeasures[m],
-                                       percent(mean_error(c.curve, "knn-1", n, kMeasures[m], c.options.noise)),
-                                       percent(mean_error(c.curve, "knn-5", n, kMeasures[m], c.options.noise))};
-      const auto rest = cells(p);
-      line.insert(line.end(), rest.begin(), rest.end());
-      f.table.push_back(std::move(line));
+      const Contrast contrast = between(c, "knn-1", n, "knn-5", n, kMeasures[m]);
+      if (add_line(
+              f, {grouped(n), short_measure(kMeasures[m]), percent(contrast.mean_what), percent(contrast.mean_against)},
+              contrast)) {
+        verdicts[m].add(grouped(n), contrast);
+      }
     }
   }
   if (f.table.empty()) return std::nullopt;
-  const auto worded = [](const Count& k) {
-    std::vector<std::string> parts;
-    if (k.lower > 0) parts.push_back(fmt::format("k = 1 is better at {}", k.lower));
-    if (k.higher > 0) parts.push_back(fmt::format("k = 5 is better at {}", k.higher));
-    if (k.open > 0) parts.push_back(fmt::format("{} {} open", k.open, k.open == 1 ? "is" : "are"));
-    return fmt::format("of {} sizes {}", k.sizes, listed(parts));
-  };
   const std::string noise = c.options.noise > 0 ? fmt::format(" with {:g} % label noise", 100 * c.options.noise) : "";
-  if (counts[0].lower == counts[0].sizes && counts[1].lower == counts[1].sizes) {
-    f.title = fmt::format("k = 1 beats k = 5 at every N from {} to {}{}, on both errors", f.table.front()[0],
-                          f.table.back()[0], noise);
-  } else {
-    f.title = fmt::format("k = 1 against k = 5{}: on the grid, {}; on fresh draws, {}", noise, worded(counts[0]),
-                          worded(counts[1]));
-  }
+  const auto settled = [](const Verdicts& v) { return v.undecided().empty() && v.higher().empty(); };
+  const auto first = c.options.curve_sizes().front(), last = c.options.curve_sizes().back();
+  f.title = settled(verdicts[0]) && settled(verdicts[1])
+                ? fmt::format("k = 1 beats k = 5 at every N from {} to {}{}, on both errors", f.table.front()[0],
+                              f.table.back()[0], noise)
+                : fmt::format("k = 1 against k = 5{}: on the grid, {}; on fresh draws, {}", noise,
+                              counted_verdicts(verdicts[0]), counted_verdicts(verdicts[1]));
   f.text = fmt::format(
-      "Paired over seeds: k = 1 has the lower error in {} of the {} pairs (a pair is one seed at one N, "
-      "on one of the two errors). On the grid the difference goes from {} points at N = {} to {} at N = {}.",
-      seeds_lower, seeds, f.table.front()[4], f.table.front()[0], f.table[f.table.size() - 2][4],
-      f.table[f.table.size() - 2][0]);
+      "The error at k = 1 minus that at k = 5, paired over {}. What is independent here are the seeds: a seed's "
+      "smaller sets are the beginning of its larger ones ({} to {}), and both errors are of the same models.",
+      counted(std::ssize(c.options.seeds), "seed"), grouped(first), grouped(last));
   return f;
+}
+
+// The ratio of the errors at k = 5 and k = 1 at the curve's end, where bands are wide against the neighbourhood, held
+// against c_5 / c_1. Empty where there is no ratio.
+std::string ratio_against_theory(const Comparison& c) {
+  const auto sizes = c.options.curve_sizes();
+  if (sizes.empty() || c.options.noise > 0) return "";
+  const std::int64_t n = sizes.back();
+  const SeedErrors one = c.errors("knn-1", n, "grid_error"), five = c.errors("knn-5", n, "grid_error");
+  std::vector<double> ratios;
+  for (const auto& [seed, error] : one.by_seed) {
+    const auto found = five.by_seed.find(seed);
+    if (found != five.by_seed.end() && error > 0 && found->second > 0) ratios.push_back(found->second / error);
+  }
+  const GeometricMean ratio = geometric_mean(ratios);
+  if (ratio.n < 2) return "";
+  const double theory = flat_boundary_constant(5) / flat_boundary_constant(1);
+  const bool holds = ratio.interval.low <= theory && theory <= ratio.interval.high;
+  return fmt::format(
+      " At N = {} the grid error at k = 5 is {:.3f} times that at k = 1 (95 % interval {:.3f} to {:.3f}, Student's t "
+      "of "
+      "the logarithms over {}); the theory's c_5 / c_1 = {:.3f} lies {} that interval.",
+      grouped(n), ratio.mean, ratio.interval.low, ratio.interval.high, counted(ratio.n, "seed"), theory,
+      holds ? "within" : "outside");
+}
+
+// k = 1 against k = 5 at one noise level: a line of the panel's table, and the verdict.
+int panel_line(const Comparison& c, std::int64_t n, const std::string& measure, double noise, Finding& f) {
+  std::vector<std::string> line = {grouped(n), fmt::format("{:g} %", 100 * noise), short_measure(measure)};
+  for (const int k : kPanelNeighbours) {
+    line.push_back(percent(c.errors(fmt::format("knn-{}", k), n, measure, noise).summary().mean));
+  }
+  const Contrast one = contrast("knn-1", c.errors("knn-1", n, measure, noise), "knn-5",
+                                c.errors("knn-5", n, measure, noise), measure, {{"n", n}, {"noise", noise}});
+  return add_line(f, std::move(line), one) ? one.difference.verdict() : 0;
 }
 
 std::optional<Finding> why_one_is_better(const Comparison& c) {
   Finding f{.id = "why-k1"};
   const double noise = c.options.noise_panel;
-  f.columns = {"N", "label noise", "error"};
-  for (const int k : kPanelNeighbours) f.columns.push_back(fmt::format("k = {}", k));
-  f.columns.insert(f.columns.end(),
-                   {"k = 1 minus k = 5, in points", "95 % interval", "seeds where k = 1 is lower", "k = 1 is"});
-  Groups turned;           // lower: the order turns round; open: cannot be said; higher: it stays
-  std::size_t better = 0;  // cases in which k = 1 is lower without noise
-  for (const std::int64_t n : sizes_of(c.noise_panel)) {
+  if (noise == 0) return std::nullopt;
+  std::vector<std::string> columns = {"N", "label noise", "error"};
+  for (const int k : kPanelNeighbours) columns.push_back(fmt::format("k = {}", k));
+  f.columns = followed_by_contrast(std::move(columns));
+  std::vector<std::string> reversed, undecided, kept;
+  std::size_t better = 0, cases = 0;  // better: k = 1 is lower without noise
+  for (const std::int64_t n : c.options.sizes) {
     for (const auto* measure : kMeasures) {
-      int verdicts[2] = {0, 0};
-      for (int noisy = 0; noisy < 2; ++noisy) {
-        const double level = noisy ? noise : 0.0;
-        const Paired p = compare_rows(c.noise_panel, "knn-1", n, level, c.noise_panel, "knn-5", n, level, measure);
-        verdicts[noisy] = p.verdict();
-        if (p.n == 0) continue;
-        std::vector<std::string> line = {grouped(n), fmt::format("{:g} %", 100 * level), measure};
-        for (const int k : kPanelNeighbours) {
-          line.push_back(percent(mean_error(c.noise_panel, fmt::format("knn-{}", k), n, measure, level)));
-        }
-        const auto rest = cells(p);
-        line.insert(line.end(), rest.begin(), rest.end());
-        f.table.push_back(std::move(line));
-      }
-      better += verdicts[0] < 0;
-      const bool turns = verdicts[0] < 0 && verdicts[1] > 0;
-      turned.add(fmt::format("N = {} ({})", grouped(n), measure), turns                                  ? -1
-                                                                  : verdicts[1] == 0 || verdicts[0] == 0 ? 0
-                                                                                                         : 1);
+      const int without = panel_line(c, n, measure, 0.0, f), with = panel_line(c, n, measure, noise, f);
+      ++cases;
+      better += without < 0;
+      (without < 0 && with > 0     ? reversed
+       : without == 0 || with == 0 ? undecided
+                                   : kept)
+          .push_back(place_of(n, measure));
     }
   }
   if (f.table.empty()) return std::nullopt;
-  const std::size_t cases = turned.lower.size() + turned.open.size() + turned.higher.size();
   if (better == 0) {
     f.title = fmt::format("That k = 1 is better than k = 5 is settled in none of the {} cases shown", cases);
-  } else if (turned.lower.size() == cases) {
-    f.title = fmt::format(
-        "Why k = 1: there is no label noise to average out. Turn over {:g} % of the labels, and k = 5 "
-        "wins at every N shown",
-        100 * noise);
   } else {
     f.title = fmt::format(
-        "Why k = 1: without label noise there is nothing to average out. With {:g} % of the labels turned "
-        "over, the order turns round in {} of {} cases",
-        100 * noise, turned.lower.size(), cases);
+        "Why k = 1: without label noise there is nothing to average out. With {:g} % of the labels flipped, the order "
+        "is reversed in {} of {} cases",
+        100 * noise, reversed.size(), cases);
   }
-  f.points.push_back(fmt::format("k = 1 against k = 5 at {:g} % label noise: the order {}", 100 * noise,
-                                 turned.worded("turns round at", "is open at", "stays at")));
-  f.text =
+  std::vector<std::string> parts;
+  if (!reversed.empty()) parts.push_back("is reversed at " + listed(reversed));
+  if (!undecided.empty()) parts.push_back("is undecided at " + listed(undecided));
+  if (!kept.empty()) parts.push_back("stays at " + listed(kept));
+  f.points.push_back(
+      fmt::format("k = 1 against k = 5 at {:g} % label noise: the order {}", 100 * noise, fmt::join(parts, "; ")));
+  f.text = fmt::format(
       "Theory: along a straight boundary without label noise, where n points fall on a unit of area, the area that kNN "
-      "gets wrong per unit of length is c_k / \u221an, with c_1 = .342, c_3 = .347, c_5 = .356. A vote has no noise to "
-      "average out; it only looks further away. Along wide bands that costs little, and where the reach of the k "
-      "neighbours comes near the width of the band it costs much, because most of the voters then stand outside.";
-  // The ratio at the curve's end, where bands are wide against the neighbourhood, can be held against the theory.
-  const auto sizes = sizes_of(c.curve);
-  if (!sizes.empty() && c.options.noise == 0) {
-    const std::int64_t n = sizes.back();
-    std::vector<std::uint64_t> s1, s5;
-    const auto e1 = errors_of(c.curve, "knn-1", n, "grid", 0, &s1), e5 = errors_of(c.curve, "knn-5", n, "grid", 0, &s5);
-    if (s1 == s5 && e1.size() >= 2 && *std::min_element(e1.begin(), e1.end()) > 0) {
-      const auto ratio = [&](std::span<const int> drawn) {
-        double sum = 0;
-        for (const int i : drawn) sum += std::log(e5[static_cast<std::size_t>(i)] / e1[static_cast<std::size_t>(i)]);
-        return std::exp(sum / static_cast<double>(drawn.size()));
-      };
-      std::vector<int> every;
-      for (std::size_t i = 0; i < e1.size(); ++i) every.push_back(static_cast<int>(i));
-      const Interval interval = bootstrap(static_cast<int>(e1.size()), c.options.seed, ratio);
-      f.text += fmt::format(
-          " At N = {} the grid error at k = 5 is {:.3f} times that at k = 1 (95 % bootstrap interval "
-          "{:.3f} to {:.3f}); c_5 / c_1 = {:.3f}.",
-          grouped(n), ratio(every), interval.low, interval.high, .356 / .342);
-    }
-  }
+      "gets wrong per unit of length is c_k / \u221an, with c_1 = {:.4f}, c_3 = {:.4f}, c_5 = {:.4f}. A vote has no "
+      "noise to average out; it only looks further away. Along wide bands that costs little, and where the reach of "
+      "the k neighbours comes near the width of the band it costs much, because most of the voters then stand outside.",
+      flat_boundary_constant(1), flat_boundary_constant(3), flat_boundary_constant(5));
+  f.text += ratio_against_theory(c);
   f.text += fmt::format(
       " With label noise each voter is wrong at times, and that a vote does average out; whether it outweighs the "
-      "longer "
-      "reach, the table shows: the same points with {:g} % of their labels turned over, errors against the true "
+      "longer reach, the table shows: the same points with {:g} % of their labels flipped, errors against the true "
       "labels.",
       100 * noise);
   return f;
 }
 
 std::optional<Finding> law(const Comparison& c) {
-  const std::int64_t kFrom = 16000;  // below it the neighbourhoods are not small against the width of the bands
-  std::vector<std::int64_t> sizes;
-  for (const std::int64_t n : sizes_of(c.curve)) {
-    if (n >= kFrom) sizes.push_back(n);
-  }
-  if (sizes.size() < 4) return std::nullopt;  // three to fit, one held out
   Finding f{.id = "law"};
-  f.columns = {"error", "k", "exponent", "95 % interval", "predicted", "95 % interval", "measured"};
-  for (const auto* measure : kMeasures) {
-    for (const int k : kCurveNeighbours) {
-      const std::string model = fmt::format("knn-{}", k);
-      std::vector<std::vector<double>> errors;  // by size, then seed
-      bool whole = true;
-      for (const std::int64_t n : sizes) {
-        std::vector<std::uint64_t> seeds;
-        errors.push_back(errors_of(c.curve, model, n, measure, c.options.noise, &seeds));
-        whole = whole && seeds == c.options.seeds && *std::min_element(errors.back().begin(), errors.back().end()) > 0;
-      }
-      if (!whole) continue;
-      const auto fitted = [&](std::span<const int> drawn) {
-        std::vector<double> x, y;
-        for (std::size_t i = 0; i + 1 < sizes.size(); ++i) {
-          double sum = 0;
-          for (const int s : drawn) sum += std::log(errors[i][static_cast<std::size_t>(s)]);
-          x.push_back(static_cast<double>(sizes[i]));
-          y.push_back(std::exp(sum / static_cast<double>(drawn.size())));
-        }
-        return fit_power_law(x, y);
-      };
-      std::vector<int> every;
-      for (std::size_t i = 0; i < c.options.seeds.size(); ++i) every.push_back(static_cast<int>(i));
-      const PowerLaw best = fitted(every);
-      const auto last = static_cast<double>(sizes.back());
-      const int n = static_cast<int>(every.size());
-      const Interval slope =
-          bootstrap(n, c.options.seed, [&](std::span<const int> drawn) { return fitted(drawn).slope; });
-      const Interval predicted =
-          bootstrap(n, c.options.seed, [&](std::span<const int> drawn) { return fitted(drawn).at(last); });
-      const double measured = summarize(errors.back()).mean;
-      const bool interval = std::isfinite(slope.low);
-      f.table.push_back(
-          {measure, std::to_string(k), fmt::format("{:.3f}", best.slope),
-           interval ? fmt::format("{:.3f} to {:.3f}", slope.low, slope.high) : "-", percent(best.at(last)),
-           interval ? percent(predicted.low) + " to " + percent(predicted.high) : "-", percent(measured)});
+  f.columns = {"model", "error", "law", "why"};
+  for (const Curve& curve : c.curves.curves) {
+    if (!curve.trial.is_knn() || curve.trial.noise != c.options.noise) continue;
+    for (const char* measure : kMeasures) {
+      const auto law = curve.laws.find(measure);
+      if (law == curve.laws.end()) continue;
+      f.table.push_back({curve.trial.model, short_measure(measure), law->second.worded(), law->second.law.why});
     }
   }
   if (f.table.empty()) return std::nullopt;
-  const auto& row = f.table.front();
-  f.title = fmt::format(
-      "kNN's error falls as N to the power {}{}; fitted up to {}, the law says {} % at {}, and {} % was "
-      "measured",
-      row[2], row[3] == "-" ? "" : " (" + row[3] + ")", grouped(sizes[sizes.size() - 2]), row[4], grouped(sizes.back()),
-      row[6]);
+  const auto& first = f.table.front();
+  f.title = fmt::format("The law of {}, {} error: {}", first[0], first[1], first[2]);
   f.text = fmt::format(
-      "Least squares in log-log on N = {} to {}, the largest N held out; title: k = {}, {} error. The "
-      "theory of a flat boundary gives -0.5.",
-      grouped(sizes.front()), grouped(sizes[sizes.size() - 2]), row[1], row[0]);
+      "A power law, one with a floor and an exponential are fitted to the mean errors over seeds at N = {} to {}, as "
+      "in "
+      "every sweep; each must predict the largest N, which it has not seen. Bootstrap intervals over seeds. The theory "
+      "of a flat boundary gives N^-0.5 where neighbourhoods are small against the width of the bands.",
+      grouped(c.options.curve_sizes().front()), grouped(c.options.curve_sizes().back()));
   return f;
 }
 
 std::optional<Finding> untrained(const Comparison& c) {
   Finding f{.id = "did-not-train"};
-  f.columns = {"model", "N", "collapsed to one colour", "diverged", "runs"};
-  int total = 0, all = 0;
+  f.columns = {"model", "N", "collapsed to one class", "diverged", "could not be run", "seeds"};
+  std::size_t total = 0, all = 0;
   for (const std::int64_t n : c.options.sizes) {
     for (const Model& model : c.options.models) {
-      int collapsed = 0, diverged = 0, runs = 0;
-      for (const Row& row : c.rows) {
-        if (row.model != model.name || row.n != n) continue;
-        ++runs;
-        collapsed += row.status == "collapsed";
-        diverged += row.status == "diverged";
-      }
+      const SeedErrors errors = c.errors(model.name, n, "grid_error");
+      const std::size_t missing = static_cast<std::size_t>(errors.missing), runs = errors.by_seed.size() + missing;
+      const std::size_t failed = errors.collapsed.size() + errors.diverged.size() + missing;
       all += runs;
-      total += collapsed + diverged;
-      if (collapsed + diverged > 0) {
-        f.table.push_back(
-            {model.name, grouped(n), std::to_string(collapsed), std::to_string(diverged), std::to_string(runs)});
-      }
+      total += failed;
+      if (failed == 0) continue;
+      f.table.push_back({model.name, grouped(n), std::to_string(errors.collapsed.size()),
+                         std::to_string(errors.diverged.size()), std::to_string(missing), std::to_string(runs)});
     }
   }
   if (total == 0) return std::nullopt;
-  f.title = fmt::format("{} of {} runs did not train and are left out of every mean and comparison", total, all);
+  f.title = fmt::format("{} of {} failed to train; they count in every mean and difference with the error they have",
+                        total, counted(static_cast<std::int64_t>(all), "run"));
   f.text =
-      "A run that says one colour everywhere scores that colour's share of the plane, which says nothing about the "
-      "model. Neither does a run whose loss or weights stopped being finite.";
+      "A network that calls everything one class, or whose weights stopped being finite, has an error like any other. "
+      "Leaving it out would flatter what makes networks fail; where leaving it out would change a verdict, the verdict "
+      "says so. Only runs that could not be done at all are missing.";
   return f;
 }
 
@@ -490,71 +464,43 @@ std::string Equivalent::interval_worded() const {
   return from + " to " + to;
 }
 
-std::vector<double> errors_of(const std::vector<Row>& rows, const std::string& model, std::int64_t n,
-                              const std::string& measure, double noise, std::vector<std::uint64_t>* seeds) {
-  std::vector<double> errors;
-  for (const Row& row : rows) {
-    if (row.model != model || row.n != n || row.noise != noise || row.status != "ok") continue;
-    errors.push_back(row.error(measure));
-    if (seeds != nullptr) seeds->push_back(row.seed);
-  }
-  return errors;
-}
-
-Paired compare_rows(const std::vector<Row>& a_rows, const std::string& a, std::int64_t a_n, double a_noise,
-                    const std::vector<Row>& b_rows, const std::string& b, std::int64_t b_n, double b_noise,
-                    const std::string& measure) {
-  std::vector<std::uint64_t> a_seeds, b_seeds;
-  const auto a_errors = errors_of(a_rows, a, a_n, measure, a_noise, &a_seeds);
-  const auto b_errors = errors_of(b_rows, b, b_n, measure, b_noise, &b_seeds);
-  std::vector<double> left, right;
-  for (std::size_t i = 0; i < a_seeds.size(); ++i) {
-    const auto at = std::find(b_seeds.begin(), b_seeds.end(), a_seeds[i]);
-    if (at == b_seeds.end()) continue;
-    left.push_back(a_errors[i]);
-    right.push_back(b_errors[static_cast<std::size_t>(at - b_seeds.begin())]);
-  }
-  return paired(left, right);
-}
-
 std::vector<Equivalent> equivalents(const Comparison& c) {
   std::vector<Equivalent> result;
-  if (c.curve.empty()) return result;
+  std::map<std::string, std::map<std::uint64_t, std::map<double, double>>> curves;  // by measure, seed and N
+  for (const std::int64_t n : c.options.curve_sizes()) {
+    for (const auto* measure : kMeasures) {
+      for (const auto& [seed, error] : c.errors("knn-1", n, measure).by_seed) {
+        curves[measure][seed][static_cast<double>(n)] = error;
+      }
+    }
+  }
+  if (curves.empty()) return result;
   for (const std::int64_t n : c.options.sizes) {
-    for (const auto& network : network_names(c)) {
+    for (const auto& network : c.options.network_names()) {
       for (const auto* measure : kMeasures) {
         Equivalent e{.model = network, .n = n, .measure = measure};
-        std::vector<double> logs;
-        std::vector<std::uint64_t> seeds;
-        const auto errors = errors_of(c.rows, network, n, measure, c.options.noise, &seeds);
-        for (std::size_t i = 0; i < seeds.size(); ++i) {
+        std::vector<double> points;
+        for (const auto& [seed, error] : c.errors(network, n, measure).by_seed) {
           std::vector<double> x, y;
-          for (const Row& row : c.curve) {
-            if (row.seed != seeds[i] || row.model != "knn-1") continue;
-            x.push_back(static_cast<double>(row.n));
-            y.push_back(row.error(measure));
+          for (const auto& [size, knn_error] : curves[measure][seed]) {
+            x.push_back(size);
+            y.push_back(knn_error);
           }
           if (x.empty()) continue;
-          const double points = crossing(x, y, errors[i]);
+          const double needed = crossing(x, y, error);
           e.first = x.front();
           e.last = x.back();
-          e.beyond += points > x.back();
-          e.before += points < x.front();
-          logs.push_back(std::log(std::clamp(points, x.front(), x.back())));
+          e.beyond += needed > x.back();
+          e.before += needed < x.front();
+          points.push_back(std::clamp(needed, x.front(), x.back()));
         }
-        e.seeds = static_cast<int>(logs.size());
-        const auto mean = [&](std::span<const int> drawn) {
-          double sum = 0;
-          for (const int i : drawn) sum += logs[static_cast<std::size_t>(i)];
-          return std::exp(sum / static_cast<double>(drawn.size()));
-        };
-        std::vector<int> every;
-        for (int i = 0; i < e.seeds; ++i) every.push_back(i);
-        // The logarithms' round trip must not carry a mean past the curve's ends.
-        const auto within = [&](double points) { return std::min(std::max(points, e.first), e.last); };
-        e.points = within(mean(every));
-        e.interval =
-            bootstrap(e.seeds, c.options.seed, [&](std::span<const int> drawn) { return within(mean(drawn)); });
+        e.seeds = static_cast<int>(points.size());
+        // What is known of the points ends where the curve ends; NaN stays.
+        const auto within = [&](double value) { return std::min(std::max(value, e.first), e.last); };
+        const GeometricMean mean = geometric_mean(points);
+        e.points = within(mean.mean);
+        e.interval = mean.interval;
+        if (std::isfinite(mean.interval.low)) e.interval = {within(mean.interval.low), within(mean.interval.high)};
         result.push_back(std::move(e));
       }
     }
@@ -562,10 +508,62 @@ std::vector<Equivalent> equivalents(const Comparison& c) {
   return result;
 }
 
+nlohmann::json to_json(const std::vector<Equivalent>& list) {
+  auto result = nlohmann::json::array();
+  for (const Equivalent& e : list) {
+    result.push_back({{"model", e.model},
+                      {"n", e.n},
+                      {"measure", e.measure},
+                      {"seeds", e.seeds},
+                      {"knn_points", number(e.points)},
+                      {"low", number(e.interval.low)},
+                      {"high", number(e.interval.high)},
+                      {"curve_first", e.first},
+                      {"curve_last", e.last},
+                      {"seeds_beyond_curve", e.beyond},
+                      {"seeds_before_curve", e.before}});
+  }
+  return result;
+}
+
+// A point at distance t from the boundary is called wrongly when more than half of its k neighbours lie across it: when
+// the median m of their coordinates along the normal, seen from the point, is beyond t. Over both sides the wrong area
+// for a unit of length is the integral over t of P(m > t) + P(m < -t), so that c_k = E|m| in a Poisson field of one
+// point to a unit of area. Given the distance R of the (k+1)-th neighbour, the k nearer ones are k independent uniform
+// points of the disc of radius R. So m = R times the median of k draws from the semicircle distribution on [-1, 1], and
+// R is independent of it: E R = Gamma(k + 3/2) / (sqrt(pi) Gamma(k + 1)), as pi R^2 is the sum of k + 1 exponential
+// waits. With k = 1: 3/4 times 4/(3 pi) = 1/pi.
+double flat_boundary_constant(int k) {
+  const double pi = std::acos(-1.0);
+  // P(median of k draws > s): at least (k + 1) / 2 of them lie beyond s, each with probability q.
+  const auto beyond = [&](double s) {
+    const double q = 0.5 - (s * std::sqrt(1 - s * s) + std::asin(s)) / pi;
+    double sum = 0;
+    for (int i = (k + 1) / 2; i <= k; ++i) {
+      const double choices = std::exp(std::lgamma(k + 1) - std::lgamma(i + 1) - std::lgamma(k - i + 1));
+      sum += choices * std::pow(q, i) * std::pow(1 - q, k - i);
+    }
+    return sum;
+  };
+  // E|median| = 2 times the integral of that from 0 to 1; Simpson's rule in an angle, s = sin(angle), where the
+  // integrand is smooth up to the end.
+  constexpr int kSteps = 2000;
+  const double width = pi / 2 / kSteps;
+  double integral = 0;
+  for (int i = 0; i <= kSteps; ++i) {
+    const double weight = i == 0 || i == kSteps ? 1 : i % 2 == 1 ? 4 : 2;
+    const double angle = i * width;
+    integral += weight * beyond(std::sin(angle)) * std::cos(angle);
+  }
+  integral *= width / 3;
+  const double mean_radius = std::exp(std::lgamma(k + 1.5) - std::lgamma(k + 1.0)) / std::sqrt(pi);
+  return mean_radius * 2 * integral;
+}
+
 std::vector<Finding> findings(const Comparison& comparison) {
   std::vector<Finding> result;
-  for (const auto& find : {data_equivalents, large_knn_against_small_networks, equal_sizes, extras, one_against_five,
-                           why_one_is_better, law, untrained}) {
+  for (const auto& find : {data_equivalents, large_knn_against_small_networks, equal_sizes, encodings, extras,
+                           one_against_five, why_one_is_better, law, untrained}) {
     if (auto finding = find(comparison)) result.push_back(std::move(*finding));
   }
   return result;

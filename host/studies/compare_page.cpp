@@ -15,6 +15,9 @@
 #include "host/evidence/statistics.h"
 #include "host/pages/page.h"
 #include "host/program/error.h"
+#include "host/program/words.h"
+#include "host/studies/compare_findings.h"
+#include "host/studies/study.h"
 
 namespace scalelab::host {
 
@@ -75,18 +78,18 @@ std::string gallery(const Comparison& comparison, const std::vector<Figure>& fig
                         html_escape(model.name), html_escape(describe(model)));
     for (const Figure& figure : figures) {
       if (figure.model != model.name) continue;
-      const auto row = std::find_if(comparison.rows.begin(), comparison.rows.end(), [&](const Row& r) {
-        return r.model == model.name && r.n == figure.n && r.seed == options.seeds[0];
-      });
-      const std::string grid = percent(row->grid_error), density = percent(row->density_error);
-      const bool trained = row->status == "ok";
+      const Measurement* measured = comparison.measurement(model.name, figure.n, options.seeds[0]);
+      if (measured == nullptr || measured->failed()) continue;
+      const std::string grid = percent(measured->values.at("grid_error")),
+                        density = percent(measured->values.at("density_error"));
+      const bool trained = measured->status == "ok";
       html += picture(figure,
                       fmt::format("<b>N = {}</b><span>{}</span>", grouped(figure.n),
                                   trained ? fmt::format("grid {} %<br>density {} %", grid, density)
-                                          : fmt::format("did not train: {}", html_escape(row->status))),
+                                          : fmt::format("did not train: {}", html_escape(measured->status))),
                       fmt::format("{} trained on {} points: {}", model.name, grouped(figure.n),
                                   trained ? fmt::format("{} % of the grid and {} % of fresh draws wrong", grid, density)
-                                          : fmt::format("did not train ({})", row->status)));
+                                          : fmt::format("did not train ({})", measured->status)));
     }
     html += "</div></article>";
   }
@@ -97,8 +100,8 @@ std::string gallery(const Comparison& comparison, const std::vector<Figure>& fig
 std::string equivalents_html(const Comparison& comparison) {
   const auto all = equivalents(comparison);
   if (all.empty()) return "";
-  const auto first = static_cast<double>(comparison.curve.front().n),
-             last = static_cast<double>(comparison.curve.back().n);
+  const auto curve = comparison.options.curve_sizes();
+  const auto first = static_cast<double>(curve.front()), last = static_cast<double>(curve.back());
   if (!(last > first)) return "";
   const auto place = [&](double points) {
     return 100 * std::log(std::clamp(points, first, last) / first) / std::log(last / first);
@@ -118,7 +121,7 @@ std::string equivalents_html(const Comparison& comparison) {
     html += fmt::format(
         "<div class=\"bar\" data-shown=\"{}\"><span class=\"name\">{} <small>at {}</small></span><span "
         "class=\"track\"><i class=\"fill\" style=\"left:{:.2f}%;width:{:.2f}%\"></i>",
-        e.measure, html_escape(e.model), grouped(e.n), std::min(from, to), std::abs(to - from));
+        short_measure(e.measure), html_escape(e.model), grouped(e.n), std::min(from, to), std::abs(to - from));
     if (interval) {
       html += fmt::format("<i class=\"range\" style=\"left:{:.2f}%;width:{:.2f}%\"></i>", place(e.interval.low),
                           place(e.interval.high) - place(e.interval.low));
@@ -145,31 +148,16 @@ std::string results_table(const Comparison& comparison) {
   }
   std::vector<std::vector<std::string>> rows;
   for (const Model& model : options.models) {
-    std::vector<std::string> line = {model.name};
+    auto& line = rows.emplace_back(std::vector<std::string>{model.name});
     for (const std::int64_t n : options.sizes) {
-      std::vector<double> grid, density, train;
-      for (const Row& row : comparison.rows) {
-        if (row.model != model.name || row.n != n || row.status != "ok") continue;
-        grid.push_back(row.grid_error);
-        density.push_back(row.density_error);
-        train.push_back(row.train_error);
-      }
-      for (const auto* values : {&grid, &density, &train}) {
-        const Summary summary = summarize(*values);
-        std::string cell = summary.n == 0 ? "did not train" : percent(summary.mean);
-        if (summary.n > 1) cell += " \u00b1 " + percent(summary.sd);
-        if (summary.n > 0 && summary.n < static_cast<int>(options.seeds.size())) {
-          cell += fmt::format(" ({} of {} seeds)", summary.n, options.seeds.size());
-        }
-        line.push_back(cell);
+      for (const char* measure : {"grid_error", "density_error", "train_error"}) {
+        line.push_back(comparison.errors(model.name, n, measure).worded());
       }
     }
-    rows.push_back(std::move(line));
   }
   return fmt::format("<p>{}</p>", download_html("CSV", "results.csv", "text/csv", csv_of(columns, rows))) +
          table_html(columns, rows,
-                    fmt::format("Mean \u00b1 standard deviation over {} seed{}", options.seeds.size(),
-                                options.seeds.size() == 1 ? "" : "s"));
+                    fmt::format("Mean over {} with its 95 % interval", counted(std::ssize(options.seeds), "seed")));
 }
 
 std::vector<std::string> methods(const Comparison& comparison) {
@@ -178,7 +166,8 @@ std::vector<std::string> methods(const Comparison& comparison) {
   for (const std::int64_t n : options.sizes) {
     epochs.push_back(fmt::format("{} at N = {}", grouped(options.epochs_at(n)), grouped(n)));
   }
-  const MlpShape shape = options.models.empty() ? MlpShape{} : options.models.back().shape;
+  const Model network = options.models.empty() ? Model{} : options.models.back();
+  const MlpShape& shape = network.shape;
   return {
       "The problem: a band that winds four times round the origin of [-1, 1]\u00b2 (tip radius 0.92, half-width a "
       "quarter of the pitch), a cusp at its start and a sharp tip at its end. Inside is orange, outside blue. Points "
@@ -199,13 +188,13 @@ std::vector<std::string> methods(const Comparison& comparison) {
           "Products between hidden layers in {}. "
           "Extras: focal loss (\u03b3 = 2), layer norm before each activation, decoupled weight decay of 1e-2.",
           shape.hidden_layers, shape.width, fmt::to_string(fmt::join(epochs, ", ")),
-          options.same_epochs ? "" : ", so that every network sees the same number of samples", options.precision),
+          options.same_epochs ? "" : ", so that every network sees the same number of samples",
+          kPrecisions[static_cast<std::size_t>(network.precision)]),
       "kNN: exact Euclidean neighbours; equal distances in order of index, equal votes to blue.",
-      "Verdicts: the 95 % interval (Student's t) of the paired difference over seeds leaves zero out, and there are "
-      "at least three pairs; everything else is called open. No correction for the number of comparisons is made. "
-      "Bootstrap intervals resample seeds 2,000 times; with few seeds they are narrow.",
-      "Seconds in results.json: a network's share of the joint training, by samples times parameters, and its label "
-      "map.",
+      "Means stand with their 95 % interval (Student's t over seeds); ratios and data equivalents are geometric means, "
+      "with the interval of their logarithms. A difference is called lower or higher where its 95 % interval, paired "
+      "over seeds, leaves zero out and there are at least three pairs; everything else is undecided. No correction for "
+      "the number of comparisons is made. A network that failed to train counts with the error it has.",
       "The same seeds give the same numbers whatever the number of threads.",
   };
 }
@@ -240,8 +229,7 @@ nlohmann::json live_data(const Comparison& comparison) {
   }
   auto models = nlohmann::json::array();
   std::size_t bytes = 0;
-  for (std::size_t m = 0; m < options.models.size(); ++m) {
-    const Model& model = options.models[m];
+  for (const Model& model : options.models) {
     if (model.is_knn()) {
       if (model.neighbours > kMostLiveNeighbours || sizes.empty() || *sizes.rbegin() < model.neighbours) continue;
       models.push_back({{"name", model.name}, {"k", model.neighbours}});
@@ -249,7 +237,7 @@ nlohmann::json live_data(const Comparison& comparison) {
     }
     nlohmann::json networks = nlohmann::json::object();
     for (const std::int64_t n : options.sizes) {
-      const auto found = comparison.networks.find({m, n});
+      const auto found = comparison.networks.find({model.name, n});
       if (found == comparison.networks.end()) continue;
       const std::vector<float>& parameters = found->second;
       bytes += parameters.size() * sizeof(float);
@@ -314,54 +302,50 @@ std::string live_panels() {
 
 // --- charts ----------------------------------------------------------------------------------------------------------
 
-double geometric_mean(const std::vector<double>& values) {
-  double sum = 0;
-  for (const double value : values) sum += std::log(value);
-  return std::exp(sum / static_cast<double>(values.size()));
-}
-
 // One model's errors over N: geometric means as marks (errors of 0 left out), seeds as samples.
-Line error_line(const std::string& name, const std::vector<Row>& rows, const std::string& model,
-                const std::string& measure) {
+Line error_line(const std::string& name, const Comparison& comparison, const std::vector<std::int64_t>& sizes,
+                const std::string& model, const std::string& measure) {
   Line line{.name = name};
-  std::map<std::int64_t, std::vector<double>> by_size;
-  for (const Row& row : rows) {
-    if (row.model != model || row.status != "ok") continue;
-    line.samples.push_back(
-        {.x = static_cast<double>(row.n), .y = row.error(measure), .note = fmt::format("seed {}", row.seed)});
-    if (row.error(measure) > 0) by_size[row.n].push_back(row.error(measure));
-  }
-  for (const auto& [n, errors] : by_size) {
-    line.marks.push_back({.x = static_cast<double>(n), .y = geometric_mean(errors), .note = "mean"});
+  for (const std::int64_t n : sizes) {
+    std::vector<double> positive;
+    const auto x = static_cast<double>(n);
+    for (const auto& [seed, error] : comparison.errors(model, n, measure).by_seed) {
+      line.samples.push_back({.x = x, .y = error, .note = fmt::format("seed {}", seed)});
+      if (error > 0) positive.push_back(error);
+    }
+    if (positive.empty()) continue;
+    const GeometricMean mean = geometric_mean(positive);
+    line.marks.push_back(
+        {.x = x, .y = mean.mean, .low = mean.interval.low, .high = mean.interval.high, .note = "mean"});
   }
   return line;
 }
 
 Chart curve_chart(const Comparison& comparison, const std::string& title, const std::string& measure) {
-  Chart chart{.id = "curve-" + measure,
+  const std::string shown = short_measure(measure);
+  const auto sizes = comparison.options.curve_sizes();
+  Chart chart{.id = "curve-" + shown,
               .title = title,
               .subtitle = fmt::format("{}{} error against the number of training points, both axes logarithmic. Small "
                                       "dots are single seeds, lines and large marks geometric means. A dashed line "
                                       "runs from a network's mark to the kNN curve: where it ends, kNN does as well.",
-                                      measure == "grid" ? "G" : "D", measure.substr(1)),
+                                      shown == "grid" ? "G" : "D", shown.substr(1)),
               .x = {.title = "training points N", .short_name = "N", .logarithmic = true},
-              .y = {.title = measure + " error", .logarithmic = true, .percent = true},
+              .y = {.title = shown + " error", .logarithmic = true, .percent = true},
               .lines = {},
               .command = command_of(comparison.options),
-              .measure = measure};
+              .measure = shown};
   for (const int k : kCurveNeighbours) {
-    Line line = error_line(fmt::format("kNN, k = {}", k), comparison.curve, fmt::format("knn-{}", k), measure);
+    Line line = error_line(fmt::format("kNN, k = {}", k), comparison, sizes, fmt::format("knn-{}", k), measure);
     line.colour = k == 1 ? "blue" : "blue-soft";
     line.dashed = k != 1;
     chart.lines.push_back(std::move(line));
   }
-  std::set<std::int64_t> sizes;
-  for (const Row& row : comparison.curve) sizes.insert(row.n);
   chart.x.ticks.assign(sizes.begin(), sizes.end());
   const auto all = equivalents(comparison);
   for (const Model& model : comparison.options.models) {
     if (model.is_knn()) continue;
-    Line line = error_line(model.name, comparison.rows, model.name, measure);
+    Line line = error_line(model.name, comparison, comparison.options.sizes, model.name, measure);
     line.colour = "orange";
     line.joined = false;
     line.hollow = model.name.find('+') != std::string::npos;
@@ -393,17 +377,18 @@ Chart curve_chart(const Comparison& comparison, const std::string& title, const 
 
 Chart noise_chart(const Comparison& comparison, const std::string& title, const std::string& measure) {
   const CompareOptions& options = comparison.options;
-  Chart chart{.id = "noise-" + measure,
+  const std::string shown = short_measure(measure);
+  Chart chart{.id = "noise-" + shown,
               .title = title,
               .subtitle = fmt::format("Mean {} error of kNN against k on the same points; with noise, {:g} % of the "
-                                      "training labels are turned over and errors are against the true labels. Small "
+                                      "training labels are flipped and errors are against the true labels. Small "
                                       "dots are single seeds.",
-                                      measure, 100 * options.noise_panel),
+                                      shown, 100 * options.noise_panel),
               .x = {.title = "neighbours k", .short_name = "k", .zero = true},
-              .y = {.title = measure + " error", .percent = true, .zero = true},
+              .y = {.title = shown + " error", .percent = true, .zero = true},
               .lines = {},
               .command = command_of(options),
-              .measure = measure,
+              .measure = shown,
               .low = true};
   for (const int k : kPanelNeighbours) chart.x.ticks.push_back(k);
   for (const double noise : {0.0, options.noise_panel}) {
@@ -415,12 +400,15 @@ Chart noise_chart(const Comparison& comparison, const std::string& title, const 
       line.dashed = i % 2 == 1;
       line.shape = i % 2 == 1 ? "rectRot" : "circle";
       for (const int k : kPanelNeighbours) {
-        const auto errors = errors_of(comparison.noise_panel, fmt::format("knn-{}", k), n, measure, noise);
-        for (const double error : errors)
-          line.samples.push_back({.x = static_cast<double>(k), .y = error, .note = "seed"});
-        if (!errors.empty()) {
-          line.marks.push_back({.x = static_cast<double>(k), .y = summarize(errors).mean, .note = "mean"});
+        const SeedErrors errors = comparison.errors(fmt::format("knn-{}", k), n, measure, noise);
+        const auto x = static_cast<double>(k);
+        for (const auto& [seed, error] : errors.by_seed) {
+          line.samples.push_back({.x = x, .y = error, .note = fmt::format("seed {}", seed)});
         }
+        if (errors.empty()) continue;
+        const Summary mean = errors.summary();
+        line.marks.push_back(
+            {.x = x, .y = mean.mean, .low = mean.interval.low, .high = mean.interval.high, .note = "mean"});
       }
       chart.lines.push_back(std::move(line));
     }
@@ -444,13 +432,13 @@ std::string front_pictures(const Comparison& comparison, const std::vector<Figur
   for (const auto& [model, n] : wanted) {
     for (const Figure& figure : figures) {
       if (figure.model != model || figure.n != n) continue;
-      const auto errors = errors_of(comparison.rows, model, n, "grid", options.noise);
+      const SeedErrors errors = comparison.errors(model, n, "grid_error");
       html += fmt::format(
           "<figure><img width=\"512\" height=\"512\" alt=\"{0}\" src=\"{1}\"><figcaption><b>{0}</b><span>{2}</span>"
           "</figcaption></figure>",
           html_escape(n == 0 ? "the truth" : fmt::format("{} on {} points", model, grouped(n))),
           data_uri("image/png", file_bytes(figure.file)),
-          errors.empty() ? "" : html_escape(fmt::format("grid error {} %", percent(summarize(errors).mean))));
+          errors.empty() ? "" : html_escape(fmt::format("grid error {} %", percent(errors.summary().mean))));
     }
   }
   return html + "</div>";
@@ -461,21 +449,60 @@ const Finding* finding_named(const std::vector<Finding>& said, const std::string
   return found == said.end() ? nullptr : &*found;
 }
 
+// The panels: what each network is worth, the kNN curve, the noise panel.
+std::string charts_html(const Comparison& comparison, const std::vector<Finding>& said) {
+  const CompareOptions& options = comparison.options;
+  std::string charts;
+  const Finding* worth = finding_named(said, "data-equivalent");
+  const std::string bars = equivalents_html(comparison);
+  if (!bars.empty()) {
+    charts += fmt::format(
+        "<div class=\"panel\"><h3>How many kNN points is a network worth?</h3><p class=\"what\">From the points the "
+        "network saw (grey tick) to the points kNN (k = 1) needs for the same error (dot), with its 95&nbsp;% "
+        "interval over seeds. An arrow head: beyond the curve.</p>{}{}</div>",
+        bars,
+        worth == nullptr ? ""
+                         : data_behind("The data of these bars", "equivalents.csv", worth->columns, worth->table,
+                                       command_of(options)));
+  }
+  // The law of k = 1 for this error, and else what the axes are.
+  const auto curve_title = [&](const std::string& measure) -> std::string {
+    const Finding* law = finding_named(said, "law");
+    if (law != nullptr) {
+      for (const auto& line : law->table) {
+        if (line[0] == "knn-1" && line[1] == short_measure(measure)) return "kNN, k = 1: " + line[2];
+      }
+    }
+    return "Error against the number of training points";
+  };
+  const Finding* why = finding_named(said, "why-k1");
+  for (const std::string measure : {"grid_error", "density_error"}) {
+    if (options.curve_to > 0) {
+      charts += chart_html(curve_chart(comparison, curve_title(measure), measure));
+    }
+    if (options.noise_panel > 0) {
+      charts += chart_html(noise_chart(
+          comparison, why == nullptr ? "The order of k, without label noise and with" : why->title, measure));
+    }
+  }
+  return charts;
+}
+
 }  // namespace
 
-Page comparison_page(const Comparison& comparison, const nlohmann::json& document, const std::vector<Figure>& figures) {
+Page comparison_page(const Comparison& comparison, const std::vector<Finding>& said, const nlohmann::json& document,
+                     const std::vector<Figure>& figures) {
   const CompareOptions& options = comparison.options;
   std::vector<std::string> sizes;
   for (const std::int64_t n : options.sizes) sizes.push_back(grouped(n));
   const std::string listed_sizes = fmt::to_string(fmt::join(sizes, " and "));
-  const std::vector<Finding> said = findings(comparison);
   Page page{.title = fmt::format("The spiral at {} points", listed_sizes),
             .kicker = "scalelab compare",
             .headline = said.empty() ? "Which model learns the spiral?" : said.front().title,
-            .lead = fmt::format("{} model{} on the same points at N = {}, {} seed{}{}. Which one predicts the colour "
-                                "of a closed spiral best, and how many points is a good idea worth?",
-                                options.models.size(), options.models.size() == 1 ? "" : "s", listed_sizes,
-                                options.seeds.size(), options.seeds.size() == 1 ? "" : "s",
+            .lead = fmt::format("{} on the same points at N = {}, {}{}. Which one predicts the colour of a closed "
+                                "spiral best, and how many points is a good idea worth?",
+                                counted(std::ssize(options.models), "model"), listed_sizes,
+                                counted(std::ssize(options.seeds), "seed"),
                                 options.noise > 0 ? fmt::format(", {:g} % label noise", 100 * options.noise) : "")};
   const nlohmann::json live = live_data(comparison);
   if (!live.is_null()) {
@@ -499,38 +526,11 @@ Page comparison_page(const Comparison& comparison, const nlohmann::json& documen
        .html = gallery(comparison, figures)});
   page.sections.push_back(
       {.id = "findings",
-       .title = "What the seeds carry",
+       .title = "Findings",
        .note = "Every sentence is worded from the numbers of this run. Models are compared on the same points, seed by "
-               "seed; a verdict is given only where the 95 % interval of the difference leaves zero out.",
+               "seed; a difference that the seeds do not establish is called undecided.",
        .html = findings_html(said)});
-  std::string charts;
-  const std::string bars = equivalents_html(comparison);
-  if (!bars.empty()) {
-    charts += fmt::format(
-        "<div class=\"panel\"><h3>How many kNN points is a network worth?</h3><p class=\"what\">From the points the "
-        "network saw (grey tick) to the points kNN (k = 1) needs for the same error (dot), with the 95&nbsp;% "
-        "bootstrap "
-        "interval over seeds. An arrow head: beyond the curve.</p>{}{}</div>",
-        bars,
-        finding_named(said, "data-equivalent") == nullptr
-            ? ""
-            : data_behind("The data of these bars", "equivalents.csv", finding_named(said, "data-equivalent")->columns,
-                          finding_named(said, "data-equivalent")->table, command_of(options)));
-  }
-  const auto title_of = [&](const std::string& id, const std::string& otherwise) {
-    const Finding* finding = finding_named(said, id);
-    return finding == nullptr ? otherwise : finding->title;
-  };
-  for (const std::string measure : {"grid", "density"}) {
-    if (!comparison.curve.empty()) {
-      charts +=
-          chart_html(curve_chart(comparison, title_of("law", "Error against the number of training points"), measure));
-    }
-    if (!comparison.noise_panel.empty()) {
-      charts += chart_html(
-          noise_chart(comparison, title_of("why-k1", "The order of k, without label noise and with"), measure));
-    }
-  }
+  const std::string charts = charts_html(comparison, said);
   if (!charts.empty()) {
     page.sections.push_back({.id = "charts",
                              .title = "Error against data",
@@ -545,6 +545,14 @@ Page comparison_page(const Comparison& comparison, const nlohmann::json& documen
   page.document = document;
   page.picture = front_pictures(comparison, figures);
   return page;
+}
+
+Page comparison_page_from(const nlohmann::json& document, const std::filesystem::path& folder) {
+  std::vector<Figure> figures;
+  for (const auto& entry : document.value("figures", nlohmann::json::array())) {
+    figures.push_back({folder / entry.at("file").get<std::string>(), entry.at("model"), entry.at("n")});
+  }
+  return comparison_page(comparison_from(document, folder), findings_from(document), document, figures);
 }
 
 }  // namespace scalelab::host

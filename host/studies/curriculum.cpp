@@ -9,12 +9,16 @@
 #include <memory>
 
 #include "host/evidence/statistics.h"
+#include "host/lab/trial_options.h"
 #include "host/lab/visit_order.h"
 #include "host/program/command.h"
+#include "host/program/environment.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
-#include "host/studies/compare.h"
+#include "host/program/options.h"
+#include "host/program/words.h"
 #include "host/studies/order_study.h"
+#include "host/studies/story.h"
 #include "scalelab/buffer.h"
 
 namespace scalelab::host {
@@ -44,10 +48,6 @@ double bayes_error(double variance) {
 
 Outcome run_xor(const CurriculumOptions& options, Session& session) {
   const Backend& backend = session.context.backend();
-  if (backend.xor_sgd == nullptr) {
-    throw Failure(kNoBackend,
-                  fmt::format("curriculum: the {} backend has no such op yet; use --backend cpu", backend.name));
-  }
   XorProblem problem = options.problem;
   problem.gate = options.gate == "erf" ? Gate::erf : Gate::relu;
   const auto seeds = parse_seeds(options.seeds.empty() ? "0..199" : options.seeds);
@@ -151,11 +151,14 @@ Outcome run_xor(const CurriculumOptions& options, Session& session) {
   text +=
       "Differences are paired over seeds, with 95 % intervals; the three orders of a seed share start and examples.\n";
   const std::filesystem::path out = options.spiral.sweep.out;
+  Outcome outcome{document, text};
   if (!out.empty()) {
     make_output_folder(out);
-    write_file(out / "curriculum.json", json_text(document));
+    write_file(out / "result.json", json_text(document));
+    outcome.page = std::make_shared<const Page>(curriculum_page(document));
+    outcome.folder = out;
   }
-  return {document, text, 0};
+  return outcome;
 }
 
 Outcome run_curriculum(const CurriculumOptions& options, Session& session) {
@@ -226,7 +229,9 @@ Command add_curriculum(CLI::App& program) {
   spiral_option("--score", trial.score,
                 "what is hard: margin (unless given), boundary, kmeans (of a file), kmeans-cosine, class-mean, el2n, "
                 "forgetting, ddd");
-  spiral_option("--clusters", trial.clusters, "of k-means; 0 for 100")->check(whole_number(0, 1'000'000));
+  spiral_option("--clusters", trial.clusters, "of k-means; 100 where it is not given")
+      ->check(whole_number(0, 1'000'000))
+      ->default_str("");
   spiral_option("--n", trial.n, "training points")->check(whole_number(2, 10'000'000));
   spiral_option("--epochs", trial.epochs, "visits to every row")->check(whole_number(1, 10'000'000));
   spiral_option("--hidden-layers", trial.hidden_layers, "1 to 4")->check(whole_number(1, 4));
@@ -237,8 +242,12 @@ Command add_curriculum(CLI::App& program) {
   spiral_option("--density-points", trial.density_points, "fresh draws errors are counted on")
       ->check(whole_number(1, 10'000'000));
   add_sweep_options(*app, spiral.sweep);
-  app->get_option("--out")->required(false)->description("Folder for curriculum.json, and of the spiral's store");
+  app->get_option("--out")->required(false)->description("Folder for result.json, and of the spiral's store");
   for (const char* name : {"--shard", "--retry", "--dry-run"}) of_spiral.push_back(app->get_option(name));
+  add_notes(*app,
+            {"scalelab curriculum --time 60 --decay --seeds 0..59 --out xor",
+             "scalelab curriculum --problem spiral --out spiral"},
+            {kModelsHelp, kScoresHelp});
   const auto needs = [options] {
     if (options->problem_name != "xor") return Needs{{{Work::mlp_train, 1e12}}, "--n"};
     const auto networks =

@@ -5,12 +5,17 @@
 #include <memory>
 #include <set>
 
+#include "host/evidence/finding.h"
 #include "host/evidence/seed_errors.h"
 #include "host/lab/lottery.h"
 #include "host/lab/model.h"
+#include "host/lab/trial_options.h"
+#include "host/program/environment.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
-#include "host/studies/compare.h"
+#include "host/program/options.h"
+#include "host/program/words.h"
+#include "host/studies/study.h"
 
 namespace scalelab::host {
 
@@ -57,80 +62,107 @@ std::vector<Trial> trials_of(const LotteryOptions& options, const std::vector<st
   return trials;
 }
 
-// One width: the table, its document, and what is found.
-struct WidthReport {
-  std::string text;
-  nlohmann::json levels = nlohmann::json::array();
-  std::vector<Finding> findings;
-};
+// What is asked of the rows: the error of a kind of ticket at a level of a width.
+SeedErrors ticket_errors(const SweepResult& result, int width, const std::string& kind, int level,
+                         const std::string& measure) {
+  return seed_errors(result.rows, measure, [&](const Trial& trial) {
+    return trial.width == width && trial.ticket == kind && trial.level == (kind == "dense" ? 0 : level);
+  });
+}
 
-WidthReport report(int width, const LotteryOptions& options, const MlpShape& shape, const SweepResult& result) {
-  const auto errors = [&](const std::string& kind, int level, const std::string& measure) {
-    return seed_errors(result, measure, [&](const Trial& trial) {
-      return trial.width == width && trial.ticket == kind && trial.level == (kind == "dense" ? 0 : level);
-    });
-  };
-  const auto measures = error_measures(options.trial.data);
+// A level, and the share of the hidden layers' weights that its tickets keep.
+struct Level {
+  int level;
+  std::int64_t kept;
+  std::string place;  // "16.8 %"
+};
+std::vector<Level> levels_of(const LotteryOptions& options, const MlpShape& shape) {
   const auto prunable = prunable_weights(shape);
   const std::int64_t weights = std::count(prunable.begin(), prunable.end(), 1);
-  WidthReport report;
-  report.text = fmt::format("Width {}: the dense network {}\n", width, errors("dense", 0, measures[0]).worded());
+  std::vector<Level> levels;
+  for (const int level : options.levels) {
+    const std::int64_t kept = kept_at_level(weights, level);
+    levels.push_back({level, kept, percent(static_cast<double>(kept) / static_cast<double>(weights)) + " %"});
+  }
+  return levels;
+}
+
+// One question at one width: its contrasts at every level. Without contrasts where nothing was measured.
+Finding question_finding(const LotteryOptions& options, const SweepResult& result, const MlpShape& shape,
+                         const Question& question) {
+  const auto [kind, against, asks] = question;
+  const auto measures = error_measures(options.trial.data);
+  Finding f{.id = fmt::format("{}-{}-{}", kind, against, shape.width)};
+  f.columns = {"level", "weights left", "error", fmt::format("{}, %", kind), fmt::format("{}, %", against)};
+  for (const auto& column : contrast_columns()) f.columns.push_back(column);
+  Verdicts verdicts;
+  for (const Level& level : levels_of(options, shape)) {
+    for (const auto& measure : measures) {
+      const Contrast c = contrast(kind, ticket_errors(result, shape.width, kind, level.level, measure), against,
+                                  ticket_errors(result, shape.width, against, level.level, measure), measure,
+                                  {{"width", shape.width}, {"level", level.level}});
+      if (c.difference.n == 0) continue;
+      f.contrasts.push_back(c);
+      f.table.push_back({std::to_string(level.level), level.place, short_measure(measure), percent(c.mean_what),
+                         percent(c.mean_against)});
+      for (const auto& cell : contrast_cells(c)) f.table.back().push_back(cell);
+      if (measure == measures[0]) verdicts.add(level.place, c);
+    }
+  }
+  f.title = fmt::format("width {}: {} The {} error of {} against {} is {}", shape.width, asks,
+                        short_measure(measures[0]), kind, against, verdicts.worded());
+  f.text = "By the share of the hidden layers' weights that is left; paired over seeds. " + verdicts.dependence();
+  return f;
+}
+
+// How far one can prune before it is shown to cost, from the contrasts of rewound tickets with the dense network.
+Finding ticket_finding(const LotteryOptions& options, const MlpShape& shape, const Finding& rewound_dense) {
+  const std::string measure = error_measures(options.trial.data)[0];
+  std::string sparsest;
+  for (const Level& level : levels_of(options, shape)) {
+    for (const Contrast& c : rewound_dense.contrasts) {
+      const bool here = c.measure == measure && c.place.at("level") == level.level;
+      if (here && c.difference.verdict() <= 0) sparsest = level.place;
+    }
+  }
+  Finding f{.id = fmt::format("ticket-{}", shape.width)};
+  f.title = sparsest.empty()
+                ? fmt::format("width {}: every rewound ticket tested is worse than the dense network", shape.width)
+                : fmt::format(
+                      "width {}: the sparsest rewound ticket that is not shown to be worse than the dense "
+                      "network has {} of its weights",
+                      shape.width, sparsest);
+  f.text = "Not shown to be worse: its error is lower or undecided. More seeds show smaller differences.";
+  f.contrasts = rewound_dense.contrasts;
+  return f;
+}
+
+// The tables of one width on the terminal: errors of every kind of ticket, and the differences that are asked for.
+std::string width_text(const LotteryOptions& options, const SweepResult& result, const MlpShape& shape,
+                       const std::vector<Finding>& questions) {
+  const std::string measure = error_measures(options.trial.data)[0];
   std::vector<std::vector<std::string>> means = {{"level", "weights"}}, differences = {{"level", "weights"}};
   for (std::size_t kind = 1; kind < kTicketKinds.size(); ++kind) means[0].push_back(kTicketKinds[kind]);
   means[0].push_back("its width");
   for (const Question& q : kQuestions) differences[0].push_back(fmt::format("{} - {}", q.kind, q.against));
-  std::vector<Verdicts> verdicts(std::size(kQuestions));
-  std::string sparsest;
-  for (const int level : options.levels) {
-    // As counted in the trained networks; every ticket of a level has as many weights.
-    const Summary density = errors("rewound", level, "density").summary();
-    const std::string place = percent(density.mean) + " %";
-    const int small_width = small_dense_shape(shape, kept_at_level(weights, level)).width;
-    nlohmann::json entry = {{"level", level},
-                            {"density", density.n > 0 ? nlohmann::json(density.mean) : nullptr},
-                            {"small_dense_width", small_width}};
-    means.push_back({std::to_string(level), place});
-    differences.push_back({std::to_string(level), place});
-    for (const char* kind : kTicketKinds) {
-      for (const auto& measure : measures) entry[measure][kind] = to_json(errors(kind, level, measure));
-      if (std::string(kind) != "dense") means.back().push_back(errors(kind, level, measures[0]).worded());
+  for (const Level& level : levels_of(options, shape)) {
+    means.push_back({std::to_string(level.level), level.place});
+    differences.push_back(means.back());
+    for (std::size_t kind = 1; kind < kTicketKinds.size(); ++kind) {
+      means.back().push_back(ticket_errors(result, shape.width, kTicketKinds[kind], level.level, measure).worded());
     }
-    means.back().push_back(std::to_string(small_width));
-    for (std::size_t q = 0; q < std::size(kQuestions); ++q) {
-      const auto [kind, against, asks] = kQuestions[q];
-      for (const auto& measure : measures) {
-        const Paired difference = errors(kind, level, measure).minus(errors(against, level, measure));
-        nlohmann::json contrast = to_json(difference);
-        contrast["kind"] = kind;
-        contrast["against"] = against;
-        contrast["measure"] = measure;
-        entry["contrasts"].push_back(std::move(contrast));
+    means.back().push_back(std::to_string(small_dense_shape(shape, level.kept).width));
+    for (const Finding& question : questions) {
+      std::string shown = "-";
+      for (const Contrast& c : question.contrasts) {
+        if (c.measure == measure && c.place.at("level") == level.level) shown = worded(c.difference);
       }
-      const Paired difference = errors(kind, level, measures[0]).minus(errors(against, level, measures[0]));
-      differences.back().push_back(worded(difference));
-      verdicts[q].add(place, difference);
-      if (q == 0 && difference.n > 0 && difference.verdict() <= 0) sparsest = place;
+      differences.back().push_back(shown);
     }
-    report.levels.push_back(std::move(entry));
   }
-  report.text += aligned(means) + aligned(differences);
-
-  Finding ticket{.id = fmt::format("ticket-{}", width)};
-  ticket.title = sparsest.empty()
-                     ? fmt::format("width {}: every rewound ticket tested is worse than the dense network", width)
-                     : fmt::format(
-                           "width {}: the sparsest rewound ticket that is not shown to be worse than the dense "
-                           "network has {} of its weights",
-                           width, sparsest);
-  report.findings.push_back(ticket);
-  for (std::size_t q = 0; q < std::size(kQuestions); ++q) {
-    const auto [kind, against, asks] = kQuestions[q];
-    Finding finding{.id = fmt::format("{}-{}-{}", kind, against, width)};
-    finding.title =
-        fmt::format("width {}: {} The error of {} against {} is {}", width, asks, kind, against, verdicts[q].worded());
-    report.findings.push_back(finding);
-  }
-  return report;
+  return fmt::format("\nWidth {}: the dense network {}\n{}{}", shape.width,
+                     ticket_errors(result, shape.width, "dense", 0, measure).worded(), aligned(means),
+                     aligned(differences));
 }
 
 Outcome run(const LotteryOptions& given, Session& session) {
@@ -140,37 +172,45 @@ Outcome run(const LotteryOptions& given, Session& session) {
     const std::set<int> ascending(list->begin(), list->end());
     list->assign(ascending.begin(), ascending.end());
   }
-  MlpShape shape = parse_model(options.trial.model).shape;
-  if (parse_model(options.trial.model).is_knn()) {
+  if (options.trial.model.empty()) options.trial.model = options.trial.data == "spiral" ? "mlp-polar" : "mlp-xy";
+  const Model model = parse_model(options.trial.model);
+  if (model.is_knn()) {
     throw Failure(kMisuse, fmt::format("--model {}: only networks have weights to prune", options.trial.model));
   }
   const std::vector<Trial> trials = trials_of(options, seeds);
-  const Dataset data = load_data(trials.front()).train;  // what is wrong with it is said before anything is run
-  const SweepResult result = run_sweep(trials, options.sweep, session);
-  nlohmann::json document = sweep_document("lottery", result, session);
-  if (options.sweep.dry_run) return {document, "", kDone};
+  // What is wrong with data or model is said before anything is run.
+  const Dataset data = load_data(trials.front()).train;
+  if (data.features != 2 && model.shape.encoding != Encoding::none) {
+    throw Failure(kMisuse, fmt::format("--model {}: needs 2 features, and {} has {}; use mlp-xy", options.trial.model,
+                                       options.trial.data, data.features));
+  }
+  Study study{.command = "lottery", .experiment = "lottery", .title = "What is left when a network is pruned"};
+  study.result = run_sweep(trials, options.sweep, session);
+  if (options.sweep.dry_run) return {planned_document(study, session), "", kDone};
 
+  MlpShape shape = model.shape;
   shape.inputs = data.features;
   shape.outputs = data.classes == 2 ? 1 : data.classes;
   shape.hidden_layers = options.trial.hidden_layers;
   std::string text = fmt::format(
-      "{} in %, mean +- standard error over {} seeds; {}, {} hidden layers, N = {}, {} epochs a level.\n"
-      "Level n keeps 0.8^n of the hidden layers' weights. Differences are paired over seeds, in points, with 95 % "
+      "{} in %, mean over {} with its 95 % interval; {}, {}, n = {}, {} a level.\n"
+      "Level l keeps 0.8^l of the hidden layers' weights. Differences are paired over seeds, in points, with 95 % "
       "intervals.\n",
-      error_measures(options.trial.data)[0], seeds.size(), options.trial.model, options.trial.hidden_layers,
-      grouped(options.trial.n), options.trial.epochs);
-  std::string said;
+      error_measures(options.trial.data)[0], counted(std::ssize(seeds), "seed"), options.trial.model,
+      counted(options.trial.hidden_layers, "hidden layer"), grouped(options.trial.n),
+      counted(options.trial.epochs, "epoch"));
   for (const int width : options.widths) {
     shape.width = width;
-    const WidthReport one = report(width, options, shape, result);
-    text += "\n" + one.text;
-    document["widths"].push_back({{"width", width}, {"levels", one.levels}});
-    for (const Finding& finding : one.findings) {
-      said += "* " + finding.title + "\n";
-      document["findings"].push_back({{"id", finding.id}, {"title", finding.title}});
+    std::vector<Finding> questions;
+    for (const Question& q : kQuestions) questions.push_back(question_finding(options, study.result, shape, q));
+    text += width_text(options, study.result, shape, questions);
+    if (!questions[0].contrasts.empty()) study.findings.push_back(ticket_finding(options, shape, questions[0]));
+    for (Finding& finding : questions) {
+      if (!finding.contrasts.empty()) study.findings.push_back(std::move(finding));
     }
   }
-  return finish_study("lottery.json", options.sweep, result, std::move(document), text + "\n" + said);
+  const Curves curves = curves_of(study.result.rows, session.common.seed);
+  return finish_study(std::move(study), curves, options.sweep, text + "\n", session);
 }
 
 }  // namespace
@@ -179,25 +219,22 @@ Command add_lottery(CLI::App& program) {
   auto options = std::make_shared<LotteryOptions>();
   Trial& trial = options->trial;
   trial.hidden_layers = 2;
+  trial.model.clear();  // chosen to suit the data
   CLI::App* app = program.add_subcommand("lottery", "Iterative pruning with rewinding, and its controls");
-  app->add_option("--widths", options->widths, "Units in each hidden layer")
-      ->delimiter(',')
-      ->check(whole_number(2, 256));
-  app->add_option("--hidden-layers", trial.hidden_layers, "1 to 4")->check(whole_number(1, 4));
-  app->add_option("--levels", options->levels, "Rounds of pruning at which networks are compared; each prunes a fifth")
-      ->delimiter(',')
-      ->check(whole_number(1, kMaxLotteryLevel));
-  app->add_option("--seeds", options->seeds, "Seeds, as 0..5 or 0,3,7");
-  app->add_option("--n", trial.n, "Training points")->check(whole_number(2, 10'000'000));
-  app->add_option("--epochs", trial.epochs, "Passes over them at every level")->check(whole_number(1, 10'000'000));
-  app->add_option("--precision", trial.precision, kPrecisionHelp)->check(precision_name());
-  app->add_option("--model", trial.model, "mlp-xy, mlp-polar, mlp-polar-raw or mlp-polar-trig, with extras");
-  app->add_option("--data", trial.data, "spiral, or a CSV file of labelled points");
-  app->add_option("--grid", trial.grid, "Cells along each side of the grid errors are counted on")
-      ->check(whole_number(1, 16384));
-  app->add_option("--density-points", trial.density_points, "Fresh draws errors are counted on")
-      ->check(whole_number(1, 10'000'000));
+  add_widths(*app, options->widths);
+  add_hidden_layers(*app, trial.hidden_layers);
+  add_list(*app, "--levels", options->levels, 1, kMaxLotteryLevel,
+           "Rounds of pruning at which networks are compared; each prunes a fifth of the weights");
+  add_seeds(*app, options->seeds);
+  add_n(*app, trial.n);
+  add_epochs(*app, trial.epochs);
+  add_precision(*app, trial.precision);
+  add_model(*app, trial.model);
+  add_data(*app, trial.data);
+  add_grid(*app, trial.grid);
+  add_density_points(*app, trial.density_points);
   add_sweep_options(*app, options->sweep);
+  add_notes(*app, {"scalelab lottery --widths 32,64 --levels 3,8 --seeds 0..2 --out lottery"}, {kModelsHelp});
   return {app, [options](Session& session) { return run(*options, session); },
           [] {
             return Needs{{{Work::mlp_train, 1e12}}, "--seeds"};

@@ -5,11 +5,14 @@
 #include <algorithm>
 #include <set>
 
-#include "host/evidence/seed_errors.h"
+#include "host/evidence/finding.h"
 #include "host/lab/model.h"
 #include "host/lab/visit_order.h"
+#include "host/program/environment.h"
 #include "host/program/error.h"
-#include "host/studies/compare.h"
+#include "host/program/options.h"
+#include "host/program/words.h"
+#include "host/studies/study.h"
 
 namespace scalelab::host {
 
@@ -45,6 +48,64 @@ std::vector<Trial> trials_of(const OrderStudy& study) {
   return trials;
 }
 
+// One order against `random`, by width: its finding, worded from the first of the measures.
+Finding order_finding(const OrderStudy& study, const SweepResult& result, const std::string& order) {
+  const auto errors = [&](int width, const std::string& name, const std::string& measure) {
+    return seed_errors(result.rows, measure,
+                       [&](const Trial& trial) { return trial.width == width && trial.order == name; });
+  };
+  const auto measures = error_measures(study.trial.data);
+  Finding f{.id = order};
+  f.columns = {"width", "error", order + ", %", "random, %"};
+  for (const auto& column : contrast_columns()) f.columns.push_back(column);
+  Verdicts verdicts;
+  for (const int width : study.widths) {
+    for (const auto& measure : measures) {
+      const Contrast c = contrast(order, errors(width, order, measure), "random", errors(width, "random", measure),
+                                  measure, {{"width", width}});
+      if (c.difference.n == 0) continue;
+      f.contrasts.push_back(c);
+      f.table.push_back({std::to_string(width), short_measure(measure), percent(c.mean_what), percent(c.mean_against)});
+      for (const auto& cell : contrast_cells(c)) f.table.back().push_back(cell);
+      if (measure == measures[0]) verdicts.add(std::to_string(width), c);
+    }
+  }
+  f.title = fmt::format("{}: its {} error against random, by width, is {}", order, short_measure(measures[0]),
+                        verdicts.worded());
+  f.text =
+      "Both orders see the same rows equally often, from the same starts; paired over seeds. " + verdicts.dependence();
+  return f;
+}
+
+// A line per width: the error of every order with its interval, and its difference from random.
+std::string order_table(const OrderStudy& study, const SweepResult& result) {
+  const std::string measure = error_measures(study.trial.data)[0];
+  const auto errors = [&](int width, const std::string& order) {
+    return seed_errors(result.rows, measure,
+                       [&](const Trial& trial) { return trial.width == width && trial.order == order; });
+  };
+  std::vector<std::vector<std::string>> table = {{"width", "random"}};
+  for (const auto& order : study.orders) {
+    table[0].push_back(order);
+    table[0].push_back(order + " - random");
+  }
+  for (const int width : study.widths) {
+    const SeedErrors random = errors(width, "random");
+    table.push_back({std::to_string(width), random.worded()});
+    for (const auto& order : study.orders) {
+      const SeedErrors own = errors(width, order);
+      table.back().push_back(own.worded());
+      table.back().push_back(worded(own.minus(random)));
+    }
+  }
+  return fmt::format(
+      "{} in %, mean over {} with its 95 % interval; {}, {}, n = {}, {} to every row, difficulty by {}.\n"
+      "Differences are paired over seeds, in points, with 95 % intervals.\n{}",
+      measure, counted(std::ssize(parse_seeds(study.seeds)), "seed"), study.trial.model,
+      counted(study.trial.hidden_layers, "hidden layer"), grouped(study.trial.n), counted(study.trial.epochs, "visit"),
+      study.trial.score, aligned(table));
+}
+
 }  // namespace
 
 Outcome run_order_study(OrderStudy study, Session& session) {
@@ -59,56 +120,18 @@ Outcome run_order_study(OrderStudy study, Session& session) {
   study.widths.assign(ascending.begin(), ascending.end());
   const std::vector<Trial> trials = trials_of(study);
   if (!built_in) load_data(trials.front());  // what is wrong with it is said before anything is run
-  const SweepResult result = run_sweep(trials, study.sweep, session);
-  nlohmann::json document = sweep_document("curriculum", result, session);
-  if (study.sweep.dry_run) return {document, "", kDone};
-
-  const auto measures = error_measures(study.trial.data);
-  const auto errors = [&](int width, const std::string& order, const std::string& measure) {
-    return seed_errors(result, measure,
-                       [&](const Trial& trial) { return trial.width == width && trial.order == order; });
-  };
-  std::vector<std::vector<std::string>> table = {{"width", "random"}};
+  Study typed{.command = "curriculum",
+              .experiment = "curriculum",
+              .title = "Easy first, hard first or mixed, on rows of a data set"};
+  typed.result = run_sweep(trials, study.sweep, session);
+  if (study.sweep.dry_run) return {planned_document(typed, session), "", kDone};
   for (const auto& order : study.orders) {
-    table[0].push_back(order);
-    table[0].push_back(order + " - random");
+    Finding finding = order_finding(study, typed.result, order);
+    if (!finding.contrasts.empty()) typed.findings.push_back(std::move(finding));
   }
-  std::vector<Verdicts> verdicts(study.orders.size());
-  for (const int width : study.widths) {
-    table.push_back({std::to_string(width), errors(width, "random", measures[0]).worded()});
-    nlohmann::json entry = {{"width", width}, {"contrasts", nlohmann::json::array()}};
-    for (const auto& measure : measures) entry[measure]["random"] = to_json(errors(width, "random", measure));
-    for (std::size_t o = 0; o < study.orders.size(); ++o) {
-      const std::string& order = study.orders[o];
-      for (const auto& measure : measures) {
-        const SeedErrors own = errors(width, order, measure);
-        const Paired difference = own.minus(errors(width, "random", measure));
-        entry[measure][order] = to_json(own);
-        nlohmann::json contrast = to_json(difference);
-        contrast["order"] = order;
-        contrast["against"] = "random";
-        contrast["measure"] = measure;
-        entry["contrasts"].push_back(std::move(contrast));
-        if (measure != measures[0]) continue;
-        table.back().push_back(own.worded());
-        table.back().push_back(worded(difference));
-        verdicts[o].add(std::to_string(width), difference);
-      }
-    }
-    document["widths"].push_back(std::move(entry));
-  }
-  std::string text = fmt::format(
-      "{} in %, mean +- standard error over {} seeds; {}, {} hidden layers, N = {}, {} visits to every row, difficulty "
-      "by {}.\nDifferences are paired over seeds, in points, with 95 % intervals.\n{}",
-      measures[0], parse_seeds(study.seeds).size(), study.trial.model, study.trial.hidden_layers,
-      grouped(study.trial.n), study.trial.epochs, study.trial.score, aligned(table));
-  for (std::size_t o = 0; o < study.orders.size(); ++o) {
-    const std::string title =
-        fmt::format("{}: its error against random, by width, is {}", study.orders[o], verdicts[o].worded());
-    document["findings"].push_back({{"id", study.orders[o]}, {"title", title}});
-    text += "* " + title + "\n";
-  }
-  return finish_study("curriculum.json", study.sweep, result, std::move(document), std::move(text));
+  const Curves curves = curves_of(typed.result.rows, session.common.seed);
+  std::string text = order_table(study, typed.result);
+  return finish_study(std::move(typed), curves, study.sweep, std::move(text), session);
 }
 
 }  // namespace scalelab::host

@@ -18,7 +18,7 @@ struct OrderStudy {
   std::string seeds = "0..5";
 };
 
-// Trains every order at every width from the same starts on the same rows; writes curriculum.json.
+// Trains every order at every width from the same starts on the same rows; writes result.json.
 Outcome run_order_study(OrderStudy study, Session& session);
 
 }  // namespace scalelab::host

@@ -10,13 +10,18 @@
 #include <optional>
 #include <set>
 
+#include "host/evidence/finding.h"
 #include "host/evidence/law.h"
+#include "host/evidence/series.h"
 #include "host/lab/difficulty.h"
 #include "host/lab/replica.h"
 #include "host/lab/sweep.h"
+#include "host/lab/trial_options.h"
+#include "host/program/environment.h"
 #include "host/program/error.h"
-#include "host/program/files.h"
-#include "host/studies/compare.h"
+#include "host/program/options.h"
+#include "host/program/words.h"
+#include "host/studies/study.h"
 #include "scalelab/math.h"
 
 namespace scalelab::host {
@@ -34,536 +39,595 @@ struct StudyOptions {
   double noise = 0;
   bool rule = false;
   SweepOptions sweep;
+
+  bool on(const std::string& which) const { return problem == which; }
 };
 
-// The fraction of a row of the table that has none of its own: `boundary-rule` keeps what the rule keeps.
-constexpr double kRule = 0;
-
-nlohmann::json number(double value) { return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(); }
-nlohmann::json fraction_json(double fraction) {
-  return fraction == kRule ? nlohmann::json("rule") : nlohmann::json(fraction);
-}
-
-// One way to choose, at one fraction: a row of the table.
+// One way to choose rows, at one fraction (kByRule: as many as the boundary rule keeps).
 struct Choice {
-  std::string name;  // "kmeans(100) hard"
+  std::string name;  // "kmeans(100) hard", whatever the fraction
   std::string keep, score = "none", features = "input";
   int clusters = 0;
   double angle = 0;
   double fraction = 1;
 
+  bool all() const { return keep == "all"; }
   bool random() const { return keep == "random"; }
+  bool ruled() const { return fraction == kByRule; }
+  std::string share() const { return ruled() ? "as many as the rule" : fmt::format("{:g} %", 100 * fraction); }
+  std::string titled() const { return all() ? name : name + ", " + share(); }
 };
 
-// What one choice measured at one size, by seed.
+// What one choice measured at one size.
 struct Cell {
-  std::map<std::uint64_t, double> kept;
-  std::map<std::string, std::map<std::uint64_t, double>> errors;  // by measure
-  int collapsed = 0, left_out = 0;                                // left out: failed or diverged
-  std::optional<double> theory;  // the exact error at infinite dimension, where it is known
+  SeedErrors kept;
+  std::map<std::string, SeedErrors> errors;  // by measure
+  std::optional<double> theory;              // the exact error at infinite dimension, where it is known
 };
 
 struct Planned {
   std::size_t choice;
-  std::int64_t n;
   Trial trial;
 };
 
-std::vector<std::string> words(const std::string& text) {
-  std::vector<std::string> list;
-  for (std::size_t begin = 0; begin <= text.size();) {
-    const std::size_t end = std::min(text.find(',', begin), text.size());
-    list.push_back(text.substr(begin, end - begin));
-    begin = end + 1;
+// The whole study before it is worded: choices by sizes.
+struct Table {
+  StudyOptions options;
+  std::vector<std::uint64_t> seeds;
+  std::vector<std::int64_t> sizes;
+  std::vector<std::string> measures;
+  std::vector<Choice> choices;
+  std::map<std::pair<std::size_t, std::int64_t>, Cell> cells;  // (choice, n)
+
+  // Null where nothing was measured.
+  const Cell* cell(std::size_t choice, std::int64_t n) const {
+    const auto found = cells.find({choice, n});
+    return found == cells.end() || found->second.kept.empty() ? nullptr : &found->second;
+  }
+  std::optional<std::size_t> find(const std::string& name, double fraction) const {
+    for (std::size_t c = 0; c < choices.size(); ++c) {
+      if (choices[c].name == name && (choices[c].fraction == fraction || choices[c].all())) return c;
+    }
+    return std::nullopt;
+  }
+  // As many rows at random, of the same n: what a choice is held against.
+  std::size_t control(std::size_t choice) const { return *find("random", choices[choice].fraction); }
+
+  // Of two choices at one n, paired by seed.
+  Contrast against(std::size_t a, std::size_t b, std::int64_t n, const std::string& measure) const {
+    const Cell *x = cell(a, n), *y = cell(b, n);
+    const SeedErrors none;
+    nlohmann::json place = {{"n", n}};
+    place["fraction"] = choices[a].ruled() ? nlohmann::json("rule") : nlohmann::json(choices[a].fraction);
+    return contrast(choices[a].titled(), x == nullptr ? none : x->errors.at(measure), choices[b].titled(),
+                    y == nullptr ? none : y->errors.at(measure), measure, std::move(place));
+  }
+};
+
+nlohmann::json fraction_json(double fraction) {
+  return fraction == kByRule ? nlohmann::json("rule") : nlohmann::json(fraction);
+}
+
+// --- what is run -----------------------------------------------------------------------------------------------------
+
+std::vector<std::string> default_scores(const StudyOptions& options) {
+  if (options.on("perceptron")) return {"margin"};
+  std::vector<std::string> names;
+  for (const ScoreKind& kind : score_kinds()) {
+    const std::string name = kind.name;
+    if (name == "random" || (name == "margin" && !options.on("spiral"))) continue;
+    names.push_back(name);
+  }
+  return names;
+}
+
+std::string default_sizes(const StudyOptions& options) {
+  if (options.on("spiral")) return "1000,2000,4000,8000,16000";
+  std::set<std::int64_t> sizes;
+  if (options.on("perceptron")) {
+    for (const int part : {1, 2, 4, 8, 16}) sizes.insert(std::int64_t{part} * options.dimension);
+  } else {
+    const std::int64_t total = read_points_csv(options.data).size(),
+                       pool = total - std::max<std::int64_t>(1, total / 5);
+    for (const int part : {16, 8, 4, 2, 1}) sizes.insert(std::max<std::int64_t>(1, pool / part));
+  }
+  return fmt::format("{}", fmt::join(sizes, ","));
+}
+
+// Options with what was left open filled in; Failure(kMisuse) on what does not fit.
+StudyOptions checked(StudyOptions options) {
+  if (!options.data.empty()) options.problem = "file";
+  if (options.model.empty()) {
+    options.model = options.on("spiral") ? "mlp-polar" : options.on("file") ? "mlp-xy" : "perceptron";
+  }
+  if (options.scores.empty()) options.scores = default_scores(options);
+  for (const std::string& score : options.scores) {
+    const ScoreKind& kind = score_kind(score);
+    if (score == "random") throw Failure(kMisuse, "--scores: random is always drawn; name the others");
+    if (options.on("perceptron") && score != "margin") {
+      throw Failure(kMisuse, fmt::format("--scores: {} is not for the perceptron, whose score is margin", score));
+    }
+    if (kind.clusters && options.clusters.empty()) throw Failure(kMisuse, "--clusters: is empty");
+  }
+  for (const std::string& keep : split(options.keeps)) {
+    if (keep != "hard" && keep != "easy") {
+      throw Failure(kMisuse, fmt::format("--keep: '{}' is neither hard nor easy", keep));
+    }
+  }
+  const std::set<double> fractions(options.fractions.begin(), options.fractions.end());
+  if (fractions.size() != options.fractions.size()) throw Failure(kMisuse, "--fractions: one is there twice");
+  options.fractions.assign(fractions.begin(), fractions.end());
+  return options;
+}
+
+// The ways to keep rows by one score, at every fraction.
+void add_choices(const StudyOptions& options, const std::string& score, std::vector<Choice>& list) {
+  const ScoreKind& kind = score_kind(score);
+  for (const std::string& keep : split(options.keeps)) {
+    for (const std::string& features : kind.features ? options.features : std::vector<std::string>{"input"}) {
+      for (const int k : kind.clusters ? options.clusters : std::vector<int>{0}) {
+        for (const double angle : options.on("perceptron") ? options.angles : std::vector<double>{0}) {
+          std::string name = score;
+          if (k > 0) name += fmt::format("({})", k);
+          if (features == "hidden") name += " hidden";
+          if (options.on("perceptron")) name += fmt::format(" {:g} deg", angle);
+          for (const double fraction : options.fractions) {
+            list.push_back({name + " " + keep, keep, score, features, k, angle, fraction});
+          }
+        }
+      }
+    }
+  }
+}
+
+std::vector<Choice> choices_of(const StudyOptions& options) {
+  std::vector<Choice> list = {{"all", "all"}};
+  for (const double fraction : options.fractions) list.push_back({"random", "random", "none", "input", 0, 0, fraction});
+  for (const std::string& score : options.scores) add_choices(options, score, list);
+  if (options.rule) {
+    list.push_back({"random", "random", "none", "input", 0, 0, kByRule});
+    list.push_back({"boundary rule", "hard", "boundary", "input", 0, 0, kByRule});
   }
   return list;
 }
 
-class Study {
- public:
-  Study(const StudyOptions& options, Session& session) : options_(options), session_(session) {
-    if (!options.data.empty()) options_.problem = "file";
-    if (options_.model.empty()) options_.model = on("spiral") ? "mlp-polar" : on("file") ? "mlp-xy" : "perceptron";
-    if (options_.scores.empty()) options_.scores = default_scores();
-    for (const std::string& score : options_.scores) {
-      const ScoreKind& kind = score_kind(score);
-      if (score == "random") throw Failure(kMisuse, "--scores: random is always drawn; name the others");
-      if (on("perceptron") && score != "margin") {
-        throw Failure(kMisuse, fmt::format("--scores: {} is not for the perceptron, whose score is margin", score));
-      }
-      if (kind.clusters && options_.clusters.empty()) throw Failure(kMisuse, "--clusters: is empty");
-    }
-    for (const std::string& keep : words(options_.keeps)) {
-      if (keep != "hard" && keep != "easy") {
-        throw Failure(kMisuse, fmt::format("--keep: '{}' is neither hard nor easy", keep));
-      }
-    }
-    std::set<double> fractions(options_.fractions.begin(), options_.fractions.end());
-    if (fractions.size() != options_.fractions.size()) throw Failure(kMisuse, "--fractions: one is there twice");
-    options_.fractions.assign(fractions.begin(), fractions.end());
-    seeds_ = parse_seeds(options_.seeds);
-    sizes_ = parse_sizes(options_.sizes.empty() ? default_sizes() : options_.sizes);
-    measures_ =
-        on("spiral") ? std::vector<std::string>{"grid_error", "density_error"} : std::vector<std::string>{"test_error"};
-    choices_ = all_choices();
-  }
+Trial base_trial(const StudyOptions& options, std::int64_t n, std::uint64_t seed) {
+  Trial trial;
+  trial.data = options.on("file") ? options.data : options.problem;
+  trial.n = n;
+  trial.seed = seed;
+  trial.noise = options.noise;
+  trial.model = options.model;
+  trial.width = options.width;
+  trial.hidden_layers = options.layers;
+  trial.precision = options.precision;
+  trial.epochs =
+      static_cast<int>(std::max(1.0, std::round(static_cast<double>(options.samples) / static_cast<double>(n))));
+  trial.grid = options.grid;
+  trial.density_points = options.density_points;
+  if (options.on("perceptron")) trial.dimension = options.dimension;
+  return trial;
+}
 
-  Outcome run() {
-    const std::vector<Planned> plan = planned();
-    std::vector<Trial> trials;
-    std::set<std::string> seen;
-    for (const Planned& p : plan) {
-      if (seen.insert(trial_id(p.trial)).second) trials.push_back(p.trial);
-    }
-    const SweepResult result = run_sweep(trials, options_.sweep, session_);
-    if (options_.sweep.dry_run) return {sweep_document("prune-study", result, session_), "", kDone};
-    collect(plan, result);
+// The share of rows that one of their 8 nearest contradicts.
+double rule_share(const StudyOptions& options, std::int64_t n, std::uint64_t seed, Session& session) {
+  Trial trial = base_trial(options, n, seed);
+  trial.keep = "hard";
+  trial.score = "boundary";
+  const std::vector<float> score = difficulty(trial, load_data(trial).train, session);
+  const auto kept = std::count_if(score.begin(), score.end(), [](float value) { return value > 0; });
+  return static_cast<double>(std::max<std::ptrdiff_t>(1, kept)) / static_cast<double>(n);
+}
 
-    nlohmann::json document = sweep_document("prune-study", result, session_);
-    document["choices"] = choices_document();
-    std::string text = tables();
-    text += laws(document);
-    text += cluster_dependence(document);
-    text += hard_or_easy(document);
-    if (result.failed > 0) {
-      text += fmt::format("{} trials failed and are left out; --retry failed runs them again.\n", result.failed);
-    }
-    if (!result.complete()) {
-      text += fmt::format("{} of {} trials are done; the other shards have the rest.\n", result.rows.size(),
-                          result.planned);
-    }
-    write_file(options_.sweep.out / "results.json", json_text(document));
-    text += fmt::format("Every row: {}\n", (options_.sweep.out / "results.json").string());
-    return {document, text, result.failed > 0 ? kSomeFailed : kDone};
-  }
-
- private:
-  bool on(const std::string& problem) const { return options_.problem == problem; }
-
-  std::vector<std::string> default_scores() const {
-    if (on("perceptron")) return {"margin"};
-    std::vector<std::string> names;
-    for (const ScoreKind& kind : score_kinds()) {
-      const std::string name = kind.name;
-      if (name == "random" || (name == "margin" && !on("spiral"))) continue;
-      names.push_back(name);
-    }
-    return names;
-  }
-
-  std::string default_sizes() const {
-    if (on("spiral")) return "1000,2000,4000,8000,16000";
-    if (on("perceptron")) {
-      return fmt::format("{},{},{},{},{}", options_.dimension, 2 * options_.dimension, 4 * options_.dimension,
-                         8 * options_.dimension, 16 * options_.dimension);
-    }
-    const std::int64_t total = read_points_csv(options_.data).size(),
-                       pool = total - std::max<std::int64_t>(1, total / 5);
-    std::set<std::int64_t> sizes;
-    for (const int part : {16, 8, 4, 2, 1}) sizes.insert(std::max<std::int64_t>(1, pool / part));
-    return fmt::format("{}", fmt::join(sizes, ","));
-  }
-
-  std::vector<Choice> all_choices() const {
-    std::vector<Choice> list = {{"all", "all"}};
-    const auto at_every_fraction = [&](Choice choice) {
-      for (const double fraction : options_.fractions) {
-        choice.fraction = fraction;
-        list.push_back(choice);
-      }
-    };
-    at_every_fraction({"random", "random"});
-    for (const std::string& score : options_.scores) {
-      const ScoreKind& kind = score_kind(score);
-      for (const std::string& keep : words(options_.keeps)) {
-        for (const std::string& features : kind.features ? options_.features : std::vector<std::string>{"input"}) {
-          for (const int k : kind.clusters ? options_.clusters : std::vector<int>{0}) {
-            for (const double angle : on("perceptron") ? options_.angles : std::vector<double>{0}) {
-              std::string name = score;
-              if (k > 0) name += fmt::format("({})", k);
-              if (features == "hidden") name += " hidden";
-              if (on("perceptron")) name += fmt::format(" {:g} deg", angle);
-              at_every_fraction({name + " " + keep, keep, score, features, k, angle});
-            }
-          }
-        }
+std::vector<Planned> plan_of(const Table& table, Session& session) {
+  std::vector<Planned> plan;
+  for (const std::int64_t n : table.sizes) {
+    for (const std::uint64_t seed : table.seeds) {
+      const double rule = table.options.rule ? rule_share(table.options, n, seed, session) : 1;
+      for (std::size_t c = 0; c < table.choices.size(); ++c) {
+        const Choice& choice = table.choices[c];
+        if (choice.clusters > n) continue;
+        Trial trial = base_trial(table.options, n, seed);
+        trial.keep = choice.keep;
+        trial.score = choice.score;
+        trial.features = choice.features;
+        trial.clusters = choice.clusters;
+        trial.probe_angle = choice.angle;
+        trial.fraction = choice.ruled() ? rule : choice.fraction;
+        plan.push_back({c, resolved(trial)});
       }
     }
-    if (options_.rule) {
-      list.push_back({"random", "random", "none", "input", 0, 0, kRule});
-      list.push_back({"boundary rule", "hard", "boundary", "input", 0, 0, kRule});
-    }
-    return list;
   }
+  return plan;
+}
 
-  Trial base(std::int64_t n, std::uint64_t seed) const {
-    Trial trial;
-    trial.data = on("file") ? options_.data : options_.problem;
-    trial.n = n;
-    trial.seed = seed;
-    trial.noise = options_.noise;
-    trial.model = options_.model;
-    trial.width = options_.width;
-    trial.hidden_layers = options_.layers;
-    trial.precision = options_.precision;
-    trial.epochs =
-        static_cast<int>(std::max(1.0, std::round(static_cast<double>(options_.samples) / static_cast<double>(n))));
-    trial.grid = options_.grid;
-    trial.density_points = options_.density_points;
-    if (on("perceptron")) trial.dimension = options_.dimension;
-    return trial;
+std::optional<double> theory_of(const Table& table, const Choice& choice, std::int64_t n) {
+  if (!table.options.on("perceptron")) return std::nullopt;
+  Perceptron problem;
+  problem.alpha_total = static_cast<double>(n) / table.options.dimension;
+  problem.fraction = choice.fraction;
+  problem.keep = choice.keep == "hard" ? Keep::hard : choice.keep == "easy" ? Keep::easy : Keep::random;
+  if (problem.keep == Keep::random) {  // fewer rows, none chosen
+    problem.alpha_total *= choice.fraction;
+    problem.fraction = 1;
   }
+  problem.probe_angle = choice.angle * kPi / 180;
+  return solve_replica(problem).error;
+}
 
-  // The share of rows that one of their 8 nearest contradicts.
-  double rule_share(std::int64_t n, std::uint64_t seed) const {
-    Trial trial = base(n, seed);
-    trial.keep = "hard";
-    trial.score = "boundary";
-    const std::vector<float> score = difficulty(trial, load_data(trial).train, session_);
-    const auto kept = std::count_if(score.begin(), score.end(), [](float value) { return value > 0; });
-    return static_cast<double>(std::max<std::ptrdiff_t>(1, kept)) / static_cast<double>(n);
+// Fills the table's cells, and gives every row of the plan that is done: one that a rule chose is told by kByRule, for
+// its fraction differs from seed to seed.
+std::vector<SweepRow> collect(Table& table, const std::vector<Planned>& plan, const SweepResult& result) {
+  std::map<std::string, const SweepRow*> by_id;
+  for (const SweepRow& row : result.rows) by_id[trial_id(row.trial)] = &row;
+  std::vector<SweepRow> rows;
+  for (const Planned& planned : plan) {
+    const auto found = by_id.find(trial_id(planned.trial));
+    if (found == by_id.end()) continue;
+    const Choice& choice = table.choices[planned.choice];
+    SweepRow& row = rows.emplace_back(*found->second);
+    if (choice.ruled()) row.trial.fraction = kByRule;
+    Cell& cell = table.cells[{planned.choice, row.trial.n}];
+    cell.kept.add(row, "kept");
+    for (const std::string& measure : table.measures) cell.errors[measure].add(row, measure);
+    if (!cell.theory) cell.theory = theory_of(table, choice, row.trial.n);
   }
+  return rows;
+}
 
-  std::vector<Planned> planned() const {
-    std::map<std::pair<std::int64_t, std::uint64_t>, double> rule;
-    if (options_.rule) {
-      for (const std::int64_t n : sizes_) {
-        for (const std::uint64_t seed : seeds_) rule[{n, seed}] = rule_share(n, seed);
+// --- what is said ----------------------------------------------------------------------------------------------------
+
+nlohmann::json choices_json(const Table& table) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const std::int64_t n : table.sizes) {
+    for (std::size_t c = 0; c < table.choices.size(); ++c) {
+      const Cell* cell = table.cell(c, n);
+      if (cell == nullptr) continue;
+      const Choice& choice = table.choices[c];
+      nlohmann::json entry = {{"choice", choice.name},
+                              {"keep", choice.keep},
+                              {"score", choice.score},
+                              {"features", choice.features},
+                              {"clusters", choice.clusters},
+                              {"fraction", fraction_json(choice.fraction)},
+                              {"n", n},
+                              {"kept", cell->kept.summary().mean}};
+      if (cell->theory) {
+        entry["probe_angle"] = choice.angle;
+        entry["theory"] = *cell->theory;
       }
-    }
-    std::vector<Planned> plan;
-    for (const std::int64_t n : sizes_) {
-      for (const std::uint64_t seed : seeds_) {
-        for (std::size_t c = 0; c < choices_.size(); ++c) {
-          const Choice& choice = choices_[c];
-          if (choice.clusters > n) continue;
-          Trial trial = base(n, seed);
-          trial.keep = choice.keep;
-          trial.score = choice.score;
-          trial.features = choice.features;
-          trial.clusters = choice.clusters;
-          trial.probe_angle = choice.angle;
-          trial.fraction = choice.fraction == kRule ? rule.at({n, seed}) : choice.fraction;
-          plan.push_back({c, n, resolved(trial)});
-        }
+      for (const std::string& measure : table.measures) {
+        entry[measure] = to_json(cell->errors.at(measure));
+        if (choice.all()) continue;
+        if (!choice.random()) entry[measure]["minus_random"] = to_json(table.against(c, table.control(c), n, measure));
+        entry[measure]["minus_all"] = to_json(table.against(c, 0, n, measure));
       }
+      list.push_back(std::move(entry));
     }
-    return plan;
   }
+  return list;
+}
 
-  void collect(const std::vector<Planned>& plan, const SweepResult& result) {
-    std::map<std::string, const Measurement*> by_id;
-    for (const SweepRow& row : result.rows) by_id[trial_id(row.trial)] = &row.measurement;
-    for (const Planned& p : plan) {
-      const auto found = by_id.find(trial_id(p.trial));
-      if (found == by_id.end()) continue;
-      const Measurement& m = *found->second;
-      const auto [place, added] = cells_.try_emplace({p.choice, p.n});
-      Cell& cell = place->second;
-      if (added) cell.theory = theory(choices_[p.choice], p.n);
-      if (m.failed() || m.status == "diverged") {
-        ++cell.left_out;
-        continue;
-      }
-      cell.collapsed += m.status == "collapsed";  // an outcome of the choice like any other: it counts
-      cell.kept[p.trial.seed] = m.values.at("kept");
-      for (const std::string& measure : measures_) cell.errors[measure][p.trial.seed] = m.values.at(measure);
-    }
+// What stands in one place of the table on the terminal.
+std::string shown_cell(const Table& table, std::size_t choice, std::int64_t n, const std::string& measure) {
+  const Cell& cell = *table.cell(choice, n);
+  std::string shown = cell.errors.at(measure).worded();
+  if (!table.choices[choice].random() && !table.choices[choice].all()) {
+    const Contrast c = table.against(choice, table.control(choice), n, measure);
+    shown += fmt::format(" ({} {}{})", signed_points(c.difference.mean), c.verdict(), c.depends_on_failed() ? "*" : "");
   }
+  if (cell.theory) shown += fmt::format(" th {}", percent(*cell.theory));
+  return shown;
+}
 
-  const Cell* cell(std::size_t choice, std::int64_t n) const {
-    const auto found = cells_.find({choice, n});
-    return found == cells_.end() || found->second.kept.empty() ? nullptr : &found->second;
+// One measure at one n: a line per choice, a column per fraction, left-aligned.
+std::string table_text(const Table& table, const std::string& measure, std::int64_t n) {
+  std::vector<double> fractions = table.options.fractions;
+  if (table.options.rule) fractions.push_back(kByRule);
+  std::vector<std::vector<std::string>> rows(1, {""});
+  for (const double fraction : fractions) {
+    rows[0].push_back(fraction == kByRule ? "by rule" : fmt::format("{:g} %", 100 * fraction));
+    const Cell* some = table.cell(*table.find("random", fraction), n);
+    if (some != nullptr) rows[0].back() += fmt::format(", {} kept", grouped(std::llround(some->kept.summary().mean)));
   }
-  // The random choice of as many rows.
-  std::size_t control(std::size_t choice) const {
-    for (std::size_t c = 0; c < choices_.size(); ++c) {
-      if (choices_[c].random() && choices_[c].fraction == choices_[choice].fraction) return c;
+  std::set<std::string> seen;
+  for (const Choice& choice : table.choices) {
+    if (!seen.insert(choice.name).second) continue;
+    std::vector<std::string> row = {choice.name};
+    bool any = false;
+    for (const double fraction : fractions) {
+      const auto found = table.find(choice.name, fraction);
+      const bool measured = found && table.cell(*found, n) != nullptr;
+      row.push_back(measured ? shown_cell(table, *found, n, measure) : "");
+      any = any || measured;
+      if (choice.all()) break;
     }
-    return 0;  // `all`
+    if (any) rows.push_back(std::move(row));
   }
+  std::vector<std::size_t> widths(rows[0].size());
+  for (const auto& row : rows) {
+    for (std::size_t c = 0; c < row.size(); ++c) widths[c] = std::max(widths[c], row[c].size());
+  }
+  std::string text;
+  for (const auto& row : rows) {
+    std::string line;
+    for (std::size_t c = 0; c < row.size(); ++c) line += fmt::format("{:<{}}  ", row[c], widths[c]);
+    line.erase(line.find_last_not_of(' ') + 1);
+    text += line + "\n";
+  }
+  return text;
+}
 
-  static std::vector<double> values(const std::map<std::uint64_t, double>& by_seed) {
-    std::vector<double> list;
-    for (const auto& [seed, value] : by_seed) list.push_back(value);
-    return list;
-  }
-  // a minus b over the seeds that both have.
-  Paired difference(std::size_t a, std::size_t b, std::int64_t n, const std::string& measure) const {
-    std::vector<double> x, y;
-    const Cell *in_a = cell(a, n), *in_b = cell(b, n);
-    if (in_a != nullptr && in_b != nullptr) {
-      for (const auto& [seed, value] : in_a->errors.at(measure)) {
-        const auto other = in_b->errors.at(measure).find(seed);
-        if (other == in_b->errors.at(measure).end()) continue;
-        x.push_back(value);
-        y.push_back(other->second);
-      }
+std::string tables_text(const Table& table) {
+  std::string text;
+  for (const std::string& measure : table.measures) {
+    for (const std::int64_t n : std::set<std::int64_t>{table.sizes.front(), table.sizes.back()}) {
+      text += fmt::format(
+          "{} in %, {}, n = {}, {}: mean with its 95 % interval, and in points the paired difference from as many rows "
+          "at random\n{}\n",
+          measure, table.options.model, grouped(n), counted(std::ssize(table.seeds), "seed"),
+          table_text(table, measure, n));
     }
-    return paired(x, y);
   }
+  if (text.find("*)") == std::string::npos) return text;
+  return text + "*: the verdict depends on networks that failed to train, which count with the error they have\n\n";
+}
 
-  std::optional<double> theory(const Choice& choice, std::int64_t n) const {
-    if (!on("perceptron")) return std::nullopt;
-    Perceptron problem;
-    problem.alpha_total = static_cast<double>(n) / options_.dimension;
-    problem.fraction = choice.fraction;
-    problem.keep = choice.keep == "hard" ? Keep::hard : choice.keep == "easy" ? Keep::easy : Keep::random;
-    if (problem.keep == Keep::random) {  // fewer rows, none chosen
-      problem.alpha_total *= choice.fraction;
-      problem.fraction = 1;
+// Every choice against all rows of the same n.
+std::optional<Finding> all_finding(const Table& table, const std::string& measure) {
+  const std::string name = short_measure(measure);
+  Finding f{.id = "all-" + name};
+  f.columns = {"choice", "n", "error, %", "all rows, %"};
+  for (const auto& column : contrast_columns()) f.columns.push_back(column);
+  Verdicts verdicts;
+  for (std::size_t c = 1; c < table.choices.size(); ++c) {
+    for (const std::int64_t n : table.sizes) {
+      const Contrast against = table.against(c, 0, n, measure);
+      if (against.difference.n == 0) continue;
+      verdicts.add(fmt::format("{} of n {}", against.what, grouped(n)), against);
+      f.table.push_back({against.what, grouped(n), percent(against.mean_what), percent(against.mean_against)});
+      for (const auto& cell : contrast_cells(against)) f.table.back().push_back(cell);
+      f.contrasts.push_back(against);
     }
-    problem.probe_angle = choice.angle * kPi / 180;
-    return solve_replica(problem).error;
   }
+  if (f.contrasts.empty()) return std::nullopt;
+  f.title = fmt::format(
+      "Against all rows the {} error of a choice is lower at {} of {} places, higher at {} and "
+      "undecided at {}",
+      name, verdicts.lower().size(), f.contrasts.size(), verdicts.higher().size(), verdicts.undecided().size());
+  if (!verdicts.lower().empty() && verdicts.lower().size() <= 5) {
+    f.points.push_back("lower with " + listed(verdicts.lower()));
+  }
+  f.text =
+      "A place is one choice of the rows of one n, held against all of the same rows. Fewer rows are passed over as "
+      "often, so that fewer steps are made. " +
+      verdicts.dependence();
+  return f;
+}
 
-  nlohmann::json choices_document() const {
-    nlohmann::json list = nlohmann::json::array();
-    for (const std::int64_t n : sizes_) {
-      for (std::size_t c = 0; c < choices_.size(); ++c) {
-        const Cell* found = cell(c, n);
-        if (found == nullptr) continue;
-        const Choice& choice = choices_[c];
-        nlohmann::json entry = {{"choice", choice.name},
-                                {"keep", choice.keep},
-                                {"score", choice.score},
-                                {"features", choice.features},
-                                {"clusters", choice.clusters},
-                                {"fraction", fraction_json(choice.fraction)},
-                                {"n", n},
-                                {"kept", summarize(values(found->kept)).mean},
-                                {"seeds", found->kept.size()},
-                                {"collapsed", found->collapsed},
-                                {"left_out", found->left_out}};
-        if (found->theory) {
-          entry["probe_angle"] = choice.angle;
-          entry["theory"] = *found->theory;
-        }
-        for (const std::string& measure : measures_) {
-          const Summary summary = summarize(values(found->errors.at(measure)));
-          const Paired against = difference(c, control(c), n, measure);
-          entry[measure] = {{"mean", number(summary.mean)},
-                            {"sd", number(summary.sd)},
-                            {"standard_error", number(summary.standard_error)},
-                            {"minus_random", number(against.mean)},
-                            {"minus_random_interval", {number(against.interval.low), number(against.interval.high)}},
-                            {"verdict", against.verdict()}};
-        }
-        list.push_back(std::move(entry));
-      }
-    }
-    return list;
+// A choice's errors against the rows kept.
+std::vector<LawPoint> points(const Table& table, std::size_t choice, const std::string& measure) {
+  std::vector<LawPoint> list;
+  for (const std::int64_t n : table.sizes) {
+    const Cell* cell = table.cell(choice, n);
+    if (cell == nullptr) continue;
+    const double kept = cell->kept.summary().mean;
+    for (const auto& [seed, error] : cell->errors.at(measure).by_seed) list.push_back({kept, seed, error});
   }
+  return list;
+}
 
-  // The columns of a table: every fraction, and the rule's.
-  std::vector<double> columns() const {
-    std::vector<double> list = options_.fractions;
-    if (options_.rule) list.push_back(kRule);
-    return list;
+// Whether a choice's error falls more steeply with the rows kept than that of as many at random.
+std::optional<Finding> exponents_finding(const Table& table, const std::string& measure, std::uint64_t seed,
+                                         nlohmann::json& list) {
+  Finding f{.id = "exponents-" + short_measure(measure)};
+  f.columns = {"choice", "exponent", "random's", "steeper by", "95 % interval", "kept from", "kept to", "verdict"};
+  std::vector<std::string> steeper, shallower;
+  if (table.sizes.size() < 3) return std::nullopt;
+  for (std::size_t c = 0; c < table.choices.size(); ++c) {
+    const Choice& choice = table.choices[c];
+    if (choice.all() || choice.random()) continue;
+    const auto own = points(table, c, measure);
+    if (own.empty()) continue;
+    const auto e = compare_exponents(own, points(table, table.control(c), measure), seed);
+    const bool known = std::isfinite(e.interval.low) && e.seeds >= 3;
+    const std::string verdict = known && e.interval.low > 0    ? "steeper"
+                                : known && e.interval.high < 0 ? "shallower"
+                                                               : "undecided";
+    if (verdict == "steeper") steeper.push_back(choice.titled());
+    if (verdict == "shallower") shallower.push_back(choice.titled());
+    list.push_back({{"choice", choice.name},
+                    {"fraction", fraction_json(choice.fraction)},
+                    {"measure", measure},
+                    {"exponent", number(e.x)},
+                    {"random", number(e.y)},
+                    {"difference", number(e.difference)},
+                    {"interval", {number(e.interval.low), number(e.interval.high)}},
+                    {"seeds", e.seeds},
+                    {"kept_from", own.front().n},
+                    {"kept_to", own.back().n},
+                    {"verdict", verdict}});
+    f.table.push_back({choice.titled(), fmt::format("{:.2f}", -e.x), fmt::format("{:.2f}", -e.y),
+                       fmt::format("{:.2f}", e.difference),
+                       std::isfinite(e.interval.low) ? fmt::format("{:.2f} to {:.2f}", e.interval.low, e.interval.high)
+                                                     : std::string("-"),
+                       grouped(std::llround(own.front().n)), grouped(std::llround(own.back().n)), verdict});
   }
-  std::vector<std::string> row_names() const {
-    std::vector<std::string> names;
-    for (const Choice& choice : choices_) {
-      if (std::find(names.begin(), names.end(), choice.name) == names.end()) names.push_back(choice.name);
-    }
-    return names;
-  }
-  std::optional<std::size_t> find(const std::string& name, double fraction) const {
-    for (std::size_t c = 0; c < choices_.size(); ++c) {
-      if (choices_[c].name == name && (choices_[c].fraction == fraction || name == "all")) return c;
-    }
-    return std::nullopt;
-  }
+  if (f.table.empty()) return std::nullopt;
+  f.title = fmt::format(
+      "Along the rows kept the {} error of {} of {} choices falls more steeply than that of as many at random, of {} "
+      "less steeply, and {} {} undecided",
+      short_measure(measure), steeper.size(), f.table.size(), shallower.size(),
+      f.table.size() - steeper.size() - shallower.size(),
+      f.table.size() - steeper.size() - shallower.size() == 1 ? "is" : "are");
+  if (!steeper.empty()) f.points.push_back("steeper: " + listed(steeper));
+  if (!shallower.empty()) f.points.push_back("shallower: " + listed(shallower));
+  f.text = fmt::format(
+      "Exponents of power laws fitted to mean errors against the rows kept, and their difference with its 95 % "
+      "bootstrap "
+      "interval over {}.",
+      counted(std::ssize(table.seeds), "seed"));
+  return f;
+}
 
-  std::string tables() const {
-    std::string text;
-    const int column = on("perceptron") ? 42 : 32;  // with the theory's value, or without
-    std::size_t width = 0;
-    for (const std::string& name : row_names()) width = std::max(width, name.size());
-    for (const std::string& measure : measures_) {
-      for (const std::int64_t n : sizes_) {
-        if (n != sizes_.back() && n != sizes_.front()) continue;
-        text += fmt::format(
-            "{} in %, {}, N = {}, {} seed{}: mean +- standard error, and the paired difference from as "
-            "many rows at random\n{:<{}}",
-            measure, options_.model, grouped(n), seeds_.size(), seeds_.size() == 1 ? "" : "s", "", width);
-        for (const double fraction : columns()) {
-          std::string title = fraction == kRule ? "rule" : fmt::format("{:g} % kept", 100 * fraction);
-          const Cell* some = cell(*find("random", fraction), n);
-          if (some != nullptr) title += fmt::format(" ({})", grouped(std::llround(summarize(values(some->kept)).mean)));
-          text += fmt::format("  {:<{}}", title, column);
-        }
-        text.erase(text.find_last_not_of(' ') + 1);
-        text += "\n";
-        for (const std::string& name : row_names()) {
-          std::string line = fmt::format("{:<{}}", name, width);
-          bool any = false;
-          for (const double fraction : columns()) {
-            const auto choice = find(name, fraction);
-            const Cell* found = choice ? cell(*choice, n) : nullptr;
-            std::string shown;
-            if (found != nullptr) {
-              any = true;
-              const Summary summary = summarize(values(found->errors.at(measure)));
-              shown = percent(summary.mean);
-              if (summary.n > 1) shown += fmt::format(" +- {}", percent(summary.standard_error));
-              if (!choices_[*choice].random() && name != "all") {
-                const Paired against = difference(*choice, control(*choice), n, measure);
-                const char* verdict[] = {"better", "open", "worse"};
-                shown += fmt::format(" ({}{} {})", against.mean >= 0 ? "+" : "", percent(against.mean),
-                                     verdict[against.verdict() + 1]);
-              }
-              if (found->theory) shown += fmt::format(" th {}", percent(*found->theory));
-            }
-            line += fmt::format("  {:<{}}", shown, column);
-            if (name == "all") break;
-          }
-          if (!any) continue;
-          line.erase(line.find_last_not_of(' ') + 1);
-          text += line + "\n";
-        }
-        text += "\n";
-      }
-    }
-    return text;
+// Whether the number of clusters matters: the worst against the best k of each clustering choice at the largest size.
+std::optional<Finding> clusters_finding(const Table& table, nlohmann::json& list) {
+  const std::int64_t n = table.sizes.back();
+  const std::string measure = table.measures.back();
+  Finding f{.id = "clusters-" + short_measure(measure)};
+  f.columns = {"choice", "errors by k, %", "random, %", "worst k minus best k, in points", "95 % interval", "verdict"};
+  std::map<std::string, std::vector<std::size_t>> groups;
+  for (std::size_t c = 0; c < table.choices.size(); ++c) {
+    const Choice& choice = table.choices[c];
+    if (choice.clusters == 0 || table.cell(c, n) == nullptr) continue;
+    groups[fmt::format("{}{} {}, {}", choice.score, choice.features == "hidden" ? " hidden" : "", choice.keep,
+                       choice.share())]
+        .push_back(c);
   }
-
-  // A choice's errors against the points kept.
-  std::vector<LawPoint> points(std::size_t choice, const std::string& measure) const {
-    std::vector<LawPoint> list;
-    for (const std::int64_t n : sizes_) {
-      const Cell* found = cell(choice, n);
-      if (found == nullptr) continue;
-      const double kept = summarize(values(found->kept)).mean;
-      for (const auto& [seed, error] : found->errors.at(measure)) list.push_back({kept, seed, error});
+  std::vector<std::string> depends, none;
+  for (const auto& [name, members] : groups) {
+    if (members.size() < 2) continue;
+    const auto mean = [&](std::size_t c) { return table.cell(c, n)->errors.at(measure).summary().mean; };
+    const auto [best, worst] = std::minmax_element(members.begin(), members.end(),
+                                                   [&](std::size_t a, std::size_t b) { return mean(a) < mean(b); });
+    const Contrast apart = table.against(*worst, *best, n, measure);
+    (apart.difference.verdict() > 0 ? depends : none).push_back(name);
+    nlohmann::json errors = nlohmann::json::array();
+    std::vector<std::string> shown;
+    for (const std::size_t c : members) {
+      errors.push_back({{"clusters", table.choices[c].clusters}, {"error", mean(c)}});
+      shown.push_back(fmt::format("k = {}: {}", table.choices[c].clusters, percent(mean(c))));
     }
-    return list;
+    const std::size_t control = table.control(members[0]);
+    const double random = table.cell(control, n) == nullptr ? std::nan("") : mean(control);
+    list.push_back({{"choice", name},
+                    {"n", n},
+                    {"measure", measure},
+                    {"errors", errors},
+                    {"random", number(random)},
+                    {"worst_minus_best", to_json(apart)}});
+    const auto cells = contrast_cells(apart);
+    f.table.push_back({name, fmt::format("{}", fmt::join(shown, ", ")), percent(random), cells[0], cells[1], cells[3]});
+    f.points.push_back(fmt::format("{}: {}; worst minus best {}", name, fmt::join(shown, ", "), apart.worded()));
+    f.contrasts.push_back(apart);
   }
+  if (f.table.empty()) return std::nullopt;
+  f.title = fmt::format("At n {} the {} error depends on the number of clusters for {} of {} choices that cluster",
+                        grouped(n), short_measure(measure), depends.size(), f.table.size());
+  f.text =
+      "The worst number of clusters against the best, picked as the extremes from the same seeds: the difference "
+      "is larger than between two chosen beforehand.";
+  return f;
+}
 
-  std::string laws(nlohmann::json& document) const {
-    document["laws"] = nlohmann::json::object();
-    document["exponents"] = nlohmann::json::array();
-    if (sizes_.size() < 3) return "";
-    std::string text =
-        "Exponents against points kept (power law), and their difference from random choices of as many:\n";
-    const std::uint64_t seed = session_.common.seed;
-    for (std::size_t c = 0; c < choices_.size(); ++c) {
-      const Choice& choice = choices_[c];
-      const std::string at = choice.keep == "all"       ? ""
-                             : choice.fraction == kRule ? ", rule"
-                                                        : fmt::format(", {:g} %", 100 * choice.fraction);
-      for (const std::string& measure : measures_) {
-        const auto own = points(c, measure);
-        if (own.empty()) continue;
-        const Law law = fit_law(own, seed);
-        document["laws"][fmt::format("{}{} | {}", choice.name, at, measure)] = to_json(law);
-        const auto exponents = compare_exponents(own, points(control(c), measure), seed);
-        document["exponents"].push_back(
-            {{"choice", choice.name},
-             {"fraction", fraction_json(choice.fraction)},
-             {"measure", measure},
-             {"exponent", number(exponents.x)},
-             {"random", number(exponents.y)},
-             {"difference", number(exponents.difference)},
-             {"interval", {number(exponents.interval.low), number(exponents.interval.high)}},
-             {"kept_from", own.front().n},
-             {"kept_to", own.back().n},
-             {"verdict", law.verdict}});
-        text += fmt::format("  {:<36} {:<14} {}", choice.name + at, measure, worded(law));
-        if (!choice.random() && choice.keep != "all" && std::isfinite(exponents.interval.low)) {
-          const bool told = exponents.interval.low > 0 || exponents.interval.high < 0;
-          text += fmt::format("; steeper than random by {:.2f} [{:.2f}, {:.2f}]{}", exponents.difference,
-                              exponents.interval.low, exponents.interval.high, told ? "" : ": open");
-        }
-        text += "\n";
-      }
+// For every score kept both ways: which way is better, by n.
+std::optional<Finding> ways_finding(const Table& table, nlohmann::json& list) {
+  const std::string measure = table.measures.back();
+  Finding f{.id = "hard-or-easy-" + short_measure(measure)};
+  f.columns = {"score", "n", "hard, %", "easy, %"};
+  for (const auto& column : contrast_columns()) f.columns.push_back(column);
+  Verdicts all;
+  for (std::size_t c = 0; c < table.choices.size(); ++c) {
+    const Choice& hard = table.choices[c];
+    if (hard.keep != "hard" || hard.ruled()) continue;
+    const std::string score = hard.name.substr(0, hard.name.size() - 5);
+    const auto easy = table.find(score + " easy", hard.fraction);
+    if (!easy) continue;
+    Verdicts own;
+    for (const std::int64_t n : table.sizes) {
+      const Contrast apart = table.against(c, *easy, n, measure);
+      if (apart.difference.n == 0) continue;
+      own.add(grouped(n), apart);
+      all.add(fmt::format("{}, {} of n {}", score, hard.share(), grouped(n)), apart);
+      nlohmann::json entry = to_json(apart);
+      entry["score"] = score;
+      entry["fraction"] = hard.fraction;
+      entry["n"] = n;
+      list.push_back(std::move(entry));
+      f.table.push_back({fmt::format("{}, {}", score, hard.share()), grouped(n), percent(apart.mean_what),
+                         percent(apart.mean_against)});
+      for (const auto& cell : contrast_cells(apart)) f.table.back().push_back(cell);
+      f.contrasts.push_back(apart);
     }
-    return text + "\n";
+    if (!own.empty()) {
+      f.points.push_back(fmt::format("{}, {}: {}", score, hard.share(),
+                                     own.worded("hard is better at n", "undecided at n", "easy is better at n")));
+    }
   }
+  if (f.contrasts.empty()) return std::nullopt;
+  f.title = fmt::format(
+      "By {} error, keeping hard rows is better than keeping easy ones at {} of {} places, worse at {} "
+      "and undecided at {}",
+      short_measure(measure), all.lower().size(), f.contrasts.size(), all.higher().size(), all.undecided().size());
+  f.text = "A place is one score at one fraction of one n; hard against easy, paired over seeds. " + all.dependence();
+  return f;
+}
 
-  // Whether the number of clusters matters: the best and the worst k of each clustering choice at the largest size.
-  std::string cluster_dependence(nlohmann::json& document) const {
-    auto& list = document["cluster_dependence"] = nlohmann::json::array();
-    std::string text;
-    const std::int64_t n = sizes_.back();
-    const std::string measure = measures_.back();
-    std::map<std::string, std::vector<std::size_t>> groups;
-    std::vector<std::string> order;
-    for (std::size_t c = 0; c < choices_.size(); ++c) {
-      const Choice& choice = choices_[c];
-      if (choice.clusters == 0 || cell(c, n) == nullptr) continue;
-      const std::string name =
-          fmt::format("{}{} {}, {:g} % kept", choice.score, choice.features == "hidden" ? " hidden" : "", choice.keep,
-                      100 * choice.fraction);
-      if (groups[name].empty()) order.push_back(name);
-      groups[name].push_back(c);
+// Measured beside the theory's error at infinite dimension.
+std::optional<Finding> theory_finding(const Table& table) {
+  const std::string measure = table.measures.back();
+  Finding f{.id = "theory-" + short_measure(measure)};
+  f.columns = {"choice", "n", "measured, %", "theory, %"};
+  int within = 0;
+  for (std::size_t c = 0; c < table.choices.size(); ++c) {
+    for (const std::int64_t n : table.sizes) {
+      const Cell* cell = table.cell(c, n);
+      if (cell == nullptr || !cell->theory) continue;
+      const Summary s = cell->errors.at(measure).summary();
+      within += s.interval.low <= *cell->theory && *cell->theory <= s.interval.high;
+      f.table.push_back({table.choices[c].titled(), grouped(n), worded(s), percent(*cell->theory)});
     }
-    for (const std::string& name : order) {
-      const auto& members = groups[name];
-      if (members.size() < 2) continue;
-      const auto mean = [&](std::size_t c) { return summarize(values(cell(c, n)->errors.at(measure))).mean; };
-      const auto [best, worst] = std::minmax_element(members.begin(), members.end(),
-                                                     [&](std::size_t a, std::size_t b) { return mean(a) < mean(b); });
-      const Paired apart = difference(*worst, *best, n, measure);
-      nlohmann::json errors = nlohmann::json::array();
-      std::string shown;
-      for (const std::size_t c : members) {
-        errors.push_back({{"clusters", choices_[c].clusters}, {"error", mean(c)}});
-        shown += fmt::format("{}k = {}: {}", shown.empty() ? "" : ", ", choices_[c].clusters, percent(mean(c)));
-      }
-      const double random = mean(control(members[0]));
-      list.push_back({{"choice", name},
-                      {"n", n},
-                      {"measure", measure},
-                      {"errors", errors},
-                      {"random", random},
-                      {"worst_minus_best", apart.mean},
-                      {"verdict", apart.verdict()}});
-      text += fmt::format("{}: {}; random {}: {}\n", name, shown, percent(random),
-                          apart.verdict() > 0 ? fmt::format("depends on k (worst - best +{} %, picked as the extremes)",
-                                                            percent(apart.mean))
-                                              : "no dependence on k shown");
-    }
-    return text.empty() ? text : fmt::format("Clusters, {}, N = {}:\n{}\n", measure, grouped(n), text);
   }
+  if (f.table.empty()) return std::nullopt;
+  f.title = fmt::format("The theory's error lies within the measured mean's 95 % interval at {} of {} places", within,
+                        f.table.size());
+  f.text =
+      "The theory is exact at infinite dimension; choices of one seed share their examples, so that places are not "
+      "independent.";
+  return f;
+}
 
-  // For every score kept both ways: which way is better, by size.
-  std::string hard_or_easy(nlohmann::json& document) const {
-    auto& list = document["hard_or_easy"] = nlohmann::json::array();
-    std::string text;
-    const std::string measure = measures_.back();
-    for (std::size_t c = 0; c < choices_.size(); ++c) {
-      const Choice& hard = choices_[c];
-      if (hard.keep != "hard" || hard.fraction == kRule) continue;
-      const auto easy = find(hard.name.substr(0, hard.name.size() - 4) + "easy", hard.fraction);
-      if (!easy) continue;
-      std::string shown;
-      for (const std::int64_t n : sizes_) {
-        const Paired apart = difference(c, *easy, n, measure);
-        if (apart.n == 0) continue;
-        const char* verdict[] = {"hard", "open", "easy"};
-        shown += fmt::format("{}{} {}", shown.empty() ? "" : ", ", grouped(n), verdict[apart.verdict() + 1]);
-        list.push_back({{"score", hard.name.substr(0, hard.name.size() - 5)},
-                        {"fraction", hard.fraction},
-                        {"n", n},
-                        {"measure", measure},
-                        {"hard_minus_easy", apart.mean},
-                        {"verdict", apart.verdict()}});
-      }
-      text += fmt::format("  {:<28} {:>3g} % kept: {}\n", hard.name.substr(0, hard.name.size() - 5),
-                          100 * hard.fraction, shown);
-    }
-    return text.empty() ? text : fmt::format("Which way is better, {}, by N:\n{}\n", measure, text);
+Outcome run(const StudyOptions& given, Session& session) {
+  Table table{checked(given), {}, {}, {}, {}, {}};
+  const StudyOptions& options = table.options;
+  table.seeds = parse_seeds(options.seeds);
+  table.sizes = parse_sizes(options.sizes.empty() ? default_sizes(options) : options.sizes);
+  table.measures = options.on("spiral") ? std::vector<std::string>{"grid_error", "density_error"}
+                                        : std::vector<std::string>{"test_error"};
+  table.choices = choices_of(options);
+
+  // Choices may ask for one trial twice (a rule that keeps just a fraction that is asked for): it runs once.
+  const std::vector<Planned> plan = plan_of(table, session);
+  std::vector<Trial> trials;
+  std::set<std::string> ids;
+  for (const Planned& planned : plan) {
+    if (ids.insert(trial_id(planned.trial)).second) trials.push_back(planned.trial);
   }
+  Study study{.command = "prune-study", .experiment = "prune-study", .title = "What choosing the data is worth"};
+  study.result = run_sweep(trials, options.sweep, session);
+  if (options.sweep.dry_run) return {planned_document(study, session), "", kDone};
+  study.result.rows = collect(table, plan, study.result);
+  study.result.planned = std::ssize(plan);
 
-  StudyOptions options_;
-  Session& session_;
-  std::vector<std::uint64_t> seeds_;
-  std::vector<std::int64_t> sizes_;
-  std::vector<std::string> measures_;
-  std::vector<Choice> choices_;
-  std::map<std::pair<std::size_t, std::int64_t>, Cell> cells_;
-};
+  const std::uint64_t seed = session.common.seed;
+  study.more["choices"] = choices_json(table);
+  for (const char* list : {"exponents", "cluster_dependence", "hard_or_easy"}) {
+    study.more[list] = nlohmann::json::array();
+  }
+  const auto add = [&](std::optional<Finding> finding) {
+    if (finding) study.findings.push_back(std::move(*finding));
+  };
+  for (const std::string& measure : table.measures) {
+    add(all_finding(table, measure));
+    add(exponents_finding(table, measure, seed, study.more["exponents"]));
+  }
+  add(clusters_finding(table, study.more["cluster_dependence"]));
+  add(ways_finding(table, study.more["hard_or_easy"]));
+  add(theory_finding(table));
+  const Curves curves = curves_of(study.result.rows, seed);
+  std::string text = tables_text(table);
+  return finish_study(std::move(study), curves, options.sweep, std::move(text), session);
+}
 
 }  // namespace
 
@@ -575,39 +639,36 @@ Command add_prune_study(CLI::App& program) {
       ->check(CLI::IsMember({"spiral", "perceptron"}));
   app->add_option("--data", options->data,
                   "In place of a problem: labelled points (CSV), a fifth held out for the test");
-  app->add_option("--model", options->model, "mlp-polar for the spiral, mlp-xy for a file; any of compare's models");
-  app->add_option("--sizes", options->sizes, "Rows before the choice; by default 1000,2000,...,16000");
-  app->add_option("--fractions", options->fractions, "Shares kept")->delimiter(',')->check(real_number(1e-4, 1));
-  app->add_option("--scores", options->scores, "Scores of difficulty; by default all that fit the problem")
-      ->delimiter(',');
-  app->add_option("--keep", options->keeps, "hard, easy or both");
-  app->add_option("--clusters", options->clusters, "k of the scores that cluster; left out where above N")
-      ->delimiter(',')
-      ->check(whole_number(1, 1000000));
-  app->add_option("--features", options->features, "What scores see: input, hidden (a network's last hidden layer)")
-      ->delimiter(',')
-      ->check(CLI::IsMember({"input", "hidden"}));
+  add_model(*app, options->model);
+  add_sizes(*app, options->sizes);
+  add_fractions(*app, options->fractions);
+  add_scores(*app, options->scores);
+  app->add_option("--keep", options->keeps, "Rows to keep: hard, easy or both")->group("Difficulty");
+  add_clusters(*app, options->clusters);
+  add_list(*app, "--features", options->features, {"input", "hidden"},
+           "What scores see: input, hidden (a network's last hidden layer)")
+      ->group("Difficulty");
   app->add_flag("--boundary-rule", options->rule,
-                "Also keep exactly the rows that one of their 8 nearest contradicts, and as many at random");
-  app->add_option("--seeds", options->seeds, "Seeds: 0..4, or 0,3,7");
+                "Also keep exactly the rows that one of their 8 nearest contradicts, and as many at random")
+      ->group("Difficulty");
+  add_seeds(*app, options->seeds);
   app->add_option("--samples", options->samples,
                   "Samples that a network sees of all N rows; kept rows are seen for as many epochs")
-      ->check(whole_number(1, 1000000000000));
-  app->add_option("--width", options->width, "Units in each hidden layer")->check(whole_number(2, 256));
-  app->add_option("--hidden-layers", options->layers, "Hidden layers")->check(whole_number(1, 4));
-  app->add_option("--precision", options->precision, kPrecisionHelp)->check(precision_name());
-  app->add_option("--noise", options->noise, "Probability that a training label is turned over (spiral)")
-      ->check(real_number(0, 0.5));
-  app->add_option("--angles", options->angles, "Perceptron: degrees between the probe that scores and the teacher")
-      ->delimiter(',')
-      ->check(real_number(0, 89));
+      ->check(whole_number(1, 1000000000000))
+      ->group("Model and training");
+  add_width(*app, options->width);
+  add_hidden_layers(*app, options->layers);
+  add_precision(*app, options->precision);
+  add_noise(*app, options->noise);
+  add_list(*app, "--angles", options->angles, 0.0, 89.0,
+           "Perceptron: degrees between the probe that scores and the teacher");
   app->add_option("--dimension", options->dimension, "Perceptron: of its inputs")->check(whole_number(2, 10000));
-  app->add_option("--grid", options->grid, "Cells along each side of the grid that errors are counted on")
-      ->check(whole_number(16, 16384));
-  app->add_option("--density-points", options->density_points, "Fresh draws that the density error is counted on")
-      ->check(whole_number(100, 10000000));
+  add_grid(*app, options->grid);
+  add_density_points(*app, options->density_points);
   add_sweep_options(*app, options->sweep);
-  return {app, [options](Session& session) { return Study(*options, session).run(); }};
+  add_notes(*app, {"scalelab prune-study --scores margin,kmeans --clusters 100 --seeds 0..4 --out study"},
+            {kModelsHelp, kScoresHelp});
+  return {app, [options](Session& session) { return run(*options, session); }};
 }
 
 }  // namespace scalelab::host

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
+#include <sys/auxv.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -14,8 +15,10 @@
 #include <memory>
 
 #include "host/program/command.h"
+#include "host/program/environment.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
+#include "host/program/options.h"
 
 namespace scalelab::host {
 
@@ -58,7 +61,7 @@ std::vector<Chapter> chapters() {
           "20000"}}}},
       {"order",
        "Ordering the data, against width",
-       "Does it pay to show the easy examples first? It depends on how large the network is.",
+       "Does it pay to show the easy examples first, and does that depend on how large the network is?",
        {{"curriculum",
          {"curriculum"},
          {"curriculum", "--seeds", "0..19", "--dimension", "60", "--widths", "2,4,8,16,64", "--test-examples", "1000"}},
@@ -74,8 +77,7 @@ std::vector<Chapter> chapters() {
 }
 
 nlohmann::json summary_in(const fs::path& folder) {
-  std::ifstream file(folder / "summary.json");
-  const auto summary = nlohmann::json::parse(file, nullptr, false);
+  const auto summary = nlohmann::json::parse(file_text(folder / "summary.json"), nullptr, false);
   return summary.is_object() ? summary : nlohmann::json();
 }
 
@@ -84,11 +86,6 @@ std::string stamp_of(const std::vector<std::string>& words) {
   std::string text = kVersion;
   for (const auto& word : words) text += " " + word;
   return text + "\n";
-}
-
-std::string text_in(const fs::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  return {std::istreambuf_iterator<char>(stream), {}};
 }
 
 // Runs this program with these words, its output to nobody, and returns its exit code, or 128 + the signal that ended
@@ -104,6 +101,8 @@ int run_program(const std::vector<std::string>& words) {
     const int nowhere = ::open("/dev/null", O_WRONLY);
     ::dup2(nowhere, STDOUT_FILENO);
     ::execv("/proc/self/exe", arguments.data());
+    // Without /proc: as the program itself was started.
+    ::execv(reinterpret_cast<const char*>(::getauxval(AT_EXECFN)), arguments.data());
     ::_exit(kFault);
   }
   int status = 0, handed = 0;
@@ -176,8 +175,8 @@ Page front_page(const fs::path& out, const std::map<std::string, std::string>& f
     }
   }
   page.methods = {
-      "Every page is one file and states its seeds, its intervals and the command that makes it again. What "
-      "the seeds do not carry is called open.",
+      "Every page is one file and states its seeds, its intervals and the command that makes it again. A "
+      "difference that the seeds do not establish is called undecided.",
       "The folders hold the results as JSON beside each page."};
   page.command = command_of(page.document);
   return page;
@@ -192,7 +191,7 @@ Outcome run_story(const fs::path& out, bool quick, Session& session) {
       const fs::path folder = out / step.folder;
       const auto& words = quick ? step.quick : step.words;
       const std::string stamp = stamp_of(words) + std::to_string(session.common.seed);
-      if (text_in(folder / "done.txt") == stamp && summary_in(folder).is_object()) {
+      if (file_text(folder / "done.txt") == stamp && summary_in(folder).is_object()) {
         text += fmt::format("{}: done before\n", step.folder);
         continue;
       }
@@ -218,23 +217,6 @@ Outcome run_story(const fs::path& out, bool quick, Session& session) {
 
 }  // namespace
 
-std::optional<Page> page_of(const nlohmann::json& document) {
-  const std::string experiment = document.is_object() ? document.value("experiment", "") : "";
-  const auto rows = document.is_object() ? document.find("rows") : document.end();
-  if (rows == document.end() || !rows->is_array() || rows->empty()) return std::nullopt;
-  if (experiment == "theory") return theory_page(document);
-  if (document.contains("planned")) {
-    static const std::map<std::string, std::string> kTitles = {
-        {"prune-study", "What choosing the data is worth"},
-        {"lottery", "What is left when a network is pruned"},
-        {"curriculum", "Easy first, hard first or mixed, on rows of a data set"}};
-    const auto title = kTitles.find(experiment);
-    return sweep_page(title == kTitles.end() ? "Sweep: " + experiment : title->second, document);
-  }
-  if (experiment == "curriculum") return curriculum_page(document);
-  return std::nullopt;
-}
-
 Command add_story(CLI::App& program) {
   struct Options {
     std::string out = "./scalelab-story";
@@ -243,8 +225,10 @@ Command add_story(CLI::App& program) {
   auto options = std::make_shared<Options>();
   CLI::App* app =
       program.add_subcommand("story", "Every experiment in order, and one page that leads through what they found");
-  app->add_option("--out", options->out, "Folder of index.html and of the experiments; what is done is not run again");
+  app->add_option("-o,--out", options->out,
+                  "Folder of index.html and of the experiments; what is done is not run again");
   app->add_flag("--quick", options->quick, "Small sizes and few seeds: a look in a few minutes, not a result");
+  add_notes(*app, {"scalelab story --quick -o story"});
   return {app, [options](Session& session) { return run_story(options->out, options->quick, session); }};
 }
 

@@ -10,8 +10,11 @@
 #include "host/evidence/statistics.h"
 #include "host/lab/replica.h"
 #include "host/program/command.h"
+#include "host/program/environment.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
+#include "host/program/options.h"
+#include "host/studies/story.h"
 #include "scalelab/buffer.h"
 #include "scalelab/margin.h"
 #include "scalelab/math.h"
@@ -85,10 +88,6 @@ std::vector<float> draw_examples(const Point& point, double angle, int d, std::u
 void simulate(std::vector<Point>& points, const TheoryOptions& options, Session& session) {
   const int d = options.dimension, m = options.draws;
   const Backend& backend = session.context.backend();
-  if (backend.max_margin == nullptr) {
-    throw Failure(kNoBackend,
-                  fmt::format("theory --draws: the {} backend has no max-margin op; use --backend cpu", backend.name));
-  }
   Stage stage(session, "simulating");
   const auto inner = session.context.progress;
   std::int64_t work = 0, done = 0;
@@ -201,11 +200,14 @@ Outcome run_theory(const TheoryOptions& options, Session& session) {
         "converge.\n",
         outside, compared, unconverged);
   }
+  Outcome outcome{document, text};
   if (!options.out.empty()) {
     make_output_folder(options.out);
-    write_file(std::filesystem::path(options.out) / "theory.json", json_text(document));
+    write_file(std::filesystem::path(options.out) / "result.json", json_text(document));
+    outcome.page = std::make_shared<const Page>(theory_page(document));
+    outcome.folder = options.out;
   }
-  return {document, text, 0};
+  return outcome;
 }
 
 }  // namespace
@@ -213,18 +215,15 @@ Outcome run_theory(const TheoryOptions& options, Session& session) {
 Command add_theory(CLI::App& program) {
   auto options = std::make_shared<TheoryOptions>();
   CLI::App* app = program.add_subcommand("theory", "What keeping a chosen part of the data is worth, solved exactly");
-  app->add_option("--alpha", options->alphas, "Examples per dimension before the choice")
-      ->delimiter(',')
-      ->check(real_number(1e-3, 1e4));
-  app->add_option("--fractions", options->fractions, "Shares kept")->delimiter(',')->check(real_number(1e-3, 1));
-  app->add_option("--keep", options->keep, "Which examples: hard, easy, random")
-      ->delimiter(',')
-      ->check(CLI::IsMember({"hard", "easy", "random"}));
+  add_list(*app, "--alpha", options->alphas, 1e-3, 1e4, "Examples per dimension before the choice");
+  add_list(*app, "--fractions", options->fractions, 1e-3, 1.0, "Shares kept");
+  add_list(*app, "--keep", options->keep, {"hard", "easy", "random"}, "Which examples: hard, easy, random");
   app->add_option("--angle", options->angle, "Degrees between probe and teacher")->check(real_number(0, 89));
   app->add_option("--draws", options->draws, "Simulated draws a point; 0 for none")->check(whole_number(0, 10000));
   app->add_option("--dimension", options->dimension, "Dimensions of a simulation")->check(whole_number(2, 10000));
   app->add_option("--simulate-to", options->simulate_to, "Largest alpha simulated")->check(real_number(0, 1e4));
-  app->add_option("--out", options->out, "Folder for theory.json");
+  app->add_option("-o,--out", options->out, "Folder for result.json");
+  add_notes(*app, {"scalelab theory --alpha 0.5,1,3,10 --fractions 1,0.5,0.2 --out theory"});
   const auto needs = [options] {
     Needs needs;
     if (options->draws > 0) needs.parts = {{Work::max_margin, static_cast<double>(options->draws)}};

@@ -6,7 +6,7 @@
 #include <map>
 #include <set>
 
-#include "host/studies/compare.h"
+#include "host/program/words.h"
 #include "host/studies/story.h"
 
 namespace scalelab::host {

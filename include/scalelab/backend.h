@@ -39,7 +39,7 @@ struct Backend {
   // One line: the device's name and what matters of it (instruction set and threads, or architecture and memory).
   std::string (*describe)(Context&);
 
-  // The ops. Null: this backend lacks the op; ask before calling. Of two backends the cpu lacks none.
+  // The ops. Every backend has all of them.
   Knn* knn;
   KnnMerge* knn_merge;
   GridKnn* grid_knn;
@@ -55,9 +55,9 @@ struct Backend {
   MlpForward* mlp_forward;
   MlpBackward* mlp_backward;
   MlpTrain* mlp_train;
-  MaxMargin* max_margin = nullptr;
-  XorSgd* xor_sgd = nullptr;
-  MeasureCeilings* measure_ceilings = nullptr;
+  MaxMargin* max_margin;
+  XorSgd* xor_sgd;
+  MeasureCeilings* measure_ceilings;
 
   // What other programs call a device of this backend, asked without opening it. Null: nothing to tell apart. Throws
   // std::invalid_argument when there is no such device.
@@ -79,7 +79,7 @@ struct OutOfMemory : std::runtime_error {
 
 class Context {
  public:
-  // `threads`: CPU threads to use, 0 for all that this process may run on.
+  // `threads`: CPU threads to use, 0 for as many as default_threads() (processors.h) says.
   explicit Context(const Backend& backend, int device = 0, int threads = 0);
   ~Context();
   Context(const Context&) = delete;

@@ -1,0 +1,314 @@
+#include "host/evidence/series.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+
+#include "host/program/words.h"
+
+namespace scalelab::host {
+
+namespace {
+
+constexpr const char* kErrors[] = {"grid_error", "density_error", "test_error"};
+// Sizes of a law: fewer leave nothing to hold out.
+constexpr std::size_t kFewestSizes = 4;
+// Members whose 0 says that they do not apply.
+const std::set<std::string> kMayBeAbsent = {"width",    "hidden_layers", "epochs",        "dimension",
+                                            "clusters", "grid",          "density_points"};
+// Where an error is measured, not what is measured: named only where nothing else tells two curves apart.
+const std::set<std::string> kOfTheTest = {"grid", "density_points"};
+// The members that say how rows are chosen, and how they are scored.
+const std::set<std::string> kScored = {"score", "clusters", "features", "probe_angle"};
+
+bool has(const std::vector<std::string>& names, const std::string& name) {
+  return std::find(names.begin(), names.end(), name) != names.end();
+}
+
+bool absent(const std::string& member, const nlohmann::json& value) {
+  return value.is_number() && value.get<double>() == 0 && kMayBeAbsent.contains(member);
+}
+
+// The trial without the members named: equal for what differs in those alone.
+std::string key_without(const Trial& trial, const std::set<std::string>& members) {
+  nlohmann::json object = to_json(trial);
+  for (const auto& member : members) object.erase(member);
+  return object.dump();
+}
+
+bool is_control(const Trial& trial, const std::vector<std::string>& varying) {
+  return (has(varying, "keep") && trial.keep == "random") ||
+         (has(varying, "order") && (trial.order == "random" || trial.order == "shuffled")) ||
+         (has(varying, "ticket") && trial.ticket == "random-mask");
+}
+
+// The member along x: the first that varies of these.
+std::string axis_of(const std::vector<std::string>& varying) {
+  for (const char* member : {"n", "width", "fraction", "level", "clusters", "noise", "epochs", "hidden_layers",
+                             "probe_angle", "dimension"}) {
+    if (has(varying, member)) return member;
+  }
+  return "";
+}
+
+// Whether a size was trained for several numbers of epochs, all else equal: then epochs tell curves apart.
+bool epochs_tell_apart(const std::vector<Series>& list) {
+  std::set<std::string> seen;
+  return !std::all_of(list.begin(), list.end(),
+                      [&](const Series& s) { return seen.insert(key_without(s.trial, {"epochs"})).second; });
+}
+
+CurveLaw law_of(const Curve& curve, const std::string& error, std::uint64_t seed) {
+  std::vector<LawPoint> all, trained;
+  for (const auto& [member, point] : curve.points) {
+    const SeedErrors& errors = point.series->of(error);
+    for (const auto& [s, value] : errors.by_seed) {
+      all.push_back({point.x, s, value});
+      if (!errors.collapsed.contains(s) && !errors.diverged.contains(s)) trained.push_back(all.back());
+    }
+  }
+  CurveLaw law{fit_law(all, seed)};
+  law.failed = static_cast<int>(all.size() - trained.size());
+  if (law.failed > 0) law.trained = fit_law(trained, seed);
+  return law;
+}
+
+void fit_laws_of(Curve& curve, const Curves& curves) {
+  for (const auto& error : curves.errors) {
+    std::size_t sizes = 0;
+    for (const auto& [member, point] : curve.points) sizes += point.series->of(error).summary().mean > 0;
+    if (sizes < kFewestSizes) continue;
+    CurveLaw law = law_of(curve, error, curves.seed);
+    if (law.fit() != nullptr && law.law.sizes.size() >= kFewestSizes) curve.laws.emplace(error, std::move(law));
+  }
+}
+
+// Names from the members that tell curves apart; those of the test only where names would be the same without.
+void name_curves(Curves& curves) {
+  std::vector<std::string> plain;
+  for (const auto& member : curves.others) {
+    if (!kOfTheTest.contains(member)) plain.push_back(member);
+  }
+  std::map<std::string, int> uses;
+  for (Curve& curve : curves.curves) ++uses[curve.name = series_name(curve.trial, plain)];
+  for (Curve& curve : curves.curves) {
+    if (uses[curve.name] > 1) curve.name = series_name(curve.trial, curves.others);
+  }
+}
+
+}  // namespace
+
+const SeedErrors& Series::of(const std::string& measure) const {
+  static const SeedErrors kNone;
+  const auto found = measured.find(measure);
+  return found == measured.end() ? kNone : found->second;
+}
+
+double Series::kept() const {
+  const SeedErrors& kept = of("kept");
+  return kept.empty() ? static_cast<double>(trial.n) : kept.summary().mean;
+}
+
+std::vector<Series> series_of(const std::vector<SweepRow>& rows) {
+  std::set<std::string> measures;
+  for (const SweepRow& row : rows) {
+    for (const auto& [name, value] : row.measurement.values) measures.insert(name);
+  }
+  std::vector<Series> list;
+  std::map<std::string, std::size_t> numbers;
+  for (const SweepRow& row : rows) {
+    const auto [found, added] = numbers.try_emplace(key_without(row.trial, {"seed"}), list.size());
+    if (added) {
+      list.push_back({row.trial, {}});
+      list.back().trial.seed = 0;
+    }
+    Series& series = list[found->second];
+    for (const auto& measure : measures) {
+      // What a kind of trial does not measure (a spiral's test error) is not missing; a trial that failed is.
+      if (row.measurement.failed() || row.measurement.values.contains(measure))
+        series.measured[measure].add(row, measure);
+    }
+  }
+  return list;
+}
+
+std::vector<std::string> varying_members(const std::vector<Series>& list) {
+  std::map<std::string, std::set<std::string>> seen;
+  for (const Series& series : list) {
+    const nlohmann::json members = to_json(series.trial);
+    for (const auto& [name, value] : members.items()) {
+      if (!absent(name, value)) seen[name].insert(value.dump());
+    }
+  }
+  std::vector<std::string> names;
+  for (const std::string& name : member_names()) {
+    if (seen[name].size() > 1 && name != "fingerprint") names.push_back(name);
+  }
+  return names;
+}
+
+std::string series_name(const Trial& trial, const std::vector<std::string>& members) {
+  static const std::set<std::string> kOfTheChoice = {"keep", "score", "fraction", "clusters", "features"};
+  const nlohmann::json values = to_json(trial);
+  std::vector<std::string> parts;
+  for (const auto& member : members) {
+    const nlohmann::json& value = values.at(member);
+    if (kOfTheChoice.contains(member) || absent(member, value)) continue;
+    if (member == "noise") {
+      if (trial.noise > 0) parts.push_back(fmt::format("{:g} % label noise", 100 * trial.noise));
+    } else if (member == "probe_angle") {
+      if (trial.score != "none") parts.push_back(fmt::format("{:g} deg", trial.probe_angle));
+    } else {
+      const bool plain = member == "model" || member == "ticket" || member == "order" || member == "data";
+      parts.push_back((plain ? "" : member + " ") + text_of(value));
+    }
+  }
+  const std::string share = trial.fraction == kByRule ? "by rule" : fmt::format("{:g} %", 100 * trial.fraction);
+  if (has(members, "keep") || has(members, "score")) {
+    const bool chosen = trial.keep == "hard" || trial.keep == "easy";
+    std::string choice = trial.keep;
+    if (chosen && has(members, "score")) choice += " " + trial.score;
+    if (chosen && has(members, "clusters") && trial.clusters > 0) choice += fmt::format("({})", trial.clusters);
+    if (chosen && has(members, "features") && trial.features != "input") choice += " " + trial.features;
+    if (trial.keep != "all" && has(members, "fraction")) choice += " " + share;
+    parts.push_back(choice);
+  } else if (has(members, "fraction")) {
+    parts.push_back(share);
+  }
+  return fmt::to_string(fmt::join(parts, ", "));
+}
+
+const LawFit* CurveLaw::fit() const {
+  const LawFit* power = nullptr;
+  for (const LawFit& one : law.fits) {
+    if (law_name(one.curve.form) == law.verdict) return &one;
+    if (one.curve.form == LawForm::power) power = &one;
+  }
+  return power;
+}
+
+std::string CurveLaw::worded() const {
+  std::string text = host::worded(law);
+  if (failed > 0) text += fmt::format("; {} failed to train and count", counted(failed, "network"));
+  if (trained && trained->verdict != law.verdict) text += fmt::format(" (without them: {})", trained->verdict);
+  return text;
+}
+
+const Series* Curve::at(double member) const {
+  const auto found = points.find(member);
+  return found == points.end() ? nullptr : found->second.series;
+}
+
+const Series* Curves::control_of(const Series& held) const {
+  if (is_control(held.trial, varying)) return nullptr;
+  std::set<std::string> free;
+  if (has(varying, "keep")) {
+    free = kScored;
+    free.insert("keep");
+  } else if (has(varying, "order")) {
+    free = kScored;
+    free.insert("order");
+  } else if (has(varying, "ticket")) {
+    free = {"ticket"};
+  }
+  if (free.empty()) return nullptr;
+  const std::string key = key_without(held.trial, free);
+  const Series* found = nullptr;
+  for (const Series& one : series) {
+    if (!is_control(one.trial, varying) || key_without(one.trial, free) != key) continue;
+    if (found == nullptr || one.trial.order == "random") found = &one;
+  }
+  return found;
+}
+
+std::string Curves::place(double member) const {
+  if (x == "fraction" && member == kByRule) return "by rule";
+  return x == "n" ? grouped(std::llround(member)) : fmt::format("{:g}", member);
+}
+
+std::string Curves::axis() const {
+  static const std::map<std::string, std::string> kTitles = {{"n", "n"},
+                                                             {"fraction", "fraction kept"},
+                                                             {"level", "rounds of pruning"},
+                                                             {"clusters", "clusters k of the score"},
+                                                             {"noise", "label noise"},
+                                                             {"hidden_layers", "hidden layers"},
+                                                             {"probe_angle", "degrees between probe and teacher"},
+                                                             {"dimension", "dimensions"}};
+  if (kept) return "rows kept";
+  const auto title = kTitles.find(x);
+  return title == kTitles.end() ? x : title->second;
+}
+
+Curves curves_of(const std::vector<SweepRow>& rows, std::uint64_t seed) {
+  Curves all;
+  all.seed = seed;
+  all.series = series_of(rows);
+  all.varying = varying_members(all.series);
+  all.x = axis_of(all.varying);
+  all.kept = all.x == "n" && has(all.varying, "fraction");
+  for (const char* error : kErrors) {
+    const auto measured = [&](const Series& s) { return !s.of(error).empty(); };
+    if (std::any_of(all.series.begin(), all.series.end(), measured)) all.errors.push_back(error);
+  }
+  // Along n the epochs follow from the samples, unless a size has several; a score that only orders rows follows from
+  // the order.
+  std::set<std::string> along = {all.x, "seed"};
+  if (all.x == "n" && !epochs_tell_apart(all.series)) along.insert("epochs");
+  for (const auto& name : all.varying) {
+    if (along.contains(name)) continue;
+    if (has(all.varying, "order") && !has(all.varying, "keep") && kScored.contains(name)) continue;
+    all.others.push_back(name);
+  }
+  if (all.x.empty()) return all;
+  std::map<std::string, std::size_t> numbers;
+  for (const Series& series : all.series) {
+    const auto [found, added] = numbers.try_emplace(key_without(series.trial, along), all.curves.size());
+    if (added) all.curves.push_back({series.trial, "", is_control(series.trial, all.varying), {}, {}});
+    const double member = to_json(series.trial).at(all.x).get<double>();
+    all.curves[found->second].points[member] = {all.kept ? series.kept() : member, &series};
+  }
+  name_curves(all);
+  if (all.x == "n") {
+    for (Curve& curve : all.curves) fit_laws_of(curve, all);
+  }
+  return all;
+}
+
+nlohmann::json summary_json(const Curves& curves) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const Series& series : curves.series) {
+    nlohmann::json params = to_json(series.trial);
+    params.erase("seed");
+    if (series.trial.fraction == kByRule) params["fraction"] = "rule";
+    nlohmann::json entry = {{"params", params}};
+    for (const auto& [measure, errors] : series.measured) entry[measure] = to_json(errors);
+    list.push_back(std::move(entry));
+  }
+  return list;
+}
+
+nlohmann::json laws_json(const Curves& curves) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const Curve& curve : curves.curves) {
+    nlohmann::json params = to_json(curve.trial);
+    for (const char* name : {"n", "seed", "epochs"}) params.erase(name);
+    if (curve.trial.fraction == kByRule) params["fraction"] = "rule";
+    for (const auto& [measure, law] : curve.laws) {
+      list.push_back({{"series", curve.name},
+                      {"params", params},
+                      {"measure", measure},
+                      {"along", curves.kept ? "kept" : "n"},
+                      {"law", to_json(law.law)},
+                      {"failed_to_train", law.failed},
+                      {"verdict_without_failed", law.trained ? nlohmann::json(law.trained->verdict) : nullptr},
+                      {"text", law.worded()}});
+    }
+  }
+  return list;
+}
+
+}  // namespace scalelab::host

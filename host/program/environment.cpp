@@ -1,0 +1,53 @@
+#include "host/program/environment.h"
+
+#include <fstream>
+#include <iterator>
+
+#include "host/program/command.h"
+
+namespace scalelab::host {
+
+const char* const kVersion = SCALELAB_VERSION;
+
+namespace {
+
+std::vector<std::string> command_words;  // as main was given them
+
+}  // namespace
+
+void set_command_line(std::vector<std::string> words) { command_words = std::move(words); }
+
+std::string cpu_model() {
+  std::ifstream file("/proc/cpuinfo");
+  std::string line;
+  while (std::getline(file, line)) {
+    if (line.rfind("model name", 0) != 0) continue;
+    const std::size_t at = line.find(": ");
+    if (at != std::string::npos) return line.substr(at + 2);
+  }
+  return "";
+}
+
+nlohmann::json environment(const Session& session) {
+  const std::string cpu = cpu_model();
+  const std::string commit = SCALELAB_COMMIT;
+#ifdef __clang__
+  const std::string compiler = "clang " __clang_version__;
+#else
+  const std::string compiler = "g++ " __VERSION__;
+#endif
+  return {{"version", kVersion},
+          {"commit", commit.empty() ? nlohmann::json() : nlohmann::json(commit)},
+          {"backend", session.context.backend().name},
+          {"device", session.context.backend().describe(session.context)},
+          {"threads", session.context.threads()},
+          {"compiler", compiler},
+          {"cpu", cpu.empty() ? nlohmann::json() : nlohmann::json(cpu)},
+          {"command", command_words.empty() ? nlohmann::json() : nlohmann::json(command_words)}};
+}
+
+std::string json_text(const nlohmann::json& document) {
+  return document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+}  // namespace scalelab::host

@@ -1,0 +1,28 @@
+// environment: where a result was made.
+#pragma once
+
+#include <nlohmann/json.hpp>
+#include <string>
+#include <vector>
+
+namespace scalelab::host {
+
+struct Session;
+
+// Version of the program, as CMakeLists.txt states it.
+extern const char* const kVersion;
+
+// The JSON object that describes where a result was made: version, commit, backend, device, threads, compiler, host
+// CPU, and the command line. Unknown is null.
+nlohmann::json environment(const Session& session);
+
+// The command line that `environment` states from now on, the program's name first.
+void set_command_line(std::vector<std::string> words);
+
+// The CPU's model as the system states it; empty where it states none.
+std::string cpu_model();
+
+// A document as text, indented and ending in a line feed. Bytes that are no UTF-8 are replaced.
+std::string json_text(const nlohmann::json& document);
+
+}  // namespace scalelab::host

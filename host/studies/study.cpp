@@ -1,0 +1,210 @@
+#include "host/studies/study.h"
+
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <memory>
+
+#include "host/program/environment.h"
+#include "host/program/error.h"
+#include "host/program/files.h"
+#include "host/program/options.h"
+#include "host/program/words.h"
+#include "host/studies/compare_page.h"
+#include "host/studies/story.h"
+#include "host/studies/sweep_study.h"
+
+namespace scalelab::host {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+nlohmann::json row_json(const SweepRow& row) {
+  const bool by_rule = row.trial.fraction == kByRule;
+  nlohmann::json entry = {{"id", trial_id(row.trial)},
+                          {"params", to_json(row.trial)},
+                          {"status", row.measurement.status},
+                          {"seconds", row.measurement.seconds}};
+  if (by_rule) {
+    // The share that was kept is known from how many rows were.
+    const auto kept = row.measurement.values.find("kept");
+    entry["by_rule"] = true;
+    entry["params"]["fraction"] = kept == row.measurement.values.end()
+                                      ? nlohmann::json()
+                                      : number(kept->second / static_cast<double>(row.trial.n));
+  }
+  for (const auto& [measure, value] : row.measurement.values) entry[measure] = number(value);
+  return entry;
+}
+
+SweepRow row_from(const nlohmann::json& entry) {
+  SweepRow row;
+  nlohmann::json params = entry.at("params");
+  const bool by_rule = entry.value("by_rule", false);
+  if (by_rule) params.erase("fraction");
+  row.trial = trial_from_json(params);
+  if (by_rule) row.trial.fraction = kByRule;
+  for (const auto& [name, value] : entry.items()) {
+    if (name == "status") row.measurement.status = value.get<std::string>();
+    if (name == "seconds" && value.is_number()) row.measurement.seconds = value.get<double>();
+    if (name == "seconds" || !value.is_number()) continue;
+    row.measurement.values[name] = value.get<double>();
+  }
+  return row;
+}
+
+std::vector<std::string> texts(const nlohmann::json& list) {
+  std::vector<std::string> items;
+  for (const auto& item : list) items.push_back(text_of(item));
+  return items;
+}
+
+}  // namespace
+
+std::vector<SweepRow> rows_from(const nlohmann::json& document) {
+  std::vector<SweepRow> rows;
+  for (const auto& entry : document.at("rows")) rows.push_back(row_from(entry));
+  return rows;
+}
+
+std::vector<Finding> findings_from(const nlohmann::json& document) {
+  std::vector<Finding> list;
+  for (const auto& entry : document.value("findings", nlohmann::json::array())) {
+    Finding f{.id = entry.value("id", ""), .title = entry.value("title", ""), .text = entry.value("text", "")};
+    f.points = texts(entry.value("points", nlohmann::json::array()));
+    f.columns = texts(entry.value("columns", nlohmann::json::array()));
+    for (const auto& line : entry.value("table", nlohmann::json::array())) f.table.push_back(texts(line));
+    list.push_back(std::move(f));
+  }
+  return list;
+}
+
+namespace {
+
+Page study_page_from(const nlohmann::json& document) {
+  const std::vector<SweepRow> rows = rows_from(document);
+  const Curves curves = curves_of(rows, document.value("seed", std::uint64_t{0}));
+  auto findings = findings_from(document);
+  // Results of earlier versions hold the study's own findings alone.
+  if (document.value("schema", 1) < 2) {
+    for (auto& finding : sweep_findings(curves)) findings.push_back(std::move(finding));
+  }
+  return sweep_page(document.value("title", document.value("experiment", "Sweep")), findings, curves, document);
+}
+
+nlohmann::json result_in(const fs::path& folder) {
+  for (const char* name : {"result.json", "results.json", "curriculum.json", "lottery.json", "theory.json"}) {
+    if (!fs::is_regular_file(folder / name)) continue;
+    auto document = nlohmann::json::parse(file_text(folder / name), nullptr, false);
+    if (document.is_object()) return document;
+    throw Failure(kBadData, fmt::format("{}: is not a JSON object", (folder / name).string()));
+  }
+  throw Failure(kBadData, fmt::format("{}: holds no result.json; give the --out folder of a command that has finished",
+                                      folder.string()));
+}
+
+// What makes the page of a result that lies on disk, by what it says of itself.
+Page page_from(const nlohmann::json& document, const fs::path& folder) {
+  const std::string experiment = document.value("experiment", "");
+  try {
+    if (experiment == "theory") return theory_page(document);
+    if (experiment == "compare" && document.contains("planned")) return comparison_page_from(document, folder);
+    if (document.contains("planned") && document.contains("rows")) return study_page_from(document);
+    if (experiment == "curriculum" || experiment == "xor") return curriculum_page(document);
+  } catch (const nlohmann::json::exception& error) {
+    throw Failure(kBadData,
+                  fmt::format("{}: its result is not as this program writes it ({})", folder.string(), error.what()));
+  } catch (const Failure& failure) {
+    throw Failure(kBadData,
+                  fmt::format("{}: its result is not as this program writes it ({})", folder.string(), failure.what()));
+  }
+  throw Failure(kBadData,
+                fmt::format("{}: no page can be made again of its result; run the command that made it once more{}",
+                            folder.string(), command_of(document).empty() ? "" : ": " + command_of(document)));
+}
+
+Outcome show(const fs::path& folder, const fs::path& out) {
+  const nlohmann::json document = result_in(folder);
+  auto page = std::make_shared<const Page>(page_from(document, folder));
+  if (!out.empty()) make_output_folder(out);
+  Outcome outcome{document, page->headline + "\n"};
+  outcome.page = page;
+  outcome.folder = out.empty() ? folder : out;
+  return outcome;
+}
+
+}  // namespace
+
+nlohmann::json planned_document(const Study& study, Session& session) {
+  return {{"schema", 2},
+          {"study", study.command},
+          {"experiment", study.experiment},
+          {"planned", study.result.planned},
+          {"complete", study.result.complete()},
+          {"failed", study.result.failed},
+          {"rows", nlohmann::json::array()},
+          {"environment", environment(session)}};
+}
+
+nlohmann::json study_document(const Study& study, const Curves& curves, Session& session) {
+  nlohmann::json document = planned_document(study, session);
+  document["title"] = study.title;
+  document["seed"] = curves.seed;
+  for (const SweepRow& row : study.result.rows) document["rows"].push_back(row_json(row));
+  document["summary"] = summary_json(curves);
+  document["laws"] = laws_json(curves);
+  document["findings"] = to_json(study.findings);
+  document.update(study.more);
+  return document;
+}
+
+Outcome end_study(const Study& study, nlohmann::json document, const SweepOptions& options, std::string text,
+                  std::shared_ptr<const Page> page) {
+  const SweepResult& result = study.result;
+  const auto first = std::find_if(result.rows.begin(), result.rows.end(),
+                                  [](const SweepRow& row) { return row.measurement.failed(); });
+  if (first != result.rows.end()) {
+    text += fmt::format("{} failed; --retry failed runs {} again. The first: {}\n", counted(result.failed, "trial"),
+                        result.failed == 1 ? "it" : "them", first->measurement.status);
+  }
+  if (!result.complete()) {
+    text +=
+        fmt::format("{} of {} trials are done; the other shards have the rest.\n", result.rows.size(), result.planned);
+  }
+  Outcome outcome{std::move(document), "", result.failed > 0 ? kSomeFailed : kDone};
+  write_file(options.out / "result.json", json_text(outcome.document));
+  outcome.text = text + fmt::format("All results: {}\n", (options.out / "result.json").string());
+  outcome.page = std::move(page);
+  outcome.folder = options.out;
+  return outcome;
+}
+
+Outcome finish_study(Study study, const Curves& curves, const SweepOptions& options, std::string text,
+                     Session& session) {
+  // From no result nothing is found.
+  if (curves.errors.empty()) study.findings.clear();
+  for (Finding& finding : sweep_findings(curves)) study.findings.push_back(std::move(finding));
+  text += to_text(study.findings);
+  nlohmann::json document = study_document(study, curves, session);
+  std::shared_ptr<const Page> page;
+  if (!study.result.rows.empty()) {
+    page = std::make_shared<const Page>(sweep_page(study.title, study.findings, curves, document));
+  }
+  return end_study(study, std::move(document), options, std::move(text), std::move(page));
+}
+
+Command add_show(CLI::App& program) {
+  struct Options {
+    std::string folder, out;
+  };
+  auto options = std::make_shared<Options>();
+  CLI::App* app = program.add_subcommand("show", "Make the page of a result again from what is on disk");
+  app->add_option("folder", options->folder, "The --out folder of a command that has finished")->required();
+  app->add_option("-o,--out", options->out, "Folder for report.html; without it the same folder");
+  add_notes(*app, {"scalelab show scalelab-compare"});
+  return {app, [options](Session&) { return show(options->folder, options->out); }};
+}
+
+}  // namespace scalelab::host

@@ -1,0 +1,289 @@
+// scalelab sweep: a declarative grid of trials, run once each, and what came of it by series.
+#include "host/studies/sweep_study.h"
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <optional>
+#include <set>
+
+#include "host/lab/sweep.h"
+#include "host/program/environment.h"
+#include "host/program/error.h"
+#include "host/program/files.h"
+#include "host/program/options.h"
+#include "host/program/words.h"
+#include "host/studies/study.h"
+
+namespace scalelab::host {
+
+namespace fs = std::filesystem;
+
+namespace {
+
+// More laws than these would be a list that nobody reads; the finding's table has them all.
+constexpr std::size_t kMostLaws = 5;
+
+std::string name_or(const Curve& curve, const char* other) { return curve.name.empty() ? other : curve.name; }
+
+// What the controls of a sweep are, in words.
+std::string control_words(const Curves& curves) {
+  const auto has = [&](const char* name) {
+    return std::find(curves.varying.begin(), curves.varying.end(), name) != curves.varying.end();
+  };
+  if (has("keep")) return "as many rows at random";
+  return has("order") ? "a random order" : "a random mask";
+}
+
+nlohmann::json place_of(const Curves& curves, const Series& series) {
+  nlohmann::json place = {{curves.x, to_json(series.trial).at(curves.x)}};
+  if (series.trial.keep != "all") {
+    place["fraction"] =
+        series.trial.fraction == kByRule ? nlohmann::json("rule") : nlohmann::json(series.trial.fraction);
+  }
+  return place;
+}
+
+// Every curve against its control, place by place.
+std::optional<Finding> control_finding(const Curves& curves, const std::string& error) {
+  const std::string name = short_measure(error), others = control_words(curves);
+  Finding f{.id = "control-" + name};
+  f.columns = {"series", "against", curves.x, "error, %", "the control's, %"};
+  for (const auto& column : contrast_columns()) f.columns.push_back(column);
+  Verdicts verdicts;
+  const Contrast* best = nullptr;  // the lowest error among the places where it is lower than the control's
+  for (const Curve& curve : curves.curves) {
+    for (const auto& [member, point] : curve.points) {
+      const Series* control = curves.control_of(*point.series);
+      if (control == nullptr) continue;
+      const Contrast c = contrast(curve.name, point.series->of(error), series_name(control->trial, curves.others),
+                                  control->of(error), error, place_of(curves, *point.series));
+      if (c.difference.n == 0) continue;
+      verdicts.add(fmt::format("{} at {} {}", curve.name, curves.x, curves.place(member)), c);
+      f.table.push_back({c.what, c.against, curves.place(member), percent(c.mean_what), percent(c.mean_against)});
+      for (const auto& cell : contrast_cells(c)) f.table.back().push_back(cell);
+      f.contrasts.push_back(c);
+    }
+  }
+  if (f.contrasts.empty()) return std::nullopt;
+  for (const Contrast& c : f.contrasts) {
+    if (c.difference.verdict() < 0 && (best == nullptr || c.mean_what < best->mean_what)) best = &c;
+  }
+  f.title =
+      fmt::format("Against {} the {} error is lower at {} of {} places, higher at {} and undecided at {}", others, name,
+                  verdicts.lower().size(), f.contrasts.size(), verdicts.higher().size(), verdicts.undecided().size());
+  if (best != nullptr) {
+    f.points.push_back(fmt::format(
+        "lowest of those that are lower: {} has {} % at {} {}, {} has {} %", best->what, percent(best->mean_what),
+        curves.x, curves.place(best->place.at(curves.x).get<double>()), best->against, percent(best->mean_against)));
+  }
+  f.text = fmt::format(
+      "A place is one series at one {}, held against the series that has the same members but for what is chosen; "
+      "paired over seeds. No correction for the number of comparisons is made. {}",
+      curves.x, verdicts.dependence());
+  return f;
+}
+
+// A law as the cells of a table.
+std::vector<std::string> law_cells(const CurveLaw& found) {
+  const Law& law = found.law;
+  const LawFit& fit = *found.fit();
+  const bool floored = fit.curve.form == LawForm::floor, power = fit.curve.form != LawForm::exponential;
+  const auto range = [](double low, double high, const auto& format) {
+    return std::isfinite(low) ? format(low) + " to " + format(high) : std::string("-");
+  };
+  const auto exponent = [](double b) { return fmt::format("{:.3f}", b); };
+  return {law.verdict,
+          power ? exponent(-fit.curve.b) : "-",
+          power ? range(-fit.b.high, -fit.b.low, exponent) : "-",
+          floored ? percent(fit.curve.c) : "-",
+          floored ? range(fit.c.low, fit.c.high, percent) : "-",
+          grouped(std::llround(law.sizes.back())),
+          percent(fit.predicted),
+          range(fit.predicted_interval.low, fit.predicted_interval.high, percent),
+          percent(law.means.back()),
+          std::to_string(law.seeds),
+          std::to_string(found.failed)};
+}
+
+// What a title says of the curves with one verdict.
+std::string law_words(const std::string& verdict, const std::vector<std::string>& names) {
+  static const std::map<std::string, std::string> kWords = {
+      {"power", "fall as powers of n"}, {"power with floor", "level off"}, {"exponential", "fall exponentially"},
+      {"flat", "no fall seen"},         {"no form", "no one law fits"},    {"undecided", "law undecided"}};
+  if (names.size() > 3) return fmt::format("{} series: {}", names.size(), kWords.at(verdict));
+  const std::string list = fmt::to_string(fmt::join(names, ", "));
+  const bool own_words = verdict == "power" || verdict == "power with floor";
+  return own_words ? list : fmt::format("{}: {}", list, kWords.at(verdict));
+}
+
+std::optional<Finding> laws_finding(const Curves& curves, const std::string& error) {
+  const std::string along = curves.kept ? "kept" : "n";
+  Finding f{.id = "laws-" + short_measure(error)};
+  f.columns = {"series",   "verdict",      "exponent",      "95 % interval", "floor, %", "95 % interval",
+               "held out", "predicted, %", "95 % interval", "measured, %",   "seeds",    "failed to train"};
+  constexpr const char* kVerdicts[] = {"power", "power with floor", "exponential", "flat", "no form", "undecided"};
+  std::map<std::string, std::vector<std::string>> names;
+  for (const Curve& curve : curves.curves) {
+    const auto found = curve.laws.find(error);
+    if (found == curve.laws.end()) continue;
+    const Law& law = found->second.law;
+    const LawFit& fit = *found->second.fit();
+    const std::string series = name_or(curve, "the error");
+    names[law.verdict].push_back(
+        law.verdict == "power"              ? fmt::format("{} falls as {}^{:.2f}", series, along, -fit.curve.b)
+        : law.verdict == "power with floor" ? fmt::format("{} levels off at {} %", series, percent(fit.curve.c))
+                                            : series);
+    f.table.push_back({curve.name});
+    for (const auto& cell : law_cells(found->second)) f.table.back().push_back(cell);
+    f.points.push_back((curve.name.empty() ? "" : curve.name + ": ") + found->second.worded());
+  }
+  if (f.table.empty()) return std::nullopt;
+  for (const char* verdict : kVerdicts) {
+    if (names.contains(verdict)) f.title += (f.title.empty() ? "" : "; ") + law_words(verdict, names[verdict]);
+  }
+  f.title = fmt::format("Along {}, {} error: {}", curves.kept ? "the rows kept" : "n", short_measure(error), f.title);
+  f.text =
+      "The largest size is held out of the fit, predicted, and then shown. A form is named only where it is the one "
+      "left: not beaten by another, and not off the held-out point; flat where the exponent's interval does not leave "
+      "zero out. Intervals are bootstrap intervals over the seeds.";
+  if (f.points.size() > kMostLaws) f.points.clear();  // the table says the same
+  return f;
+}
+
+std::optional<Finding> lowest_finding(const Curves& curves, const std::string& error) {
+  const std::string name = short_measure(error);
+  Finding f{.id = "lowest-" + name};
+  f.columns = {curves.x, "lowest", "error, %", "next", "error, %"};
+  for (const auto& column : contrast_columns()) f.columns.push_back(column);
+  if (curves.curves.size() < 2) return std::nullopt;
+  std::set<double> members;
+  for (const Curve& curve : curves.curves) {
+    for (const auto& [member, point] : curve.points) members.insert(member);
+  }
+  for (const double member : members) {
+    std::vector<std::pair<double, const Curve*>> order;
+    for (const Curve& curve : curves.curves) {
+      const Series* series = curve.at(member);
+      if (series != nullptr && !series->of(error).empty()) order.emplace_back(series->of(error).summary().mean, &curve);
+    }
+    if (order.size() < 2) continue;
+    std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
+    const auto& [low, lowest] = order[0];
+    const auto& [second, next] = order[1];
+    const Contrast c = contrast(lowest->name, lowest->at(member)->of(error), next->name, next->at(member)->of(error),
+                                error, {{curves.x, member}});
+    f.table.push_back({curves.place(member), c.what, percent(low), c.against, percent(second)});
+    for (const auto& cell : contrast_cells(c)) f.table.back().push_back(cell);
+    f.contrasts.push_back(c);
+  }
+  if (f.contrasts.empty()) return std::nullopt;
+  const Contrast& last = f.contrasts.back();
+  f.title = fmt::format("At {} {} the lowest {} error is that of {}: {} %", curves.x, f.table.back()[0], name,
+                        last.what, percent(last.mean_what));
+  if (last.difference.verdict() >= 0) f.title += fmt::format(", undecided against {}", last.against);
+  f.text = "By mean over seeds; the verdict compares the lowest with the next, paired over seeds.";
+  return f;
+}
+
+// The laws, where they are too many to stand below their finding.
+std::string laws_text(const Curves& curves) {
+  std::string text;
+  if (curves.curves.size() <= kMostLaws) return text;
+  for (const Curve& curve : curves.curves) {
+    for (const auto& [error, law] : curve.laws) {
+      text += fmt::format("{}{}{}: {}\n", curve.name, curve.name.empty() ? "" : ", ", error, law.worded());
+    }
+  }
+  return text;
+}
+
+Outcome sweep_command(const std::string& file, const SweepOptions& options, Session& session) {
+  nlohmann::json sweep;
+  std::string name = file;
+  if (fs::is_regular_file(file)) {
+    sweep = nlohmann::json::parse(file_text(file), nullptr, false);
+    name = fs::path(file).stem().string();
+  } else if (file.ends_with(".json") || file.find('/') != std::string::npos) {
+    throw Failure(kMisuse, fmt::format("{}: no such file", file));
+  } else {
+    sweep = ready_sweep(file);
+  }
+  if (sweep.is_discarded()) throw Failure(kMisuse, fmt::format("{}: is not JSON", file));
+  const std::vector<Trial> trials = expand_sweep(sweep, file);
+  Study study{.command = "sweep", .experiment = sweep.value("name", name)};
+  study.title = sweep.value("title", "Sweep: " + study.experiment);
+  study.result = run_sweep(trials, options, session);
+  if (options.dry_run) return {planned_document(study, session), "", kDone};
+  const Curves curves = curves_of(study.result.rows, session.common.seed);
+  const SeriesTable table = series_table(curves);
+  std::vector<std::vector<std::string>> lines = {table.columns};
+  lines.insert(lines.end(), table.rows.begin(), table.rows.end());
+  std::string text =
+      study.title + "\nMeans over seeds with their 95 % intervals.\n" + aligned(lines) + laws_text(curves);
+  return finish_study(std::move(study), curves, options, std::move(text), session);
+}
+
+}  // namespace
+
+std::vector<Finding> sweep_findings(const Curves& curves) {
+  std::vector<Finding> said;
+  if (curves.x.empty()) return said;
+  for (const auto& error : curves.errors) {
+    for (const auto& find : {control_finding, laws_finding, lowest_finding}) {
+      if (auto finding = find(curves, error)) said.push_back(std::move(*finding));
+    }
+  }
+  return said;
+}
+
+SeriesTable series_table(const Curves& curves) {
+  SeriesTable table{curves.varying, {}};
+  const bool chosen =
+      std::any_of(curves.series.begin(), curves.series.end(), [](const Series& s) { return s.trial.keep != "all"; });
+  if (chosen) table.columns.push_back("kept");
+  table.columns.push_back("seeds");
+  for (const auto& error : curves.errors) table.columns.push_back(short_measure(error) + " error, %");
+  for (const Series& series : curves.series) {
+    const nlohmann::json members = to_json(series.trial);
+    auto& row = table.rows.emplace_back();
+    for (const auto& name : curves.varying) {
+      const bool by_rule = name == "fraction" && series.trial.fraction == kByRule;
+      row.push_back(by_rule ? "rule" : text_of(members.at(name)));
+    }
+    if (chosen) row.push_back(series.of("kept").empty() ? "-" : grouped(std::llround(series.kept())));
+    std::size_t seeds = 0;
+    for (const auto& error : curves.errors) seeds = std::max(seeds, series.of(error).by_seed.size());
+    row.push_back(std::to_string(seeds));
+    for (const auto& error : curves.errors) row.push_back(series.of(error).worded());
+  }
+  return table;
+}
+
+Command add_sweep(CLI::App& program) {
+  struct Options {
+    std::string file;
+    SweepOptions sweep;
+  };
+  auto options = std::make_shared<Options>();
+  CLI::App* app = program.add_subcommand("sweep", "Many trials from a file, each run once whatever happens in between");
+  app->add_option("file", options->file, "A JSON file of grids, or a ready-made sweep: " + ready_sweep_names())
+      ->required();
+  add_sweep_options(*app, options->sweep);
+  add_notes(*app, {"scalelab sweep scaling --out scaling", "scalelab sweep mine.json --shard 3/8 --out mine"},
+            {"A file: {\"title\": text, \"grids\": [{KEY: value or list, ...}, ...]}; a grid is run in every\n"
+             "combination of its lists. Keys: data, n, seeds (\"0..9\"), noise, model, width, hidden_layers, epochs\n"
+             "or samples (epochs times n), precision, keep, score, fraction, clusters, features, order, ticket,\n"
+             "level, grid, density_points; dimension and probe_angle for data = perceptron.\n"});
+  return {app, [options](Session& session) { return sweep_command(options->file, options->sweep, session); },
+          // What a file asks for is known only when it is read; a sweep is long.
+          [] {
+            return Needs{{{Work::mlp_train, 1e12}}, "--shard"};
+          }};
+}
+
+}  // namespace scalelab::host

@@ -1,0 +1,82 @@
+// evaluate: that what trials share changes no bit of what any of them measures.
+#include "host/lab/evaluate.h"
+
+#include <fmt/format.h>
+#include <gtest/gtest.h>
+
+#include "tests/support.h"
+
+namespace scalelab::host {
+namespace {
+
+Trial small(const std::string& model, std::int64_t n = 120) {
+  Trial trial;
+  trial.model = model;
+  trial.n = n;
+  trial.epochs = 3;
+  trial.grid = 48;
+  trial.density_points = 200;
+  return resolved(trial);
+}
+
+std::vector<Measurement> measured(const std::vector<Trial>& trials, const Backend& backend) {
+  const Common common{.quiet = true};
+  Context context(backend, 0, 1);
+  Progress progress(true);
+  Session session{common, context, progress};
+  std::vector<Measurement> result(trials.size());
+  evaluate(trials, session, [&](std::size_t i, const Measurement& measurement) { result[i] = measurement; });
+  return result;
+}
+
+std::string bits(const Measurement& measurement) {
+  std::string text = measurement.status;
+  for (const auto& [name, value] : measurement.values) text += fmt::format(" {}={:a}", name, value);
+  return text;
+}
+
+class EvaluateOnBackend : public test::OnBackend {};
+
+TEST_P(EvaluateOnBackend, KnnTrialsThatShareASearchMeasureWhatEachMeasuresAlone) {
+  std::vector<Trial> trials;
+  for (const char* model : {"knn-5", "knn-1", "knn-120", "knn-3"}) {
+    trials.push_back(small(model));
+    Trial kept = small(model);
+    kept.keep = "random";
+    kept.fraction = 0.5;  // knn-120 then has too few rows, and is the only one that fails
+    trials.push_back(resolved(kept));
+    Trial other = small(model);
+    other.seed = 1;
+    trials.push_back(resolved(other));
+  }
+  const auto together = measured(trials, backend());
+  for (std::size_t i = 0; i < trials.size(); ++i) {
+    EXPECT_EQ(bits(measured({trials[i]}, backend())[0]), bits(together[i])) << to_json(trials[i]);
+    EXPECT_EQ(together[i].failed(), trials[i].model == "knn-120" && trials[i].keep == "random") << together[i].status;
+  }
+  EXPECT_NE(bits(together[0]), bits(together[3]));
+}
+SCALELAB_ON_EACH_BACKEND(EvaluateOnBackend);
+
+TEST(Evaluate, KnnTrialsThatDifferInKAloneAreOneWork) {
+  EXPECT_EQ(work_key(small("knn-1")), work_key(small("knn-5")));
+  EXPECT_NE(work_key(small("knn-1")), work_key(small("knn-1", 121)));
+  EXPECT_NE(work_key(small("mlp-xy")), work_key(small("mlp-polar")));
+}
+
+TEST(Evaluate, AnotherTestSeedDrawsOtherTestPointsAndLeavesTheRest) {
+  Trial other = small("knn-1");
+  other.test_seed = 1;
+  const auto both = measured({small("knn-1"), resolved(other)}, cpu_backend());
+  EXPECT_EQ(both[0].values.at("grid_error"), both[1].values.at("grid_error"));
+  EXPECT_NE(both[0].values.at("density_error"), both[1].values.at("density_error"));
+}
+
+TEST(Evaluate, ANetworkBringsItsParameters) {
+  const auto both = measured({small("mlp-polar"), small("knn-1")}, cpu_backend());
+  EXPECT_EQ(std::ssize(both[0].parameters), parameter_count(network_of(small("mlp-polar"), "mlp-polar", 2, 2).shape));
+  EXPECT_TRUE(both[1].parameters.empty());
+}
+
+}  // namespace
+}  // namespace scalelab::host
