@@ -844,16 +844,26 @@ inline void access(Warp& w, const Inst& in, Mask m, Ref base, bool read, bool wr
   }
 }
 
+// A vector is moved at once, as by a device: CUB's blocks hand each other a value and its state in one.
+inline void copy_at_once(void* to, const void* from, int bytes) {
+  switch (bytes) {
+    case 2: __builtin_memcpy(to, from, 2); return;
+    case 4: __builtin_memcpy(to, from, 4); return;
+    case 8: __builtin_memcpy(to, from, 8); return;
+    default: __builtin_memcpy(to, from, 16);
+  }
+}
+
 template <class T, class L>
 void load(Warp& w, const Inst& in, Mask m) {
   const int count = in.count;
   access(w, in, m, in.o[count], true, false, [&](Mask lanes, auto&& at) {
     alignas(64) L t[4][kLanes];
     for (int l = 0; l < kLanes; ++l) {
-      const char* from = at(l);
+      alignas(16) T values[16 / sizeof(T)];
+      copy_at_once(values, at(l), in.bytes);
       for (int k = 0; k < count; ++k) {
-        T value;
-        __builtin_memcpy(&value, from + k * sizeof(T), sizeof(T));
+        const T value = values[k];
         if constexpr (std::is_signed_v<T>)
           t[k][l] = static_cast<L>(static_cast<s64>(value));
         else
@@ -899,14 +909,12 @@ void store_to(Warp& w, const Inst& in, Mask m) {
     for (int k = 0; k < count; ++k) from[k] = w.from<L>(in.o[1 + k]);
     for (Mask rest = lanes; rest != 0; rest &= rest - 1) {
       const int l = __builtin_ctz(rest);
-      char* to = at(l);
-      for (int k = 0; k < count; ++k) {
-        const T value = static_cast<T>(from[k][l]);
-        if (count == 1)
-          *reinterpret_cast<volatile T*>(to) = value;
-        else
-          __builtin_memcpy(to + k * sizeof(T), &value, sizeof(T));
-      }
+      alignas(16) T values[16 / sizeof(T)];
+      for (int k = 0; k < count; ++k) values[k] = static_cast<T>(from[k][l]);
+      if (count == 1)
+        *reinterpret_cast<volatile T*>(at(l)) = values[0];
+      else
+        copy_at_once(at(l), values, in.bytes);
     }
   });
 }
@@ -1728,6 +1736,7 @@ class Selector {
       in.count = static_cast<u8>(values.size());
       if (in.count > 4) unknown("vector");
       in.bytes = static_cast<u8>(bytes_of(type) * in.count);
+      if (in.bytes > 16) unknown("vector");
       int lane = 4;
       for (const auto& v : values) {
         if (v.kind == Operand::reg) lane = lane_bytes(b.register_type(v.id));

@@ -1,6 +1,7 @@
 // The CUDA runtime's functions, in the place of libcudart_static.a. All work is done when a call returns.
 #include <cuda_runtime_api.h>
 #include <unistd.h>
+#include <zstd.h>
 
 #include <algorithm>
 #include <chrono>
@@ -70,38 +71,43 @@ int arch_of(const std::string& text) {
   return at == std::string::npos ? 0 : std::atoi(text.c_str() + at + 11);
 }
 
+template <class T>
+T read(const char* from) {
+  T value;
+  std::memcpy(&value, from, sizeof(T));
+  return value;
+}
+// An entry of a fat binary: its kind, the size of its header, and of what lies behind it, which may be packed by zstd.
+constexpr std::uint16_t kPtx = 1;
+constexpr std::uint64_t kPacked = 0x8000, kPackedOtherwise = 0x2000;
+std::string ptx_of(const char* entry) {
+  const char* const text = entry + read<std::uint32_t>(entry + 4);
+  const auto flags = read<std::uint64_t>(entry + 40);
+  if (flags & kPackedOtherwise) die("the PTX is packed in a way that this machine does not know");
+  if ((flags & kPacked) == 0) return std::string(text, strnlen(text, read<std::uint64_t>(entry + 8)));
+  std::string unpacked(read<std::uint64_t>(entry + 56), '\0');
+  const std::size_t got = ZSTD_decompress(unpacked.data(), unpacked.size(), text, read<std::uint32_t>(entry + 16));
+  if (ZSTD_isError(got)) die(std::string("the PTX cannot be unpacked: ") + ZSTD_getErrorName(got));
+  unpacked.resize(strnlen(unpacked.data(), got));
+  return unpacked;
+}
+
 // The newest PTX of the fat binary that the device takes.
 Module* load(FatBinary& binary) {
   if (binary.loaded) return binary.module.get();
   binary.loaded = true;
   const char* at = static_cast<const char*>(binary.data);
-  std::uint32_t magic;
-  std::memcpy(&magic, at, 4);
-  if (magic != 0xBA55ED50) die("no fat binary where one was registered");
-  std::uint16_t header;
-  std::uint64_t size;
-  std::memcpy(&header, at + 6, 2);
-  std::memcpy(&size, at + 8, 8);
-  const char* const end = at + header + size;
+  if (read<std::uint32_t>(at) != 0xBA55ED50) die("no fat binary where one was registered");
+  const char* const end = at + read<std::uint16_t>(at + 6) + read<std::uint64_t>(at + 8);
   std::string best;
   const int own = device().major * 10 + device().minor;
-  for (at += header; at < end;) {
-    std::uint16_t kind;
-    std::uint32_t entry_header, unpacked;
-    std::uint64_t bytes;
-    std::memcpy(&kind, at, 2);
-    std::memcpy(&entry_header, at + 4, 4);
-    std::memcpy(&bytes, at + 8, 8);
-    std::memcpy(&unpacked, at + 16, 4);
-    if (kind == 1) {
-      std::string text(at + entry_header, strnlen(at + entry_header, bytes));
-      if (text.find(".version") == std::string::npos)
-        die("the PTX is compressed: build with nvcc --compress-mode=none");
-      const int arch = arch_of(text);
-      const bool exact_only = text.find(".target sm_" + std::to_string(arch) + "a") != std::string::npos;
-      if ((exact_only ? arch == own : arch <= own) && (best.empty() || arch >= arch_of(best))) best = std::move(text);
-    }
-    at += entry_header + bytes;
+  for (at += read<std::uint16_t>(at + 6); at < end;
+       at += read<std::uint32_t>(at + 4) + read<std::uint64_t>(at + 8)) {
+    if (read<std::uint16_t>(at) != kPtx) continue;
+    std::string text = ptx_of(at);
+    const int arch = arch_of(text);
+    const bool exact_only = text.find(".target sm_" + std::to_string(arch) + "a") != std::string::npos;
+    if ((exact_only ? arch == own : arch <= own) && (best.empty() || arch >= arch_of(best))) best = std::move(text);
   }
   if (best.empty()) return nullptr;
   try {
