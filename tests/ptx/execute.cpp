@@ -16,6 +16,7 @@ namespace ptx {
 
 namespace {
 
+constexpr std::uint32_t kNowhere = 0xffffffff;
 std::mutex fault_lock;
 
 std::string lanes_text(Mask lanes) {
@@ -51,8 +52,28 @@ void put(Warp& w, std::uint32_t pc, Mask mask, State state = State::ready, std::
   w.groups.push_back({pc, mask, state, barrier});
 }
 
+// Hardware forgives a barrier that some threads never come to, for they have returned, and one whose warps come to it at
+// different instructions; a kernel that does so is rarely meant.
+void check_barrier(Block& block, std::uint32_t id) {
+  std::uint32_t pc = kNowhere;
+  for (Warp& w : block.warps) {
+    for (const Group& g : w.groups) {
+      if (g.state != State::at_barrier || g.barrier != id) continue;
+      const Inst& inst = w.worker->launch->kernel->code[g.pc];
+      if (block.live < w.worker->launch->block.size())
+        fault(w, inst, g.mask, "divergent barrier: some threads of the block have returned before it");
+      if (pc != kNowhere && pc != g.pc) fault(w, inst, g.mask, "divergent barrier: other warps are at another one");
+      pc = g.pc;
+    }
+  }
+}
+
 void release(Block& block, std::uint32_t id) {
   BarrierState& barrier = block.barriers[id];
+  if (race::on() && barrier.expected == 0) {
+    check_barrier(block, id);
+    race::barrier(block);
+  }
   const bool any = barrier.any, all = barrier.all;
   const std::uint32_t count = barrier.count;
   barrier = {};
@@ -88,6 +109,7 @@ void check_cluster(Cluster& cluster) {
   if (cluster.arrived == 0 || cluster.arrived < cluster.live) return;
   cluster.arrived = 0;
   ++cluster.phase;
+  if (race::on()) race::cluster_barrier(cluster.blocks);
 }
 
 // A group has come to where lanes meet. Whether it (or a part of it) goes on now; otherwise it has been put down.
@@ -127,7 +149,10 @@ bool meets(Warp& w, const Inst& in, std::uint32_t pc, Mask& m) {
       for (int j = 0; j < kLanes; ++j) {
         if ((total >> j & 1) && wants[j] == wants[l]) same |= Mask{1} << j;
       }
-      if ((wants[l] & alive & ~same) == 0) go |= same;
+      if ((wants[l] & alive & ~same) == 0) {
+        go |= same;
+        if (in.meet == 1 && race::on()) race::warp_sync(w, same);
+      }
       rest &= ~same;
     }
   }
@@ -187,7 +212,6 @@ void leave(Warp& w, Mask m) {
   }
 }
 
-constexpr std::uint32_t kNowhere = 0xffffffff;
 constexpr std::uint64_t kSlice = 10000;
 
 bool can_run(const Warp& w) {
@@ -407,7 +431,7 @@ struct Slot {
     order.resize(warps);
     std::iota(order.begin(), order.end(), 0);
   }
-  void begin(const Launch& launch, std::uint64_t index, Cluster* cluster, std::uint32_t rank, std::mt19937_64* random) {
+  void begin(const Launch& launch, std::uint64_t index, std::uint32_t together, Cluster* cluster, std::uint32_t rank, std::mt19937_64* random) {
     block.linear = static_cast<std::uint32_t>(index);
     block.index = {static_cast<std::uint32_t>(index % launch.grid.x),
                    static_cast<std::uint32_t>(index / launch.grid.x % launch.grid.y),
@@ -426,6 +450,7 @@ struct Slot {
       std::fill(std::begin(w.cluster_phase), std::end(w.cluster_phase), cluster == nullptr ? 0 : cluster->phase);
     }
     if (random != nullptr) std::shuffle(order.begin(), order.end(), *random);
+    if (race::on()) race::block_begins(block, launch, together);
   }
 };
 
@@ -484,9 +509,10 @@ void work(Worker& worker, const std::vector<std::uint64_t>& sets, std::atomic<st
     }
     auto set = std::move(unused.back());
     unused.pop_back();
-    set->cluster = {0, 0, static_cast<std::uint32_t>(launch.block.size() * together)};
+    set->cluster = {0, 0, static_cast<std::uint32_t>(launch.block.size() * together), {}};
+    for (auto& slot : set->slots) set->cluster.blocks.push_back(&slot->block);
     for (std::uint32_t i = 0; i < together; ++i)
-      set->slots[i]->begin(launch, sets[which] * together + i, &set->cluster, i, how.random ? &random : nullptr);
+      set->slots[i]->begin(launch, sets[which] * together + i, together, &set->cluster, i, how.random ? &random : nullptr);
     resident.push_back(std::move(set));
     return true;
   };
@@ -565,7 +591,8 @@ void execute(const Launch& launch) {
   }
   static const int threads_wanted = std::stoi(setting("PTX_THREADS", "2"));
   const std::size_t threads =
-      blocks * launch.block.size() < 4096 ? 1 : std::min<std::size_t>(sets.size(), threads_wanted);
+      race::on() || blocks * launch.block.size() < 4096 ? 1 : std::min<std::size_t>(sets.size(), threads_wanted);
+  if (race::on()) race::launch_begins(launch);
   std::vector<Worker> workers(threads);
   std::atomic<std::size_t> next{0};
   for (Worker& worker : workers) {

@@ -108,6 +108,7 @@ struct Inst {
   bool wide_base = false;  // the address register has 64 bits
   bool negated = false;    // the guard
   std::uint8_t flags = 0;
+  std::uint8_t strong = 0;  // of a memory access: 1: volatile or relaxed, 2: acquires or releases
   std::uint8_t meet = 0;  // of a sync: 1: lanes may meet at different ones, 2: all lanes; otherwise as a mask says
   Space space = Space::generic;
   Ref guard = kNone;
@@ -186,6 +187,7 @@ struct Launch {
 // Runs the launch to its end. A fault prints its report and ends the process with exit code 86.
 void execute(const Launch& launch);
 
+struct Block;
 enum class State : std::uint8_t { ready, at_sync, at_barrier, at_cluster };
 struct Group {  // lanes of a warp that stand at the same instruction
   std::uint32_t pc = 0;
@@ -194,7 +196,6 @@ struct Group {  // lanes of a warp that stand at the same instruction
   std::uint32_t barrier = 0;
 };
 
-struct Block;
 struct Worker;
 struct Warp {
   char* registers = nullptr;
@@ -228,9 +229,40 @@ struct BarrierState {
 
 struct Cluster {
   std::uint32_t arrived = 0, phase = 0, live = 0;
+  std::vector<Block*> blocks;
 };
 
+// --- the race detector (race.cpp) ------------------------------------------------------------------------------------
+namespace race {
+struct Known;
+struct Thread;
+struct Cell;
+using KnownPtr = std::shared_ptr<const Known>;
+struct WarpClock {  // stamps: each lane knows all earlier accesses of another
+  std::uint32_t all = 0;
+  std::array<std::array<std::uint32_t, kLanes>, kLanes> known{};
+};
+struct BlockClock {
+  std::uint32_t start = 0, barrier = 0, cluster = 0;  // stamps of the last of each
+  std::uint32_t together = 1;                         // blocks of a cluster
+  std::vector<WarpClock> warps;
+  std::vector<Thread> threads;  // none until one of them knows something
+  std::vector<Cell> shared;     // of each word
+  std::unordered_map<std::uint64_t, KnownPtr> published;
+};
+bool on();
+void launch_begins(const Launch& launch);
+void block_begins(Block& block, const Launch& launch, std::uint32_t together);
+void barrier(Block& block);  // all its threads have arrived
+void cluster_barrier(const std::vector<Block*>& blocks);
+void warp_sync(Warp& warp, Mask lanes);
+void fence(Warp& warp, Mask lanes);
+void note(Warp& warp, const Inst& inst, Mask lanes, Space space, const std::uint64_t* addresses, bool reads,
+          bool writes);
+}  // namespace race
+
 struct Block {
+  std::shared_ptr<race::BlockClock> clock;  // where races are looked for
   Dim index;
   std::uint32_t linear = 0;
   char* shared = nullptr;

@@ -810,6 +810,7 @@ inline void access(Warp& w, const Inst& in, Mask m, Ref base, bool read, bool wr
       if (read) bring_init(w, in, lanes, *use, false);
       if (write) bring_init(w, in, lanes, *use, true);
     }
+    if (race::on()) [[unlikely]] race::note(w, in, lanes, space, use->at, read, write);
     char* const origin = space == Space::global   ? nullptr
                          : space == Space::shared ? w.block->shared
                          : space == Space::local  ? w.local
@@ -958,7 +959,10 @@ void atomic(Warp& w, const Inst& in, Mask m) {
     if (in.o[0] != kNone) store(w.to<T>(in.o[0]), before, lanes);
   });
 }
-void fence(Warp&, const Inst&, Mask) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+void fence(Warp& w, const Inst&, Mask m) {
+  __atomic_thread_fence(__ATOMIC_SEQ_CST);
+  if (race::on()) race::fence(w, m);
+}
 void nothing(Warp&, const Inst&, Mask) {}
 
 // --- what lanes do together ------------------------------------------------------------------------------------------
@@ -1711,6 +1715,7 @@ class Selector {
     }
   }
   void find_space() {
+    in.strong = s.has("acquire") || s.has("release") || s.has("acq_rel") ? 2 : s.has("volatile") || s.has("relaxed");
     for (std::size_t i = 1; i < s.parts.size(); ++i) {
       const auto part = s.parts[i];
       if (part == "global" || part == "const")
