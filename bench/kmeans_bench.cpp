@@ -124,7 +124,7 @@ Problem make(const Parameters& parameters, Context& context) {
   problem.work.unit = "pair";
   const double assignments = iterations + 1;  // the last one labels the points
   problem.work.bytes = assignments * 4 * (n * d + k * d) + 4 * n;
-  if (arrays->d > 3) {
+  if (arrays->d > kTreeFeatures) {
     problem.work.flop = assignments * n * k * 2 * d;
     problem.work.minima = assignments * n * k;
     problem.work.counted = "a multiply-add for every pair and feature";

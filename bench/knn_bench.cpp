@@ -81,7 +81,7 @@ Peer nanoflann(const Arrays& a, const std::vector<int>& ours, Context& context) 
 std::vector<Peer> peers(const Arrays& a, Context& context) {
   std::vector<Peer> list;
   const std::vector<int> ours = a.indices.to_host();
-  if (a.d <= 3) {
+  if (a.d <= kTreeFeatures) {
 #if SCALELAB_HAS_NANOFLANN
     if (a.d == 2) list.push_back(nanoflann<2>(a, ours, context));
     if (a.d == 3) list.push_back(nanoflann<3>(a, ours, context));
@@ -96,7 +96,8 @@ std::vector<Peer> peers(const Arrays& a, Context& context) {
   const PeerFolder folder;
   folder.write("references.f32", a.references);
   folder.write("queries.f32", asked);
-  const char* names = a.d <= 3 ? (a.n <= 20000 ? "scipy,sklearn,faiss" : "scipy,sklearn") : "faiss,torch,sklearn";
+  const char* names =
+      a.d <= kTreeFeatures ? (a.n <= 20000 ? "scipy,sklearn,faiss" : "scipy,sklearn") : "faiss,torch,sklearn";
   const std::string shape = fmt::format("{} {} {} {} {} {} 1", folder.path(), a.n, a.d, sample, a.q, a.k);
   auto rows = run_peers("knn.py", fmt::format("{} ids {}", shape, names), context.threads());
   // KeOps looks at every pair: on the CPU it is asked where that is a second's work.
@@ -110,7 +111,7 @@ std::vector<Peer> peers(const Arrays& a, Context& context) {
     Peer peer = peer_of(row);
     if (peer.absent.empty()) {
       const auto theirs = folder.read<int>(peer.who + ".ids.i32", ours_of_asked.size());
-      const bool expanded = peer.who != "keops" && (a.d > 3 || peer.who == "faiss" || peer.who == "torch" ||
+      const bool expanded = peer.who != "keops" && (a.d > kTreeFeatures || peer.who == "faiss" || peer.who == "torch" ||
                                                     peer.who == "torch-gpu" || peer.who == "cupy");
       peer.answer = compare_neighbours(a.references, asked, a.d, a.k, ours_of_asked, theirs, expanded);
     }
@@ -127,7 +128,7 @@ Problem make(const Parameters& parameters, Context& context) {
   problem.work.units = q;
   problem.work.unit = "query";
   problem.work.bytes = 4 * (n * d + q * d + 2 * q * static_cast<double>(a.k));
-  if (a.d > 3) {
+  if (a.d > kTreeFeatures) {
     problem.work.flop = 2 * n * q * d;
     problem.work.minima = n * q;
     problem.work.counted = "a multiply-add for every pair and feature";

@@ -18,7 +18,7 @@ namespace {
 constexpr int kLast = 5;  // losses are means over this many last epochs
 
 // Three hidden layers, two features. Training, per sample: forward 4 w^2 + 6 w, backward twice that without the
-// gradient by the inputs. Scoring: the forward part.
+// gradient with respect to the inputs. Scoring: the forward part.
 double train_flop(double w) { return 12 * w * w + 14 * w; }
 double score_flop(double w) { return 4 * w * w + 6 * w; }
 

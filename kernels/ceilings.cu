@@ -35,11 +35,14 @@ __global__ void write_kernel(float4* to, std::int64_t count, int steps) {
   }
 }
 
-// Sums the same `count` float4s over and over: from the second pass on they come from L2. `sink` keeps the loop alive.
+// Sums the same `count` float4s over and over: from the second pass on they come from L2. In each pass a block takes the
+// share that its neighbour took before, or its multiprocessor would find its own in L1. `sink` keeps the loop alive.
 __global__ void read_kernel(const float4* from, std::int64_t count, int steps, float* sink) {
   float sum = 0;
   for (int step = 0; step < steps; ++step) {
-    for (std::int64_t i = global_thread(); i < count; i += static_cast<std::int64_t>(gridDim.x) * blockDim.x) {
+    const std::int64_t block = (static_cast<std::int64_t>(blockIdx.x) + step) % gridDim.x;
+    for (std::int64_t i = block * blockDim.x + threadIdx.x; i < count;
+         i += static_cast<std::int64_t>(gridDim.x) * blockDim.x) {
       const float4 value = from[i];
       sum += value.x + value.y + value.z + value.w;
     }

@@ -33,7 +33,7 @@ struct Candidates {
     for (auto& axis : x) axis.resize(static_cast<std::size_t>(capacity + kMaxLanes));
     id.resize(static_cast<std::size_t>(capacity + kMaxLanes));
   }
-  std::vector<float> x[kMaxTileFeatures];
+  std::vector<float> x[kTreeFeatures];
   std::vector<int> id;
   int count = 0;
 };
@@ -45,7 +45,7 @@ struct TileScratch {
   std::vector<float> lower;
   alignas(64) int label[kTilePoints];
   alignas(64) float distance[kTilePoints];
-  alignas(64) std::int64_t fixed[kMaxTileFeatures][kTilePoints];
+  alignas(64) std::int64_t fixed[kTreeFeatures][kTilePoints];
 };
 
 }  // namespace scalelab::cpu
@@ -672,7 +672,7 @@ void kmeans_assign(View<const float> points, View<const float> centroids, View<i
   const std::int64_t n = points.extent(0), d = points.extent(1), k = centroids.extent(0);
   if (n == 0) return;
   Buffer<float> own_distances(context, {distances.empty() ? n : 0});
-  const bool tiled = (d == 2 || d == 3) && k >= kTiledCentroids && n * k >= kTiledPairs;
+  const bool tiled = (d >= 2 && d <= kTreeFeatures) && k >= kTiledCentroids && n * k >= kTiledPairs;
   Assignment assignment(points, k, tiled, std::vector<double>(static_cast<std::size_t>(d)), context);
   assignment.labels(centroids, labels, distances.empty() ? own_distances.view() : distances);
 }
@@ -743,7 +743,7 @@ KmeansResult kmeans_fit(View<const float> points, View<float> centroids, View<in
     const double spread = spread_of(points, fixed, distances, quiet);
     threshold = options.tolerance * (spread / (static_cast<double>(n) * static_cast<double>(d)));
   }
-  Assignment assignment(points, k, d == 2 || d == 3, all_units_per_one(fixed), quiet);
+  Assignment assignment(points, k, d >= 2 && d <= kTreeFeatures, all_units_per_one(fixed), quiet);
   KmeansResult result;
   Totals totals;
   while (result.iterations < options.max_iterations && !result.converged) {

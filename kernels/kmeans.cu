@@ -20,8 +20,7 @@ namespace scalelab::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kWarpsPerBlock = 4;  // of kernels in which a warp works alone, in its own part of shared memory
-constexpr int kTileDimensions = 3;
+constexpr int kWarpsPerBlock = 4;           // of kernels in which a warp works alone, in its own part of shared memory
 constexpr int kBlockRows = 4096;            // the blocks of the inertia (kmeans.h), and of the weights of k-means++
 constexpr std::int64_t kMostBlocks = 4096;  // of kernels whose threads stride
 constexpr unsigned kInfinity = 0x7f800000U;
@@ -119,7 +118,7 @@ constexpr int kTilePoints = kTilePerLane * kWarp;
 // The box of a tile's points, and their totals.
 struct PointTile {
   Box box;
-  std::int64_t total[kTileDimensions];
+  std::int64_t total[kTreeFeatures];
   int count;
 };
 
@@ -138,7 +137,7 @@ __global__ void make_tiles_kernel(const float4* points, std::int64_t n, int d, c
   const int count = n - begin < kTilePoints ? static_cast<int>(n - begin) : kTilePoints;
   PointTile made{};
   made.count = count;
-  for (int axis = 0; axis < kTileDimensions; ++axis) {
+  for (int axis = 0; axis < kTreeFeatures; ++axis) {
     float low = __uint_as_float(kInfinity), high = -low;
     std::int64_t total = 0;
     for (int i = lane_index(); i < count; i += kWarp) {
@@ -174,10 +173,77 @@ struct TileShared {
 
 __device__ void add_total(const TileOutput& output, int d, int centroid, const std::int64_t* total, int count) {
   Total* row = output.totals + static_cast<std::int64_t>(centroid) * (d + 1);
-  for (int axis = 0; axis < kTileDimensions; ++axis) {
+  for (int axis = 0; axis < kTreeFeatures; ++axis) {
     if (axis < d) atomicAdd(&row[axis], static_cast<Total>(total[axis]));
   }
   atomicAdd(&row[d], static_cast<Total>(count));
+}
+
+// The nearest centroid of each of a lane's points: among the listed candidates, or by a search where there is no list.
+__device__ __forceinline__ void nearest_of_points(const BoxTree& centroids, const float4 (&point)[kTilePerLane],
+                                                  int count, TileShared& shared, Key (&nearest)[kTilePerLane]) {
+  if (count < 0) {
+    for (int part = 0; part < kTilePerLane; ++part) {
+      float4 query = point[0];
+#pragma unroll
+      for (int i = 1; i < kTilePerLane; ++i) query = i == part ? point[i] : query;
+      Nearest<1> found;
+      found.clear(1);
+      __syncwarp();
+      search_together(centroids, query.x, query.y, query.z, 1, shared.buffer, found);
+#pragma unroll
+      for (int i = 0; i < kTilePerLane; ++i) nearest[i] = i == part ? found.keys[0] : nearest[i];
+    }
+  }
+  for (int j = 0; j < count; ++j) {
+    const float4 candidate = shared.candidates[j];
+#pragma unroll
+    for (int i = 0; i < kTilePerLane; ++i) {
+      const Key key = make_key(point_distance(point[i].x, point[i].y, point[i].z, candidate), point_index(candidate));
+      nearest[i] = key < nearest[i] ? key : nearest[i];
+    }
+  }
+}
+
+// The points of a tile into the totals of their centroids: for few candidates the warp's shares go out as one sum each.
+__device__ __forceinline__ void add_points(const TileOutput& output, int d, const float4 (&point)[kTilePerLane],
+                                           const Key (&nearest)[kTilePerLane], int tile_count, int count,
+                                           const TileShared& shared) {
+  const int lane = lane_index();
+  std::int64_t fixed[kTilePerLane][kTreeFeatures];
+#pragma unroll
+  for (int i = 0; i < kTilePerLane; ++i) {
+    fixed[i][0] = to_fixed(point[i].x, output.units_per_one[0]);
+    fixed[i][1] = d > 1 ? to_fixed(point[i].y, output.units_per_one[1]) : 0;
+    fixed[i][2] = d > 2 ? to_fixed(point[i].z, output.units_per_one[2]) : 0;
+  }
+  constexpr int kMostShares = 16;
+  if (count < 0 || count > kMostShares) {
+#pragma unroll
+    for (int i = 0; i < kTilePerLane; ++i) {
+      if (i * kWarp + lane < tile_count) add_total(output, d, key_index(nearest[i]), fixed[i], 1);
+    }
+    return;
+  }
+  for (int j = 0; j < count; ++j) {
+    const int centroid = point_index(shared.candidates[j]);
+    std::int64_t sum[kTreeFeatures] = {};
+    int members = 0;
+#pragma unroll
+    for (int i = 0; i < kTilePerLane; ++i) {
+      const bool mine = i * kWarp + lane < tile_count && key_index(nearest[i]) == centroid;
+      sum[0] += mine ? fixed[i][0] : 0;
+      sum[1] += mine ? fixed[i][1] : 0;
+      sum[2] += mine ? fixed[i][2] : 0;
+      members += mine ? 1 : 0;
+    }
+    members = warp_sum(members);
+    if (members == 0) continue;
+    sum[0] = warp_sum(sum[0]);
+    sum[1] = warp_sum(sum[1]);
+    sum[2] = warp_sum(sum[2]);
+    if (lane == 0) add_total(output, d, centroid, sum, members);
+  }
 }
 
 // A warp does one tile: lists the centroids that can be nearest to a point of its box; one: adds the tile whole; else
@@ -206,27 +272,7 @@ __global__ void __launch_bounds__(kWarpsPerBlock* kWarp, 4)
     point[i] = tiled.points[begin + (slot < tile_count ? slot : tile_count - 1)];
     nearest[i] = kFarthest;
   }
-  if (count < 0) {
-    for (int part = 0; part < kTilePerLane; ++part) {
-      float4 query = point[0];
-#pragma unroll
-      for (int i = 1; i < kTilePerLane; ++i) query = i == part ? point[i] : query;
-      Nearest<1> found;
-      found.clear(1);
-      __syncwarp();
-      search_together(centroids, query.x, query.y, query.z, 1, shared.buffer, found);
-#pragma unroll
-      for (int i = 0; i < kTilePerLane; ++i) nearest[i] = i == part ? found.keys[0] : nearest[i];
-    }
-  }
-  for (int j = 0; j < count; ++j) {
-    const float4 candidate = shared.candidates[j];
-#pragma unroll
-    for (int i = 0; i < kTilePerLane; ++i) {
-      const Key key = make_key(point_distance(point[i].x, point[i].y, point[i].z, candidate), point_index(candidate));
-      nearest[i] = key < nearest[i] ? key : nearest[i];
-    }
-  }
+  nearest_of_points(centroids, point, count, shared, nearest);
   if (!totals) {
 #pragma unroll
     for (int i = 0; i < kTilePerLane; ++i) {
@@ -236,40 +282,7 @@ __global__ void __launch_bounds__(kWarpsPerBlock* kWarp, 4)
     }
     return;
   }
-  std::int64_t fixed[kTilePerLane][kTileDimensions];
-#pragma unroll
-  for (int i = 0; i < kTilePerLane; ++i) {
-    fixed[i][0] = to_fixed(point[i].x, output.units_per_one[0]);
-    fixed[i][1] = d > 1 ? to_fixed(point[i].y, output.units_per_one[1]) : 0;
-    fixed[i][2] = d > 2 ? to_fixed(point[i].z, output.units_per_one[2]) : 0;
-  }
-  constexpr int kMostShares = 16;
-  if (count < 0 || count > kMostShares) {
-#pragma unroll
-    for (int i = 0; i < kTilePerLane; ++i) {
-      if (i * kWarp + lane < tile_count) add_total(output, d, key_index(nearest[i]), fixed[i], 1);
-    }
-    return;
-  }
-  for (int j = 0; j < count; ++j) {
-    const int centroid = point_index(shared.candidates[j]);
-    std::int64_t sum[kTileDimensions] = {};
-    int members = 0;
-#pragma unroll
-    for (int i = 0; i < kTilePerLane; ++i) {
-      const bool mine = i * kWarp + lane < tile_count && key_index(nearest[i]) == centroid;
-      sum[0] += mine ? fixed[i][0] : 0;
-      sum[1] += mine ? fixed[i][1] : 0;
-      sum[2] += mine ? fixed[i][2] : 0;
-      members += mine ? 1 : 0;
-    }
-    members = warp_sum(members);
-    if (members == 0) continue;
-    sum[0] = warp_sum(sum[0]);
-    sum[1] = warp_sum(sum[1]);
-    sum[2] = warp_sum(sum[2]);
-    if (lane == 0) add_total(output, d, centroid, sum, members);
-  }
+  add_points(output, d, point, nearest, tile_count, count, shared);
 }
 
 // --- any dimension ---------------------------------------------------------------------------------------------------
@@ -491,7 +504,7 @@ class Lloyd {
     }
     units_per_one_.upload(units_per_one);
     unit_.upload(unit);
-    assignment_.emplace(points, d_ <= kTileDimensions, units_per_one_.view().data(), context);
+    assignment_.emplace(points, d_ <= kTreeFeatures, units_per_one_.view().data(), context);
   }
 
   // The inertia of all points about their one centroid.
@@ -731,7 +744,7 @@ void kmeans_assign(View<const float> points, View<const float> centroids, View<i
   const std::int64_t n = points.extent(0);
   if (n == 0) return;
   constexpr std::int64_t kTiledCentroids = 128;  // below, looking at all pairs costs less than sorting the points
-  const bool tiled = points.extent(1) <= kTileDimensions && centroids.extent(0) >= kTiledCentroids;
+  const bool tiled = points.extent(1) <= kTreeFeatures && centroids.extent(0) >= kTiledCentroids;
   Assignment assignment(points, tiled, nullptr, context);
   assignment.labels(centroids, labels.data(), distances.empty() ? nullptr : distances.data());
 }

@@ -55,7 +55,7 @@ class Partition {
   // The box's low corner, and its longest side.
   double measure() {
     struct Corners {
-      float low[kMaxTileFeatures], high[kMaxTileFeatures];
+      float low[kTreeFeatures], high[kTreeFeatures];
     };
     std::vector<Corners> found(static_cast<std::size_t>(chunks_));
     for_each_chunk([&](std::int64_t chunk, std::int64_t i0, std::int64_t i1) {
@@ -162,7 +162,7 @@ class Partition {
   int d_, chunks_, bits_ = 0;
   Context& context_;
   std::int64_t begin_ = 0, end_ = 0;
-  double low_[kMaxTileFeatures] = {}, cells_per_one_ = 0;
+  double low_[kTreeFeatures] = {}, cells_per_one_ = 0;
   std::vector<std::int64_t> first_;  // (cells + 1) place of each cell's first point
 };
 

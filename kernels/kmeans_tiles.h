@@ -13,10 +13,10 @@
 #include "kernels/kmeans_total.h"
 #include "scalelab/backend.h"
 #include "scalelab/buffer.h"
+#include "scalelab/knn.h"
 
 namespace scalelab::cpu {
 
-inline constexpr int kMaxTileFeatures = 3;
 // Points of a tile: large enough that finding its candidates costs less than using them, small enough that its box
 // meets few clusters. Also the most slots of a tile.
 inline constexpr int kTilePoints = 256;
@@ -27,8 +27,8 @@ inline constexpr int kBlockTiles = 32;
 
 // The smallest box round some points, and their totals (kmeans_total.h).
 struct PointBox {
-  float low[kMaxTileFeatures], high[kMaxTileFeatures];
-  std::int64_t total[kMaxTileFeatures] = {};
+  float low[kTreeFeatures], high[kTreeFeatures];
+  std::int64_t total[kTreeFeatures] = {};
   std::int64_t count = 0;
 };
 

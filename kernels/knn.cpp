@@ -31,7 +31,7 @@
 #define SCALELAB_KERNELS_KNN_TASK
 namespace scalelab::cpu {
 
-// One call of knn with d <= 3, references and queries sorted into trees.
+// One call of knn with d <= kTreeFeatures, references and queries sorted into trees.
 struct TreeTask {
   const PointTree& references;
   const PointTree& queries;
@@ -559,7 +559,7 @@ void knn(View<const float> references, View<const float> queries, View<int> indi
   if (q == 0) return;
   int* ids = indices.data();
   float* squared = distances.empty() ? nullptr : distances.data();
-  if (d > 3) {
+  if (d > kTreeFeatures) {
     HWY_DYNAMIC_DISPATCH(knn_by_blocks)(BlockTask{references, queries, k, ids, squared}, context);
     return;
   }

@@ -14,7 +14,6 @@ namespace {
 
 constexpr int kWarpsPerBlock = 4;
 constexpr int kThreads = kWarpsPerBlock * kWarp;
-constexpr int kTreeDimensions = 3;
 
 // --- up to three dimensions ------------------------------------------------------------------------------------------
 
@@ -355,7 +354,7 @@ void knn(View<const float> references, View<const float> queries, View<int> indi
   const std::int64_t n = references.extent(0), d = references.extent(1);
   const int k = static_cast<int>(indices.extent(1));
   if (queries.extent(0) == 0) return;
-  if (d > kTreeDimensions || d == 0) {
+  if (d > kTreeFeatures || d == 0) {
     // The more keys a query keeps, the fewer queries a block can hold.
     if (k <= 32) return knn_by_pairs<64, 64>(references, queries, indices, distances, context);
     return knn_by_pairs<16, 256>(references, queries, indices, distances, context);

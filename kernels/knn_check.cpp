@@ -40,8 +40,10 @@ void check_knn(View<const float> references, View<const float> queries, View<int
     refuse("knn: k = " + std::to_string(k) + " neighbours were asked for and there are " + std::to_string(n) +
            " references: ask for fewer or give more");
   }
-  if (n > std::numeric_limits<int>::max())
+  if (n > std::numeric_limits<int>::max()) {
     refuse("knn: more than 2^31 - 1 references: split them and merge the results");
+  }
+  if (q > std::numeric_limits<int>::max()) refuse("knn: more than 2^31 - 1 queries: ask for them in parts");
   if (!distances.empty() && (distances.rank() != 2 || distances.extent(0) != q || distances.extent(1) != k)) {
     refuse("knn: distances must have the shape of indices, (" + std::to_string(q) + ", " + std::to_string(k) +
            "), or be an empty view, which leaves them out");

@@ -155,6 +155,37 @@ double backward_rows(const MlpPlan& plan, const MlpLoss& loss, const float* pack
   return loss_and_gradient(plan, loss, packed, features, labels, nullptr, n, work, gradient);
 }
 
+// mask (packed): all bits set where a weight learns, none where it does not; there parameters and moments become 0.
+void apply_mask(const MlpPlan& plan, View<const std::uint8_t> weight_mask, float* mask, float* values, float* first,
+                float* second) {
+  std::vector<float> learns(static_cast<std::size_t>(weight_mask.size()));
+  for (std::size_t i = 0; i < learns.size(); ++i) learns[i] = weight_mask.data()[i] != 0 ? 1.0F : 0.0F;
+  pack(plan, learns.data(), mask);
+  for (std::int64_t i = 0; i < plan.size; ++i) {
+    const std::uint32_t bits = mask[i] != 0 ? ~0U : 0U;
+    std::memcpy(mask + i, &bits, sizeof bits);
+    if (bits == 0) values[i] = first[i] = second[i] = 0;
+  }
+}
+
+// The rows of an epoch in the order in which they are visited.
+void order_rows(const MlpRun& run, int epoch, std::vector<int>& order) {
+  const auto r = static_cast<std::uint32_t>(order.size());
+  std::iota(order.begin(), order.end(), 0);
+  if (run.shuffle) {
+    // The loop over all rows has no branch, so that the compiler can make vectors of it; few rows walk on.
+    const Shuffle shuffle(r, run.seed, static_cast<std::uint32_t>(epoch));
+    for (int& row : order) row = static_cast<int>(shuffle.walk(static_cast<std::uint32_t>(row)));
+    for (int& row : order) {
+      while (static_cast<std::uint32_t>(row) >= r)
+        row = static_cast<int>(shuffle.walk(static_cast<std::uint32_t>(row)));
+    }
+  }
+  if (!run.rows.empty()) {
+    for (int& row : order) row = run.rows.data()[row];
+  }
+}
+
 // One run, whole.
 void train_run(const MlpRun& run, Observer& observer, Context& context) {
   const MlpPlan plan(run.shape);
@@ -181,14 +212,7 @@ void train_run(const MlpRun& run, Observer& observer, Context& context) {
   if (run.weight_mask.empty()) {
     mask = nullptr;
   } else {
-    std::vector<float> learns(static_cast<std::size_t>(run.weight_mask.size()));
-    for (std::size_t i = 0; i < learns.size(); ++i) learns[i] = run.weight_mask.data()[i] != 0 ? 1.0F : 0.0F;
-    pack(plan, learns.data(), mask);
-    for (std::int64_t i = 0; i < plan.size; ++i) {
-      const std::uint32_t bits = mask[i] != 0 ? ~0U : 0U;
-      std::memcpy(mask + i, &bits, sizeof bits);
-      if (bits == 0) values[i] = first[i] = second[i] = 0;
-    }
+    apply_mask(plan, run.weight_mask, mask, values, first, second);
   }
 
   const int epoch_end = epoch_end_of(run);
@@ -196,20 +220,7 @@ void train_run(const MlpRun& run, Observer& observer, Context& context) {
   bool finite = true;
   int epoch = run.epoch_begin;
   for (; epoch < epoch_end; ++epoch) {
-    std::iota(order.begin(), order.end(), 0);
-    if (run.shuffle) {
-      // The loop over all rows has no branch, so that the compiler can make vectors of it; few rows walk on.
-      const Shuffle shuffle(static_cast<std::uint32_t>(r), run.seed, static_cast<std::uint32_t>(epoch));
-      for (int& row : order) row = static_cast<int>(shuffle.walk(static_cast<std::uint32_t>(row)));
-      for (int& row : order) {
-        while (static_cast<std::uint32_t>(row) >= static_cast<std::uint32_t>(r)) {
-          row = static_cast<int>(shuffle.walk(static_cast<std::uint32_t>(row)));
-        }
-      }
-    }
-    if (!run.rows.empty()) {
-      for (int& row : order) row = run.rows.data()[row];
-    }
+    order_rows(run, epoch, order);
     double epoch_loss = 0;
     std::int64_t step = epoch * steps_per_epoch;
     for (std::int64_t begin = 0; begin < r && finite; begin += batch, ++step) {

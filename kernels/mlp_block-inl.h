@@ -282,7 +282,7 @@ HWY_NOINLINE void normalize(const MlpPlan& plan, const MlpPlan::Hidden& layer, c
   }
 }
 
-// The gradient by the values before `normalize`, in place of the one by the values behind it.
+// From the gradient with respect to the values behind `normalize` to the one before it, in place.
 HWY_NOINLINE void normalize_backward(const MlpPlan& plan, const MlpPlan::Hidden& layer, const float* packed,
                                      float* deltas, std::int64_t stride, std::int64_t columns, const float* normalized,
                                      const float* inverse_deviation) {
@@ -511,36 +511,29 @@ HWY_NOINLINE void forward(const MlpPlan& plan, const float* packed, std::int64_t
             .bias = packed + plan.output_bias});
 }
 
-// After forward with `training`: the losses of the block's samples, and the gradient of the mean over `samples` of
-// them. `first`: the block begins a sum; otherwise it is added to what `gradient` (packed) holds, in the order of rows.
-HWY_NOINLINE void backward(const MlpPlan& plan, const MlpLoss& loss, const float* packed, std::int64_t count,
-                           std::int64_t samples, bool first, MlpWorkspace& work, float* gradient) {
-  const std::int64_t columns = round_up(count, kLine), stride = work.columns;
-  const Begin begin = first ? Begin::zero : Begin::result;
-  const bool relu = plan.shape.activation == Activation::relu, layer_norm = plan.shape.layer_norm;
-  const float scale = 1.0F / static_cast<float>(samples), one = 1.0F;
-  // (1, stride) sums over the block's samples of a matrix turned to (count, stride).
-  auto add_columns = [&](float* sums) HWY_ATTR {
-    multiply({.rows = 1,
-              .depth = count,
-              .columns = plan.stride,
-              .left = &one,
-              .left_row = 0,
-              .left_depth = 0,
-              .right = work.turned,
-              .right_stride = plan.stride,
-              .result = sums,
-              .result_stride = plan.stride,
-              .begin = begin});
-  };
-  if (plan.outputs == 1) {
-    binary_loss(loss, scale, columns, work);
-  } else {
-    softmax_loss(plan, loss, scale, columns, work);
-  }
+// sums (1, stride): those over the block's samples of a matrix turned to (count, stride), in the order of rows.
+HWY_NOINLINE void add_columns(const MlpPlan& plan, std::int64_t count, Begin begin, const MlpWorkspace& work,
+                              float* sums) {
+  const float one = 1.0F;
+  multiply({.rows = 1,
+            .depth = count,
+            .columns = plan.stride,
+            .left = &one,
+            .left_row = 0,
+            .left_depth = 0,
+            .right = work.turned,
+            .right_stride = plan.stride,
+            .result = sums,
+            .result_stride = plan.stride,
+            .begin = begin});
+}
 
-  int l = plan.shape.hidden_layers - 1;
-  transpose(work.activations[l], plan.width, columns, stride, work.turned, plan.stride);
+// The output layer: its gradient from work.score_deltas, and work.deltas of the last hidden layer.
+HWY_NOINLINE void backward_output(const MlpPlan& plan, const float* packed, std::int64_t count, std::int64_t columns,
+                                  Begin begin, MlpWorkspace& work, float* gradient) {
+  const std::int64_t stride = work.columns;
+  const int last = plan.shape.hidden_layers - 1;
+  transpose(work.activations[last], plan.width, columns, stride, work.turned, plan.stride);
   multiply({.rows = plan.outputs,
             .depth = count,
             .columns = plan.stride,
@@ -553,7 +546,7 @@ HWY_NOINLINE void backward(const MlpPlan& plan, const MlpLoss& loss, const float
             .result_stride = plan.stride,
             .begin = begin});
   for (std::int64_t j = 0; j < plan.outputs; ++j) {
-    float sum = first ? 0.0F : gradient[plan.output_bias + j];
+    float sum = begin == Begin::zero ? 0.0F : gradient[plan.output_bias + j];
     for (std::int64_t s = 0; s < count; ++s) sum += work.score_deltas[j * stride + s];
     gradient[plan.output_bias + j] = sum;
   }
@@ -567,59 +560,83 @@ HWY_NOINLINE void backward(const MlpPlan& plan, const MlpLoss& loss, const float
             .right_stride = stride,
             .result = work.deltas,
             .result_stride = stride,
-            .finish = relu ? Finish::gate : Finish::plain,
-            .gate = work.activations[l]});
-  for (;; --l) {
-    const MlpPlan::Hidden& layer = plan.hidden[l];
-    if (!relu) {
-      activate_backward(plan, work.deltas, stride, columns, work.activations[l], work.slopes[l],
+            .finish = plan.shape.activation == Activation::relu ? Finish::gate : Finish::plain,
+            .gate = work.activations[last]});
+}
+
+// Layer norm of hidden layer l: the gradient of its shift and gain, and work.deltas before it.
+HWY_NOINLINE void backward_layer_norm(const MlpPlan& plan, int l, const float* packed, std::int64_t count,
+                                      std::int64_t columns, Begin begin, MlpWorkspace& work, float* gradient) {
+  const MlpPlan::Hidden& layer = plan.hidden[l];
+  const std::int64_t stride = work.columns;
+  transpose(work.deltas, plan.width, columns, stride, work.turned, plan.stride);
+  add_columns(plan, count, begin, work, gradient + layer.shift);
+  for (std::int64_t f = 0; f < plan.width; ++f) {
+    const std::int64_t row = f * stride;
+    multiply_elements(work.deltas + row, work.normalized[l] + row, work.product + row, columns);
+  }
+  transpose(work.product, plan.width, columns, stride, work.turned, plan.stride);
+  add_columns(plan, count, begin, work, gradient + layer.gain);
+  normalize_backward(plan, layer, packed, work.deltas, stride, columns, work.normalized[l], work.inverse_deviation[l]);
+}
+
+// The weights and biases of hidden layer l: their gradient from work.deltas, and work.deltas of the layer below.
+HWY_NOINLINE void backward_hidden(const MlpPlan& plan, int l, const float* packed, std::int64_t count,
+                                  std::int64_t columns, Begin begin, MlpWorkspace& work, float* gradient) {
+  const MlpPlan::Hidden& layer = plan.hidden[l];
+  const std::int64_t stride = work.columns;
+  transpose(work.deltas, plan.width, columns, stride, work.turned, plan.stride);
+  add_columns(plan, count, begin, work, gradient + layer.bias);
+  const Product by_weights{.rows = layer.fan_in,
+                           .depth = count,
+                           .columns = plan.stride,
+                           .left = l > 0 ? work.activations[l - 1] : work.inputs,
+                           .left_row = stride,
+                           .left_depth = 1,
+                           .right = work.turned,
+                           .right_stride = plan.stride,
+                           .result = gradient + layer.weights,
+                           .result_stride = plan.stride,
+                           .begin = begin};
+  if (l == 0) return multiply(by_weights);
+  multiply_on_rung(by_weights, work);
+  multiply_on_rung({.rows = plan.width,
+                    .depth = plan.width,
+                    .columns = columns,
+                    .left = packed + layer.weights,
+                    .left_row = plan.stride,
+                    .left_depth = 1,
+                    .right = work.deltas,
+                    .right_stride = stride,
+                    .result = work.next_deltas,
+                    .result_stride = stride,
+                    .finish = plan.shape.activation == Activation::relu ? Finish::gate : Finish::plain,
+                    .gate = work.activations[l - 1]},
+                   work);
+  std::swap(work.deltas, work.next_deltas);
+}
+
+// After forward with `training`: the losses of the block's samples, and the gradient of the mean over `samples` of
+// them. `first`: the block begins a sum; otherwise it is added to what `gradient` (packed) holds, in the order of rows.
+HWY_NOINLINE void backward(const MlpPlan& plan, const MlpLoss& loss, const float* packed, std::int64_t count,
+                           std::int64_t samples, bool first, MlpWorkspace& work, float* gradient) {
+  const std::int64_t columns = round_up(count, kLine);
+  const Begin begin = first ? Begin::zero : Begin::result;
+  const float scale = 1.0F / static_cast<float>(samples);
+  if (plan.outputs == 1) {
+    binary_loss(loss, scale, columns, work);
+  } else {
+    softmax_loss(plan, loss, scale, columns, work);
+  }
+  backward_output(plan, packed, count, columns, begin, work, gradient);
+  for (int l = plan.shape.hidden_layers - 1; l >= 0; --l) {
+    // A ReLU's slope was applied by the product that made the deltas (Finish::gate).
+    if (plan.shape.activation != Activation::relu) {
+      activate_backward(plan, work.deltas, work.columns, columns, work.activations[l], work.slopes[l],
                         l + 1 < plan.shape.hidden_layers ? work.precision : Precision::fp32);
     }
-    if (layer_norm) {
-      transpose(work.deltas, plan.width, columns, stride, work.turned, plan.stride);
-      add_columns(gradient + layer.shift);
-      for (std::int64_t f = 0; f < plan.width; ++f) {
-        const std::int64_t row = f * stride;
-        multiply_elements(work.deltas + row, work.normalized[l] + row, work.product + row, columns);
-      }
-      transpose(work.product, plan.width, columns, stride, work.turned, plan.stride);
-      add_columns(gradient + layer.gain);
-      normalize_backward(plan, layer, packed, work.deltas, stride, columns, work.normalized[l],
-                         work.inverse_deviation[l]);
-    }
-    transpose(work.deltas, plan.width, columns, stride, work.turned, plan.stride);
-    add_columns(gradient + layer.bias);
-    const float* below = l > 0 ? work.activations[l - 1] : work.inputs;
-    const Product by_weights{.rows = layer.fan_in,
-                             .depth = count,
-                             .columns = plan.stride,
-                             .left = below,
-                             .left_row = stride,
-                             .left_depth = 1,
-                             .right = work.turned,
-                             .right_stride = plan.stride,
-                             .result = gradient + layer.weights,
-                             .result_stride = plan.stride,
-                             .begin = begin};
-    if (l == 0) {
-      multiply(by_weights);
-      break;
-    }
-    multiply_on_rung(by_weights, work);
-    multiply_on_rung({.rows = plan.width,
-                      .depth = plan.width,
-                      .columns = columns,
-                      .left = packed + layer.weights,
-                      .left_row = plan.stride,
-                      .left_depth = 1,
-                      .right = work.deltas,
-                      .right_stride = stride,
-                      .result = work.next_deltas,
-                      .result_stride = stride,
-                      .finish = relu ? Finish::gate : Finish::plain,
-                      .gate = work.activations[l - 1]},
-                     work);
-    std::swap(work.deltas, work.next_deltas);
+    if (plan.shape.layer_norm) backward_layer_norm(plan, l, packed, count, columns, begin, work, gradient);
+    backward_hidden(plan, l, packed, count, columns, begin, work, gradient);
   }
 }
 

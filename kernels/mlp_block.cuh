@@ -46,10 +46,11 @@ struct MlpLayout {
   int kinds;       // planes per hidden layer in training: activations [, normalised values] [, gelu's slopes]
   Activation activation;
   bool layer_norm;
-  Precision precision;                         // of products between hidden layers
-  int weights[4], bias[4], gain[4], shift[4];  // per hidden layer; gain and shift with layer norm only
-  int output_weights, output_bias;             // (outputs, stride), (outputs)
-  int size;                                    // floats
+  Precision precision;  // of products between hidden layers
+  // Where each hidden layer's parts begin; gain and shift with layer norm only.
+  int weights[kMaxHiddenLayers], bias[kMaxHiddenLayers], gain[kMaxHiddenLayers], shift[kMaxHiddenLayers];
+  int output_weights, output_bias;  // (outputs, stride), (outputs)
+  int size;                         // floats
 
   SCALELAB_HD int fan_in(int layer) const { return layer == 0 ? features : width; }
   SCALELAB_HD int rows(int layer) const { return layer == 0 ? first_rows : padded; }

@@ -38,7 +38,7 @@ struct MlpPlan {
   MlpShape shape;
   std::int64_t features, width, outputs;
   std::int64_t stride;  // of a packed row: width rounded up
-  std::array<Hidden, 4> hidden;
+  std::array<Hidden, kMaxHiddenLayers> hidden;
   std::int64_t output_weights, output_bias;  // (outputs, stride), (outputs rounded up)
   std::int64_t size;                         // floats of a packed network
   std::int64_t block;                        // columns of a block that keep a layer in the nearest cache
@@ -54,21 +54,21 @@ struct MlpWorkspace {
                Precision precision = Precision::fp32);
 
   std::int64_t columns;
-  Precision precision;                // of products between hidden layers
-  float* inputs;                      // (max(inputs, features)) raw inputs, then features
-  float* scores;                      // (outputs)
-  std::array<float*, 4> activations;  // (width) of each hidden layer; two take turns when not training
+  Precision precision;                               // of products between hidden layers
+  float* inputs;                                     // (max(inputs, features)) raw inputs, then features
+  float* scores;                                     // (outputs)
+  std::array<float*, kMaxHiddenLayers> activations;  // (width) of each hidden layer; two take turns when not training
   // Training only.
-  std::array<float*, 4> normalized;         // (width) layer norm before gain and shift
-  std::array<float*, 4> inverse_deviation;  // (1)
-  std::array<float*, 4> slopes;             // (width) derivative of gelu
-  float *deltas, *next_deltas;              // (width) gradient by a layer's values
-  float* product;                           // (width)
-  float* turned;                            // (columns, stride) a (width, columns) matrix, transposed
-  float* score_deltas;                      // (outputs)
-  float* losses;                            // (1)
-  float* labels;                            // (1)
-  float *left_parts, *right_parts;          // below fp32: the factors of one product, in parts (mlp_block-inl.h)
+  std::array<float*, kMaxHiddenLayers> normalized;         // (width) layer norm before gain and shift
+  std::array<float*, kMaxHiddenLayers> inverse_deviation;  // (1)
+  std::array<float*, kMaxHiddenLayers> slopes;             // (width) derivative of gelu
+  float *deltas, *next_deltas;                             // (width) gradient with respect to a layer's values
+  float* product;                                          // (width)
+  float* turned;                                           // (columns, stride) a (width, columns) matrix, transposed
+  float* score_deltas;                                     // (outputs)
+  float* losses;                                           // (1)
+  float* labels;                                           // (1)
+  float *left_parts, *right_parts;  // below fp32: the factors of one product, in parts (mlp_block-inl.h)
 
  private:
   Buffer<float> memory_;

@@ -77,10 +77,10 @@ void check_mlp_shape(const MlpShape& shape, const std::string& who) {
             std::string(what) + " must be in " + std::to_string(low) + " .. " + std::to_string(high) + ", got " +
                 std::to_string(got));
   };
-  within("inputs", shape.inputs, 1, 4096);
-  within("width", shape.width, 2, 256);
-  within("hidden_layers", shape.hidden_layers, 1, 4);
-  within("outputs", shape.outputs, 1, 256);
+  within("inputs", shape.inputs, 1, kMaxInputs);
+  within("width", shape.width, 2, kMaxWidth);
+  within("hidden_layers", shape.hidden_layers, 1, kMaxHiddenLayers);
+  within("outputs", shape.outputs, 1, kMaxOutputs);
   require(shape.encoding <= Encoding::polar_trig, who, "unknown encoding");
   require(shape.activation <= Activation::gelu, who, "unknown activation");
   require(shape.encoding == Encoding::none || shape.inputs == 2, who,

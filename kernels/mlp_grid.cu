@@ -353,6 +353,27 @@ __device__ inline void replace_squares(int waiting, int count, SquareShared& sha
   if (lane == 0) shared.waiting = first + 4 * __popc(mask);
 }
 
+// The region at (row, column) of a network's map, in sides of 2^level cells; at the edges what is left.
+__device__ __forceinline__ Region region_at(const Cells& cells, std::int64_t network, std::int64_t row,
+                                            std::int64_t column, int level) {
+  const std::int64_t side = std::int64_t{1} << level, rows = cells.count / cells.size;
+  Region region{row * side, column * side, 0, 0, nullptr};
+  region.rows = static_cast<int>(rows - region.row < side ? rows - region.row : side);
+  region.columns = static_cast<int>(cells.size - region.column < side ? cells.size - region.column : side);
+  region.labels = cells.labels + network * cells.count + region.row * cells.size + region.column;
+  return region;
+}
+
+// The lists as a region begins: its 16 squares wait, and no cell is open.
+__device__ __forceinline__ void start_squares(SquareShared& shared, int level) {
+  const unsigned t = threadIdx.x, part = static_cast<unsigned>(level - 2);
+  if (t < kBatch) shared.squares[t] = square_at(t / 4 << (part - kLeastLevel), t % 4 << (part - kLeastLevel), part);
+  if (t == 0) {
+    shared.waiting = kBatch;
+    shared.open = 0;
+  }
+}
+
 // Block: regions in turn. Shared memory: the lists, then for kWidth > 0 the network, a plane's features and two planes.
 template <int kWidth>
 __global__ void __launch_bounds__(kThreadsOf<kWidth>, kBoundingBlocks<kWidth>)
@@ -376,18 +397,8 @@ __global__ void __launch_bounds__(kThreadsOf<kWidth>, kBoundingBlocks<kWidth>)
       for (int e = 4 * thread; e < layout.size; e += 4 * kThreadsOf<kWidth>) store4(own + e, load4(source + e));
       loaded = network;
     }
-    Region region{place / across * side, place % across * side, 0, 0, nullptr};
-    region.rows = static_cast<int>(rows - region.row < side ? rows - region.row : side);
-    region.columns = static_cast<int>(cells.size - region.column < side ? cells.size - region.column : side);
-    region.labels = cells.labels + network * cells.count + region.row * cells.size + region.column;
-    if (thread < kBatch) {
-      const unsigned t = static_cast<unsigned>(thread), part = static_cast<unsigned>(level - 2);
-      shared.squares[t] = square_at(t / 4 << (part - kLeastLevel), t % 4 << (part - kLeastLevel), part);
-    }
-    if (thread == 0) {
-      shared.waiting = kBatch;
-      shared.open = 0;
-    }
+    const Region region = region_at(cells, network, place / across, place % across, level);
+    start_squares(shared, level);
     __syncthreads();
 
     // Dense evaluation of `count` cells of the list from `begin` on.

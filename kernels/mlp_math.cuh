@@ -114,7 +114,8 @@ __device__ inline void encode_point(Encoding encoding, float x, float y, float f
 __device__ __forceinline__ float without_traces(float x, float limit) { return ::fabsf(x) < limit ? 0.0F : x; }
 inline constexpr float kNoDelta = 0x1p-80F, kNoGradient = 0x1p-58F, kSmallestNormal = 0x1p-126F;
 
-// The loss of one sample of a network with one output, and in place of its score the gradient by it times `scale`.
+// The loss of one sample of a network with one output, and in place of its score the gradient with respect to it, times
+// `scale`.
 __device__ inline float binary_loss(float gamma, float scale, bool is_one, float* score) {
   // u = +-z, large when right; p = 1 / (1 + e^-u) is given to the true class, q = 1 - p.
   const float z = *score, u = is_one ? z : -z, size = ::fabsf(z);

@@ -4,7 +4,7 @@
 Usage: curriculum_reference.py [SEEDS] [FIRST SEED] [WIDTH,WIDTH,...]     (200, 1 and 8,12,32; NumPy is needed)
 
 Prints, for each width K, the mean accuracy at t = 10 and its standard error in the orders curriculum, random and anti.
-Nothing is shared with the program but the definition in include/scalelab/curriculum.h, so means agree within their
+Nothing is shared with the program but the definition in include/scalelab/xor_sgd.h, so means agree within their
 errors and no better. Of 4000 seeds here, and of `scalelab curriculum --seeds 0..3999`:
 
   K = 12  .6541 .6395 .6232 (each +-.0009)    .6566 .6414 .6253 (+-.0009; of 32,000 seeds .6554 .6404 .6242, +-.0003)

@@ -1,8 +1,10 @@
 // The layers: host sees only include; kernels sees include and itself; only .cu and .cuh see CUDA, CUB, Thrust; JSON
-// stays in host, bench and tests. Read off the #include lines of the tree, and seen to fail on planted ones. Likewise
-// comments that a formatter broke into lines of a word or two, and rulers that it cut.
+// stays in host, bench and tests; a wing of host sees itself and the wings before it. Read off the #include lines of the
+// tree, and seen to fail on planted ones. Likewise comments that a formatter broke into lines of a word or two, and
+// rulers that it cut.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 #include <regex>
@@ -23,6 +25,18 @@ bool starts_with(const std::string& text, const std::vector<std::string>& prefix
 const std::vector<std::string> kCuda = {"cuda", "cub/", "thrust/", "cooperative_groups", "nvtx3/", "mma.h"};
 const std::vector<std::string> kJson = {"nlohmann/"};
 const std::vector<std::string> kProject = {"kernels/", "host/", "tests/", "bench/", "scalelab/"};
+
+// The wings of host, each after all that it may include.
+const std::vector<std::string> kWings = {"program", "data", "lab", "evidence", "pages", "own_data", "studies"};
+
+// Whether a file of host may not include `name`: from a wing, what is of a later wing, of none, or of bench. The files
+// of host itself (main.cpp) may include all.
+bool breaks_wings(const fs::path& file_in_host, const std::string& name) {
+  const auto place = [](const std::string& wing) { return std::find(kWings.begin(), kWings.end(), wing); };
+  if (!file_in_host.has_parent_path() || !starts_with(name, {"host/"})) return false;
+  const auto own = place(*file_in_host.begin()), other = place(*std::next(fs::path(name).begin()));
+  return own == kWings.end() || other == kWings.end() || other > own;
+}
 
 // "folder/file:line includes X" for every include that breaks a layer.
 std::vector<std::string> violations(const fs::path& root) {
@@ -51,7 +65,8 @@ std::vector<std::string> violations(const fs::path& root) {
         if (!std::regex_search(line, match, include_line)) continue;
         const std::string name = match[1];
         const bool foreign = starts_with(name, kProject) && !starts_with(name, allowed_project);
-        if (foreign || starts_with(name, forbidden) || name.rfind("..", 0) == 0) {
+        const bool wings = folder == "host" && breaks_wings(fs::relative(path, root / folder), name);
+        if (foreign || wings || starts_with(name, forbidden) || name.rfind("..", 0) == 0) {
           found.push_back(fs::relative(path, root).string() + ":" + std::to_string(number) + " includes " + name);
         }
       }
@@ -130,9 +145,9 @@ TEST(Layers, TheTreeKeepsThem) {
 TEST(Layers, APlantedIncludeIsFound) {
   const fs::path root = fs::path(testing::TempDir()) / "scalelab_layers";
   struct Plant {
-    const char *file, *include;
+    std::string file, include;
   };
-  const std::vector<Plant> plants = {
+  std::vector<Plant> plants = {
       {"host/lab/sweep.cpp", "kernels/cpu/parallel.h"},
       {"include/scalelab/knn.h", "cuda_runtime.h"},
       {"include/scalelab/knn.h", "nlohmann/json.hpp"},
@@ -143,14 +158,29 @@ TEST(Layers, APlantedIncludeIsFound) {
       {"kernels/knn.cpp", "thrust/sort.h"},
       {"host/studies/compare_page.cpp", "../kernels/tile.h"},
       {"kernels/knn.cpp", "tests/support.h"},
+      {"host/lab/sweep.cpp", "host/main.h"},
+      {"host/attic/sweep.cpp", "host/program/files.h"},
   };
+  for (std::size_t i = 0; i + 1 < kWings.size(); ++i) {
+    plants.push_back({"host/" + kWings[i] + "/a.cpp", "host/" + kWings[i + 1] + "/b.h"});
+    plants.push_back({"host/" + kWings[i] + "/a.h", "host/" + kWings.back() + "/b.h"});
+  }
   for (const Plant& plant : plants) {
     fs::remove_all(root);
     fs::create_directories((root / plant.file).parent_path());
     std::ofstream(root / plant.file) << "// a file\n#include <vector>\n#include \"" << plant.include << "\"\n";
     const auto found = violations(root);
     ASSERT_EQ(found.size(), 1U) << plant.file << " with " << plant.include;
-    EXPECT_EQ(found[0], std::string(plant.file) + ":3 includes " + plant.include);
+    EXPECT_EQ(found[0], plant.file + ":3 includes " + plant.include);
+  }
+  // What is allowed is not found: a wing's own files, the wing before it, and all of them in main.
+  for (std::size_t i = 0; i < kWings.size(); ++i) {
+    for (const std::string file : {"host/" + kWings[i] + "/a.cpp", std::string("host/main.cpp")}) {
+      fs::remove_all(root);
+      fs::create_directories((root / file).parent_path());
+      std::ofstream(root / file) << "#include \"host/" << kWings[i] << "/b.h\"\n#include \"host/program/files.h\"\n";
+      EXPECT_TRUE(violations(root).empty()) << file << " of " << kWings[i];
+    }
   }
   fs::remove_all(root);
 }

@@ -814,7 +814,7 @@ double nearest_bf16(float x) {
   return below < above || (below == above && (bits & 0x10000U) == 0) ? down : up;
 }
 
-// One number times one number: h = relu(weight * relu(x)), seen in the gradient by an output weight, which is h times
+// One number times one number: h = relu(weight * relu(x)), seen in the gradient of an output weight, which is h times
 // that by the output bias.
 TEST_P(Mlp, AProductOnEveryRungIsThatOfItsParts) {
   Context context(backend());

@@ -68,8 +68,8 @@ void each_member(T& trial, Visit&& visit) {
   visit("noise", trial.noise, 0, 1);
   visit("dimension", trial.dimension, 0, 10000);
   visit("model", trial.model, any);
-  visit("width", trial.width, 0, 256);
-  visit("hidden_layers", trial.hidden_layers, 0, 4);
+  visit("width", trial.width, 0, kMaxWidth);
+  visit("hidden_layers", trial.hidden_layers, 0, kMaxHiddenLayers);
   visit("epochs", trial.epochs, 0, 1e7);
   visit("precision", trial.precision, kPrecisions);
   visit("keep", trial.keep, kKeeps);
@@ -144,8 +144,8 @@ Trial resolved(Trial trial) {
     }
   }
   if (trial.is_network()) {
-    if (trial.width < 2) refuse("width", "must be from 2 to 256");
-    if (trial.hidden_layers < 1) refuse("hidden_layers", "must be from 1 to 4");
+    if (trial.width < 2) refuse("width", fmt::format("must be from 2 to {}", kMaxWidth));
+    if (trial.hidden_layers < 1) refuse("hidden_layers", fmt::format("must be from 1 to {}", kMaxHiddenLayers));
     if (trial.epochs < 1) refuse("epochs", "must be at least 1");
   } else {
     if (trial.order != "shuffled") refuse("order", fmt::format("is for networks, and the model is {}", trial.model));

@@ -1,6 +1,7 @@
 #include "host/lab/trial_options.h"
 
 #include "host/lab/model.h"
+#include "scalelab/mlp.h"
 
 namespace scalelab::host {
 
@@ -68,17 +69,17 @@ CLI::Option* add_model(CLI::App& app, std::string& model) {
 
 CLI::Option* add_width(CLI::App& app, int& width) {
   return app.add_option("--width", width, "Units in each hidden layer")
-      ->check(whole_number(2, 256))
+      ->check(whole_number(2, kMaxWidth))
       ->group(kModelGroup);
 }
 
 CLI::Option* add_widths(CLI::App& app, std::vector<int>& widths) {
-  return add_list(app, "--widths", widths, 2, 256, "Units in each hidden layer")->group(kModelGroup);
+  return add_list(app, "--widths", widths, 2, kMaxWidth, "Units in each hidden layer")->group(kModelGroup);
 }
 
 CLI::Option* add_hidden_layers(CLI::App& app, int& hidden_layers) {
   return app.add_option("--hidden-layers", hidden_layers, "Hidden layers, 1 to 4")
-      ->check(whole_number(1, 4))
+      ->check(whole_number(1, kMaxHiddenLayers))
       ->group(kModelGroup);
 }
 

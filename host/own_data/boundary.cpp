@@ -361,8 +361,8 @@ Command add_boundary(CLI::App& program) {
                       "xy, polar, polar-raw or polar-trig. Networks see the extent as [-1, 1]^2: polar coordinates are "
                       "about its centre, in units of half its sides")
           ->check(one_of({"xy", "polar", "polar-raw", "polar-trig"})));
-  mlp(app->add_option("--width", o.width, "Units of each hidden layer")->check(whole_number(2, 256)));
-  mlp(app->add_option("--hidden-layers", o.layers, "Hidden layers, 1 to 4")->check(whole_number(1, 4)));
+  mlp(app->add_option("--width", o.width, "Units of each hidden layer")->check(whole_number(2, kMaxWidth)));
+  mlp(app->add_option("--hidden-layers", o.layers, "Hidden layers, 1 to 4")->check(whole_number(1, kMaxHiddenLayers)));
   mlp(app->add_option("--activation", o.activation, "relu, tanh or gelu")->check(one_of({"relu", "tanh", "gelu"})));
   mlp(app->add_flag("--layer-norm", o.layer_norm, "Layer norm before each activation"));
   mlp(app->add_option("--epochs", o.epochs,

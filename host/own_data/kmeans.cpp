@@ -123,7 +123,7 @@ Command add_kmeans(CLI::App& program) {
     const NpyMatrix data(options->data, options->round_float64);
     const auto n = static_cast<double>(data.rows()), d = static_cast<double>(data.features());
     Needs needs{{{Work::kmeans_near, n}}, "--data"};
-    if (d > 3) needs.parts = {{Work::kmeans_far, n * options->clusters * d}};
+    if (d > kTreeFeatures) needs.parts = {{Work::kmeans_far, n * options->clusters * d}};
     return needs;
   };
   return {app, [options](Session& session) { return run(*options, session); }, needs};

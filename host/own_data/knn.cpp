@@ -38,7 +38,7 @@ constexpr std::int64_t kReadBytes = std::int64_t{64} << 20;
 // References that fit in one piece stay there. Others are read again for every chunk of queries: then the queries get
 // half of the memory, so that there are few chunks.
 Plan make_plan(std::int64_t n, std::int64_t q, std::int64_t d, std::int64_t k, std::int64_t memory) {
-  const std::int64_t tree = d <= 3 ? 80 : 0;  // what an op keeps of a point beside its coordinates
+  const std::int64_t tree = d <= kTreeFeatures ? 80 : 0;  // what an op keeps of a point beside its coordinates
   const std::int64_t per_reference = 4 * d + tree, per_query = 4 * d + tree + 16 * k;
   Plan plan{1, std::clamp<std::int64_t>(kChunkBytes / per_query, 1, q)};
   if (n * per_reference + plan.query_rows * per_query <= memory) return plan;
@@ -175,7 +175,7 @@ Command add_knn(CLI::App& program) {
     const auto n = static_cast<double>(references.rows()), q = static_cast<double>(queries.rows());
     const auto d = static_cast<double>(references.features());
     Needs needs{{{Work::knn_near, n + q}}, "--max-mem"};
-    if (d > 3) needs.parts = {{Work::knn_far, n * q * d}};
+    if (d > kTreeFeatures) needs.parts = {{Work::knn_far, n * q * d}};
     return needs;
   };
   return {app, [options](Session& session) { return run(*options, session); }, needs};

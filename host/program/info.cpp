@@ -9,6 +9,7 @@
 #include "host/program/options.h"
 #include "scalelab/grid.h"
 #include "scalelab/knn.h"
+#include "scalelab/mlp.h"
 #include "scalelab/processors.h"
 
 namespace scalelab::host {
@@ -57,14 +58,17 @@ Outcome run(Session& session) {
   }
   const ThreadCount threads = default_threads();
   Outcome outcome;
-  outcome.document = {
-      {"backends", backends},
-      {"threads", {{"default", threads.threads}, {"reason", threads.reason}}},
-      {"memory", {{"total", memory("MemTotal")}, {"available", memory("MemAvailable")}}},
-      {"limits",
-       {{"neighbours", kMaxNeighbours}, {"grid", kMaxGrid}, {"width", 256}, {"hidden_layers", 4}, {"classes", 256}}},
-      {"auto", automatic},
-      {"environment", environment(session)}};
+  outcome.document = {{"backends", backends},
+                      {"threads", {{"default", threads.threads}, {"reason", threads.reason}}},
+                      {"memory", {{"total", memory("MemTotal")}, {"available", memory("MemAvailable")}}},
+                      {"limits",
+                       {{"neighbours", kMaxNeighbours},
+                        {"grid", kMaxGrid},
+                        {"width", kMaxWidth},
+                        {"hidden_layers", kMaxHiddenLayers},
+                        {"classes", kMaxOutputs}}},
+                      {"auto", automatic},
+                      {"environment", environment(session)}};
 
   const auto& env = outcome.document["environment"];
   outcome.text = fmt::format(
@@ -74,7 +78,7 @@ Outcome run(Session& session) {
       "auto     is the cpu{}\n{}"
       "threads  {} unless --threads says otherwise ({})\n"
       "memory   {}, {} available\n"
-      "limits   k up to {}, grids up to {} x {}, networks up to 4 hidden layers of width 256, 256 classes\n",
+      "limits   k up to {}, grids up to {} x {}, networks up to {} hidden layers of width {}, {} classes\n",
       kVersion, env["commit"].is_null() ? "" : " (" + env["commit"].get<std::string>() + ")",
       backends[0]["device"].get<std::string>(), env["cpu"].is_null() ? "" : ", " + env["cpu"].get<std::string>(),
       cuda != nullptr ? backends[1]["device"].get<std::string>() : why_not,
@@ -82,7 +86,8 @@ Outcome run(Session& session) {
                       : ", and the GPU from these amounts of work on" +
                             (crossovers.note.empty() ? "" : " (" + crossovers.note + "; see scalelab bench cost)"),
       cuda != nullptr ? lines : "", threads.threads, threads.reason, gigabytes(outcome.document["memory"]["total"]),
-      gigabytes(outcome.document["memory"]["available"]), kMaxNeighbours, kMaxGrid, kMaxGrid);
+      gigabytes(outcome.document["memory"]["available"]), kMaxNeighbours, kMaxGrid, kMaxGrid, kMaxHiddenLayers,
+      kMaxWidth, kMaxOutputs);
   return outcome;
 }
 

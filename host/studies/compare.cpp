@@ -300,8 +300,8 @@ CompareOptions checked(const Arguments& arguments, std::uint64_t seed) {
   require<std::int64_t>("--density-points", arguments.density_points, 100, kLargestSize);
   require<std::int64_t>("--curve-to", arguments.curve_to, 0, kLargestSize);
   require("--epochs", arguments.epochs, 1, 10'000'000);
-  require("--width", arguments.width, 2, 256);
-  require("--hidden-layers", arguments.hidden_layers, 1, 4);
+  require("--width", arguments.width, 2, kMaxWidth);
+  require("--hidden-layers", arguments.hidden_layers, 1, kMaxHiddenLayers);
   require("--noise", arguments.noise, 0.0, 0.5);
   require("--noise-panel", arguments.noise_panel, 0.0, 0.5);
   for (Model& model : options.models) {

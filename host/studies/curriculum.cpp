@@ -1,4 +1,4 @@
-// scalelab curriculum: does it pay to show easy examples first? On the XOR-like mixture of scalelab/curriculum.h:
+// scalelab curriculum: does it pay to show easy examples first? On the XOR-like mixture of scalelab/xor_sgd.h:
 // thousands of small networks, three orders from the same starts and examples. On the spiral, or points of a file:
 // order_study.h.
 #include <fmt/format.h>
@@ -173,7 +173,9 @@ Outcome run_curriculum(const CurriculumOptions& options, Session& session) {
   OrderStudy study = options.spiral;
   if (study.sweep.out.empty()) throw Failure(kMisuse, "--out is required for --problem spiral: rows are kept there");
   for (const int width : options.widths) {
-    if (width < 2 || width > 256) throw Failure(kMisuse, fmt::format("--widths {}: must be from 2 to 256", width));
+    if (width < 2 || width > kMaxWidth) {
+      throw Failure(kMisuse, fmt::format("--widths {}: must be from 2 to {}", width, kMaxWidth));
+    }
   }
   if (!options.widths.empty()) study.widths = options.widths;
   if (!options.seeds.empty()) study.seeds = options.seeds;
@@ -234,7 +236,7 @@ Command add_curriculum(CLI::App& program) {
       ->default_str("");
   spiral_option("--n", trial.n, "training points")->check(whole_number(2, 10'000'000));
   spiral_option("--epochs", trial.epochs, "visits to every row")->check(whole_number(1, 10'000'000));
-  spiral_option("--hidden-layers", trial.hidden_layers, "1 to 4")->check(whole_number(1, 4));
+  spiral_option("--hidden-layers", trial.hidden_layers, "1 to 4")->check(whole_number(1, kMaxHiddenLayers));
   spiral_option("--precision", trial.precision, kPrecisionHelp)->check(precision_name());
   spiral_option("--model", trial.model, "mlp-polar (unless given), mlp-xy (of a file), ..., with extras");
   spiral_option("--grid", trial.grid, "cells along each side of the grid errors are counted on")

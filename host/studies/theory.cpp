@@ -16,8 +16,8 @@
 #include "host/program/options.h"
 #include "host/studies/story.h"
 #include "scalelab/buffer.h"
-#include "scalelab/margin.h"
 #include "scalelab/math.h"
+#include "scalelab/max_margin.h"
 #include "scalelab/random.h"
 
 namespace scalelab::host {

@@ -14,12 +14,12 @@
 #include <string>
 
 #include "scalelab/ceilings.h"
-#include "scalelab/curriculum.h"
 #include "scalelab/grid.h"
 #include "scalelab/kmeans.h"
 #include "scalelab/knn.h"
-#include "scalelab/margin.h"
+#include "scalelab/max_margin.h"
 #include "scalelab/mlp.h"
+#include "scalelab/xor_sgd.h"
 
 namespace scalelab {
 

@@ -12,13 +12,17 @@ class Context;
 // Most neighbours a query can ask for.
 inline constexpr int kMaxNeighbours = 128;
 
+// Most features at which points are sorted in space (trees, tiles), so that an op's work grows with n log n. Beyond it
+// every pair is compared.
+inline constexpr int kTreeFeatures = 3;
+
 // For every query, the k references of smallest squared Euclidean distance.
 //
 // Arithmetic  the canonical distance, in fp32: s = 0; for c ascending: t = q[c] - p[c], s = fma(t, t, s). Every
 //             backend and instruction set returns these bits.
 // Order       ascending by (distance, index): of equal distances the lower index comes first.
 // Throws      std::invalid_argument: n or q does not fit the outputs, d differs, k < 1, k > n, k > kMaxNeighbours,
-//             n > 2^31 - 1.
+//             n or q > 2^31 - 1.
 // Undefined   coordinates must be finite, and squared distances must not overflow; checking them is the caller's.
 // Empty       q = 0 writes nothing.
 // Returns     after queueing the work (the CPU: after finishing it). Deterministic.

@@ -21,6 +21,9 @@ enum class Encoding : std::uint8_t {
 
 enum class Activation : std::uint8_t { relu, tanh, gelu };  // gelu: the tanh form
 
+// Limits of a network's shape; every other file has them from here.
+inline constexpr int kMaxInputs = 4096, kMaxWidth = 256, kMaxHiddenLayers = 4, kMaxOutputs = 256;
+
 // features - width - ... - width - outputs, with optional layer norm (eps 1e-5, affine) before each activation.
 //
 // Parameters of one network are one flat row of p floats: for each hidden layer its weights (width, fan_in) row-major,
@@ -30,11 +33,11 @@ enum class Activation : std::uint8_t { relu, tanh, gelu };  // gelu: the tanh fo
 // outputs = 1: one logit of class 1, predicted class = logit > 0. outputs = c >= 2: one score per class, predicted
 // class = the largest score, the lowest class of equal ones.
 struct MlpShape {
-  int inputs = 2;  // d, 1 .. 4096
+  int inputs = 2;  // d, 1 .. kMaxInputs
   Encoding encoding = Encoding::none;
-  int width = 64;         // 2 .. 256
-  int hidden_layers = 3;  // 1 .. 4
-  int outputs = 1;        // 1 .. 256
+  int width = 64;         // 2 .. kMaxWidth
+  int hidden_layers = 3;  // 1 .. kMaxHiddenLayers
+  int outputs = 1;        // 1 .. kMaxOutputs
   Activation activation = Activation::relu;
   bool layer_norm = false;
 };
@@ -83,8 +86,9 @@ using MlpBackward = void(const MlpShape& shape, const MlpLoss& loss,
 enum class Optimizer : std::uint8_t { adam, sgd };        // adam with decoupled weight decay (AdamW); sgd with momentum
 enum class Schedule : std::uint8_t { constant, cosine };  // cosine: rate/2 (1 + cos(pi step/steps)), to 0
 
-// The precision ladder: what a training run's products between two hidden layers multiply, forward, for the gradient by
-// the layer below and for the gradient by the weights. hi = bf16(x), lo = bf16(x - hi), to the nearest, ties to even.
+// The precision ladder: what a training run's products between two hidden layers multiply: forward, for the gradient
+// with respect to the layer below, and for that with respect to the weights. hi = bf16(x), lo = bf16(x - hi), to the
+// nearest, ties to even.
 //   fp32     a b                                  the reference
 //   bf16x3   a_hi b_hi + a_hi b_lo + a_lo b_hi    close to fp32: within 3.1 * 2^-16 |a b| of a b
 //   bf16     a_hi b_hi                            within 2.01 * 2^-8 |a b|

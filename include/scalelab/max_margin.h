@@ -1,4 +1,4 @@
-// margin: the max-margin perceptron of many independent sets of examples.
+// max_margin: the max-margin perceptron of many independent sets of examples.
 #pragma once
 
 #include "scalelab/view.h"

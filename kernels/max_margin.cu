@@ -1,13 +1,13 @@
 // A block of 16 threads solves one set. Thread j owns chain j of every dot product, and with it coordinates j, j + 16,
 // ... of the student: nobody else reads or writes those, so that the student needs no synchronisation. All 16 hold the
 // sum of a dot product, and decide alike. Multipliers are written by thread 0 and read by all.
-#include "scalelab/margin.h"
+#include "scalelab/max_margin.h"
 
 #include <algorithm>
 #include <cmath>
 
 #include "kernels/cuda/device.cuh"
-#include "kernels/margin_check.h"
+#include "kernels/max_margin_check.h"
 #include "scalelab/random.h"
 
 namespace scalelab::cuda {

@@ -1,9 +1,9 @@
-// margin_check: the argument checks that both twins of max_margin make.
+// max_margin_check: the argument checks that both twins of max_margin make.
 #pragma once
 
 #include <stdexcept>
 
-#include "scalelab/margin.h"
+#include "scalelab/max_margin.h"
 
 namespace scalelab {
 

@@ -1,5 +1,5 @@
-// The CPU twin of margin.h: one set of examples per thread, coordinates across the vector.
-#include "scalelab/margin.h"
+// The CPU twin of max_margin.h: one set of examples per thread, coordinates across the vector.
+#include "scalelab/max_margin.h"
 
 #include <hwy/aligned_allocator.h>
 
@@ -10,11 +10,11 @@
 #include <vector>
 
 #include "kernels/cpu/parallel.h"
-#include "kernels/margin_check.h"
+#include "kernels/max_margin_check.h"
 #include "scalelab/random.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "kernels/margin.cpp"
+#define HWY_TARGET_INCLUDE "kernels/max_margin.cpp"
 #include <hwy/foreach_target.h>
 
 #include "kernels/cpu/chains-inl.h"

@@ -1,5 +1,5 @@
-// The CPU twin of curriculum.h: the runs of one seed together on a thread, because they share their examples.
-#include "scalelab/curriculum.h"
+// The CPU twin of xor_sgd.h: the runs of one seed together on a thread, because they share their examples.
+#include "scalelab/xor_sgd.h"
 
 #include <hwy/aligned_allocator.h>
 
@@ -9,11 +9,11 @@
 #include <vector>
 
 #include "kernels/cpu/parallel.h"
-#include "kernels/xor_check.h"
+#include "kernels/xor_sgd_check.h"
 #include "scalelab/random.h"
 
 #undef HWY_TARGET_INCLUDE
-#define HWY_TARGET_INCLUDE "kernels/curriculum.cpp"
+#define HWY_TARGET_INCLUDE "kernels/xor_sgd.cpp"
 #include <hwy/foreach_target.h>
 
 #include "kernels/cpu/chains-inl.h"

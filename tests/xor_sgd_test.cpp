@@ -1,5 +1,5 @@
 // xor_sgd against a plain double-precision simulation of the same draws, its limits, and the same bits everywhere.
-#include "scalelab/curriculum.h"
+#include "scalelab/xor_sgd.h"
 
 #include <hwy/targets.h>
 

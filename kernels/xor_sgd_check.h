@@ -1,4 +1,4 @@
-// xor_check: the argument checks that both twins of xor_sgd make, and what they draw alike.
+// xor_sgd_check: the argument checks that both twins of xor_sgd make, and what they draw alike.
 #pragma once
 
 #include <cmath>
@@ -6,8 +6,8 @@
 #include <stdexcept>
 #include <string>
 
-#include "scalelab/curriculum.h"
 #include "scalelab/random.h"
+#include "scalelab/xor_sgd.h"
 
 namespace scalelab {
 

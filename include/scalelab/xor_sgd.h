@@ -1,4 +1,4 @@
-// curriculum: online SGD of two-layer networks on an XOR-like Gaussian mixture, in three orders, thousands of runs at
+// xor_sgd: online SGD of two-layer networks on an XOR-like Gaussian mixture, in three orders, thousands of runs at
 // once (Sarao Mannelli et al. 2024, doi 10.1088/1742-5468/ad864b).
 #pragma once
 
@@ -40,8 +40,8 @@ struct XorRun {
 };
 
 // Accuracy on hard examples along each run. An output of exactly zero counts as wrong.
-// Arithmetic  fp32; sums over coordinates as in margin.h; examples from Philox(seed, Stream::points, step, pair), so
-//             that step s of a seed has the same cluster, and the same noise before scaling, in every order.
+// Arithmetic  fp32; sums over coordinates as in max_margin.h; examples from Philox(seed, Stream::points, step, pair),
+//             so that step s of a seed has the same cluster, and the same noise before scaling, in every order.
 // Throws      std::invalid_argument on values outside their ranges or outputs that do not fit, naming the run.
 // Returns     when the work is done. A run's result depends on itself and the problem alone. Deterministic.
 using XorSgd = void(const XorProblem& problem, std::span<const XorRun> runs,

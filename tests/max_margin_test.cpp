@@ -1,5 +1,5 @@
 // max_margin against sets whose answer is known, the conditions that prove an optimum, and the same bits everywhere.
-#include "scalelab/margin.h"
+#include "scalelab/max_margin.h"
 
 #include <hwy/targets.h>
 

@@ -1,0 +1,532 @@
+// mlp_train: one training run on the device, from its queue to its results: who trains it, where its memory is, and the
+// walk over its epochs. Seen by mlp.cu alone, whose host side chooses crews and launches the kernel at the end of this
+// file.
+//
+// A crew (mlp_block.cuh) trains one run at a time: a block, or where a network is wider than 64 a team: some blocks
+// that share a run, as a cluster or as part of one cooperative launch. Each element of each product is one chain in one
+// thread, so that a run's bits do not depend on who trains it. A slice is a part of every run's epochs: a launch trains
+// one slice, and progress is reported between launches. A run's samples are taken in tiles of at most `layout.samples`;
+// a batch is one tile or several.
+//
+// Memory of a run: its network (MlpLayout packed: `size` floats) and its planes lie in shared memory, or for kWidth 0
+// in the workspace, which is in L2. The two moments follow them on chip where that costs no resident block, and lie in
+// the workspace otherwise, with gradient and mask: 16 bytes a parameter and step. Below fp32 master weights lie where
+// the moments lie.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "kernels/mlp_block.cuh"
+#include "kernels/mlp_gradients.cuh"
+#include "kernels/mlp_step.h"
+#include "scalelab/mlp.h"
+#include "scalelab/random.h"
+
+namespace scalelab::cuda {
+
+// --- a run, as the device sees it ------------------------------------------------------------------------------------
+
+// MlpRun with device pointers alone; arrays that may be absent are null.
+struct Job {
+  MlpLayout layout;
+  float gamma;
+  const float* features;       // (n, features), encoded
+  const std::uint8_t* labels;  // (n)
+  const int* rows;             // (r), or null: all
+  std::int64_t r, batch;
+  bool shuffle;
+  std::uint64_t seed;
+  float* parameters;  // (p)
+  std::int64_t p;
+  const std::uint8_t* weight_mask;  // (p) or null
+  float* state;                     // (2 p) or null
+  float *epoch_losses, *gradients;  // or null. `gradients` (p): no training, the gradient over all rows
+  float* loss;                      // with `gradients`: (1)
+  int* diverged;                    // or null
+  int* status;                      // -1, or the epochs finished before the run diverged
+  int epochs, epoch_begin, epoch_end;
+  float learning_rate, momentum, beta1, beta2, epsilon, weight_decay;
+  Schedule schedule;
+  Optimizer optimizer;
+};
+
+inline constexpr float kMaxFloat = 0x1.fffffep127F;
+// Steps whose constants are computed at a time: one by each lane of a warp, as a power and a cosine in double take
+// long.
+inline constexpr int kSteps = 32;
+
+template <int kMaxSamples>
+struct TrainShared {
+  double sums[kSamples];  // losses of the epoch, by row modulo kSamples
+  MlpStep steps[kSteps];
+  int rows[kMaxSamples];
+  int labels[kMaxSamples];
+  int job, unused[3];  // keeps what follows aligned to 16 bytes
+};
+
+// What the blocks of a team tell each other, in global memory.
+struct TeamState {
+  int job;
+  int bad;  // votes of all() that were against, in this run
+  unsigned arrived;
+};
+
+struct Teams {
+  int blocks;  // of each
+  bool clusters;
+  TeamState* states;
+};
+
+// The crew of a run at kWidth 0: `blocks` blocks, of which this is number `rank`.
+struct Team {
+  static constexpr int kWidth = 0, kTileRows = 4;
+  static constexpr bool kTeam = true, kSplit = false;
+  // Samples of a tile at most. So many give a plane of width 128 a register tile for each thread of 32 blocks; a plane
+  // of width 256 is then 1 MB, and all planes of a run stay in L2. Not timed (bench/results/gpu.md).
+  static constexpr int kMaxSamples = 1024;
+  int rank, blocks;
+  bool cluster;
+  TeamState* state;
+  unsigned meetings = 0;  // thread 0: barriers passed
+
+  __device__ Team(const Teams& teams)
+      : rank(static_cast<int>(blockIdx.x) % teams.blocks),
+        blocks(teams.blocks),
+        cluster(teams.clusters),
+        state(teams.states + blockIdx.x / teams.blocks) {}
+  // Warps are dealt to the blocks in turn, so that a few tiles meet many multiprocessors.
+  __device__ int thread() const { return (warp_in_block() * blocks + rank) * kWarp + lane_index(); }
+  __device__ int threads() const { return kThreadsOf<0> * blocks; }
+  __device__ bool leads() const { return rank == 0; }
+  __device__ void sync() {
+    if (blocks == 1) {
+      __syncthreads();
+    } else if (cluster) {
+      cluster_barrier();
+    } else {
+      __syncthreads();
+      if (threadIdx.x == 0) {
+        ++meetings;
+        __threadfence();
+        atomicAdd(&state->arrived, 1U);
+        const unsigned all_arrived = meetings * static_cast<unsigned>(blocks);
+        while (static_cast<int>(atomicAdd(&state->arrived, 0U) - all_arrived) < 0) {  // the count may wrap
+        }
+        __threadfence();
+      }
+      __syncthreads();
+    }
+  }
+  // Once against, always against, until the next run.
+  __device__ bool all(bool good) {
+    const bool block_good = __syncthreads_and(good ? 1 : 0) != 0;
+    if (blocks == 1) return block_good;
+    if (threadIdx.x == 0 && !block_good) atomicAdd(&state->bad, 1);
+    sync();
+    return state->bad == 0;
+  }
+  __device__ int samples(const MlpLayout& layout) const { return layout.samples; }
+  __device__ int row(const MlpLayout& layout) const { return layout.row(); }
+};
+
+// This block's crew: itself alone, or its team.
+template <class Crew>
+__device__ inline Crew crew_of(const Teams& teams) {
+  if constexpr (Crew::kTeam) {
+    return Crew(teams);
+  } else {
+    return {};
+  }
+}
+
+template <class Crew>
+using SharedOf = TrainShared<Crew::kTeam ? Team::kMaxSamples : kSamples>;
+static_assert(sizeof(SharedOf<Block<16>>) % 16 == 0 && sizeof(SharedOf<Team>) % 16 == 0);
+
+// Floats of each part of a run's memory: the packed network, and all that belongs to a tile of samples.
+struct TrainParts {
+  // planes: features (first_rows), scores (outputs), layer norm's 1 / deviation (layers, samples), the planes of all
+  // layers, and for kWidth 0 two planes of deltas.
+  std::int64_t network, planes;
+  SCALELAB_HD static TrainParts of(const MlpLayout& layout, bool on_chip) {
+    return {layout.size,
+            static_cast<std::int64_t>(layout.first_rows + layout.outputs) * layout.row() +
+                (layout.layer_norm ? layout.layers * layout.samples : 0) +
+                static_cast<std::int64_t>(layout.layers * layout.kinds + (on_chip ? 0 : 2)) * layout.plane()};
+  }
+};
+
+// How many times the size of the network a run has in the workspace: two moments, gradient, mask; below fp32 master
+// weights.
+SCALELAB_HD constexpr int workspace_parts(bool split) { return split ? 5 : 4; }
+
+// The rule of one step, from the constants that its crew computed.
+__device__ inline Rule rule_of(const Job& job, const MlpStep& step) {
+  return {job.optimizer,     -step.rate * job.weight_decay,
+          -step.rate,        job.momentum,
+          job.beta1,         job.beta2,
+          1.0F - job.beta1,  1.0F - job.beta2,
+          -step.scaled_rate, step.inverse_root,
+          job.epsilon};
+}
+
+// --- one run ---------------------------------------------------------------------------------------------------------
+
+// A place in a run: the next tile of samples.
+struct Cursor {
+  int epoch;
+  std::int64_t begin;  // position in the epoch
+};
+
+// Samples of the tile that begins at position `begin`: up to the end of the tile, of the batch or of the epoch.
+__device__ inline int tile_count(const Job& job, std::int64_t begin) {
+  const std::int64_t in_batch = job.batch - begin % job.batch, in_epoch = job.r - begin;
+  const std::int64_t left = in_batch < in_epoch ? in_batch : in_epoch;
+  return left < job.layout.samples ? static_cast<int>(left) : job.layout.samples;
+}
+
+// Row numbers of the tile at `cursor`, each block for itself, by its last threads, which have least to do meanwhile.
+__device__ inline void find_rows(const Job& job, const Cursor& cursor, int* rows) {
+  const int count = tile_count(job, cursor.begin);
+  for (int s = static_cast<int>(blockDim.x - 1 - threadIdx.x); s < count; s += static_cast<int>(blockDim.x)) {
+    std::int64_t position = cursor.begin + s;
+    if (job.shuffle) {
+      position = shuffled_index(static_cast<std::uint32_t>(position), static_cast<std::uint32_t>(job.r), job.seed,
+                                static_cast<std::uint32_t>(cursor.epoch));
+    }
+    rows[s] = job.rows != nullptr ? job.rows[position] : static_cast<int>(position);
+  }
+}
+
+// Features of the tile's rows into x (features, samples), zeros behind `count`, and labels, which only the crew's first
+// block needs, into its `labels`.
+template <class Crew>
+__device__ inline void gather(const Crew& crew, const Job& job, const int* rows, int count, float* x, int* labels) {
+  const int thread = crew.thread(), threads = crew.threads(), features = job.layout.features;
+  const int samples = crew.samples(job.layout), row = crew.row(job.layout);
+  if (crew.leads()) {
+    for (int s = static_cast<int>(threadIdx.x); s < samples; s += kThreadsOf<Crew::kWidth>) {
+      labels[s] = s < count ? job.labels[rows[s]] : 0;
+    }
+  }
+  if (features <= 4) {  // a sample a thread, so that no index is divided
+    for (int s = thread; s < samples; s += threads) {
+      for (int f = 0; f < features; ++f) {
+        x[f * row + s] = s < count ? job.features[static_cast<std::int64_t>(rows[s]) * features + f] : 0.0F;
+      }
+    }
+    return;
+  }
+  for (int e = thread; e < samples * features; e += threads) {
+    const int s = e / features, f = e - s * features;
+    x[f * row + s] = s < count ? job.features[static_cast<std::int64_t>(rows[s]) * features + f] : 0.0F;
+  }
+}
+
+// By the crew's first block: scores, losses, and in place of the scores the gradient of the mean loss over a batch of
+// `samples` with respect to them. Adds each loss to the sum of its column; where `in_order`, all of them in order to
+// `loss_sum`, in thread 0. Returns whether this thread's losses are finite.
+template <class Crew>
+__device__ __forceinline__ bool losses_and_deltas(const Crew& crew, const Job& job, const MlpLayout& layout,
+                                                  const float* packed, const float* top, std::int64_t samples,
+                                                  int count, const int* labels, float* scores, double* sums,
+                                                  bool in_order, double& loss_sum) {
+  if (!crew.leads()) return true;
+  constexpr int kThreads = kThreadsOf<Crew::kWidth>;
+  const int thread = static_cast<int>(threadIdx.x), outputs = layout.outputs, row = crew.row(layout);
+  const float scale = 1.0F / static_cast<float>(samples);
+  bool finite = true;
+  for (int begin = 0; begin < crew.samples(layout); begin += kSamples) {
+    for (int e = thread; e < outputs * kSamples; e += kThreads) {
+      const int j = e / kSamples, s = begin + e % kSamples;
+      scores[j * row + s] = score_of(layout, packed, top, j, s, row);
+    }
+    if (outputs > 1) __syncthreads();  // otherwise each thread goes on with its own
+    for (int column = thread; column < kSamples; column += kThreads) {
+      const int s = begin + column;
+      if (s >= count) {
+        for (int j = 0; j < outputs; ++j) scores[j * row + s] = 0;
+        continue;
+      }
+      const float loss = outputs == 1 ? binary_loss(job.gamma, scale, labels[s] > 0, scores + s)
+                                      : softmax_loss(job.gamma, scale, labels[s], outputs, scores + s, row);
+      finite = finite && ::fabsf(loss) <= kMaxFloat;
+      sums[column] += loss;
+    }
+    if (!in_order) continue;
+    __syncthreads();
+    if (thread == 0) {
+      for (int column = 0; column < kSamples && begin + column < count; ++column) {
+        loss_sum += sums[column];
+        sums[column] = 0;
+      }
+    }
+    __syncthreads();
+  }
+  return finite;
+}
+
+// The sum of `sums`, in order; the block must have met at a barrier since the last was added.
+__device__ inline double total(const double* sums) {
+  double sum = 0;
+  for (int s = 0; s < kSamples; ++s) sum += sums[s];
+  return sum;
+}
+
+// Blocks on a multiprocessor that registers must allow: what shared memory allows of the usual shapes. What
+// ptxas makes of it, and the occupancy that follows: tests/kernel_resources.py.
+template <int kWidth>
+inline constexpr int kTrainBlocks = kWidth == 16   ? 8
+                                    : kWidth == 32 ? 4
+                                    : kWidth == 64 ? 2
+                                                   : 1;
+
+// Crew: runs from the queue. `slice` of `slices`: which part of each run's epochs this launch trains.
+
+// --- the acts of a run -----------------------------------------------------------------------------------------------
+
+// Where the parts of a run's memory are.
+struct RunMemory {
+  Network net;
+  float* x;        // (first_rows, samples) features of a tile
+  float* scores;   // (outputs, samples), then the gradient with respect to them
+  float* inverse;  // (layers, samples) 1 / deviation, with layer norm
+  MlpPlanes planes;
+  float* deltas;   // two planes, for kWidth 0
+  float* moments;  // (2, size)
+  float* mask;     // (size)
+};
+
+// `own`: this crew's part of the workspace. `behind`: shared memory behind TrainShared, read for kWidth > 0.
+template <class Crew>
+__device__ __forceinline__ RunMemory place_memory(const Crew& crew, const Job& job, float* own, float* behind,
+                                                  bool moments_on_chip) {
+  const MlpLayout& layout = job.layout;
+  const int size = layout.size, row = crew.row(layout);
+  const bool on_chip = Crew::kWidth > 0 && moments_on_chip;
+  float* const values = Crew::kWidth > 0 ? behind : own + workspace_parts(Crew::kSplit) * std::int64_t{size};
+  float* const x = values + size;
+  float* const scores = x + layout.first_rows * row;
+  float* const inverse = scores + layout.outputs * row;
+  const MlpPlanes planes{inverse + (layout.layer_norm ? layout.layers * crew.samples(layout) : 0), layout.plane(),
+                         layout.kinds};
+  float* const deltas = planes.base + layout.layers * layout.kinds * layout.plane();
+  float* const moments = on_chip ? deltas : own;
+  float* const mask = own + 3 * std::int64_t{size};
+  float* const master = !Crew::kSplit ? values : on_chip ? moments + 2 * size : mask + size;
+  const Network net{values,
+                    master,
+                    moments,
+                    moments + size,
+                    own + 2 * std::int64_t{size},
+                    job.weight_mask != nullptr ? mask : nullptr};
+  return {net, x, scores, inverse, planes, deltas, moments, mask};
+}
+
+// The epochs of one slice of a run.
+struct Epochs {
+  int begin, end;
+  int status;  // of the run: -1, or the epochs it finished before it diverged, and then there is nothing to do
+  __device__ bool idle() const { return status >= 0 || begin == end; }
+};
+
+__device__ inline Epochs epochs_of(const Job& job, int slice, int slices) {
+  const std::int64_t length = job.epoch_end - job.epoch_begin;
+  return {job.epoch_begin + static_cast<int>(length * slice / slices),
+          job.epoch_begin + static_cast<int>(length * (slice + 1) / slices), *job.status};
+}
+
+// By each block for itself.
+template <class Crew>
+__device__ __forceinline__ void clear_sums(double* sums) {
+  for (int s = static_cast<int>(threadIdx.x); s < kSamples; s += kThreadsOf<Crew::kWidth>) sums[s] = 0;
+}
+
+// Parameters, moments and mask from the run's arrays into its memory. Where a weight is masked, it and its moments are
+// zero. What is written last is complete behind the next barrier.
+template <class Crew>
+__device__ __forceinline__ void load_run(Crew& crew, const Job& job, const RunMemory& memory) {
+  const MlpLayout& layout = job.layout;
+  const int thread = crew.thread(), threads = crew.threads(), size = layout.size, row = crew.row(layout);
+  float *const master = memory.net.master, *const moments = memory.moments, *const mask = memory.mask;
+  pack(crew, layout, job.parameters, master);
+  for (int i = thread; i < 2 * size; i += threads) moments[i] = 0;
+  for (int i = thread; i < size; i += threads) mask[i] = 1;
+  // Rows behind the last feature take part in register tiles.
+  for (int i = layout.features * row + thread; i < layout.first_rows * row; i += threads) memory.x[i] = 0;
+  crew.sync();
+  for_each_parameter(layout, thread, threads, [&](int p, int at) {
+    const bool learns = job.weight_mask == nullptr || job.weight_mask[p] != 0;
+    if (!learns) master[at] = mask[at] = 0;
+    if (job.state != nullptr && learns) {
+      moments[at] = job.state[p];
+      moments[size + at] = job.state[job.p + p];
+    }
+  });
+  if (!Crew::kSplit) return;
+  // What products read: words for the weights between hidden layers, copies of all else.
+  crew.sync();
+  for (int i = thread; i < size; i += threads) {
+    const auto between = [&](int l) {
+      return l < layout.layers && i >= layout.weights[l] && i < layout.weights[l] + layout.padded * layout.stride;
+    };
+    static_assert(kMaxHiddenLayers == 4);
+    memory.net.values[i] = between(1) || between(2) || between(3) ? word_of(layout, master[i]) : master[i];
+  }
+}
+
+// Where a tile lies in its batch and epoch.
+struct TilePlace {
+  int count;             // samples of the tile
+  std::int64_t samples;  // of its batch
+  bool begins, ends;     // whether it is the batch's first, its last
+  bool epoch_ends;       // whether it is the epoch's last
+};
+
+__device__ inline TilePlace place_of(const Job& job, const Cursor& cursor) {
+  const int count = tile_count(job, cursor.begin);
+  const std::int64_t in_batch = cursor.begin % job.batch, batch_begin = cursor.begin - in_batch;
+  const std::int64_t samples = job.r - batch_begin < job.batch ? job.r - batch_begin : job.batch;
+  return {count, samples, in_batch == 0, in_batch + count == samples, cursor.begin + count == job.r};
+}
+
+// Constants of the steps that share a group of kSteps with `step`. Lane of the block's first warp: a step.
+__device__ __forceinline__ void find_steps(const Job& job, std::int64_t step, std::int64_t steps, MlpStep* constants) {
+  const int lane = static_cast<int>(threadIdx.x);
+  const std::int64_t mine = step - step % kSteps + lane;
+  if (lane < kSteps && mine < steps) {
+    constants[lane] = mlp_step(job.learning_rate, job.schedule, job.optimizer, job.beta1, job.beta2, mine, steps);
+  }
+}
+
+// Whether every master weight is finite. A vote of the crew.
+template <class Crew>
+__device__ __forceinline__ bool finite_weights(Crew& crew, const MlpLayout& layout, const float* master) {
+  bool good = true;
+  for (int i = crew.thread(); i < layout.size; i += crew.threads()) good = good && ::fabsf(master[i]) <= kMaxFloat;
+  return crew.all(good);
+}
+
+// Trains the slice's epochs, which are at least one, tile by tile: features in, forward, losses, backward, and with the
+// last tile of a batch the update. A run ends early, before an update, when a loss of the batch is not finite, and
+// behind an epoch when a weight is not: it has diverged. Returns how many epochs were finished with everything finite.
+// Begins behind a barrier since load_run and find_rows. loss_sum: of thread 0, when gradients are wanted in place of
+// training.
+template <class Crew>
+__device__ __forceinline__ int train_epochs(Crew& crew, const Job& job, const RunMemory& memory, SharedOf<Crew>& shared,
+                                            const Epochs& epochs, double& loss_sum) {
+  const MlpLayout& layout = job.layout;
+  const bool learning = job.gradients == nullptr;
+  const std::int64_t steps_per_epoch = (job.r + job.batch - 1) / job.batch, steps = steps_per_epoch * job.epochs;
+  std::int64_t step = epochs.begin * steps_per_epoch;
+  Rule rule{};
+  bool finite = true, fresh_steps = true;
+  Cursor cursor{epochs.begin, 0};
+  while (cursor.epoch < epochs.end) {
+    const TilePlace tile = place_of(job, cursor);
+    gather(crew, job, shared.rows, tile.count, memory.x, shared.labels);
+    if (tile.begins && learning && (fresh_steps || step % kSteps == 0)) {
+      find_steps(job, step, steps, shared.steps);
+      fresh_steps = false;
+    }
+    crew.sync();
+    // Forward, and what the scores cost. Meanwhile the threads that have nothing to do look for the next tile's rows.
+    const float* const top = forward_hidden(crew, layout, memory.net.values, memory.x, memory.planes, memory.inverse);
+    if (tile.begins) finite = true;
+    finite = losses_and_deltas(crew, job, layout, memory.net.values, top, tile.samples, tile.count, shared.labels,
+                               memory.scores, shared.sums, !learning, loss_sum) &&
+             finite;
+    const Cursor next = tile.epoch_ends ? Cursor{cursor.epoch + 1, 0} : Cursor{cursor.epoch, cursor.begin + tile.count};
+    if (next.epoch < epochs.end) find_rows(job, next, shared.rows);
+    const bool all_finite = crew.all(finite);
+    if (tile.ends && learning && !all_finite) return cursor.epoch - epochs.begin;
+    // Back, with the update where the batch ends.
+    if (tile.ends && learning) rule = rule_of(job, shared.steps[step % kSteps]);
+    backward(crew, layout, memory.net, {tile.begins, tile.ends && learning}, rule, memory.x, memory.planes,
+             memory.deltas, memory.scores, memory.inverse, tile.count);
+    if (tile.ends) ++step;
+    if (tile.epoch_ends && learning) {
+      if (!finite_weights(crew, layout, memory.net.master)) return cursor.epoch - epochs.begin;
+      if (crew.thread() == 0 && job.epoch_losses != nullptr) {
+        job.epoch_losses[cursor.epoch - job.epoch_begin] =
+            static_cast<float>(total(shared.sums) / static_cast<double>(job.r));
+      }
+      __syncthreads();
+      clear_sums<Crew>(shared.sums);
+    }
+    cursor = next;
+  }
+  return epochs.end - epochs.begin;
+}
+
+// What is left of the run outside the crew: parameters, state and status, or the gradients and the loss. Comes behind
+// the barrier that ended the last step.
+template <class Crew>
+__device__ __forceinline__ void store_run(Crew& crew, const Job& job, const RunMemory& memory, const Epochs& epochs,
+                                          int epochs_done, double loss_sum) {
+  const MlpLayout& layout = job.layout;
+  const int thread = crew.thread(), threads = crew.threads(), size = layout.size;
+  if (job.gradients != nullptr) {
+    for_each_parameter(layout, thread, threads, [&](int p, int at) { job.gradients[p] = memory.net.gradient[at]; });
+    if (thread == 0) *job.loss = static_cast<float>(loss_sum / static_cast<double>(job.r));
+    return;
+  }
+  for_each_parameter(layout, thread, threads, [&](int p, int at) {
+    job.parameters[p] = memory.net.master[at];
+    if (job.state != nullptr) {
+      job.state[p] = memory.moments[at];
+      job.state[job.p + p] = memory.moments[size + at];
+    }
+  });
+  // Epochs that a diverged run did not finish have no loss.
+  const bool diverges = !epochs.idle() && epochs_done < epochs.end - epochs.begin;
+  if (job.epoch_losses != nullptr) {
+    for (int e = epochs.begin + epochs_done + thread; e < epochs.end; e += threads) {
+      job.epoch_losses[e - job.epoch_begin] = __int_as_float(0x7fc00000);
+    }
+  }
+  if (thread == 0) {
+    const int now = diverges ? epochs.begin + epochs_done : epochs.status;
+    *job.status = now;
+    if (job.diverged != nullptr) *job.diverged = now;
+  }
+}
+
+// Crew: one run after the other from the queue of `jobs` (count), longest first, until it is empty. Shared memory: a
+// SharedOf<Crew>, then for kWidth > 0 network and planes, and where `moments_on_chip` the moments. workspace (crews,
+// floats). slice of slices: which part of each run's epochs this launch trains.
+template <class Crew>
+__global__ void __launch_bounds__(kThreadsOf<Crew::kWidth>, kTrainBlocks<Crew::kWidth>)
+    mlp_train_kernel(const Job* jobs, int count, int* queue, bool moments_on_chip, float* workspace,
+                     std::int64_t floats, Teams teams, int slice, int slices) {
+  SharedOf<Crew>& shared = *dynamic_shared<SharedOf<Crew>>();
+  Crew crew = crew_of<Crew>(teams);
+  const std::int64_t team = blockIdx.x / (Crew::kTeam ? teams.blocks : 1);
+  float* const own = workspace + team * floats;
+  int* const next_job = Crew::kTeam ? &teams.states[team].job : &shared.job;
+  for (;;) {
+    // The crew's first thread takes a run for all of them.
+    if (crew.thread() == 0) {
+      *next_job = atomicAdd(queue, 1);
+      if (Crew::kTeam) teams.states[team].bad = 0;
+    }
+    crew.sync();
+    const int mine = *next_job;
+    if (mine >= count) return;
+    const Job& job = jobs[mine];
+
+    const RunMemory memory = place_memory(crew, job, own, reinterpret_cast<float*>(&shared + 1), moments_on_chip);
+    const Epochs epochs = epochs_of(job, slice, slices);
+    load_run(crew, job, memory);
+    clear_sums<Crew>(shared.sums);
+    if (!epochs.idle()) find_rows(job, {epochs.begin, 0}, shared.rows);
+    crew.sync();
+    double loss_sum = 0;
+    const int epochs_done = epochs.idle() ? 0 : train_epochs(crew, job, memory, shared, epochs, loss_sum);
+    store_run(crew, job, memory, epochs, epochs_done, loss_sum);
+    crew.sync();  // before the next run takes anything of this one's
+  }
+}
+
+}  // namespace scalelab::cuda
