@@ -143,12 +143,14 @@ bool meets(Warp& w, const Inst& in, std::uint32_t pc, Mask& m) {
     }
     for (Mask rest = total; rest != 0;) {
       const int l = __builtin_ctz(rest);
-      if (!(wants[l] >> l & 1))
-        fault(w, in, Mask{1} << l, "lane is not in its own member mask " + lanes_text(wants[l]));
       Mask same = 0;
       for (int j = 0; j < kLanes; ++j) {
         if ((total >> j & 1) && wants[j] == wants[l]) same |= Mask{1} << j;
       }
+      if (const Mask outside = same & ~wants[l]; outside != 0)
+        fault(w, in, outside, "lane is not in its own member mask " + lanes_text(wants[l]));
+      if (race::on() && (wants[l] & w.exited) != 0)  // hardware forgives these, too
+        fault(w, in, m, "the member mask names lanes that have returned: " + lanes_text(wants[l] & w.exited));
       if ((wants[l] & alive & ~same) == 0) {
         go |= same;
         if (in.meet == 1 && race::on()) race::warp_sync(w, same);
@@ -431,7 +433,8 @@ struct Slot {
     order.resize(warps);
     std::iota(order.begin(), order.end(), 0);
   }
-  void begin(const Launch& launch, std::uint64_t index, std::uint32_t together, Cluster* cluster, std::uint32_t rank, std::mt19937_64* random) {
+  void begin(const Launch& launch, std::uint64_t index, std::uint32_t together, Cluster* cluster, std::uint32_t rank,
+             std::mt19937_64* random) {
     block.linear = static_cast<std::uint32_t>(index);
     block.index = {static_cast<std::uint32_t>(index % launch.grid.x),
                    static_cast<std::uint32_t>(index / launch.grid.x % launch.grid.y),
@@ -512,7 +515,8 @@ void work(Worker& worker, const std::vector<std::uint64_t>& sets, std::atomic<st
     set->cluster = {0, 0, static_cast<std::uint32_t>(launch.block.size() * together), {}};
     for (auto& slot : set->slots) set->cluster.blocks.push_back(&slot->block);
     for (std::uint32_t i = 0; i < together; ++i)
-      set->slots[i]->begin(launch, sets[which] * together + i, together, &set->cluster, i, how.random ? &random : nullptr);
+      set->slots[i]->begin(launch, sets[which] * together + i, together, &set->cluster, i,
+                           how.random ? &random : nullptr);
     resident.push_back(std::move(set));
     return true;
   };

@@ -19,8 +19,9 @@ using Mask = std::uint32_t;
 inline constexpr Mask kAll = ~Mask{0};
 
 // --- addresses -------------------------------------------------------------------------------------------------------
-// Global memory is one reserved range of the host's addresses; the other spaces have windows that no host memory uses.
-inline constexpr std::uint64_t kArena = 0x200000000000, kArenaBytes = std::uint64_t{1} << 40;
+// Global memory is one reserved range of the host's addresses, which host code that uses one of them may not touch: its
+// bytes lie kHostOffset behind. The other spaces have windows that no host memory uses.
+inline constexpr std::uint64_t kArena = 0x200000000000, kArenaBytes = std::uint64_t{1} << 40, kHostOffset = kArenaBytes;
 inline constexpr std::uint64_t kSharedWindow = 0x100000000000, kLocalWindow = 0x110000000000,
                                kParamWindow = 0x120000000000;
 inline constexpr std::uint64_t kWindowBytes = 1 << 24;
@@ -40,6 +41,7 @@ std::uint64_t allocate(std::size_t bytes, const char* what);  // 0: out of memor
 bool release(std::uint64_t address);
 bool find(std::uint64_t address, Range& range);  // the allocation that holds the address
 bool holds(const void* address, std::size_t bytes);
+inline char* host(std::uint64_t address) { return reinterpret_cast<char*>(address + kHostOffset); }
 inline bool in_arena(std::uint64_t address) { return address - kArena < kArenaBytes; }
 std::string describe(std::uint64_t address);
 std::size_t total();
@@ -109,7 +111,7 @@ struct Inst {
   bool negated = false;    // the guard
   std::uint8_t flags = 0;
   std::uint8_t strong = 0;  // of a memory access: 1: volatile or relaxed, 2: acquires or releases
-  std::uint8_t meet = 0;  // of a sync: 1: lanes may meet at different ones, 2: all lanes; otherwise as a mask says
+  std::uint8_t meet = 0;    // of a sync: 1: lanes may meet at different ones, 2: all lanes; otherwise as a mask says
   Space space = Space::generic;
   Ref guard = kNone;
   std::array<Ref, 14> o;    // operands: destinations first

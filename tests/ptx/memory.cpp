@@ -1,4 +1,5 @@
 // Global memory: exact bounds, redzones, and freed addresses that stay out of use for a while.
+#include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
@@ -34,6 +35,21 @@ struct Freed {
 };
 constexpr std::size_t kRedzone = 256, kAlign = 512, kPage = 4096, kQuarantine = 256;
 
+void reserve(std::uint64_t address, int protection) {
+  void* const at = reinterpret_cast<void*>(address);
+  const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
+  if (mmap(at, kArenaBytes, protection, flags, -1, 0) == at) return;
+  std::fprintf(stderr, "PTX machine: the range of device memory cannot be reserved\n");
+  _exit(86);
+}
+// Ends the process with a report where host code has used a device address; other faults come again, unhandled.
+void host_touched(int, siginfo_t* info, void*) {
+  if (!in_arena(reinterpret_cast<std::uint64_t>(info->si_addr))) return;
+  constexpr char kText[] = "\nPTX machine: host code touched device memory\n";
+  if (write(STDERR_FILENO, kText, sizeof(kText) - 1) > 0) _exit(86);
+  _exit(86);
+}
+
 struct State {
   std::map<std::uint64_t, Allocation> live;
   std::deque<Freed> freed;                                  // the last ones, for reports
@@ -43,12 +59,12 @@ struct State {
   std::uint64_t* init = nullptr;  // a bit a byte
   std::mutex lock;
   State() {
-    void* const at = reinterpret_cast<void*>(kArena);
-    if (mmap(at, kArenaBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE,
-             -1, 0) != at) {
-      std::fprintf(stderr, "PTX machine: the range of device memory cannot be reserved\n");
-      _exit(86);
-    }
+    reserve(kArena, PROT_NONE);
+    reserve(kArena + kHostOffset, PROT_READ | PROT_WRITE);
+    struct sigaction action {};
+    action.sa_sigaction = host_touched;
+    action.sa_flags = SA_SIGINFO | SA_RESETHAND;
+    sigaction(SIGSEGV, &action, nullptr);
     if (std::string(setting("PTX_INITCHECK", "0")) == "1") {
       init = static_cast<std::uint64_t*>(
           mmap(nullptr, kArenaBytes / 8, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
@@ -110,7 +126,7 @@ std::uint64_t allocate(std::size_t bytes, const char*) {
   s.live[at] = {bytes, reserved};
   s.used += bytes;
   static const bool poisons = std::string(setting("PTX_POISON", "1")) == "1";
-  if (poisons) poison(reinterpret_cast<void*>(at), bytes);
+  if (poisons) poison(host(at), bytes);
   if (s.init != nullptr) set_init(at, reserved, false);
   return at;
 }
@@ -123,8 +139,7 @@ bool release(std::uint64_t address) {
   s.used -= found->second.bytes;
   s.freed.push_back({address, found->second});
   if (s.freed.size() > 4096) s.freed.pop_front();
-  if (found->second.reserved > 16 * kPage)
-    madvise(reinterpret_cast<void*>(address), found->second.reserved, MADV_DONTNEED);
+  if (found->second.reserved > 16 * kPage) madvise(host(address), found->second.reserved, MADV_DONTNEED);
   s.unused[found->second.reserved].push_back(address);
   s.live.erase(found);
   return true;

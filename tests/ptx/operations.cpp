@@ -810,8 +810,9 @@ inline void access(Warp& w, const Inst& in, Mask m, Ref base, bool read, bool wr
       if (read) bring_init(w, in, lanes, *use, false);
       if (write) bring_init(w, in, lanes, *use, true);
     }
-    if (race::on()) [[unlikely]] race::note(w, in, lanes, space, use->at, read, write);
-    char* const origin = space == Space::global   ? nullptr
+    if (race::on()) [[unlikely]]
+      race::note(w, in, lanes, space, use->at, read, write);
+    char* const origin = space == Space::global   ? memory::host(0)
                          : space == Space::shared ? w.block->shared
                          : space == Space::local  ? w.local
                                                   : const_cast<char*>(w.worker->launch->parameters.data());

@@ -144,7 +144,7 @@ Declaration declaration(Lexer& in) {
 }
 
 void initialise(Lexer& in, const Declaration& what) {
-  char* to = reinterpret_cast<char*>(what.variable.at);
+  char* to = memory::host(what.variable.at);
   std::memset(to, 0, what.variable.bytes);
   if (in.take('=')) {
     const bool list = in.take('{');

@@ -32,7 +32,7 @@ struct race::Thread {
 namespace race {
 namespace {
 
-struct Reads {  // of one word, of equal rank: by lanes of a warp; with no lanes: by several warps of a block
+struct Reads {             // of one word, of equal rank: by lanes of a warp; with no lanes: by several warps of a block
   std::uint32_t warp = 0;  // 1 + the number of the (first) warp in the launch; 0: none
   Mask lanes = 0;
   std::uint32_t stamp = 0, at = 0;  // of the last; its instruction
@@ -282,7 +282,8 @@ void fence(Warp& warp, int lane) {
   of_block = std::max(of_block, clock.barrier);
   const WarpClock& lanes = clock.warps[warp.index];
   for (std::uint32_t other = 0; other < kLanes; ++other) {
-    const std::uint32_t stamp = other == static_cast<std::uint32_t>(lane) ? now + 1 : std::max(lanes.all, lanes.known[lane][other]);
+    const std::uint32_t stamp =
+        other == static_cast<std::uint32_t>(lane) ? now + 1 : std::max(lanes.all, lanes.known[lane][other]);
     if (stamp <= clock.barrier) continue;
     auto& of_thread = released->threads[first + static_cast<std::uint32_t>(warp.index * kLanes + other)];
     of_thread = std::max(of_thread, stamp);
@@ -399,7 +400,10 @@ void note(Warp& warp, const Inst& inst, Mask lanes, Space space, const std::uint
           bool writes) {
   if (space != Space::global && space != Space::shared) return;
   const bool shared = space == Space::shared, atomic = (reads && writes) || inst.strong != 0;
-  const Kind kind = reads && writes ? kUpdate : writes ? (atomic ? kAtomicStore : kWrite) : atomic ? kAtomicLoad : kRead;
+  const Kind kind = reads && writes ? kUpdate
+                    : writes        ? (atomic ? kAtomicStore : kWrite)
+                    : atomic        ? kAtomicLoad
+                                    : kRead;
   const auto at = static_cast<std::uint32_t>(&inst - warp.worker->launch->kernel->code.data());
   BlockClock& clock = *warp.block->clock;
   if (inst.strong == 2 && writes) fence(warp, lanes);

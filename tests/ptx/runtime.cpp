@@ -101,8 +101,7 @@ Module* load(FatBinary& binary) {
   const char* const end = at + read<std::uint16_t>(at + 6) + read<std::uint64_t>(at + 8);
   std::string best;
   const int own = device().major * 10 + device().minor;
-  for (at += read<std::uint16_t>(at + 6); at < end;
-       at += read<std::uint32_t>(at + 4) + read<std::uint64_t>(at + 8)) {
+  for (at += read<std::uint16_t>(at + 6); at < end; at += read<std::uint32_t>(at + 4) + read<std::uint64_t>(at + 8)) {
     if (read<std::uint16_t>(at) != kPtx) continue;
     std::string text = ptx_of(at);
     const int arch = arch_of(text);
@@ -449,7 +448,10 @@ cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpy
                                ? memory::in_arena(reinterpret_cast<std::uint64_t>(from))
                                : kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
   if (!fits(to, bytes, to_device) || !fits(from, bytes, from_device)) return returns(cudaErrorInvalidValue);
-  std::memmove(to, from, bytes);
+  const auto place = [](const void* at, bool device) {
+    return device ? memory::host(reinterpret_cast<std::uint64_t>(at)) : static_cast<char*>(const_cast<void*>(at));
+  };
+  std::memmove(place(to, to_device), place(from, from_device), bytes);
   if (to_device && memory::tracks_init()) memory::mark_init(reinterpret_cast<std::uint64_t>(to), bytes);
   return cudaSuccess;
 }
@@ -459,7 +461,7 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
 cudaError_t cudaMemset(void* at, int value, std::size_t bytes) {
   if (bytes == 0) return cudaSuccess;
   if (!fits(at, bytes, true)) return returns(cudaErrorInvalidValue);
-  std::memset(at, value, bytes);
+  std::memset(memory::host(reinterpret_cast<std::uint64_t>(at)), value, bytes);
   if (memory::tracks_init()) memory::mark_init(reinterpret_cast<std::uint64_t>(at), bytes);
   return cudaSuccess;
 }
@@ -640,15 +642,15 @@ const char* cudaGetErrorName(cudaError_t error) {
   case name: return #name;
     PTX_NAME(cudaSuccess)
     PTX_NAME(cudaErrorInvalidValue)
-    PTX_NAME(cudaErrorMemoryAllocation) PTX_NAME(cudaErrorInvalidConfiguration) PTX_NAME(cudaErrorInvalidDevice)
-        PTX_NAME(cudaErrorInvalidDeviceFunction) PTX_NAME(cudaErrorNoKernelImageForDevice)
-            PTX_NAME(cudaErrorLaunchOutOfResources) PTX_NAME(cudaErrorCooperativeLaunchTooLarge)
-                PTX_NAME(cudaErrorInvalidClusterSize) PTX_NAME(cudaErrorInvalidSymbol)
-                    PTX_NAME(cudaErrorMissingConfiguration) PTX_NAME(cudaErrorNotSupported)
-                        PTX_NAME(cudaErrorInvalidResourceHandle) PTX_NAME(cudaErrorNoDevice)
-                            PTX_NAME(cudaErrorInsufficientDriver)
+    PTX_NAME(cudaErrorMemoryAllocation)
+    PTX_NAME(cudaErrorInvalidConfiguration) PTX_NAME(cudaErrorInvalidDevice) PTX_NAME(cudaErrorInvalidDeviceFunction)
+        PTX_NAME(cudaErrorNoKernelImageForDevice) PTX_NAME(cudaErrorLaunchOutOfResources)
+            PTX_NAME(cudaErrorCooperativeLaunchTooLarge) PTX_NAME(cudaErrorInvalidClusterSize)
+                PTX_NAME(cudaErrorInvalidSymbol) PTX_NAME(cudaErrorMissingConfiguration) PTX_NAME(cudaErrorNotSupported)
+                    PTX_NAME(cudaErrorInvalidResourceHandle) PTX_NAME(cudaErrorNoDevice)
+                        PTX_NAME(cudaErrorInsufficientDriver)
 #undef PTX_NAME
-                                default : return "cudaError (of the PTX machine)";
+                            default : return "cudaError (of the PTX machine)";
   }
 }
 const char* cudaGetErrorString(cudaError_t error) {

@@ -111,7 +111,7 @@ struct Counter {
   int value;
 };
 
-int me() { return static_cast<int>(threadIdx.x); }
+__device__ int me() { return static_cast<int>(threadIdx.x); }
 
 // --- addresses -------------------------------------------------------------------------------------------------------
 template <bool bug>
@@ -270,7 +270,9 @@ __global__ void no_barrier_between_buffers(const float* in, float* out) {
   for (int step = 0; step < 4; ++step) {
     to[me()] = from[(me() + kThreads / 4) % kThreads];
     if (!bug || step % 2 == 0) __syncthreads();
-    std::swap(from, to);
+    float* const read = from;
+    from = to;
+    to = read;
   }
   out[me()] = from[me()];
 }
