@@ -111,7 +111,7 @@ struct Counter {
   int value;
 };
 
-__device__ int me() { return static_cast<int>(threadIdx.x); }
+int me() { return static_cast<int>(threadIdx.x); }
 
 // --- addresses -------------------------------------------------------------------------------------------------------
 template <bool bug>
@@ -270,9 +270,7 @@ __global__ void no_barrier_between_buffers(const float* in, float* out) {
   for (int step = 0; step < 4; ++step) {
     to[me()] = from[(me() + kThreads / 4) % kThreads];
     if (!bug || step % 2 == 0) __syncthreads();
-    float* const read = from;
-    from = to;
-    to = read;
+    std::swap(from, to);
   }
   out[me()] = from[me()];
 }
