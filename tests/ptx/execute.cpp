@@ -233,6 +233,7 @@ bool can_run(const Warp& w) {
 std::uint64_t run(Warp& w, std::uint64_t budget) {
   const Kernel& kernel = *w.worker->launch->kernel;
   const Inst* const code = kernel.code.data();
+  Count* const counts = w.worker->counts;
   std::uint64_t done = 0;
   std::uint32_t last_pc = 0;
   for (Group& g : w.groups) {
@@ -272,6 +273,10 @@ std::uint64_t run(Warp& w, std::uint64_t budget) {
         m &= in.negated ? ~p : p;
       }
       --left;
+      if (counts != nullptr) [[unlikely]] {
+        ++counts[pc].issued;
+        counts[pc].lanes += static_cast<std::uint64_t>(__builtin_popcount(m));
+      }
       if (in.kind == Kind::simple) [[likely]] {
         if (m != 0) in.run(w, in, m);
         ++pc;
@@ -594,14 +599,17 @@ void execute(const Launch& launch) {
     }
   }
   static const int threads_wanted = std::stoi(setting("PTX_THREADS", "2"));
-  const std::size_t threads =
-      race::on() || blocks * launch.block.size() < 4096 ? 1 : std::min<std::size_t>(sets.size(), threads_wanted);
+  const std::size_t threads = race::on() || count::on() || blocks * launch.block.size() < 4096
+                                  ? 1
+                                  : std::min<std::size_t>(sets.size(), threads_wanted);
   if (race::on()) race::launch_begins(launch);
+  if (count::on()) count::launch_begins(*launch.kernel);
   std::vector<Worker> workers(threads);
   std::atomic<std::size_t> next{0};
   for (Worker& worker : workers) {
     worker.launch = &launch;
     worker.caches.resize(launch.kernel->caches);
+    if (count::on()) worker.counts = launch.kernel->counts.data();
   }
   std::vector<std::thread> running;
   for (std::size_t i = 1; i < threads; ++i) running.emplace_back([&, i] { work(workers[i], sets, next, together); });

@@ -135,6 +135,10 @@ struct Loc {
   std::int32_t inlined_at = -1;  // index of the caller's
 };
 
+struct Count {  // of one instruction: how often warps issued it, for how many lanes, with how many sectors or passes
+  std::uint64_t issued = 0, lanes = 0, extra = 0;
+};
+
 struct Module;
 struct Kernel {
   std::string name;  // mangled
@@ -155,6 +159,7 @@ struct Kernel {
   std::vector<Loc> locs;
   std::uint32_t caches = 0;
   std::string decode_error;
+  std::vector<Count> counts;  // where instructions are counted
 };
 
 struct Module {
@@ -284,7 +289,15 @@ struct MemoryCache {  // of a memory access: the allocation or variable it met l
 struct Worker {
   const Launch* launch = nullptr;
   std::vector<MemoryCache> caches;
+  Count* counts = nullptr;  // of the kernel's instructions, where they are counted
 };
+
+// --- counts (count.cpp) ----------------------------------------------------------------------------------------------
+namespace count {
+bool on();
+void launch_begins(Kernel& kernel);
+void note(Warp& warp, const Inst& inst, Mask lanes, Space space, const std::uint64_t* addresses);
+}  // namespace count
 
 [[noreturn]] void fault(Warp& warp, const Inst& inst, Mask lanes, const std::string& what);
 

@@ -812,6 +812,8 @@ inline void access(Warp& w, const Inst& in, Mask m, Ref base, bool read, bool wr
     }
     if (race::on()) [[unlikely]]
       race::note(w, in, lanes, space, use->at, read, write);
+    if (w.worker->counts != nullptr) [[unlikely]]
+      count::note(w, in, lanes, space, use->at);
     char* const origin = space == Space::global   ? memory::host(0)
                          : space == Space::shared ? w.block->shared
                          : space == Space::local  ? w.local

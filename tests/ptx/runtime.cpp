@@ -27,6 +27,7 @@ thread_local cudaError_t last_error = cudaSuccess;
 thread_local int current_device = 0;
 int device_count() { return std::stoi(setting("PTX_DEVICES", "1")); }
 bool has_pools() { return std::string(setting("PTX_POOLS", "1")) == "1"; }
+bool has_clusters() { return std::string(setting("PTX_CLUSTERS", "1")) == "1"; }
 std::size_t pool_used = 0, pool_reserved = 0;  // bytes; what the pool has reserved stays with it until it is trimmed
 std::unordered_map<void*, std::size_t> pool_pieces;
 cudaError_t returns(cudaError_t error) {
@@ -174,6 +175,7 @@ cudaError_t check_launch(const Entry& entry, const Kernel& kernel, const Dim& gr
   const std::uint64_t cluster = together.cluster.size();
   if (cluster > 1) {
     if (d.major < 9) return cudaErrorInvalidValue;
+    if (!has_clusters()) return cudaErrorInvalidClusterSize;
     if (cluster > (entry.nonportable_cluster ? 16 : 8)) return cudaErrorInvalidClusterSize;
     if (grid.x % together.cluster.x != 0 || grid.y % together.cluster.y != 0 || grid.z % together.cluster.z != 0)
       return cudaErrorInvalidClusterSize;
@@ -378,6 +380,7 @@ cudaError_t cudaOccupancyMaxActiveClusters(int* clusters, const void* function, 
   int blocks = 0;
   *clusters = 0;
   if (device().major < 9) return returns(cudaErrorNotSupported);
+  if (!has_clusters()) return returns(cudaErrorInvalidClusterSize);
   unsigned size = 1;
   for (unsigned i = 0; i < config->numAttrs; ++i) {
     if (config->attrs[i].id == cudaLaunchAttributeClusterDimension)
@@ -637,21 +640,27 @@ cudaError_t cudaGetLastError() {
 }
 cudaError_t cudaPeekAtLastError() { return last_error; }
 const char* cudaGetErrorName(cudaError_t error) {
-  switch (error) {
-#define PTX_NAME(name) \
-  case name: return #name;
-    PTX_NAME(cudaSuccess)
-    PTX_NAME(cudaErrorInvalidValue)
-    PTX_NAME(cudaErrorMemoryAllocation)
-    PTX_NAME(cudaErrorInvalidConfiguration) PTX_NAME(cudaErrorInvalidDevice) PTX_NAME(cudaErrorInvalidDeviceFunction)
-        PTX_NAME(cudaErrorNoKernelImageForDevice) PTX_NAME(cudaErrorLaunchOutOfResources)
-            PTX_NAME(cudaErrorCooperativeLaunchTooLarge) PTX_NAME(cudaErrorInvalidClusterSize)
-                PTX_NAME(cudaErrorInvalidSymbol) PTX_NAME(cudaErrorMissingConfiguration) PTX_NAME(cudaErrorNotSupported)
-                    PTX_NAME(cudaErrorInvalidResourceHandle) PTX_NAME(cudaErrorNoDevice)
-                        PTX_NAME(cudaErrorInsufficientDriver)
-#undef PTX_NAME
-                            default : return "cudaError (of the PTX machine)";
-  }
+#define PTX_NAMED(name) \
+  { name, #name }
+  static const std::unordered_map<int, const char*> names{PTX_NAMED(cudaSuccess),
+                                                          PTX_NAMED(cudaErrorInvalidValue),
+                                                          PTX_NAMED(cudaErrorMemoryAllocation),
+                                                          PTX_NAMED(cudaErrorInvalidConfiguration),
+                                                          PTX_NAMED(cudaErrorInvalidDevice),
+                                                          PTX_NAMED(cudaErrorInvalidDeviceFunction),
+                                                          PTX_NAMED(cudaErrorNoKernelImageForDevice),
+                                                          PTX_NAMED(cudaErrorLaunchOutOfResources),
+                                                          PTX_NAMED(cudaErrorCooperativeLaunchTooLarge),
+                                                          PTX_NAMED(cudaErrorInvalidClusterSize),
+                                                          PTX_NAMED(cudaErrorInvalidSymbol),
+                                                          PTX_NAMED(cudaErrorMissingConfiguration),
+                                                          PTX_NAMED(cudaErrorNotSupported),
+                                                          PTX_NAMED(cudaErrorInvalidResourceHandle),
+                                                          PTX_NAMED(cudaErrorNoDevice),
+                                                          PTX_NAMED(cudaErrorInsufficientDriver)};
+#undef PTX_NAMED
+  const auto found = names.find(error);
+  return found == names.end() ? "cudaError (of the PTX machine)" : found->second;
 }
 const char* cudaGetErrorString(cudaError_t error) {
   return error == cudaErrorMemoryAllocation ? "out of memory" : cudaGetErrorName(error);
