@@ -19,6 +19,7 @@
 #include "bench/power.h"
 #include "scalelab/backend.h"
 #include "scalelab/ceilings.h"
+#include "scalelab/knn.h"
 
 namespace scalelab::bench {
 
@@ -40,6 +41,7 @@ struct Peer {
   std::vector<double> wall, cpu;  // seconds a run
   std::string answer;             // how its answer compares with ours
   std::string note;
+  bool own_route = false;  // not somebody else's: another way of ours to the same answer
 };
 
 // A case, ready to run. What `make` allocates lives here.
@@ -59,23 +61,63 @@ struct Limits {
   std::int64_t least = 1, most = 1000000000000;
 };
 
+// An op along one of its parameters, by one of its routes: what `bench cost` follows.
+struct CostLine {
+  std::string group, title;  // lines of a group are drawn together: same axis, same answers
+  std::string route;         // "tree", "every pair"; empty: there is one
+  Parameters fixed;
+  std::string axis;  // whose value is set to each of `values`, ascending; and that of `follows`, where not empty
+  std::vector<std::int64_t> values;
+  std::string follows{};
+  // Bytes that the case takes, ours and the bench's own, generously.
+  std::function<double(const Parameters&)> bytes;
+  // Which crossover between backends (host/program/crossover.h) this line decides, and its amount; empty: none.
+  std::string work{};
+  std::function<double(const Parameters&)> amount{};
+};
+// Values of an axis: the first, and each `factor` times the one before, rounded to two digits, up to `last`.
+std::vector<std::int64_t> ladder(double first, double factor, double last);
+inline const double kHalfDecade = std::sqrt(10.0);
+// The first, and each `factor` times the one before, up to `last`.
+std::vector<std::int64_t> doubling(std::int64_t first, std::int64_t last, std::int64_t factor = 2);
+// With more features than kTreeFeatures the ops look at every pair. So many, the further ones zeros, send points of two
+// or three features along that route, to the same answers.
+inline constexpr std::int64_t kEveryPair = kTreeFeatures + 1;
+double value_of(const Parameters& parameters, const char* name);
+Parameters with(Parameters parameters, const char* name, std::int64_t value);
+
 struct Op {
   std::string name;
   std::string what;                      // one line
   std::vector<Parameters> cases;         // the default ones; all have the same names
   std::map<std::string, Limits> limits;  // of the parameters that are words, or not just any number from 1 on
   std::function<Problem(const Parameters&, Context&)> make;
+  std::vector<CostLine> lines;
 };
-Op knn_op();     // knn_bench.cpp
-Op grid_op();    // grid_bench.cpp
-Op kmeans_op();  // kmeans_bench.cpp
-Op mlp_op();     // mlp_bench.cpp
+// All of them, in the order in which they are listed. Failure(kMisuse) for a name that none of them has.
+const std::vector<Op>& all_ops();
+const Op& op_named(const std::string& name);
 
+struct Case {
+  std::string op;
+  Parameters parameters;
+};
 // "knn data=uniform n=1000 k=5"
 std::string case_name(const std::string& op, const Parameters& parameters);
+// Whether a name contains one of the texts of `filter`, which are parted by commas. An empty filter wants everything.
+bool wanted(const std::string& name, const std::string& filter);
 
 // host::Failure(kMisuse), naming `option`, unless every parameter is there and within its limits.
 void check_parameters(const Op& op, const Parameters& parameters, const std::string& option);
+
+// The default cases of the ops asked for, or along axes ("n=1e4,1e5"), which are lists over the op's first case, every
+// one with every other; of these the ones that the filter wants. Failure(kMisuse) where none is.
+inline constexpr const char* kEveryOp = "all";
+struct CaseChoice {
+  std::string op = kEveryOp, filter{};
+  std::vector<std::string> axes{};
+};
+std::vector<Case> chosen_cases(const CaseChoice& choice);
 
 // --- timing ---------------------------------------------------------------------------------------------------------
 

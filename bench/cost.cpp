@@ -21,209 +21,124 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
+constexpr double kCeilingSeconds = 1.5;  // as long as `bench run` measures them in two parts
+
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
-double at(const Parameters& p, const char* name) { return p.at(name).get<double>(); }
-
-// first, and every value `factor` times the last, rounded to two digits, up to `last`.
-std::vector<std::int64_t> ladder(double first, double factor, double last) {
-  std::vector<std::int64_t> values;
-  for (double value = first; value <= last * 1.001; value *= factor) {
-    const double digit = std::pow(10, std::max(0.0, std::floor(std::log10(value * 1.0001)) - 1));
-    values.push_back(std::llround(std::round(value / digit) * digit));
+// Seconds that a line's next value will take as a row, by how the last two have grown, cubically at the most; 0 before
+// the first. `took` are the seconds of rows at `x`.
+double foreseen(const std::vector<double>& x, const std::vector<double>& took, double next) {
+  if (took.empty()) return 0;
+  double exponent = 1;
+  if (took.size() >= 2) {
+    exponent = std::log(took.back() / took[took.size() - 2]) / std::log(x.back() / x[x.size() - 2]);
   }
-  return values;
+  return took.back() * std::pow(next / x.back(), std::clamp(exponent, 0.0, 3.0));
 }
-std::vector<std::int64_t> doubling(std::int64_t first, std::int64_t last, std::int64_t factor = 2) {
-  std::vector<std::int64_t> values;
-  for (std::int64_t value = first; value <= last; value *= factor) values.push_back(value);
-  return values;
-}
-
-// Parameters of the network of mlp_bench: two inputs, three hidden layers, one output.
-double network(const Parameters& p) {
-  const double w = at(p, "width");
-  return 2 * w * w + 6 * w + 1;
-}
-
-}  // namespace
-
-std::vector<CostLine> cost_lines() {
-  const double root = std::sqrt(10.0);
-  const auto near_bytes = [](const Parameters& p) {
-    const double d = p.contains("padded") ? at(p, "padded") : at(p, "d");
-    return 24 * (at(p, "n") + at(p, "q")) * d + 20 * at(p, "q") * at(p, "k");
-  };
-  const auto grid_bytes = [](const Parameters& p) { return 2 * at(p, "grid") * at(p, "grid") + 80 * at(p, "n"); };
-  const auto kmeans_bytes = [](const Parameters& p) {
-    const double d = p.contains("padded") ? at(p, "padded") : at(p, "d");
-    return at(p, "n") * (24 * d + 24) + 32 * at(p, "k") * d;
-  };
-  const auto map_bytes = [](const Parameters& p) { return 24 * at(p, "n"); };
-  const auto train_bytes = [](const Parameters& p) {
-    return 40 * at(p, "n") + at(p, "m") * (40 * network(p) + 8 * at(p, "epochs"));
-  };
-  const auto with = [](Parameters p, const char* name, std::int64_t value) {
-    p[name] = value;
-    return p;
-  };
-  const Parameters near = {{"data", "uniform"}, {"n", 100000}, {"q", 100000}, {"d", 2}, {"k", 5}};
-  const Parameters fewer = with(with(near, "n", 30000), "q", 30000);
-  const Parameters far = {{"data", "uniform"}, {"n", 1000}, {"q", 1000}, {"d", 128}, {"k", 10}};
-  const Parameters grid = {{"what", "labels"}, {"data", "mixture"}, {"n", 10000}, {"grid", 1024},
-                           {"k", 5},           {"noise-percent", 0}};
-  const Parameters clusters = {{"data", "uniform"}, {"n", 100000}, {"d", 2}, {"k", 100}, {"iterations", 10}};
-  const Parameters wide = {{"data", "uniform"}, {"n", 1000}, {"d", 128}, {"k", 100}, {"iterations", 5}};
-  const Parameters train = {{"what", "train"}, {"m", 1},    {"width", 64},        {"batch", 64},
-                            {"epochs", 10},    {"n", 1000}, {"precision", "fp32"}};
-  const Parameters map = {{"what", "map"}, {"m", 1},    {"width", 64},        {"batch", 0},
-                          {"epochs", 0},   {"n", 4096}, {"precision", "fp32"}};
-  const Op knn = knn_op(), cells = grid_op(), kmeans = kmeans_op(), mlp = mlp_op();
-  const std::string by_n = "Neighbours: n queries among n references in 2 dimensions, k = 5";
-  const std::string by_k = "Neighbours: 30,000 queries among 30,000 references in 2 dimensions, by k";
-  const std::string means_n = "k-means: n points in 2 dimensions, 100 clusters, 10 iterations";
-  const std::string means_k = "k-means: 100,000 points in 2 dimensions, k clusters, 10 iterations";
-  const auto both = [](const Parameters& p) { return at(p, "n") + at(p, "q"); };
-  const auto pairs = [](const Parameters& p) { return at(p, "n") * at(p, "q") * at(p, "d"); };
-  const auto side = [](const Parameters& p) { return at(p, "grid") * at(p, "grid"); };
-  const auto points = [](const Parameters& p) { return at(p, "n"); };
-  const auto assigned = [](const Parameters& p) { return at(p, "n") * at(p, "k") * at(p, "d"); };
-  const auto drawn = [](const Parameters& p) { return at(p, "n") * network(p); };
-  const auto seen = [](const Parameters& p) { return at(p, "m") * at(p, "n") * at(p, "epochs") * network(p); };
-  // Features of zeros behind the data change no answer; from four features on the ops look at every pair.
-  return {
-      {"knn-n", by_n, "tree", knn, near, "n", ladder(10, root, 1e9), "q", near_bytes, "knn_near", both},
-      {"knn-n", by_n, "every pair", knn, with(near, "padded", 4), "n", ladder(10, root, 1e9), "q", near_bytes},
-      {"knn-k", by_k, "", knn, fewer, "k", doubling(1, 128), "", near_bytes},
-      {"knn-far", "Neighbours: 1,000 queries among n references in 128 dimensions, k = 10", "", knn, far, "n",
-       ladder(1000, root, 1e8), "", near_bytes, "knn_far", pairs},
-      {"grid-side", "Labels of 5 neighbours on a grid of G x G cells, 10,000 references", "", cells, grid, "grid",
-       doubling(64, 32768), "", grid_bytes, "grid_knn", side},
-      {"grid-n", "Labels of 5 neighbours on 1024 x 1024 cells, n references", "", cells, grid, "n",
-       ladder(100, root, 1e8), "", grid_bytes},
-      {"grid-k",
-       "Labels of k neighbours on 1024 x 1024 cells, 10,000 references",
-       "",
-       cells,
-       grid,
-       "k",
-       {1, 3, 5, 9, 15, 31, 63, 127},
-       "",
-       grid_bytes},
-      {"kmeans-n", means_n, "sorted tiles", kmeans, clusters, "n", ladder(100, root, 1e9), "", kmeans_bytes,
-       "kmeans_near", points},
-      {"kmeans-n", means_n, "every pair", kmeans, with(clusters, "padded", 4), "n", ladder(100, root, 1e9), "",
-       kmeans_bytes},
-      {"kmeans-k", means_k, "sorted tiles", kmeans, clusters, "k", doubling(2, 16384), "", kmeans_bytes},
-      {"kmeans-k", means_k, "every pair", kmeans, with(clusters, "padded", 4), "k", doubling(2, 16384), "",
-       kmeans_bytes},
-      {"kmeans-far", "k-means: n points in 128 dimensions, 100 clusters, 5 iterations", "", kmeans, wide, "n",
-       ladder(1000, root, 1e8), "", kmeans_bytes, "kmeans_far", assigned},
-      {"mlp-width", "Training a network of three hidden layers, 1,000 points, 10 epochs, by width", "", mlp, train,
-       "width", doubling(4, 256), "", train_bytes},
-      {"mlp-m", "Training m networks 2-64-64-64-1 at once, 1,000 points, 10 epochs", "", mlp, train, "m",
-       doubling(1, 65536, 4), "", train_bytes, "mlp_train", seen},
-      {"mlp-map", "Labels of a network 2-64-64-64-1 at n cells", "", mlp, map, "n", doubling(4096, 1 << 30, 4), "",
-       map_bytes, "grid_mlp", drawn},
-  };
-}
-
-namespace {
 
 // The rows of a line on one backend, and the line's own entry.
 struct Measuring {
   const CostOptions& options;
   host::Session& session;
+  Context& context;
   const Ceilings& ceilings;
   const Power* power;
   double max_bytes;
   nlohmann::json& rows;
 
-  nlohmann::json line(const CostLine& line, Context& context, const std::string& progress) const {
-    constexpr int kRounds = 3;
-    nlohmann::json entry = {{"group", line.group},
-                            {"title", line.title},
-                            {"route", line.route},
-                            {"backend", context.backend().name},
-                            {"axis", line.axis},
-                            {"work", line.work},
-                            {"rows", nlohmann::json::array()},
-                            {"ended", "the end of its list"}};
+  // A few rounds of one case, or what is wrong with its answer. Where a run is `brief`, three samples in each.
+  Measured look(const Op& op, const Parameters& parameters, bool brief) const {
+    constexpr int kRounds = 3;  // the fewest that say how far they scatter
+    Measured measured;
+    for (int round = 0; round < kRounds && measured.wrong.empty(); ++round) {
+      const Problem problem = op.make(parameters, context);
+      if (round == 0) {
+        measured.work = problem.work;
+        problem.run();
+        measured.wrong = problem.check();
+      }
+      if (!measured.wrong.empty()) break;
+      measured.rounds.push_back(
+          time_round(problem, {.seconds = 0, .least = brief ? 3U : 1U, .cold = false}, context, power));
+    }
+    return measured;
+  }
+
+  // Adds the row of a case to the document, its number to the entry.
+  const nlohmann::json& add_row(const Op& op, const CostLine& line, const Parameters& parameters,
+                                const Measured& measured, nlohmann::json& entry) const {
+    nlohmann::json row = row_of({op.name, parameters}, context.backend(), measured, ceilings);
+    // Rows of two backends stand in one document, under a name each.
+    row["name"] = fmt::format("{} on {}", row["name"].get<std::string>(), context.backend().name);
+    if (line.amount) row["amount"] = line.amount(parameters);
+    entry["rows"].push_back(rows.size());
+    rows.push_back(std::move(row));
+    return rows.back();
+  }
+
+  // The entry of a line, without rows.
+  nlohmann::json entry_of(const Op& op, const CostLine& line) const {
     // The backend's name tells lines apart only where there are two.
     const std::string backend = options.both && cuda_backend() != nullptr ? context.backend().name : "";
-    entry["name"] = line.route.empty() || backend.empty() ? line.route + backend : line.route + ", " + backend;
-    if (entry["name"] == "") entry["name"] = line.op.name;
+    std::string name = line.route + (line.route.empty() || backend.empty() ? "" : ", ") + backend;
+    if (name.empty()) name = op.name;
+    return {{"group", line.group},
+            {"title", line.title},
+            {"name", name},
+            {"route", line.route},
+            {"backend", context.backend().name},
+            {"axis", line.axis},
+            {"work", line.work},
+            {"rows", nlohmann::json::array()},
+            {"ended", "the end of its list"}};
+  }
+
+  // Goes up a line's values until one of its limits is met.
+  nlohmann::json measure(const Op& op, const CostLine& line, const std::string& progress) const {
+    constexpr double kBrief = 0.05;   // of the budget: longer runs are repeated less, the rounds are what counts
+    constexpr std::size_t kLast = 5;  // sizes that the growth is fitted to, 1.5 decades or so: the small ones bend it
+    nlohmann::json entry = entry_of(op, line);
     std::vector<double> x, took, seconds;  // `took`: a row as a whole
     const Clock::time_point start = Clock::now();
+    const auto end = [&entry](const char* why) { entry["ended"] = why; };
     for (std::size_t i = 0; i < line.values.size(); ++i) {
-      session.progress.update(progress, static_cast<std::int64_t>(i), static_cast<std::int64_t>(line.values.size()));
+      session.progress.update(progress, static_cast<std::int64_t>(i), std::ssize(line.values));
       const std::int64_t value = line.values[i];
       if (options.most > 0 && value > options.most) break;
       Parameters parameters = line.fixed;
       parameters[line.axis] = value;
       if (!line.follows.empty()) parameters[line.follows] = value;
       if (line.bytes(parameters) > max_bytes) {
-        entry["ended"] = "the limit of memory";
+        end("the limit of memory");
         break;
       }
-      // What the next one will take, by how the last two have grown, cubically at the most.
-      if (!took.empty()) {
-        const double step = static_cast<double>(value) / x.back();
-        double exponent = 1;
-        if (took.size() >= 2) {
-          exponent = std::log(took.back() / took[took.size() - 2]) / std::log(x.back() / x[x.size() - 2]);
-        }
-        if (seconds_since(start) + took.back() * std::pow(step, std::clamp(exponent, 0.0, 3.0)) > options.budget) {
-          entry["ended"] = "its budget";
-          break;
-        }
+      if (seconds_since(start) + foreseen(x, took, static_cast<double>(value)) > options.budget && !took.empty()) {
+        end("its budget");
+        break;
       }
       const Clock::time_point before = Clock::now();
-      Measured measured;
       try {
-        for (int round = 0; round < kRounds && measured.wrong.empty(); ++round) {
-          const Problem problem = line.op.make(parameters, context);
-          if (round == 0) {
-            measured.work = problem.work;
-            problem.run();
-            measured.wrong = problem.check();
-          }
-          // Long runs are repeated less: the rounds are what counts.
-          const bool brief = took.empty() || took.back() < 0.05 * options.budget;
-          if (measured.wrong.empty()) {
-            measured.rounds.push_back(
-                time_round(problem, {.seconds = 0, .least = brief ? 3U : 1U, .cold = false}, context, power));
-          }
+        const Measured measured = look(op, parameters, took.empty() || took.back() < kBrief * options.budget);
+        const nlohmann::json& row = add_row(op, line, parameters, measured, entry);
+        if (!measured.wrong.empty()) {
+          end("a wrong answer");
+          break;
         }
+        seconds.push_back(row[options.clock]["median"].get<double>());
       } catch (const OutOfMemory&) {
-        entry["ended"] = "the limit of memory";
+        end("the limit of memory");
         break;
       } catch (const std::bad_alloc&) {
-        entry["ended"] = "the limit of memory";
-        break;
-      }
-      nlohmann::json row = row_of(line.op.name, parameters, context.backend(), measured, ceilings);
-      // Rows of two backends stand in one document, under a name each.
-      row["name"] = fmt::format("{} on {}", row["name"].get<std::string>(), context.backend().name);
-      if (line.amount) row["amount"] = line.amount(parameters);
-      entry["rows"].push_back(rows.size());
-      rows.push_back(row);
-      if (!measured.wrong.empty()) {
-        entry["ended"] = "a wrong answer";
+        end("the limit of memory");
         break;
       }
       x.push_back(static_cast<double>(value));
       took.push_back(seconds_since(before));
-      seconds.push_back(row[options.clock]["median"].get<double>());
     }
-    const std::size_t first = x.size() > 5 ? x.size() - 5 : 0;
-    const Growth law = growth(std::span(x).subspan(first), std::span(seconds).subspan(first));
-    entry["growth"] = {{"parameter", line.axis},
-                       {"exponent", number(law.exponent)},
-                       {"low", number(law.low)},
-                       {"high", number(law.high)},
-                       {"from", x.empty() ? nlohmann::json() : nlohmann::json(x[first])},
-                       {"to", x.empty() ? nlohmann::json() : nlohmann::json(x.back())}};
+    const std::size_t first = x.size() > kLast ? x.size() - kLast : 0;
+    const auto last = [first](const std::vector<double>& values) { return std::span(values).subspan(first); };
+    entry["growth"] = growth_json(line.axis, growth(last(x), last(seconds)), x.empty() ? std::nan("") : x[first],
+                                  x.empty() ? std::nan("") : x.back());
     return entry;
   }
 };
@@ -323,24 +238,28 @@ nlohmann::json measure_cost(const CostOptions& options, host::Session& session) 
     // What a command pays that takes the GPU: the device's start, and that of the first kernels.
     const Clock::time_point before = Clock::now();
     gpu.emplace(*cuda, session.common.device, session.common.threads);
-    Parameters smallest = knn_op().cases[0];
+    Parameters smallest = op_named("knn").cases[0];
     for (const char* name : {"n", "q"}) smallest[name] = 100;
-    knn_op().make(smallest, *gpu).run();
+    op_named("knn").make(smallest, *gpu).run();
     start_seconds = seconds_since(before);
   }
   session.progress.update("bench cost: ceilings", 0, 1);
   Context& main = gpu ? *gpu : cpu;
-  const Ceilings ceilings = main.backend().measure_ceilings(1.5, main);
+  const Ceilings ceilings = main.backend().measure_ceilings(kCeilingSeconds, main);
   host::Session of_main{session.common, main, session.progress};
   nlohmann::json document = document_of(ceilings, of_main);
   const auto power = power_of(main, document);
   document["clock"] = options.clock;
   document["lines"] = nlohmann::json::array();
   if (gpu) document["start_seconds"] = start_seconds;
-  const std::vector<CostLine> lines = cost_lines();
+  std::vector<std::pair<const Op*, const CostLine*>> lines;
+  for (const Op& op : all_ops()) {
+    for (const CostLine& line : op.lines) {
+      if (wanted(line.group, options.filter)) lines.emplace_back(&op, &line);
+    }
+  }
   for (std::size_t i = 0; i < lines.size(); ++i) {
-    const CostLine& line = lines[i];
-    if (!wanted(line.group, options.filter)) continue;
+    const auto [op, line] = lines[i];
     for (Context* context : {&cpu, gpu ? &*gpu : nullptr}) {
       if (context == nullptr) continue;
       const bool of_device = context == &main;
@@ -348,13 +267,14 @@ nlohmann::json measure_cost(const CostOptions& options, host::Session& session) 
           static_cast<double>(std::min(cpu.backend().memory_free(cpu), context->backend().memory_free(*context)));
       const Measuring measuring{options,
                                 session,
+                                *context,
                                 of_device ? ceilings : Ceilings{},
                                 of_device ? power.get() : nullptr,
                                 options.max_bytes > 0 ? options.max_bytes : free / 2,
                                 document["rows"]};
-      document["lines"].push_back(measuring.line(
-          line, *context,
-          fmt::format("bench cost: {} on {}, {} of {}", line.group, context->backend().name, i + 1, lines.size())));
+      const std::string progress =
+          fmt::format("bench cost: {} on {}, {} of {}", line->group, context->backend().name, i + 1, lines.size());
+      document["lines"].push_back(measuring.measure(*op, *line, progress));
     }
   }
   document["crossings"] = crossings_of(document);

@@ -2,34 +2,15 @@
 // the same answer is quicker than another, on one backend and between two.
 #pragma once
 
-#include <cstddef>
-#include <functional>
+#include <cstdint>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
-#include <vector>
 
 #include "bench/bench.h"
 #include "host/program/command.h"
 
 namespace scalelab::bench {
-
-// An op along one of its parameters, by one of its routes.
-struct CostLine {
-  std::string group, title;  // lines of a group are drawn together: same axis, same answers
-  std::string route;         // "tree", "every pair"; empty: there is one
-  Op op;
-  Parameters fixed;
-  std::string axis;  // whose value is set to each of `values`, ascending; and that of `follows`, where not empty
-  std::vector<std::int64_t> values;
-  std::string follows{};
-  // Bytes that the case takes, ours and the bench's own, generously.
-  std::function<double(const Parameters&)> bytes;
-  // Which crossover between backends (host/program/crossover.h) this line decides, and its amount; empty: none.
-  std::string work{};
-  std::function<double(const Parameters&)> amount{};
-};
-std::vector<CostLine> cost_lines();
 
 struct CostOptions {
   std::string filter;     // groups wanted (result.h)

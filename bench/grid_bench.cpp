@@ -195,6 +195,23 @@ Problem make(const Parameters& parameters, Context& context) {
   return problem;
 }
 
+// Growth with the cells, the references and the neighbours.
+std::vector<CostLine> lines() {
+  const auto bytes = [](const Parameters& p) {
+    return 2 * value_of(p, "grid") * value_of(p, "grid") + 80 * value_of(p, "n");
+  };
+  const auto cells = [](const Parameters& p) { return value_of(p, "grid") * value_of(p, "grid"); };
+  const Parameters map = {{"what", "labels"}, {"data", "mixture"}, {"n", 10000}, {"grid", 1024},
+                          {"k", 5},           {"noise-percent", 0}};
+  const std::string by_side = "Labels of 5 neighbours on a grid of G x G cells, 10,000 references";
+  const std::string by_n = "Labels of 5 neighbours on 1024 x 1024 cells, n references";
+  const std::string by_k = "Labels of k neighbours on 1024 x 1024 cells, 10,000 references";
+  const std::vector<std::int64_t> odd = {1, 3, 5, 9, 15, 31, 63, 127};
+  return {{"grid-side", by_side, "", map, "grid", doubling(64, kMaxGrid / 2), "", bytes, "grid_knn", cells},
+          {"grid-n", by_n, "", map, "n", ladder(100, kHalfDecade, 1e8), "", bytes},
+          {"grid-k", by_k, "", map, "k", odd, "", bytes}};
+}
+
 }  // namespace
 
 Op grid_op() {
@@ -216,7 +233,8 @@ Op grid_op() {
            {"grid", {{}, 1, kMaxGrid}},
            {"k", {{}, 1, kMaxNeighbours}},
            {"noise-percent", {{}, 0, 100}}},
-          make};
+          make,
+          lines()};
 }
 
 }  // namespace scalelab::bench

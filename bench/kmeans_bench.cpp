@@ -161,6 +161,28 @@ Problem make(const Parameters& parameters, Context& context) {
   return problem;
 }
 
+// Sorted tiles against every pair, by points and by clusters, and many features.
+std::vector<CostLine> lines() {
+  const auto bytes = [](const Parameters& p) {
+    const double d = p.value("padded", value_of(p, "d"));
+    return value_of(p, "n") * (24 * d + 24) + 32 * value_of(p, "k") * d;
+  };
+  const auto points = [](const Parameters& p) { return value_of(p, "n"); };
+  const auto terms = [](const Parameters& p) { return value_of(p, "n") * value_of(p, "k") * value_of(p, "d"); };
+  const Parameters near = {{"data", "uniform"}, {"n", 100000}, {"d", 2}, {"k", 100}, {"iterations", 10}};
+  const Parameters far = {{"data", "uniform"}, {"n", 1000}, {"d", 128}, {"k", 100}, {"iterations", 5}};
+  const Parameters every_pair = with(near, "padded", kEveryPair);
+  const std::string by_n = "k-means: n points in 2 dimensions, 100 clusters, 10 iterations";
+  const std::string by_k = "k-means: 100,000 points in 2 dimensions, k clusters, 10 iterations";
+  const std::string by_n_far = "k-means: n points in 128 dimensions, 100 clusters, 5 iterations";
+  const auto sizes = ladder(100, kHalfDecade, 1e9), clusters = doubling(2, 16384);
+  return {{"kmeans-n", by_n, "sorted tiles", near, "n", sizes, "", bytes, "kmeans_near", points},
+          {"kmeans-n", by_n, "every pair", every_pair, "n", sizes, "", bytes},
+          {"kmeans-k", by_k, "sorted tiles", near, "k", clusters, "", bytes},
+          {"kmeans-k", by_k, "every pair", every_pair, "k", clusters, "", bytes},
+          {"kmeans-far", by_n_far, "", far, "n", ladder(1000, kHalfDecade, 1e8), "", bytes, "kmeans_far", terms}};
+}
+
 }  // namespace
 
 Op kmeans_op() {
@@ -173,7 +195,8 @@ Op kmeans_op() {
            c("uniform", 1000000, 2, 1000, 40), c("clusters", 1000000, 2, 100, 20), c("clusters", 1000000, 2, 1000, 10),
            c("uniform", 1000000, 3, 1000, 10), c("uniform", 100000, 512, 100, 5), c("clusters", 100000, 512, 100, 5)},
           {{"data", {{"uniform", "clusters"}}}},
-          make};
+          make,
+          lines()};
 }
 
 }  // namespace scalelab::bench

@@ -10,30 +10,45 @@
 namespace scalelab::bench {
 namespace {
 
-std::vector<float> make_points(const std::string& kind, std::int64_t count, std::int64_t d, std::uint64_t seed) {
-  std::vector<float> points(static_cast<std::size_t>(count * d));
+// The kinds of data, all but the first such that cells of one size do not suit them.
+const std::vector<std::string> kKinds = {"uniform",   // in the square or cube from -1 to 1
+                                         "clusters",  // half of the points in 20 clusters of width 1e-6
+                                         "outlier",   // one reference a million times as far as the others
+                                         "core",      // half of the points in a hundredth of the range
+                                         "spot",      // half of the points in one place
+                                         "outside",   // the queries far from all references
+                                         "line",      // all on one line
+                                         "lattice"};  // whole numbers from -32 to 32: ties everywhere
+
+// Coordinate f of point i.
+float coordinate(const std::string& kind, std::uint64_t i, std::uint32_t f, bool query) {
+  const auto uniform = [](std::uint64_t seed, std::uint64_t at, std::uint32_t lane) {
+    return 2 * uniform_float(random_words(seed, Stream::points, at, lane)[0]) - 1;
+  };
+  const std::uint64_t seed = query ? 2 : 1;
+  const float x = uniform(seed, i, f);
+  const bool half = i % 2 == 0;
+  if (kind == "clusters" && half) return uniform(3, i / 2 % 20, f) + 1e-6F * x;
+  if (kind == "outlier" && !query && i == 0) return 1e6F;
+  if (kind == "core" && half) return 0.01F * x;
+  if (kind == "spot" && half) return 0.25F;
+  if (kind == "outside" && query) return x + 50;
+  if (kind == "line") return static_cast<float>(f + 1) * uniform(seed, i, 0);
+  if (kind == "lattice") return std::rint(32 * x);
+  return x;
+}
+
+// (count, wide): d features, and zeros behind them.
+std::vector<float> make_points(const std::string& kind, std::int64_t count, std::int64_t d, std::int64_t wide,
+                               bool query) {
+  std::vector<float> points(static_cast<std::size_t>(count * wide));
   for (std::int64_t i = 0; i < count; ++i) {
     for (std::int64_t f = 0; f < d; ++f) {
-      const auto lane = static_cast<std::uint32_t>(f);
-      float& x = points[static_cast<std::size_t>(i * d + f)];
-      x = 2 * uniform_float(random_words(seed, Stream::points, static_cast<std::uint64_t>(i), lane)[0]) - 1;
-      if (kind == "clusters" && i % 2 == 0) {  // half of the points in 20 clusters of width 1e-6
-        const std::uint64_t cluster = static_cast<std::uint64_t>(i) / 2 % 20;
-        x = 2 * uniform_float(random_words(3, Stream::points, cluster, lane)[0]) - 1 + 1e-6F * x;
-      }
+      points[static_cast<std::size_t>(i * wide + f)] =
+          coordinate(kind, static_cast<std::uint64_t>(i), static_cast<std::uint32_t>(f), query);
     }
   }
   return points;
-}
-
-std::vector<float> padded(const std::vector<float>& points, std::int64_t from, std::int64_t to) {
-  if (from == to) return points;
-  const auto n = static_cast<std::int64_t>(points.size()) / from;
-  std::vector<float> wider(static_cast<std::size_t>(n * to));
-  for (std::int64_t i = 0; i < n; ++i) {
-    std::copy_n(points.begin() + i * from, std::min(from, to), wider.begin() + i * to);
-  }
-  return wider;
 }
 
 struct Arrays {
@@ -44,8 +59,8 @@ struct Arrays {
         q(p["q"]),
         d(p.value("padded", p["d"].get<std::int64_t>())),
         k(p["k"]),
-        references(padded(make_points(p["data"], n, p["d"], 1), p["d"], d)),
-        queries(padded(make_points(p["data"], q, p["d"], 2), p["d"], d)),
+        references(make_points(p["data"], n, p["d"], d, false)),
+        queries(make_points(p["data"], q, p["d"], d, true)),
         r(context, references, {n, d}),
         x(context, queries, {q, d}),
         indices(context, {q, k}),
@@ -156,20 +171,43 @@ Problem make(const Parameters& parameters, Context& context) {
   return problem;
 }
 
+// A tree against every pair, the k that are asked for, and many features.
+std::vector<CostLine> lines() {
+  const auto bytes = [](const Parameters& p) {
+    const double d = p.value("padded", value_of(p, "d"));
+    return 24 * (value_of(p, "n") + value_of(p, "q")) * d + 20 * value_of(p, "q") * value_of(p, "k");
+  };
+  const auto points = [](const Parameters& p) { return value_of(p, "n") + value_of(p, "q"); };
+  const auto terms = [](const Parameters& p) { return value_of(p, "n") * value_of(p, "q") * value_of(p, "d"); };
+  const Parameters near = {{"data", "uniform"}, {"n", 100000}, {"q", 100000}, {"d", 2}, {"k", 5}};
+  const Parameters fewer = with(with(near, "n", 30000), "q", 30000);
+  const Parameters far = {{"data", "uniform"}, {"n", 1000}, {"q", 1000}, {"d", 128}, {"k", 10}};
+  const std::string by_n = "Neighbours: n queries among n references in 2 dimensions, k = 5";
+  const std::string by_k = "Neighbours: 30,000 queries among 30,000 references in 2 dimensions, by k";
+  const std::string by_n_far = "Neighbours: 1,000 queries among n references in 128 dimensions, k = 10";
+  const auto sizes = ladder(10, kHalfDecade, 1e9);
+  return {{"knn-n", by_n, "tree", near, "n", sizes, "q", bytes, "knn_near", points},
+          {"knn-n", by_n, "every pair", with(near, "padded", kEveryPair), "n", sizes, "q", bytes},
+          {"knn-k", by_k, "", fewer, "k", doubling(1, kMaxNeighbours), "", bytes},
+          {"knn-far", by_n_far, "", far, "n", ladder(1000, kHalfDecade, 1e8), "", bytes, "knn_far", terms}};
+}
+
 }  // namespace
 
 Op knn_op() {
-  const auto c = [](const char* data, std::int64_t n, std::int64_t q, std::int64_t d, std::int64_t k) {
+  const auto c = [](const std::string& data, std::int64_t n, std::int64_t q, std::int64_t d, std::int64_t k) {
     return Parameters{{"data", data}, {"n", n}, {"q", q}, {"d", d}, {"k", k}};
   };
-  return {
-      "knn",
-      "the k nearest of n references for q arbitrary queries in d dimensions",
-      {c("uniform", 1000000, 1000000, 3, 16), c("uniform", 1000000, 1000000, 2, 5), c("uniform", 10000, 1000000, 2, 5),
-       c("clusters", 1000000, 1000000, 2, 5), c("uniform", 100000, 1000000, 2, 128),
-       c("uniform", 100000, 5000, 128, 10), c("uniform", 100000, 1, 128, 10)},
-      {{"data", {{"uniform", "clusters"}}}, {"k", {{}, 1, kMaxNeighbours}}},
-      make};
+  std::vector<Parameters> cases = {c("uniform", 1000000, 1000000, 3, 16), c("uniform", 1000000, 1000000, 2, 5),
+                                   c("uniform", 10000, 1000000, 2, 5),    c("clusters", 1000000, 1000000, 2, 5),
+                                   c("uniform", 100000, 1000000, 2, 128), c("uniform", 100000, 5000, 128, 10),
+                                   c("uniform", 100000, 1, 128, 10)};
+  for (std::size_t kind = 2; kind < kKinds.size(); ++kind) {
+    for (const int d : {2, 3}) cases.push_back(c(kKinds[kind], 100000, 100000, d, 5));
+  }
+  return {"knn", "the k nearest of n references for q arbitrary queries in d dimensions",
+          cases, {{"data", {kKinds}}, {"k", {{}, 1, kMaxNeighbours}}},
+          make,  lines()};
 }
 
 }  // namespace scalelab::bench

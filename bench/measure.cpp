@@ -59,32 +59,6 @@ std::vector<double> logarithms(std::span<const double> values) {
 
 }  // namespace
 
-std::string case_name(const std::string& op, const Parameters& parameters) {
-  std::string name = op;
-  for (const auto& [key, value] : parameters.items()) {
-    name += fmt::format(" {}={}", key, value.is_string() ? value.get<std::string>() : value.dump());
-  }
-  return name;
-}
-
-void check_parameters(const Op& op, const Parameters& parameters, const std::string& option) {
-  for (const auto& [name, any] : op.cases[0].items()) {
-    const auto found = op.limits.find(name);
-    const Limits limits = found == op.limits.end() ? Limits() : found->second;
-    const auto value = parameters.value(name, nlohmann::ordered_json());
-    const auto refuse = [&, &name = name](const std::string& allowed) {
-      throw host::Failure(host::kMisuse,
-                          fmt::format("{}: {} {} of {} must be {}", option, name, value.dump(), op.name, allowed));
-    };
-    if (!limits.words.empty()) {
-      const bool known = std::find(limits.words.begin(), limits.words.end(), value) != limits.words.end();
-      if (!known) refuse(fmt::format("one of {}", fmt::join(limits.words, ", ")));
-    } else if (!value.is_number_integer() || value < limits.least || value > limits.most) {
-      refuse(fmt::format("a whole number from {} to {}", limits.least, limits.most));
-    }
-  }
-}
-
 double median(std::vector<double> values) {
   if (values.empty()) return std::nan("");
   std::sort(values.begin(), values.end());
@@ -143,8 +117,8 @@ Estimate estimate(std::span<const double> round_medians) {
 }
 
 bool is_narrow(std::span<const Round> rounds, const std::string& clock) {
-  constexpr std::size_t kFewestRounds = 3;
-  constexpr double kNarrow = 1.01;  // high / low
+  constexpr std::size_t kFewestRounds = 3;  // two agree by chance too often
+  constexpr double kNarrow = 1.01;          // high / low: a third of the margin by which results are told apart
   std::vector<double> medians;
   for (const Round& round : rounds) medians.push_back(median(clock == "cpu" ? round.cpu : round.wall));
   const Estimate all = estimate(medians);

@@ -15,7 +15,7 @@
 namespace scalelab::bench {
 namespace {
 
-constexpr int kLast = 5;  // losses are means over this many last epochs
+constexpr int kLast = 5;  // losses are means over this many last epochs: one alone jumps from batch to batch
 
 // Three hidden layers, two features. Training, per sample: forward 4 w^2 + 6 w, backward twice that without the
 // gradient with respect to the inputs. Scoring: the forward part.
@@ -297,7 +297,8 @@ Peer dense_map(const Scoring& s) {
           round.wall,
           round.cpu,
           fmt::format("{} of {} labels differ", others, ours.size()),
-          ""};
+          "",
+          true};
 }
 
 // How many scores are further from ours than roundings usually carry: a hundred-thousandth of the largest.
@@ -393,6 +394,32 @@ Problem make_scoring(const Parameters& parameters, Context& context) {
   return problem;
 }
 
+// Growth with the width, with how many networks train at once, and with the cells of a map.
+std::vector<CostLine> lines() {
+  const auto numbers = [](const Parameters& p) {  // of a network's parameters: two inputs, three hidden layers
+    const double w = value_of(p, "width");
+    return 2 * w * w + 6 * w + 1;
+  };
+  const auto map_bytes = [](const Parameters& p) { return 24 * value_of(p, "n"); };
+  const auto train_bytes = [=](const Parameters& p) {
+    return 40 * value_of(p, "n") + value_of(p, "m") * (40 * numbers(p) + 8 * value_of(p, "epochs"));
+  };
+  const auto drawn = [=](const Parameters& p) { return value_of(p, "n") * numbers(p); };
+  const auto seen = [=](const Parameters& p) {
+    return value_of(p, "m") * value_of(p, "n") * value_of(p, "epochs") * numbers(p);
+  };
+  const Parameters train = {{"what", "train"}, {"m", 1},    {"width", 64},        {"batch", 64},
+                            {"epochs", 10},    {"n", 1000}, {"precision", "fp32"}};
+  const Parameters map = {{"what", "map"}, {"m", 1},    {"width", 64},        {"batch", 0},
+                          {"epochs", 0},   {"n", 4096}, {"precision", "fp32"}};
+  const std::string by_width = "Training a network of three hidden layers, 1,000 points, 10 epochs, by width";
+  const std::string by_m = "Training m networks 2-64-64-64-1 at once, 1,000 points, 10 epochs";
+  const std::string by_cells = "Labels of a network 2-64-64-64-1 at n cells";
+  return {{"mlp-width", by_width, "", train, "width", doubling(4, kMaxWidth), "", train_bytes},
+          {"mlp-m", by_m, "", train, "m", doubling(1, 65536, 4), "", train_bytes, "mlp_train", seen},
+          {"mlp-map", by_cells, "", map, "n", doubling(4096, 1 << 30, 4), "", map_bytes, "grid_mlp", drawn}};
+}
+
 }  // namespace
 
 Op mlp_op() {
@@ -417,7 +444,8 @@ Op mlp_op() {
           [](const Parameters& parameters, Context& context) {
             const bool train = parameters["what"] == "train";
             return train ? make_training(parameters, context) : make_scoring(parameters, context);
-          }};
+          },
+          lines()};
 }
 
 }  // namespace scalelab::bench

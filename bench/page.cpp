@@ -9,6 +9,7 @@
 #include <set>
 
 #include "bench/result.h"
+#include "host/program/words.h"
 #include "host/studies/story.h"
 
 namespace scalelab::bench {
@@ -30,13 +31,32 @@ struct Best {
   double share = 0;
 };
 
+// The roofs as lines from `least` to `most` operations a byte. Those that do not bind every case are dashed.
+void add_roofs(Chart& chart, const nlohmann::json& ceilings, double least, double most) {
+  const double memory = number_at(ceilings, "copy_bytes"), cache = number_at(ceilings, "cache_bytes"),
+               fma = number_at(ceilings, "fma_flop"), minimum = number_at(ceilings, "minimum_ops"),
+               tensor = number_at(ceilings, "tensor_flop");
+  const auto roof = [&chart](const std::string& name, double x0, double y0, double x1, double y1, bool dashed) {
+    chart.lines.push_back({.name = name,
+                           .marks = {{.x = x0, .y = y0, .note = "roof"}, {.x = x1, .y = y1, .note = "roof"}},
+                           .control = !dashed,
+                           .colour = dashed ? "soft" : "ink",
+                           .dashed = dashed,
+                           .bare = true});
+  };
+  const double ridge = fma / memory;
+  roof("main memory, fused multiply-add", least, memory * least, ridge, fma, false);
+  roof("main memory, fused multiply-add", ridge, fma, most, fma, false);
+  if (cache > memory) roof("cache", least, cache * least, fma / cache, fma, true);
+  if (minimum > 0) roof("minimum", minimum / memory, minimum, most, minimum, true);
+  if (tensor > fma) roof("tensor, bf16", tensor / memory, tensor, most, tensor, true);
+}
+
 // Operations a second against operations a byte, both as `counted`: the roofs as lines, each case a dot.
 std::optional<Chart> roofline(const nlohmann::json& document) {
   const std::string clock = clock_of(document);
   const nlohmann::json ceilings = document.value("ceilings", nlohmann::json::object());
-  const double memory = number_at(ceilings, "copy_bytes"), cache = number_at(ceilings, "cache_bytes"),
-               fma = number_at(ceilings, "fma_flop"), minimum = number_at(ceilings, "minimum_ops"),
-               tensor = number_at(ceilings, "tensor_flop");
+  const double memory = number_at(ceilings, "copy_bytes"), fma = number_at(ceilings, "fma_flop");
   if (!(memory > 0) || !(fma > 0)) return std::nullopt;
   std::map<std::string, Line> dots;
   Best best;
@@ -78,25 +98,11 @@ std::optional<Chart> roofline(const nlohmann::json& document) {
       .y = {.title = "operations a second", .short_name = "rate", .logarithmic = true, .unit = "op/s"},
       .lines = {},
       .command = host::command_of(document)};
-  const auto roof = [&chart](const std::string& name, double x0, double y0, double x1, double y1, bool dashed) {
-    chart.lines.push_back({.name = name,
-                           .marks = {{.x = x0, .y = y0, .note = "roof"}, {.x = x1, .y = y1, .note = "roof"}},
-                           .control = !dashed,
-                           .colour = dashed ? "soft" : "ink",
-                           .dashed = dashed,
-                           .bare = true});
-  };
-  const double ridge = fma / memory;
-  roof("main memory, fused multiply-add", least, memory * least, ridge, fma, false);
-  roof("main memory, fused multiply-add", ridge, fma, most, fma, false);
-  if (cache > memory) roof("cache", least, cache * least, fma / cache, fma, true);
-  if (minimum > 0) roof("minimum", minimum / memory, minimum, most, minimum, true);
-  if (tensor > fma) roof("tensor, bf16", tensor / memory, tensor, most, tensor, true);
+  add_roofs(chart, ceilings, least, most);
   for (auto& [op, line] : dots) chart.lines.push_back(std::move(line));
   if (!left_out.empty()) {
-    chart.subtitle += fmt::format(" {} case{} of which no operation{} counted stand{} in the table alone.",
-                                  left_out.size(), left_out.size() == 1 ? "" : "s",
-                                  left_out.size() == 1 ? " is" : "s are", left_out.size() == 1 ? "s" : "");
+    chart.subtitle += fmt::format(" {} of which no operations are counted: in the table alone.",
+                                  host::counted(std::ssize(left_out), "case"));
   }
   return chart;
 }
@@ -165,6 +171,7 @@ std::vector<Chart> cost_charts(const nlohmann::json& document) {
 struct Rival {
   std::string row, who, note;
   double seconds, ratio;
+  bool own_route;  // another way of ours to the same answer
 };
 std::vector<Rival> rivals_of(const nlohmann::json& document) {
   std::vector<Rival> list;
@@ -173,7 +180,9 @@ std::vector<Rival> rivals_of(const nlohmann::json& document) {
     if (!right(row)) continue;
     for (const auto& peer : row.value("peers", nlohmann::json::array())) {
       const double theirs = peer_seconds(peer, clock), ratio = theirs / number_at(row[clock], "median");
-      if (ratio > 0) list.push_back({name_of(row), peer.value("who", "?"), peer.value("answer", ""), theirs, ratio});
+      if (!(ratio > 0)) continue;
+      list.push_back({name_of(row), peer.value("who", "?"), peer.value("answer", ""), theirs, ratio,
+                      peer.value("own_route", false)});
     }
   }
   return list;
@@ -211,10 +220,102 @@ std::string bars_html(const std::vector<Rival>& rivals) {
 
 std::string cell(double value) { return std::isfinite(value) ? fmt::format("{:.4g}", value) : ""; }
 
-std::string with_csv(const std::string& file, const std::vector<std::string>& columns,
-                     const std::vector<std::vector<std::string>>& rows, const std::string& caption) {
+std::string panels(const std::vector<Chart>& charts) {
+  std::string html = "<div class=\"panels\">";
+  for (const Chart& chart : charts) html += host::chart_html(chart);
+  return html + "</div>";
+}
+
+// A table that is shown, and offered as CSV.
+using Rows = std::vector<std::vector<std::string>>;
+std::string with_csv(const std::string& file, const std::vector<std::string>& columns, const Rows& rows,
+                     const std::string& caption) {
   return "<p>" + host::download_html("CSV", file, "text/csv", host::csv_of(columns, rows)) + "</p>" +
          host::table_html(columns, rows, caption);
+}
+
+// "The quickest of the others takes 7.3 times as long, by the median of 36 cases (1.36 to 107)"; empty where there are
+// no others.
+std::string rivals_headline(const std::vector<Rival>& rivals) {
+  std::map<std::string, double> quickest;  // of each case
+  for (const Rival& rival : rivals) {
+    if (rival.own_route) continue;
+    auto [found, added] = quickest.try_emplace(rival.row, rival.ratio);
+    if (!added) found->second = std::min(found->second, rival.ratio);
+  }
+  std::vector<double> ratios;
+  for (const auto& [row, ratio] : quickest) ratios.push_back(ratio);
+  if (ratios.empty()) return "";
+  const auto [least, most] = std::minmax_element(ratios.begin(), ratios.end());
+  return fmt::format("The quickest of the others takes {} times as long, by the median of {} ({} to {})",
+                     ratio_text(median(ratios)), host::counted(std::ssize(ratios), "case"), ratio_text(*least),
+                     ratio_text(*most));
+}
+
+host::Section rivals_section(const std::vector<Rival>& rivals) {
+  Rows rows;
+  for (const Rival& rival : rivals) {
+    rows.push_back({rival.row, rival.who, cell(rival.seconds), cell(rival.ratio), rival.note});
+  }
+  return {.id = "peers",
+          .title = "Beside what is used elsewhere",
+          .note =
+              "The same arrays in the same run on as many threads; how many times as long as ours, logarithmic. The "
+              "bar begins at ours.",
+          .html = bars_html(rivals) + host::data_behind("The numbers, and how the answers compare", "peers.csv",
+                                                        {"case", "who", "seconds", "times ours", "answer"}, rows)};
+}
+
+host::Section cases_section(const nlohmann::json& document) {
+  const std::vector<std::string> columns = {
+      "case",  "backend", "seconds", "low",     "high", "CPU seconds", "cold seconds", "units/second", "unit",
+      "bytes", "flop",    "minima",  "counted", "roof", "share of it", "joules",       "clock, MHz"};
+  Rows rows;
+  for (const auto& row : document["rows"]) {
+    rows.push_back({name_of(row), row.value("backend", "")});
+    if (right(row)) {
+      const auto& wall = row["wall"];
+      for (const char* name : {"median", "low", "high"}) rows.back().push_back(cell(number_at(wall, name)));
+      rows.back().push_back(cell(number_at(row["cpu"], "median")));
+      rows.back().push_back(cell(number_at(row, "cold")));
+      rows.back().push_back(cell(number_at(row, "units") / number_at(wall, "median")));
+      rows.back().push_back(row.value("unit", ""));
+      for (const char* name : {"bytes", "flop", "minima"}) rows.back().push_back(cell(number_at(row, name)));
+      rows.back().insert(rows.back().end(), {row.value("counted", ""), row["roof"].value("name", ""),
+                                             cell(number_at(row["roof"], "share")), cell(number_at(row, "joules")),
+                                             cell(number_at(row, "megahertz"))});
+    } else {
+      rows.back().push_back("WRONG: " + row.value("wrong", ""));
+    }
+    rows.back().resize(columns.size());
+  }
+  return {.id = "table",
+          .title = "Every case",
+          .html = with_csv("cases.csv", columns, rows, "Medians of rounds; low and high are the 95 % interval")};
+}
+
+host::Section ceilings_section(const nlohmann::json& document) {
+  Rows rows;
+  const nlohmann::json ceilings = document.value("ceilings", nlohmann::json::object());
+  for (const auto& [name, value] : ceilings.items()) {
+    if (value.is_number()) rows.push_back({name, cell(value.get<double>())});
+  }
+  return {.id = "ceilings",
+          .title = "The roofs",
+          .note = "Measured in the same run by loops that do nothing else: bytes, operations a second, or seconds.",
+          .html = with_csv("ceilings.csv", {"ceiling", "value"}, rows, "Measured ceilings")};
+}
+
+std::vector<std::string> methods_of(const nlohmann::json& document) {
+  std::vector<std::string> methods = {
+      "Answers are checked before anything is timed; a wrong answer has no time.",
+      "A case is timed in rounds, each with its data made afresh; intervals are 95 % intervals of the median, from the "
+      "spread of rounds.",
+      "The binding roof is that of the resource which would take longest by itself; its share is the least time that "
+      "it allows, over the time taken."};
+  const std::string power = document.value("power", "");
+  if (!power.empty()) methods.push_back(power == "NVML" ? "Energy and clocks are as NVML tells them." : power + ".");
+  return methods;
 }
 
 }  // namespace
@@ -223,102 +324,38 @@ host::Page page_of(const nlohmann::json& document) {
   const std::string device = document.value("device", "unknown device");
   const auto environment = document.value("environment", nlohmann::json::object());
   const std::string cpu =
-      environment.contains("cpu") && environment["cpu"].is_string() ? environment["cpu"].get<std::string>() : "";
-  const std::vector<Rival> rivals = rivals_of(document);
-  const auto charts = cost_charts(document);
+      environment.contains("cpu") && environment["cpu"].is_string() ? environment["cpu"].get<std::string>() + ": " : "";
   host::Page page{.title = "Bench",
                   .kicker = document.contains("lines") ? "scalelab bench cost" : "scalelab bench run",
-                  .headline = fmt::format("{} cases on {}", document["rows"].size(), device),
-                  .lead = fmt::format("{}{}{}, measured {}.", cpu, cpu.empty() ? "" : ": ", device,
-                                      document.value("made", std::string("on an unknown day")).substr(0, 10))};
-  if (clock_of(document) != "wall") page.lead += " Times are CPU time.";
+                  .headline = fmt::format("{} on {}", host::counted(std::ssize(document["rows"]), "case"), device),
+                  .lead = fmt::format("{}{}, measured {}.{}", cpu, device,
+                                      document.value("made", std::string("on an unknown day")).substr(0, 10),
+                                      clock_of(document) == "wall" ? "" : " Times are CPU time.")};
+  const auto charts = cost_charts(document);
   const auto roof = roofline(document);
+  const std::vector<Rival> rivals = rivals_of(document);
+  const std::string beside_others = rivals_headline(rivals);
   if (!charts.empty()) {
     page.headline = fmt::format("How the cost grows on {}", device);
-  } else if (!rivals.empty()) {
-    // By the quickest peer of each case.
-    std::map<std::string, double> quickest;
-    for (const Rival& rival : rivals) {
-      auto [found, added] = quickest.try_emplace(rival.row, rival.ratio);
-      if (!added) found->second = std::min(found->second, rival.ratio);
-    }
-    std::vector<double> ratios;
-    for (const auto& [row, ratio] : quickest) ratios.push_back(ratio);
-    page.headline =
-        fmt::format("The quickest of the others takes {} times as long, by the median of {} case{} ({} to {})",
-                    ratio_text(median(ratios)), ratios.size(), ratios.size() == 1 ? "" : "s",
-                    ratio_text(*std::min_element(ratios.begin(), ratios.end())),
-                    ratio_text(*std::max_element(ratios.begin(), ratios.end())));
+  } else if (!beside_others.empty()) {
+    page.headline = beside_others;
   } else if (roof) {
     page.headline = roof->title;
   }
   if (!charts.empty()) {
-    std::string html;
-    for (const Chart& chart : charts) html += host::chart_html(chart);
-    page.sections.push_back(
-        {.id = "cost",
-         .title = "How the cost grows",
-         .note = "Medians of rounds with their 95 % intervals. Dotted: the growth fitted to the last five "
-                 "sizes of a line.",
-         .html = "<div class=\"panels\">" + html + "</div>"});
+    page.sections.push_back({.id = "cost",
+                             .title = "How the cost grows",
+                             .note = "Medians of rounds with their 95 % intervals. Dotted: the growth fitted to the "
+                                     "last five sizes of a line.",
+                             .html = panels(charts)});
   }
   if (roof) {
-    page.sections.push_back({.id = "roofs",
-                             .title = "Under the roofs of this machine",
-                             .html = "<div class=\"panels\">" + host::chart_html(*roof) + "</div>"});
+    page.sections.push_back({.id = "roofs", .title = "Under the roofs of this machine", .html = panels({*roof})});
   }
-  if (!rivals.empty()) {
-    std::vector<std::vector<std::string>> rows;
-    for (const Rival& rival : rivals)
-      rows.push_back({rival.row, rival.who, cell(rival.seconds), cell(rival.ratio), rival.note});
-    page.sections.push_back(
-        {.id = "peers",
-         .title = "Beside what is used elsewhere",
-         .note = "The same arrays in the same run on as many threads; how many times as long as ours, "
-                 "logarithmic. The bar begins at ours.",
-         .html = bars_html(rivals) + host::data_behind("The numbers, and how the answers compare", "peers.csv",
-                                                       {"case", "who", "seconds", "times ours", "answer"}, rows)});
-  }
-  const std::vector<std::string> columns = {
-      "case",  "backend", "seconds", "low",     "high", "CPU seconds", "cold seconds", "units/second", "unit",
-      "bytes", "flop",    "minima",  "counted", "roof", "share of it", "joules",       "clock, MHz"};
-  std::vector<std::vector<std::string>> rows;
-  for (const auto& row : document["rows"]) {
-    if (!right(row)) {
-      rows.push_back({name_of(row), row.value("backend", ""), "WRONG: " + row.value("wrong", "")});
-      rows.back().resize(columns.size());
-      continue;
-    }
-    const double seconds = number_at(row["wall"], "median");
-    rows.push_back({name_of(row), row.value("backend", ""), cell(seconds), cell(number_at(row["wall"], "low")),
-                    cell(number_at(row["wall"], "high")), cell(number_at(row["cpu"], "median")),
-                    cell(number_at(row, "cold")), cell(number_at(row, "units") / seconds), row.value("unit", ""),
-                    cell(number_at(row, "bytes")), cell(number_at(row, "flop")), cell(number_at(row, "minima")),
-                    row.value("counted", ""), row["roof"].value("name", ""), cell(number_at(row["roof"], "share")),
-                    cell(number_at(row, "joules")), cell(number_at(row, "megahertz"))});
-  }
-  page.sections.push_back({.id = "table",
-                           .title = "Every case",
-                           .html = with_csv("cases.csv", columns, rows, "Times are medians of rounds")});
-  std::vector<std::vector<std::string>> roofs;
-  const nlohmann::json ceilings = document.value("ceilings", nlohmann::json::object());
-  for (const auto& [name, value] : ceilings.items()) {
-    if (value.is_number()) roofs.push_back({name, cell(value.get<double>())});
-  }
-  page.sections.push_back(
-      {.id = "ceilings",
-       .title = "The roofs",
-       .note = "Measured in the same run by loops that do nothing else: bytes, operations a second, or seconds.",
-       .html = with_csv("ceilings.csv", {"ceiling", "value"}, roofs, "Measured ceilings")});
-  page.methods = {
-      "Answers are checked before anything is timed; a wrong answer has no time.",
-      "A case is timed in rounds, each with its data made afresh; intervals come from the spread of rounds.",
-      "The binding roof is that of the resource which would take longest by itself; its share is the least time that "
-      "it allows, "
-      "over the time taken."};
-  const std::string power = document.value("power", "");
-  if (!power.empty())
-    page.methods.push_back(power == "NVML" ? "Energy and clocks are as NVML tells them." : power + ".");
+  if (!rivals.empty()) page.sections.push_back(rivals_section(rivals));
+  page.sections.push_back(cases_section(document));
+  page.sections.push_back(ceilings_section(document));
+  page.methods = methods_of(document);
   page.command = host::command_of(document);
   page.document = document;
   return page;

@@ -62,7 +62,7 @@ std::unique_ptr<Power> Power::open(const std::string& bus, std::string* why_not)
 }
 
 Power::Reading Power::read() const {
-  constexpr int kMultiprocessorClock = 1;
+  constexpr int kMultiprocessorClock = 1;  // NVML_CLOCK_SM
   Reading reading;
   unsigned long long millijoules = 0, bits = 0;
   unsigned megahertz = 0;

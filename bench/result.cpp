@@ -1,35 +1,25 @@
 #include "bench/result.h"
 
-#include <fmt/chrono.h>
 #include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
-#include <ctime>
 #include <fstream>
 #include <map>
 #include <set>
 
 #include "host/program/environment.h"
 #include "host/program/error.h"
+#include "host/program/words.h"
 
 namespace scalelab::bench {
 
 using host::Failure;
+using host::number;
 
-nlohmann::json number(double value) { return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(); }
 double number_at(const nlohmann::json& object, const char* name) {
   const auto found = object.find(name);
   return found != object.end() && found->is_number() ? found->get<double>() : std::nan("");
-}
-
-bool wanted(const std::string& name, const std::string& filter) {
-  for (std::size_t begin = 0; begin <= filter.size();) {
-    const std::size_t end = std::min(filter.find(',', begin), filter.size());
-    if (name.find(filter.substr(begin, end - begin)) != std::string::npos) return true;
-    begin = end + 1;
-  }
-  return false;
 }
 
 std::string time_text(double seconds) {
@@ -98,11 +88,74 @@ Ceilings better_of(const Ceilings& one, const Ceilings& other) {
   return better;
 }
 
-nlohmann::json row_of(const std::string& op, const Parameters& parameters, const Backend& backend, const Measured& m,
-                      const Ceilings& ceilings) {
-  nlohmann::json row = {{"name", case_name(op, parameters)},
-                        {"op", op},
-                        {"parameters", parameters},
+nlohmann::json growth_json(const std::string& parameter, const Growth& law, double from, double to) {
+  return {{"parameter", parameter}, {"exponent", number(law.exponent)},
+          {"low", number(law.low)}, {"high", number(law.high)},
+          {"from", number(from)},   {"to", number(to)}};
+}
+
+namespace {
+
+// The rounds of a case by one clock.
+nlohmann::json clock_json(const std::vector<Round>& rounds, std::vector<double> Round::*clock) {
+  std::vector<double> medians;
+  nlohmann::json samples = nlohmann::json::array();
+  for (const Round& round : rounds) {
+    medians.push_back(median(round.*clock));
+    samples.push_back(round.*clock);
+  }
+  const Estimate e = estimate(medians);
+  return {{"median", number(e.median)},
+          {"low", number(e.low)},
+          {"high", number(e.high)},
+          {"rounds", medians},
+          {"samples", samples}};
+}
+
+// The median over rounds of what was measured in them; null where nothing was.
+nlohmann::json middle(const std::vector<Round>& rounds, double Round::*what) {
+  std::vector<double> values;
+  for (const Round& round : rounds) values.push_back(round.*what);
+  std::erase_if(values, [](double value) { return !std::isfinite(value); });
+  return number(median(values));
+}
+
+// What to beware of in the times of a row.
+std::vector<std::string> warnings_of(const std::vector<Round>& rounds, const nlohmann::json& wall) {
+  constexpr std::size_t kFewest = 3;  // rounds that say how far they scatter
+  constexpr double kNoisy = 1.2;      // high / low
+  std::vector<std::string> warnings;
+  const double width = number_at(wall, "high") / number_at(wall, "low");
+  if (rounds.size() < kFewest) {
+    warnings.emplace_back("fewer than three rounds: the interval says little, and no comparison will be made");
+  } else if (width > kNoisy) {
+    warnings.push_back(
+        fmt::format("noisy by wall time: rounds differ so much that the interval is {:.0f} % wide", 100 * (width - 1)));
+  }
+  std::uint64_t throttle = 0;
+  for (const Round& round : rounds) throttle |= round.throttle;
+  const std::vector<std::string> reasons = throttle_reasons(throttle);
+  if (!reasons.empty()) {
+    warnings.push_back(fmt::format("the device was held down by {}", fmt::join(reasons, ", ")));
+  }
+  return warnings;
+}
+
+nlohmann::json peer_json(const Peer& peer, double ours) {
+  const double theirs = median(peer.wall);
+  nlohmann::json object = {{"who", peer.who},       {"absent", peer.absent},    {"wall", peer.wall},
+                           {"cpu", peer.cpu},       {"median", number(theirs)}, {"ratio", number(theirs / ours)},
+                           {"answer", peer.answer}, {"note", peer.note}};
+  if (peer.own_route) object["own_route"] = true;
+  return object;
+}
+
+}  // namespace
+
+nlohmann::json row_of(const Case& one, const Backend& backend, const Measured& m, const Ceilings& ceilings) {
+  nlohmann::json row = {{"name", case_name(one.op, one.parameters)},
+                        {"op", one.op},
+                        {"parameters", one.parameters},
                         {"backend", backend.name},
                         {"unit", m.work.unit},
                         {"units", m.work.units},
@@ -114,67 +167,25 @@ nlohmann::json row_of(const std::string& op, const Parameters& parameters, const
     row["wrong"] = m.wrong;
     return row;
   }
-  std::vector<double> cold, joules, megahertz;
-  std::uint64_t throttle = 0;
-  nlohmann::json warnings = nlohmann::json::array();
-  for (const char* clock : {"wall", "cpu"}) {
-    std::vector<double> medians;
-    nlohmann::json samples = nlohmann::json::array();
-    for (const Round& r : m.rounds) {
-      const auto& values = std::string(clock) == "wall" ? r.wall : r.cpu;
-      medians.push_back(median(values));
-      samples.push_back(values);
-    }
-    const Estimate e = estimate(medians);
-    row[clock] = {{"median", number(e.median)},
-                  {"low", number(e.low)},
-                  {"high", number(e.high)},
-                  {"rounds", medians},
-                  {"samples", samples}};
-    if (std::string(clock) == "cpu") continue;
-    if (medians.size() < 3) {
-      warnings.push_back("fewer than three rounds: the interval says little, and no comparison will be made");
-    } else if (e.high > 1.2 * e.low) {
-      warnings.push_back(fmt::format("noisy by wall time: rounds differ so much that the interval is {:.0f} % wide",
-                                     100 * (e.high / e.low - 1)));
-    }
+  row["wall"] = clock_json(m.rounds, &Round::wall);
+  row["cpu"] = clock_json(m.rounds, &Round::cpu);
+  for (const auto& [name, what] :
+       {std::pair{"cold", &Round::cold}, {"joules", &Round::joules}, {"megahertz", &Round::megahertz}}) {
+    if (auto value = middle(m.rounds, what); !value.is_null()) row[name] = value;
   }
-  for (const Round& r : m.rounds) {
-    if (std::isfinite(r.cold)) cold.push_back(r.cold);
-    if (std::isfinite(r.joules)) joules.push_back(r.joules);
-    if (std::isfinite(r.megahertz)) megahertz.push_back(r.megahertz);
-    throttle |= r.throttle;
-  }
-  if (!cold.empty()) row["cold"] = median(cold);
-  if (!joules.empty()) row["joules"] = median(joules);
-  if (!megahertz.empty()) row["megahertz"] = median(megahertz);
-  const std::vector<std::string> reasons = throttle_reasons(throttle);
-  if (!reasons.empty()) {
-    warnings.push_back(fmt::format("the device was held down by {}", fmt::to_string(fmt::join(reasons, ", "))));
-  }
-  const double middle = row["wall"]["median"];
-  const Roof roof = binding_roof(m.work, ceilings, middle);
+  const double seconds = number_at(row["wall"], "median");
+  const Roof roof = binding_roof(m.work, ceilings, seconds);
   row["roof"] = {{"name", roof.name}, {"floor_seconds", roof.floor_seconds}, {"share", roof.share}};
   row["peers"] = nlohmann::json::array();
-  for (const Peer& peer : m.peers) {
-    const double theirs = median(peer.wall);
-    row["peers"].push_back({{"who", peer.who},
-                            {"absent", peer.absent},
-                            {"wall", peer.wall},
-                            {"cpu", peer.cpu},
-                            {"median", number(theirs)},
-                            {"ratio", number(theirs / middle)},
-                            {"answer", peer.answer},
-                            {"note", peer.note}});
-  }
-  row["warnings"] = std::move(warnings);
+  for (const Peer& peer : m.peers) row["peers"].push_back(peer_json(peer, seconds));
+  row["warnings"] = warnings_of(m.rounds, row["wall"]);
   return row;
 }
 
 nlohmann::json document_of(const Ceilings& ceilings, const host::Session& session) {
   return {{"schema", 1},
           {"experiment", "bench"},
-          {"made", fmt::format("{:%Y-%m-%dT%H:%M:%SZ}", fmt::gmtime(std::time(nullptr)))},
+          {"made", host::utc_now()},
           {"backend", session.context.backend().name},
           {"device", session.context.backend().describe(session.context)},
           {"threads", session.context.threads()},
@@ -286,7 +297,8 @@ std::string lines_text(const nlohmann::json& document) {
 
 std::string text_of(const nlohmann::json& document) {
   std::string text = document.value("device", std::string("unknown device")) + "\n" +
-                     ceilings_text(ceilings_of(document.value("ceilings", nlohmann::json::object())));
+                     ceilings_text(ceilings_of(document.value("ceilings", nlohmann::json::object()))) +
+                     "Times are medians of rounds, [their 95 % interval]; cold: with the caches emptied before.\n";
   const std::string clock = clock_of(document);
   if (clock != "wall") text += fmt::format("Times are {} time.\n", clock);
   std::map<std::string, std::set<std::string>> absent;
@@ -379,12 +391,15 @@ Compared compared_of(const std::vector<ComparedCase>& cases, const std::string& 
   return result;
 }
 
-Compared compare_results(const std::string& a_file, const std::string& b_file, const std::string& clock, double margin,
-                         double fail_over, bool relative) {
+Compared compare_results(const std::string& a_file, const std::string& b_file, const CompareOptions& options,
+                         bool relative) {
+  const double margin = options.margin;
   const auto a = read_result(a_file), b = read_result(b_file);
   std::map<std::string, nlohmann::json> before;
   for (const auto& row : a["rows"]) before[row.value("name", std::string())] = row;
-  const auto rounds_of = [&](const nlohmann::json& row) { return row[clock]["rounds"].get<std::vector<double>>(); };
+  const auto rounds_of = [&](const nlohmann::json& row) {
+    return row[options.clock]["rounds"].get<std::vector<double>>();
+  };
   std::vector<ComparedCase> cases;
   std::vector<double> ratios;
   for (const auto& row : b["rows"]) {
@@ -409,13 +424,13 @@ Compared compare_results(const std::string& a_file, const std::string& b_file, c
       cases[i].verdict = compare_rounds(rounds_of(before[cases[i].name]), y, margin);
     }
   }
-  Compared result = compared_of(cases, clock, fail_over);
+  Compared result = compared_of(cases, options.clock, options.fail_over);
   result.document["a"] = a_file;
   result.document["b"] = b_file;
   result.document["margin"] = margin;
   result.document["shared_ratio"] = shared;
   const auto [least, most] = std::minmax_element(ratios.begin(), ratios.end());
-  constexpr std::size_t kFewestCases = 3;
+  constexpr std::size_t kFewestCases = 3;  // of two, either may be the one that changed
   if (relative && ratios.size() < kFewestCases) {
     result.text +=
         fmt::format("--relative says little of {} cases; {} and more are needed\n", ratios.size(), kFewestCases);

@@ -19,10 +19,7 @@ namespace scalelab::bench {
 
 // --- numbers --------------------------------------------------------------------------------------------------------
 
-nlohmann::json number(double value);                               // null when it is not finite
 double number_at(const nlohmann::json& object, const char* name);  // NaN when it is no number, or not there
-// Whether a name contains one of the texts of `filter`, which are parted by commas. An empty filter wants everything.
-bool wanted(const std::string& name, const std::string& filter);
 std::string time_text(double seconds);
 std::string ratio_text(double ratio);  // "1.23", "1816"
 std::string rate_text(double rate, const std::string& unit);
@@ -37,8 +34,9 @@ struct Measured {
   std::vector<Round> rounds;
   std::vector<Peer> peers;
 };
-nlohmann::json row_of(const std::string& op, const Parameters& parameters, const Backend& backend,
-                      const Measured& measured, const Ceilings& ceilings);
+nlohmann::json row_of(const Case& one, const Backend& backend, const Measured& measured, const Ceilings& ceilings);
+// {parameter, exponent, low, high, from, to}: how time grows from x = `from` to `to`.
+nlohmann::json growth_json(const std::string& parameter, const Growth& law, double from, double to);
 nlohmann::json ceilings_json(const Ceilings& ceilings);
 // Of two measurements of one machine, the better of each: what it can do at most.
 Ceilings better_of(const Ceilings& one, const Ceilings& other);
@@ -62,6 +60,12 @@ std::string text_of(const nlohmann::json& document);
 std::string markdown_of(const nlohmann::json& document, const std::string& filter);
 host::Page page_of(const nlohmann::json& document);  // page.cpp
 
+struct CompareOptions {
+  std::string clock = "wall";  // or cpu
+  double margin = 0.03;        // bench.h, Verdict
+  double fail_over = 1e9;      // a case that is slower by a larger share than this is too slow
+};
+
 // Verdicts on cases, as a document, as text, and whether one of them is certainly slower by more than `fail_over`.
 struct ComparedCase {
   std::string name;
@@ -78,7 +82,7 @@ Compared compared_of(const std::vector<ComparedCase>& cases, const std::string& 
 
 // The rows of `b` against those of `a` by name. `relative`: to what all rows together did, their median ratio, which on
 // a machine whose speed drifts is the machine's; a change that is the program's everywhere then goes unseen.
-Compared compare_results(const std::string& a_file, const std::string& b_file, const std::string& clock, double margin,
-                         double fail_over, bool relative);
+Compared compare_results(const std::string& a_file, const std::string& b_file, const CompareOptions& options,
+                         bool relative);
 
 }  // namespace scalelab::bench

@@ -42,18 +42,18 @@ nlohmann::json turn_of(const std::string& program, const Case& one, bool check, 
 
 }  // namespace
 
-nlohmann::json take_turn(const std::vector<Op>& ops, const std::string& text, double seconds, Context& context) {
+nlohmann::json take_turn(const std::string& text, double seconds, Context& context) {
   const auto one = Parameters::parse(text, nullptr, false);
   if (!one.is_object() || !one.contains("op") || !one.contains("parameters")) {
     throw Failure(host::kMisuse, "--case: is not a JSON object of op and parameters");
   }
-  const auto op = std::find_if(ops.begin(), ops.end(), [&one](const Op& each) { return each.name == one["op"]; });
-  if (op == ops.end()) throw Failure(host::kMisuse, fmt::format("--case: the op {} is not known", one["op"].dump()));
-  check_parameters(*op, one["parameters"], "--case");
+  if (!one["op"].is_string()) throw Failure(host::kMisuse, "--case: the op is no text");
+  const Op& op = op_named(one["op"]);
+  check_parameters(op, one["parameters"], "--case");
   // Where in a page the heap goes on is drawn: two builds that allocate alike up to here would keep one such place
   // each.
   const std::vector<char> shift(16 * (std::random_device()() % 256));
-  const Problem problem = op->make(one["parameters"], context);
+  const Problem problem = op.make(one["parameters"], context);
   if (one.value("check", false)) {
     problem.run();
     const std::string wrong = problem.check();

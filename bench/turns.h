@@ -7,20 +7,16 @@
 #include <string>
 #include <vector>
 
+#include "bench/bench.h"
 #include "bench/result.h"
 #include "host/program/command.h"
 
 namespace scalelab::bench {
 
-struct Case {
-  std::string op;
-  Parameters parameters;
-};
-
 // The child's side, `bench turn --case TEXT --budget SECONDS`, of {"op", "parameters", "check"}: makes the case, checks
 // its answer if "check" is true, and takes samples for so long. {"wall": [...], "cpu": [...]}, or {"wrong": why not}.
 // Failure(kMisuse) for a text that is no such case.
-nlohmann::json take_turn(const std::vector<Op>& ops, const std::string& text, double seconds, Context& context);
+nlohmann::json take_turn(const std::string& text, double seconds, Context& context);
 
 // A program ("build/scalelab"), or one with options of its own ("build/scalelab --threads 1"), against another. Each
 // case is timed in at least `rounds` turns of kTurn seconds or one sample, and on until the interval of the ratio is no
@@ -28,11 +24,10 @@ nlohmann::json take_turn(const std::vector<Op>& ops, const std::string& text, do
 // must be so in a second such series too, or is unclear: among many cases one in twenty would be called so by chance.
 // The document keeps every sample. A case that a program cannot do is not comparable, and its row says why;
 // Failure(kMisuse) when there is no other.
-inline constexpr double kTurn = 0.1;
-struct TurnOptions {
-  std::string clock = "wall";
-  double margin = 0.03, fail_over = 1e9, budget = 6;
-  int rounds = 6;
+inline constexpr double kTurn = 0.1;  // long against starting a sample, short against what a machine's speed drifts in
+struct TurnOptions : CompareOptions {
+  double budget = 6;
+  int rounds = kFewestTurns;
 };
 Compared compare_in_turn(const std::string& a, const std::string& b, const std::vector<Case>& cases,
                          const TurnOptions& options, host::Session& session);

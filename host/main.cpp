@@ -1,25 +1,24 @@
 // main: from the command line to a backend to a command, and the only place that prints.
-#include <fmt/format.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
-#include <fstream>
+#include <filesystem>
 #include <new>
-#include <numeric>
-#include <optional>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "host/pages/page.h"
 #include "host/program/command.h"
+#include "host/program/command_line.h"
+#include "host/program/completion.h"
 #include "host/program/environment.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
 #include "host/program/help.h"
+#include "host/program/manual.h"
 #include "host/program/options.h"
 #include "host/program/signals.h"
 #include "host/studies/story.h"
@@ -43,14 +42,13 @@ Command add_dataset(CLI::App& program);      // data/dataset_command.cpp
 Command add_info(CLI::App& program);         // program/info.cpp
 }  // namespace scalelab::host
 namespace scalelab::bench {
-host::Command add_bench(CLI::App& program);  // bench/command.cpp
+std::vector<host::Command> add_bench(CLI::App& program);  // bench/command.cpp
 }
 
 namespace scalelab::host {
 namespace {
 
 constexpr const char* kExitCodes =
-    "Exit codes:\n"
     "  0  done                          70  a fault of the program or the device\n"
     "  1  finished, some points failed  71  out of memory\n"
     "  2  misuse of an option           74  output cannot be written\n"
@@ -59,61 +57,12 @@ constexpr const char* kExitCodes =
     "  5  a check failed\n"
     "  69 a prerequisite is missing\n";
 
-// Number of single-character edits (insert, delete, replace) between two words.
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
-    }
-  }
-  return row[b.size()];
-}
-
-// "; did you mean X?", or nothing when no name is near.
-std::string suggestion(const std::string& word, const std::vector<std::string>& names) {
-  if (word.size() < 3) return "";  // anything is near to -d
-  std::size_t best = 3;
-  const std::string* nearest = nullptr;
-  for (const auto& name : names) {
-    const std::size_t distance = edit_distance(word, name);
-    if (distance < best) {
-      best = distance;
-      nearest = &name;
-    }
-  }
-  // Else one that ends in the same word: --layers, --hidden-layers.
-  const std::size_t stem = word.find_first_not_of('-');
-  for (std::size_t i = 0; i < names.size() && nearest == nullptr && stem != std::string::npos; ++i) {
-    if (names[i].ends_with("-" + word.substr(stem))) nearest = &names[i];
-  }
-  return nearest == nullptr ? "" : fmt::format("; did you mean {}?", *nearest);
-}
-
-std::vector<std::string> option_names(const CLI::App& app) {
-  std::vector<std::string> names;
-  for (const CLI::Option* option : app.get_options()) {
-    for (const auto& name : option->get_lnames()) names.push_back("--" + name);
-  }
-  return names;
-}
-
 void add_common_options(CLI::App& app, Common& common) {
-  const char* const group = "Every command";
+  const char* const group = kEveryCommand;
   app.add_option("--seed", common.seed, "Seed of all that is random but for what --seeds repeats")
       ->check(whole_number(0, UINT64_MAX))
       ->group(group);
-  app.add_option("--backend", common.backend, "Where to compute: auto, cpu or cuda")
-      ->check([](const std::string& text) {
-        const bool known = text == "auto" || text == "cpu" || text == "cuda";
-        return known ? std::string() : fmt::format("'{}' is not auto, cpu or cuda", text);
-      })
-      ->group(group);
+  app.add_option("--backend", common.backend, "Where to compute")->check(one_of({"auto", "cpu", "cuda"}))->group(group);
   app.add_option("--device", common.device, "Which GPU, counted from 0")->check(whole_number(0, 1023))->group(group);
   app.add_option("--threads", common.threads, "CPU threads; all where it is not given")
       ->check(whole_number(0, 1024))
@@ -121,54 +70,9 @@ void add_common_options(CLI::App& app, Common& common) {
       ->group(group);
   app.add_flag("--json", common.json, "Print one JSON document and nothing else")->group(group);
   app.add_flag("--quiet", common.quiet, "No progress on stderr")->group(group);
-}
-
-// The options of a JSON file as command-line arguments, but for those that the command line gives itself.
-std::vector<std::string> config_arguments(const std::string& file, const CLI::App& app,
-                                          const std::vector<std::string>& given) {
-  std::ifstream input(file);
-  if (!input) throw Failure(kMisuse, fmt::format("--config: {}: cannot be read", file));
-  const auto config = nlohmann::json::parse(input, nullptr, false);
-  if (!config.is_object()) {
-    throw Failure(kMisuse, fmt::format("--config: {}: is not a JSON object of options, as {{\"k\": 5}}", file));
-  }
-  std::vector<std::string> names = option_names(app), arguments;
-  names.erase(std::remove_if(names.begin(), names.end(),
-                             [](const std::string& name) { return name == "--config" || name == "--help"; }),
-              names.end());
-  for (const auto& [key, value] : config.items()) {
-    const std::string name = "--" + key;
-    if (std::find(names.begin(), names.end(), name) == names.end()) {
-      throw Failure(kMisuse, fmt::format("--config: {}: '{}' is no option of {}{}", file, key, app.get_name(),
-                                         suggestion(name, names)));
-    }
-    const auto gives = [&](const std::string& word) { return word == name || word.rfind(name + "=", 0) == 0; };
-    if (std::any_of(given.begin(), given.end(), gives)) continue;
-    const bool flag = app.get_option(name)->get_expected_max() == 0;
-    std::string text;
-    bool fits = !flag;
-    if (value.is_boolean()) {
-      fits = flag;
-    } else if (value.is_string()) {
-      text = value.get<std::string>();
-    } else if (value.is_number()) {
-      text = value.dump();
-    } else if (value.is_array()) {
-      for (const auto& item : value) {
-        fits = fits && (item.is_string() || item.is_number());
-        text += (text.empty() ? "" : ",") + (item.is_string() ? item.get<std::string>() : item.dump());
-      }
-    } else {
-      fits = false;
-    }
-    if (!fits) {
-      throw Failure(kMisuse, fmt::format("--config: {}: '{}' must be {}", file, key,
-                                         flag ? "true or false" : "a number, a text or a list of them"));
-    }
-    if (!flag) arguments.push_back(name + "=" + text);
-    if (flag && value.get<bool>()) arguments.push_back(name);
-  }
-  return arguments;
+  app.add_option(kConfig, "Options from a JSON file; what the command line gives itself counts")
+      ->type_name("FILE")
+      ->group(group);
 }
 
 // Standard output, unbuffered so that every failure shows.
@@ -178,22 +82,21 @@ void print(const std::string& text) {
   output.commit();
 }
 
-int run(std::vector<std::string> arguments) {
-  CLI::App program("scalelab: what data and scale are worth, measured exactly.", "scalelab");
-  program.option_defaults()->always_capture_default();
-  program.set_help_flag("-h,--help", "Print this help and exit");
-  program.set_version_flag("--version", std::string("scalelab ") + kVersion, "Print the version and exit");
-  program.formatter(help_formatter());
-  program.require_subcommand(1);
-  program.footer(std::string("scalelab help COMMAND, or scalelab COMMAND --help: its options.\n\n") + kExitCodes);
+// What a shell reads to complete scalelab's command lines.
+Command add_completion(CLI::App& program) {
+  auto shell = std::make_shared<std::string>();
+  CLI::App* app = program.add_subcommand("completion", "Prints what a shell reads to complete commands and options");
+  app->add_option("shell", *shell, "bash, zsh or fish")->required()->check(one_of(kShells));
+  add_notes(*app, {"eval \"$(scalelab completion bash)\"", "scalelab completion zsh > ~/.zfunc/_scalelab",
+                   "scalelab completion fish > ~/.config/fish/completions/scalelab.fish"});
+  return {app, [shell](Session&) -> Outcome {
+            const std::string script = completion_script(*shell);
+            return {{{"shell", *shell}, {"script", script}}, script, kDone};
+          }};
+}
 
-  if (!arguments.empty() && arguments[0] == "help") {  // help CMD: CMD --help
-    arguments.erase(arguments.begin());
-    arguments.push_back("--help");
-  }
-
-  Common common;
-  std::string config;
+// Every command with its options, those that all take among them.
+std::vector<Command> add_commands(CLI::App& program, Common& common) {
   std::vector<Command> commands;
   commands.push_back(add_compare(program));
   commands.push_back(add_dataset(program));
@@ -206,74 +109,83 @@ int run(std::vector<std::string> arguments) {
   commands.push_back(add_sweep(program));
   commands.push_back(add_prune(program));
   commands.push_back(add_prune_study(program));
-  commands.push_back(bench::add_bench(program));
+  for (Command& command : bench::add_bench(program)) commands.push_back(std::move(command));
   commands.push_back(add_show(program));
   commands.push_back(add_story(program));
   commands.push_back(add_info(program));
-  std::vector<std::string> names;
-  const Command* chosen = nullptr;
+  commands.push_back(add_completion(program));
   for (const Command& command : commands) {
     add_common_options(*command.app, common);
-    command.app->add_option("--config", config, "Options from a JSON file; what the command line gives itself counts")
-        ->group("Every command");
-    command.app->get_help_ptr()->group("Every command");
-    names.push_back(command.app->get_name());
-    if (!arguments.empty() && arguments[0] == names.back()) chosen = &command;
+    command.app->get_help_ptr()->group(kEveryCommand);
   }
-  if (arguments.empty()) throw Failure(kMisuse, "a command is missing; see scalelab --help");
-  if (chosen == nullptr && arguments[0] != "--help" && arguments[0] != "-h" && arguments[0] != "--version") {
-    throw Failure(kMisuse, fmt::format("'{}' is no command{}; see scalelab --help", arguments[0],
-                                       suggestion(arguments[0], names)));
+  return commands;
+}
+
+// Runs a command on the backend that its options, its work and this machine make out.
+Outcome run_command(const Command& command, const Common& common, Progress& progress) {
+  std::string why_not;
+  const Backend* cuda = cuda_backend(&why_not);
+  Needs needs;
+  if (cuda != nullptr && common.backend != "cpu" && command.needs) needs = command.needs();
+  const bool weighed = cuda != nullptr && common.backend == "auto" && !needs.parts.empty();
+  const Crossovers crossovers =
+      weighed ? read_crossovers(crossover_file(), contest_of(*cuda, common.device, common.threads)) : Crossovers{};
+  const Choice choice = weighed ? choose_backend(common.backend, needs, cuda, why_not, crossovers.rows)
+                                : choose_backend(common.backend, needs, cuda, why_not);
+  if (!choice.reason.empty()) progress.remark("scalelab: " + choice.reason);
+  return run_where_it_fits(
+      common.backend, *choice.backend, needs,
+      [&](const Backend& backend) {
+        Context context(backend, common.device, common.threads);
+        Session session{common, context, progress};
+        const Stage stage(session, command_path(*command.app));
+        return command.run(session);
+      },
+      [&progress](const std::string& line) { progress.say(line); });
+}
+
+int run(std::vector<std::string> words) {
+  CLI::App program("scalelab: what data and scale are worth, measured exactly.", "scalelab");
+  program.option_defaults()->always_capture_default();
+  program.set_help_flag("-h,--help", "Print this help and exit");
+  program.set_version_flag("--version", std::string("scalelab ") + kVersion, "Print the version and exit");
+  program.formatter(help_formatter());
+  program.require_subcommand(1);
+  program.footer(std::string("scalelab help COMMAND, or scalelab COMMAND --help: its options.\n"
+                             "scalelab help --man: all of them as a manual page, for man -l -.\n\nExit codes:\n") +
+                 kExitCodes);
+  Common common;
+  const std::vector<Command> commands = add_commands(program, common);
+
+  if (words == std::vector<std::string>{"help", "--man"}) {
+    print(manual(program, kExitCodes));
+    return kDone;
   }
-  const std::string help = chosen == nullptr ? "scalelab --help" : "scalelab " + arguments[0] + " --help";
-  const CLI::App& asked = chosen == nullptr ? program : *chosen->app;
-  if (chosen != nullptr) {
-    for (std::size_t i = 1; i < arguments.size(); ++i) {
-      std::string file;
-      if (arguments[i].rfind("--config=", 0) == 0) file = arguments[i].substr(9);
-      if (arguments[i] == "--config" && i + 1 < arguments.size()) file = arguments[i + 1];
-      if (file.empty()) continue;
-      const auto more = config_arguments(file, *chosen->app, arguments);
-      arguments.insert(arguments.end(), more.begin(), more.end());
-      break;
-    }
+  if (words.size() > 2 && words[0] == "complete" && words[1] == "--") {  // asked by a shell, never by people
+    std::string lines;
+    for (const auto& [word, what] : offers(program, {words.begin() + 2, words.end()}))
+      lines += word + "\t" + what + "\n";
+    print(lines);
+    return kDone;
   }
+  if (!words.empty() && words[0] == "help") {  // help CMD: CMD --help
+    words.erase(words.begin());
+    words.push_back("--help");
+  }
+  const CLI::App* chosen = nullptr;
   try {
-    std::vector<std::string> reversed(arguments.rbegin(), arguments.rend());  // as CLI11 wants them
-    program.parse(reversed);
+    chosen = &parse(program, std::move(words));
   } catch (const CLI::CallForHelp&) {
     print(program.help());
     return kDone;
   } catch (const CLI::CallForVersion& version) {
     print(std::string(version.what()) + "\n");
     return kDone;
-  } catch (const CLI::ParseError& error) {
-    const auto extras = program.remaining(true);
-    if (extras.empty()) throw Failure(kMisuse, fmt::format("{}; see {}", error.what(), help));
-    const std::string word = extras.front().substr(0, extras.front().find('='));
-    throw Failure(kMisuse, fmt::format("{} is not known{}; see {}", word, suggestion(word, option_names(asked)), help));
   }
-
-  std::string why_not;
-  const Backend* cuda = cuda_backend(&why_not);
-  Needs needs;
-  if (cuda != nullptr && common.backend != "cpu" && chosen->needs) needs = chosen->needs();
-  const bool weighed = cuda != nullptr && common.backend == "auto" && !needs.parts.empty();
-  const Crossovers crossovers =
-      weighed ? read_crossovers(crossover_file(), contest_of(*cuda, common.device, common.threads)) : Crossovers{};
-  const Choice choice = weighed ? choose_backend(common.backend, needs, cuda, why_not, crossovers.rows)
-                                : choose_backend(common.backend, needs, cuda, why_not);
+  const auto command =
+      std::find_if(commands.begin(), commands.end(), [&](const Command& one) { return one.app == chosen; });
   Progress progress(common.quiet);
-  if (!choice.reason.empty()) progress.remark("scalelab: " + choice.reason);
-  Outcome outcome = run_where_it_fits(
-      common.backend, *choice.backend, needs,
-      [&](const Backend& backend) {
-        Context context(backend, common.device, common.threads);
-        Session session{common, context, progress};
-        const Stage stage(session, chosen->app->get_name());
-        return chosen->run(session);
-      },
-      [&progress](const std::string& line) { progress.say(line); });
+  Outcome outcome = run_command(*command, common, progress);
   progress.clear();
   if (outcome.page != nullptr && !outcome.folder.empty()) {
     write_page(outcome.folder, *outcome.page);
@@ -313,6 +225,12 @@ int main(int argc, char** argv) {
     return complain(kOutOfMemory, "out of memory; ask for less (a smaller grid, fewer points) or use a larger machine");
   } catch (const std::length_error&) {
     return complain(kOutOfMemory, "more was asked for than memory can be addressed; ask for less");
+  } catch (const std::filesystem::filesystem_error& error) {  // as a name that is too long
+    return complain(kBadData, error.path1().string() + ": cannot be reached: " + error.code().message());
+  } catch (const nlohmann::json::exception& error) {  // only what is read from files can be of a type nobody expects
+    return complain(
+        kBadData,
+        std::string("a JSON file that was read holds something other than scalelab writes there: ") + error.what());
   } catch (const std::exception& error) {
     return complain(kFault, error.what());
   }

@@ -1,14 +1,12 @@
 // The CPU backend's table, and the life of a Context.
-#include <unistd.h>
-
 #include <hwy/highway.h>
 
 #include <cstdlib>
 #include <cstring>
-#include <fstream>
 #include <new>
 #include <string>
 
+#include "kernels/free_memory.h"
 #include "scalelab/backend.h"
 #include "scalelab/processors.h"
 
@@ -37,15 +35,7 @@ void copy(void* to, const void* from, std::size_t bytes, Context&) {
 
 void synchronize(Context&) {}
 
-// What the kernel says could be had without swapping; without its word (no Linux), all of the machine's memory.
-std::size_t memory_free(Context&) {
-  std::ifstream file("/proc/meminfo");
-  std::string name, unit;
-  for (std::size_t kilobytes = 0; file >> name >> kilobytes && std::getline(file, unit);) {
-    if (name == "MemAvailable:") return kilobytes * 1024;
-  }
-  return static_cast<std::size_t>(sysconf(_SC_PHYS_PAGES)) * static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
-}
+std::size_t memory_free(Context&) { return free_memory(); }
 
 std::string describe(Context& context) {
   const std::int64_t targets = HWY_SUPPORTED_TARGETS & HWY_TARGETS;  // what the CPU has of what was compiled

@@ -689,9 +689,25 @@ void kmeans_plus_plus(View<const float> points, std::uint64_t seed, View<float> 
   std::vector<bool> chosen(static_cast<std::size_t>(n));
   std::int64_t first_unchosen = 0;
   double units_per_one = 0;
+  std::int64_t all = 0;  // the sum of all weights
+  std::uint64_t last_all = kNeverChanged;
+  // Counts the weights in units set by the largest of the distances there are.
+  const auto set_units = [&] {
+    const float most = *std::max_element(distances.view().data(), distances.view().data() + n);
+    units_per_one = fixed_point(std::min(most, FLT_MAX), n).units_per_one;
+    for_each_block(quiet, n, [&](std::int64_t block, std::int64_t row, std::int64_t rows) {
+      weights[static_cast<std::size_t>(block)] =
+          HWY_DYNAMIC_DISPATCH(total_weight)(&distances.view()(row), rows, units_per_one);
+    });
+    all = std::accumulate(weights.begin(), weights.end(), std::int64_t{0});
+  };
   for (std::int64_t j = 0; j < k; ++j) {
     const Words words = random_words(seed, Stream::kmeans, static_cast<std::uint64_t>(j));
-    const std::int64_t all = std::accumulate(weights.begin(), weights.end(), std::int64_t{0});
+    all = std::accumulate(weights.begin(), weights.end(), std::int64_t{0});
+    if (j > 0 && weights_too_coarse(static_cast<std::uint64_t>(all), last_all, n)) {
+      set_units();
+      last_all = static_cast<std::uint64_t>(all);
+    }
     std::int64_t pick = 0;
     if (j == 0) {
       pick = static_cast<std::int64_t>(uniform_below(static_cast<std::uint64_t>(n), words[0], words[1]));
@@ -717,14 +733,7 @@ void kmeans_plus_plus(View<const float> points, std::uint64_t seed, View<float> 
       }
     };
     for_each_block(quiet, n, update);
-    if (j == 0) {
-      const float most = *std::max_element(distances.view().data(), distances.view().data() + n);
-      units_per_one = fixed_point(std::min(most, FLT_MAX), n).units_per_one;
-      for_each_block(quiet, n, [&](std::int64_t block, std::int64_t row, std::int64_t rows) {
-        weights[static_cast<std::size_t>(block)] =
-            HWY_DYNAMIC_DISPATCH(total_weight)(&distances.view()(row), rows, units_per_one);
-      });
-    }
+    if (j == 0) set_units();
     if (context.progress) context.progress(j + 1, k);
   }
 }

@@ -626,6 +626,7 @@ class Lloyd {
 struct Seeding {
   double units_per_one;
   unsigned largest;             // bits of the largest distance to centroid 0
+  Total last_all;               // the sum of all weights that the last change of units left, kNeverChanged before it
   std::int64_t first_unchosen;  // no point before it is unchosen
 };
 
@@ -651,6 +652,40 @@ __global__ void lower_distances_kernel(const float* points, std::int64_t n, std:
 __global__ void fix_units_kernel(std::int64_t n, Seeding* seeding) {
   const float largest = __uint_as_float(seeding->largest);
   seeding->units_per_one = fixed_point(largest < FLT_MAX ? largest : FLT_MAX, n).units_per_one;
+  seeding->last_all = kNeverChanged;
+}
+
+__device__ Total sum_of_blocks(const Total* weights, std::int64_t n) {
+  Total all = 0;
+  for (std::int64_t block = lane_index(); block * kBlockRows < n; block += kWarp) all += weights[block];
+  return warp_sum(all);
+}
+
+// By one warp, a few times in a run at most: counts the weights in units set by the largest of the distances there are;
+// returns their sum.
+__device__ Total renew_units(const float* distances, std::int64_t n, Total* weights, Seeding* seeding) {
+  unsigned most = 0;
+  for (std::int64_t i = lane_index(); i < n; i += kWarp) {
+    const unsigned bits = __float_as_uint(distances[i]);
+    most = bits > most ? bits : most;
+  }
+  const float largest = __uint_as_float(warp_max(most));
+  const double units_per_one = fixed_point(largest < FLT_MAX ? largest : FLT_MAX, n).units_per_one;
+  for (std::int64_t block = 0; block * kBlockRows < n; ++block) {
+    const std::int64_t begin = block * kBlockRows, end = begin + kBlockRows < n ? begin + kBlockRows : n;
+    Total sum = 0;
+    for (std::int64_t i = begin + lane_index(); i < end; i += kWarp) sum += weight_of(distances[i], units_per_one);
+    sum = warp_sum(sum);
+    if (lane_index() == 0) weights[block] = sum;
+  }
+  __syncwarp();
+  const Total all = sum_of_blocks(weights, n);
+  if (lane_index() == 0) {
+    seeding->units_per_one = units_per_one;
+    seeding->last_all = all;
+  }
+  __syncwarp();
+  return all;
 }
 
 // A block sums the weights of kBlockRows consecutive points.
@@ -704,7 +739,7 @@ __device__ std::int64_t find_weight(std::int64_t count, Weight weight, Total& le
 
 // One warp draws centroid j and copies it.
 __global__ void draw_kernel(const float* points, std::int64_t n, std::int64_t d, std::uint64_t seed, std::int64_t j,
-                            const float* distances, const Total* weights, std::uint8_t* chosen, float* centroids,
+                            const float* distances, Total* weights, std::uint8_t* chosen, float* centroids,
                             Seeding* seeding) {
   const Words words = random_words(seed, Stream::kmeans, static_cast<std::uint64_t>(j));
   std::int64_t pick = 0;
@@ -712,9 +747,8 @@ __global__ void draw_kernel(const float* points, std::int64_t n, std::int64_t d,
     pick = static_cast<std::int64_t>(uniform_below(static_cast<std::uint64_t>(n), words[0], words[1]));
   } else {
     const std::int64_t blocks = (n + kBlockRows - 1) / kBlockRows;
-    Total all = 0;
-    for (std::int64_t block = lane_index(); block < blocks; block += kWarp) all += weights[block];
-    all = warp_sum(all);
+    Total all = sum_of_blocks(weights, n);
+    if (weights_too_coarse(all, seeding->last_all, n)) all = renew_units(distances, n, weights, seeding);
     if (all > 0) {
       Total left = uniform_below(all, words[0], words[1]);
       const double units_per_one = seeding->units_per_one;

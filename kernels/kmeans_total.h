@@ -26,6 +26,13 @@ SCALELAB_HD inline FixedPoint fixed_point(float largest, std::int64_t n) {
   return {::ldexp(1.0, bits), ::ldexp(1.0, -bits)};
 }
 
+// Whether the weights of k-means++ (kmeans.h) are to be counted in smaller units: their sum, and the sum that the last
+// change of units left.
+SCALELAB_HD inline bool weights_too_coarse(std::uint64_t sum, std::uint64_t last, std::int64_t n) {
+  return sum < static_cast<std::uint64_t>(n) << 12 && 2 * sum < last;
+}
+inline constexpr std::uint64_t kNeverChanged = ~std::uint64_t{0};
+
 // Added to a double below 2^51 in magnitude it leaves no bits after the point: rounds to the nearest integer, to even.
 inline constexpr double kRoundToInteger = 0x1.8p52;
 

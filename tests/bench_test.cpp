@@ -276,10 +276,14 @@ TEST(Cost, TheStartOfTheGpuDecidesTheCrossoverThatAutoGoesBy) {
 
 TEST(Cost, EveryLineIsOfItsOpAndDecidesAKnownCrossover) {
   std::set<std::string> works;
-  for (const CostLine& line : cost_lines()) {
+  std::vector<CostLine> lines;
+  for (const Op& op : all_ops()) {
+    for (const CostLine& line : op.lines) EXPECT_TRUE(op.cases[0].contains(line.axis)) << line.group;
+    lines.insert(lines.end(), op.lines.begin(), op.lines.end());
+  }
+  for (const CostLine& line : lines) {
     SCOPED_TRACE(line.group + " " + line.route);
     EXPECT_TRUE(std::is_sorted(line.values.begin(), line.values.end()));
-    EXPECT_TRUE(line.op.cases[0].contains(line.axis));
     EXPECT_EQ(line.work.empty(), !line.amount);
     const bool added = line.work.empty() || works.insert(line.work).second;
     EXPECT_TRUE(added) << line.work << " is decided twice";
@@ -298,7 +302,7 @@ TEST(Cost, EveryLineIsOfItsOpAndDecidesAKnownCrossover) {
 // Zeros behind the data send the ops along another route, to the same answers.
 TEST(Cost, RoutesAgree) {
   Context context(cpu_backend(), 0, 1);
-  for (const Op& op : {knn_op(), kmeans_op()}) {
+  for (const Op& op : {op_named("knn"), op_named("kmeans")}) {
     Parameters parameters = op.cases[0];
     for (const char* name : {"n", "q"}) {
       if (parameters.contains(name)) parameters[name] = 300;
@@ -312,6 +316,17 @@ TEST(Cost, RoutesAgree) {
       EXPECT_EQ(problem.check(), "") << case_name(op.name, parameters);
     }
   }
+}
+
+// Whoever adds NAME_bench.cpp and forgets to name it in ops.cpp is told here.
+TEST(Ops, EveryFileOfAnOpIsListed) {
+  std::set<std::string> listed, found;
+  for (const Op& op : all_ops()) listed.insert(op.name);
+  for (const auto& entry : host::fs::directory_iterator(host::fs::path(SCALELAB_SOURCE_DIR) / "bench")) {
+    const std::string name = entry.path().filename(), end = "_bench.cpp";
+    if (name.ends_with(end)) found.insert(name.substr(0, name.size() - end.size()));
+  }
+  EXPECT_EQ(listed, found);
 }
 
 class CeilingsTest : public test::OnBackend {};
@@ -331,7 +346,7 @@ TEST_P(CeilingsTest, AreMeasured) {
 // Every op at its smallest: its answer is right, and a wrong one is found.
 TEST(Ops, AnswersAreChecked) {
   Context context(cpu_backend(), 0, 1);
-  for (const Op& op : {knn_op(), grid_op(), kmeans_op(), mlp_op()}) {
+  for (const Op& op : all_ops()) {
     ASSERT_FALSE(op.cases.empty()) << op.name;
     Parameters small = op.cases[0];
     for (auto& [key, value] : small.items()) {
@@ -343,6 +358,25 @@ TEST(Ops, AnswersAreChecked) {
     EXPECT_EQ(problem.check(), "") << case_name(op.name, small);
     EXPECT_GT(problem.work.units, 0) << op.name;
     EXPECT_FALSE(problem.work.unit.empty()) << op.name;
+  }
+}
+
+// Every kind of data that a bench can draw, also those that an op finds hard.
+TEST(Ops, EveryKindOfDataIsAnsweredRight) {
+  Context context(cpu_backend(), 0, 1);
+  for (const Op& op : all_ops()) {
+    if (!op.limits.contains("data")) continue;
+    for (const std::string& kind : op.limits.at("data").words) {
+      Parameters small = op.cases[0];
+      small["data"] = kind;
+      for (const char* name : {"n", "q", "grid"}) {
+        if (small.contains(name)) small[name] = 300;
+      }
+      small["k"] = 5;
+      const Problem problem = op.make(small, context);
+      problem.run();
+      EXPECT_EQ(problem.check(), "") << case_name(op.name, small);
+    }
   }
 }
 
@@ -449,7 +483,7 @@ echo '{"wall": [1e-9], "cpu": [1e-9]}')");
   bad(compare(program, program + " --nonsense"), 2, "--nonsense is not known");
   bad(compare(program, "none.json"), 2, "not one of each");
   bad({"bench", "turn", "--case", "{}"}, 2, "is not a JSON object of op and parameters");
-  bad({"bench", "turn", "--case", R"({"op": "sort", "parameters": {}})"}, 2, "the op \"sort\" is not known");
+  bad({"bench", "turn", "--case", R"({"op": "sort", "parameters": {}})"}, 2, "the op 'sort' is not known");
 }
 
 TEST_F(BenchProgram, MeasuresChecksAndShows) {
@@ -518,6 +552,7 @@ TEST_F(BenchProgram, PageAndMarkdownShowPeersAndWhatIsAbsent) {
                                  {"median", 0.021},
                                  {"ratio", 21},
                                  {"answer", "0 of 100 differ"}},
+                                {{"who", "another way"}, {"wall", {0.002}}, {"cpu", {0.002}}, {"own_route", true}},
                                 {{"who", "ghost"}, {"absent", "No module named 'ghost'"}}}}};
   nlohmann::json document = {{"experiment", "bench"},
                              {"made", "2026-11-22T00:00:00Z"},
@@ -536,7 +571,8 @@ TEST_F(BenchProgram, PageAndMarkdownShowPeersAndWhatIsAbsent) {
   ASSERT_NE(absent, std::string::npos) << text;
   EXPECT_EQ(text.find("ghost (", absent + 20), std::string::npos) << "said more than once";
   const std::string table = good({"bench", "show", "r.json", "--markdown", "--clock", "cpu", "--filter", "other,none"});
-  EXPECT_NE(table.find("| other | 1.000 ms [900.0 us, 1.100 ms] | 100 kquery/s | 50 %, fma | slow<poke 30x |"),
+  EXPECT_NE(table.find(
+                "| other | 1.000 ms [900.0 us, 1.100 ms] | 100 kquery/s | 50 %, fma | slow<poke 30x, another way 2x |"),
             std::string::npos)
       << table;
   EXPECT_EQ(table.find("<n>"), std::string::npos);
@@ -582,7 +618,7 @@ TEST_F(BenchProgram, BadInputIsOneLine) {
   bad({"bench", "run", "--op", "knn", "--axis", "n=many"}, 2, "'many' is not a whole number");
   bad({"bench", "run", "--op", "knn", "--axis", "n=3", "--axis", "k=9", "--quiet"}, 2, "k = 9");
   bad({"bench", "run", "--op", "knn", "--axis", "data=normal"}, 2,
-      "--axis: data \"normal\" of knn must be one of uniform, clusters");
+      "--axis: data \"normal\" of knn must be one of uniform, clusters, outlier");
   bad({"bench", "run", "--op", "kmeans", "--axis", "data=pairs"}, 2, "must be one of uniform, clusters");
   bad({"bench", "run", "--op", "grid", "--axis", "what="}, 2, "what \"\" of grid must be one of ids, labels");
   bad({"bench", "run", "--op", "mlp", "--axis", "what=fit"}, 2, "must be one of train, score, map, polar-map");
@@ -593,7 +629,15 @@ TEST_F(BenchProgram, BadInputIsOneLine) {
   }
   bad({"bench", "turn", "--case", R"({"op": "knn", "parameters": {"n": 3}})"}, 2, "--case: data null of knn must be");
   bad({"bench", "run", "--filter", "zzz"}, 2, "no case's name contains");
-  bad({"bench", "show"}, 2, "takes 1 file");
+  // What comes before or belongs elsewhere: the line says where it goes.
+  bad({"bench"}, 2, "a command is missing: run, cost, list, show, compare; see scalelab bench --help");
+  bad({"bench", "--op", "knn", "run"}, 2, "options stand behind the command: scalelab bench run --op ...");
+  bad({"bench", "--op", "knn"}, 2, "a command is missing: run, cost, list, show, compare");
+  bad({"bench", "shoe", "r.json"}, 2, "'shoe' is no command; did you mean show?");
+  bad({"bench", "cost", "--peers"}, 2, "--peers is not known; it belongs to bench run; see scalelab bench cost --help");
+  bad({"bench", "show", "r.json", "--op", "knn"}, 2, "--op is not known; it belongs to bench run and bench compare");
+  bad({"bench", "compare", "a", "b", "--rounds", "3"}, 2, "'3' is not a whole number from 6 to 1000");
+  bad({"bench", "show"}, 2, "result is required; see scalelab bench show --help");
   bad({"bench", "show", "none.json"}, 3, "none.json: cannot be read");
   host::write_text(folder_ / "other.json", "{}");
   bad({"bench", "show", "other.json"}, 3, "is no result of scalelab bench run");

@@ -11,6 +11,7 @@
 #include <string>
 
 #include "host/program/error.h"
+#include "host/program/files.h"
 #include "tests/support.h"
 
 namespace scalelab::host {
@@ -306,15 +307,68 @@ TEST_F(Csv, WhatIsWrongIsNamed) {
   EXPECT_EQ(complaint("1,2,0\n3,4,nan\n"), "line 2: column 3: the label 'nan' is not finite");
   EXPECT_EQ(complaint("1,2,7\n3,4,7.0\n"), "one class only: every label is '7'; at least two classes are needed");
   EXPECT_EQ(complaint("1\n2\n"),
-            "line 1: one column; each line needs its coordinates and a label, separated by commas");
-  EXPECT_EQ(complaint("1;2;0\n3;4;1\n"),
-            "line 1: one column; each line needs its coordinates and a label, separated by commas");
+            "line 1: one column; each line needs its coordinates and a label, separated by commas, semicolons or tabs");
   EXPECT_EQ(
       complaint("0,1,label\n1,2,0\n3,4,1\n"),
       "line 1: column 3: the label 'label' is a word and all others are numbers; remove the line if it is a header");
+  EXPECT_NE(complaint("1,2,tea\n3,4,caf\xe9\n").find("line 2: column 3: the label 'caf\xe9' is not in UTF-8"),
+            std::string::npos);
+  EXPECT_EQ(read("1,2,tea\n3,4,caf\xc3\xa9\n").class_names[0], "caf\xc3\xa9");
   EXPECT_EQ(complaint("1,2,0\n3,4,\"1\n5,6,0\n"), "line 3: a quoted cell that is never closed");
   EXPECT_EQ(complaint("1,2,0\n3,4,1\"\n").rfind("line 2: ", 0), 0U);
   EXPECT_EQ(complaint(std::string("1,2,0\n3,\x01\n,1\n", 14)).rfind("line 2: ", 0), 0U);
+}
+
+TEST_F(Csv, SemicolonsAndTabsSeparateToo) {
+  const Dataset comma = read("x,y,l\n1,2,a\n3,4,b\n");
+  for (const std::string text : {"x;y;l\n1;2;a\n3;4;b\n", "x\ty\tl\n1\t2\ta\n3\t4\tb\n", "1;2;a\n3;4;b\n",
+                                 "\xef\xbb\xbfx;y;l\r\n1;2;a\r\n3;4;b\r\n"}) {
+    const Dataset other = read(text);
+    EXPECT_TRUE(test::same_bits(other.points, comma.points)) << text;
+    EXPECT_EQ(other.class_names, comma.class_names) << text;
+  }
+  EXPECT_EQ(read("1,2,a;b\n3,4,c\td\n").class_names, (std::vector<std::string>{"a;b", "c\td"}));
+  EXPECT_NE(complaint("x;y;l\n0,5;1,2;a\n").find("decimal point"), std::string::npos);
+  EXPECT_NE(complaint("0,5;1,2;a\n0,7;1,2;b\n").find("decimal point"), std::string::npos);
+}
+
+TEST_F(Csv, AFirstLineIsNeitherLostNorMadeUp) {
+  // pandas without names of columns.
+  EXPECT_NE(complaint("0,1,species\n1,2,a\n3,4,b\n1,2,a\n").find("line 1: looks like a header"), std::string::npos);
+  EXPECT_NE(complaint("0,1,2\n1,2,0\n3,4,1\n").find("line 1: looks like a header"), std::string::npos);
+  EXPECT_EQ(read("0,1,a\n1,2,a\n3,4,b\n").size(), 3);  // a point there, of a class that others have
+  EXPECT_EQ(read("0,1,1\n1,2,0\n3,4,0\n").size(), 3);
+  // A point without coordinates.
+  EXPECT_NE(complaint("?,?,rare\n1,2,a\n3,4,b\n").find("line 1: column 1: '?' is not a number"), std::string::npos);
+  EXPECT_NE(complaint("NA,NA,rare\n1,2,a\n3,4,b\n").find("line 1: column 1"), std::string::npos);
+  EXPECT_NE(complaint(",,rare\n1,2,a\n3,4,b\n").find("line 1: column 1"), std::string::npos);
+  EXPECT_NE(complaint("unknown,lost,a\n1,2,a\n3,4,b\n").find("line 1: has no coordinates"), std::string::npos);
+}
+
+TEST_F(Csv, FilesOfOtherKindsAreRecognised) {
+  using namespace std::string_literals;
+  const std::pair<std::string, const char*> kinds[] = {{"\x93NUMPY\1\0v\0{'descr': '<f4'"s, ".npy"},
+                                                       {"\x1f\x8b\x08\0\0"s, "gunzip"},
+                                                       {"PAR1\x15\0"s, "Parquet"},
+                                                       {"PK\3\4\x14\0"s, "zip"},
+                                                       {"\xff\xfex\0,\0y\0\n\0"s, "UTF-16"},
+                                                       {"\xfe\xff\0x\0,\0y\0\n"s, "UTF-16"},
+                                                       {"x\0,\0y\0\n\0"s, "UTF-16"},
+                                                       {"\x28\xb5\x2f\xfd\4\0"s, "unzstd"},
+                                                       {"\xfd"
+                                                        "7zXZ\0"s,
+                                                        "unxz"},
+                                                       {"\x89HDF\r\n\x1a\n"s, "HDF5"}};
+  for (const auto& [bytes, says] : kinds) EXPECT_NE(complaint(bytes).find(says), std::string::npos) << complaint(bytes);
+}
+
+TEST_F(Csv, TheFingerprintIsThatOfTheFile) {
+  for (const char* text : {"0,0,a\n1,1,b\n", "x,y,l\r\n0,0,a\r\n1,1,b",
+                           "\xef\xbb\xbf"
+                           "0,0,a\n1,1,\"b\nc\"\n\n"}) {
+    const Dataset data = read(text);
+    EXPECT_EQ(data.fingerprint, fingerprint_of(file_)) << text;
+  }
 }
 
 TEST_F(Csv, MissingFilesAndFoldersAreNamed) {

@@ -3,7 +3,10 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/file.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <csignal>
@@ -12,6 +15,8 @@
 #include <string>
 
 #include "host/program/error.h"
+#include "host/program/file_lock.h"
+#include "host/program/signals.h"
 
 namespace scalelab::host {
 namespace {
@@ -38,6 +43,19 @@ class Files : public testing::Test {
       return failure.what();
     }
     return "";
+  }
+  // How a process of its own ends that does this: its exit code, or 1000 + the signal that killed it.
+  template <class Action>
+  static int ends_with(Action action) {
+    const pid_t child = ::fork();
+    if (child == 0) {
+      const rlimit no_core{};
+      ::setrlimit(RLIMIT_CORE, &no_core);
+      ::_exit(action());
+    }
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
   }
   const fs::path folder_ = fs::path(testing::TempDir()) / ("scalelab_files_" + std::to_string(::getpid()));
 };
@@ -117,12 +135,142 @@ TEST_F(Files, APipeWithoutAReaderIsNoFailure) {
   EXPECT_THROW(file.write("unheard"), ReaderGone);
 }
 
-TEST_F(Files, AStaleResultIsRemoved) {
-  write_file(folder_ / "result.json", "{}");
-  remove_stale_result(folder_ / "result.json");
+TEST_F(Files, WhatIsWithdrawnIsGoneUntilItIsReplaced) {
+  write_file(folder_ / "result.json", "old");
+  {
+    OutputFile file(folder_ / "result.json");
+    file.write("half");
+    file.withdraw();
+    EXPECT_FALSE(fs::exists(folder_ / "result.json"));
+  }
   EXPECT_EQ(entries(), 0U);
-  remove_stale_result(folder_ / "result.json");
-  EXPECT_NE(complaint([&] { remove_stale_result(folder_); }), "");
+  OutputFile file(folder_ / "result.json");
+  file.withdraw();
+  file.write("new");
+  file.commit();
+  EXPECT_EQ(read(folder_ / "result.json"), "new");
+}
+
+TEST_F(Files, AReplacedFileKeepsItsMode) {
+  for (const mode_t mode : {0600, 0640, 0664, 0755}) {
+    write_file(folder_ / "a.txt", "old");
+    ASSERT_EQ(::chmod((folder_ / "a.txt").c_str(), mode), 0);
+    OutputFile file(folder_ / "a.txt");
+    file.withdraw();
+    file.write("new");
+    file.commit();
+    struct stat status {};
+    ASSERT_EQ(::stat((folder_ / "a.txt").c_str(), &status), 0);
+    EXPECT_EQ(status.st_mode & 0777, mode);
+  }
+}
+
+TEST_F(Files, TwoWritersOfOneFileDoNotMeet) {
+  OutputFile one(folder_ / "a.txt"), other(folder_ / "a.txt");
+  one.write("one");
+  other.write("other");
+  EXPECT_EQ(entries(), 2U);
+  other.commit();
+  EXPECT_EQ(read(folder_ / "a.txt"), "other");
+  one.commit();
+  EXPECT_EQ(read(folder_ / "a.txt"), "one");
+  EXPECT_EQ(entries(), 1U);
+}
+
+TEST_F(Files, ANameMayBeAsLongAsTheSystemAllows) {
+  const fs::path target = folder_ / std::string(255, 'x');
+  write_file(target, "long");
+  EXPECT_EQ(read(target), "long");
+  EXPECT_EQ(entries(), 1U);
+}
+
+TEST_F(Files, WhatAKilledRunLeftIsRemovedByTheNext) {
+  EXPECT_EQ(ends_with([&] {
+              OutputFile file(folder_ / "a.txt");
+              file.write("half");
+              return ::raise(SIGKILL);
+            }),
+            1000 + SIGKILL);
+  EXPECT_EQ(entries(), 1U);
+  std::ofstream(folder_ / ".a.txt.part-of-somebody-else") << "kept";
+  OutputFile living(folder_ / "b.txt");
+  EXPECT_EQ(entries(), 2U);  // the living one's and somebody else's
+  write_file(folder_ / "c.txt", "");
+  living.write("whole");
+  living.commit();
+  EXPECT_EQ(read(folder_ / "b.txt"), "whole");
+  EXPECT_EQ(entries(), 3U);
+}
+
+TEST_F(Files, ASuddenEndLeavesNothing) {
+  const auto end_by = [&](int number, int times) {
+    return ends_with([&] {
+      catch_signals();
+      OutputFile file(folder_ / "a.txt");
+      file.write("half");
+      for (int i = 0; i < times; ++i) ::raise(number);
+      return 0;
+    });
+  };
+  for (const int number : {SIGTERM, SIGHUP, SIGINT}) {
+    EXPECT_EQ(end_by(number, 2), 128 + number);
+    EXPECT_EQ(entries(), 0U) << number;
+  }
+  for (const int number : {SIGABRT, SIGQUIT}) {
+    EXPECT_EQ(end_by(number, 1), 1000 + number);
+    EXPECT_EQ(entries(), 0U) << number;
+  }
+}
+
+TEST_F(Files, EverySignalThatEndsAProgramIsHeard) {
+  for (const int number : {SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGXCPU, SIGPWR,
+                           SIGIO, SIGSTKFLT, SIGRTMIN, SIGRTMAX}) {
+    const int code = ends_with([&] {
+      std::signal(number, SIG_DFL);
+      catch_signals();
+      ::raise(number);
+      try {
+        throw_if_interrupted();
+      } catch (const Interrupted& interrupted) {
+        return interrupted.signal;
+      }
+      return 0;
+    });
+    EXPECT_EQ(code, number);
+  }
+  const int nohup = ends_with([] {
+    std::signal(SIGHUP, SIG_IGN);
+    catch_signals();
+    ::raise(SIGHUP);
+    throw_if_interrupted();
+    return 0;
+  });
+  EXPECT_EQ(nohup, 0);
+}
+
+TEST_F(Files, AFolderIsHeldByOneProcess) {
+  const auto taken_elsewhere = [&] {
+    return ends_with([&] {
+      const int descriptor = ::open(folder_.c_str(), O_RDONLY | O_DIRECTORY);
+      return ::flock(descriptor, LOCK_EX | LOCK_NB) == 0 ? 0 : 1;
+    });
+  };
+  auto held = lock_folder(folder_);
+  auto again = lock_folder(folder_);  // the same process
+  held.reset();
+  EXPECT_EQ(taken_elsewhere(), 1);
+  again.reset();
+  EXPECT_EQ(taken_elsewhere(), 0);
+  EXPECT_EQ(lock_folder(folder_ / "missing"), nullptr);
+}
+
+TEST_F(Files, AFingerprintNeedsAFileThatCanBeReadAgain) {
+  ASSERT_EQ(::mkfifo((folder_ / "pipe").c_str(), 0600), 0);
+  EXPECT_THROW(fingerprint_of(folder_ / "pipe"), Failure);
+  EXPECT_THROW(fingerprint_of(folder_), Failure);
+  EXPECT_THROW(fingerprint_of(folder_ / "missing"), Failure);
+  write_file(folder_ / "a", "text");
+  EXPECT_EQ(fingerprint_of(folder_ / "a"), fingerprint_of_text("text"));
 }
 
 }  // namespace

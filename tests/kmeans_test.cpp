@@ -8,6 +8,7 @@
 #include <cmath>
 #include <numeric>
 #include <optional>
+#include <set>
 
 #include "kernels/kmeans_total.h"
 #include "tests/support.h"
@@ -146,13 +147,24 @@ std::vector<std::size_t> oracle_plus_plus(const Floats& points, std::int64_t d, 
   std::vector<std::size_t> chosen;
   Floats least(n, INFINITY);
   int shift = 0;
+  std::optional<std::uint64_t> last;  // W after the last change of units
   for (std::size_t j = 0; j < k; ++j) {
     const Words w = random_words(seed, Stream::kmeans, j);
     std::vector<std::int64_t> weights(n);
     std::uint64_t all = 0;
-    for (std::size_t i = 0; j > 0 && i < n; ++i) {
-      weights[i] = oracle_fixed(std::min(least[i], std::numeric_limits<float>::max()), shift);
-      all += static_cast<std::uint64_t>(weights[i]);
+    const auto weigh = [&] {
+      all = 0;
+      for (std::size_t i = 0; j > 0 && i < n; ++i) {
+        weights[i] = oracle_fixed(std::min(least[i], std::numeric_limits<float>::max()), shift);
+        all += static_cast<std::uint64_t>(weights[i]);
+      }
+    };
+    weigh();
+    if (j > 0 && all < 4096 * n && (!last || 2 * all < *last)) {
+      const float most = *std::max_element(least.begin(), least.end());
+      shift = oracle_shift(std::min(most, std::numeric_limits<float>::max()), n);
+      weigh();
+      last = all;
     }
     std::size_t pick = 0;
     if (j == 0) {
@@ -614,6 +626,25 @@ TEST_P(Kmeans, PlusPlusIsTheOracle) {
         ASSERT_TRUE(same_bits(plus_plus(points, d, k, 99), want)) << shape(kind, n, d, k);
       }
     }
+  }
+}
+
+// Blobs and one row far from all: once it is chosen, the others must weigh what their distances are.
+TEST_P(Kmeans, PlusPlusSeesTheOthersBesideOneFarRow) {
+  for (const float far : {1e6F, 1e10F, 1e18F}) {
+    const std::int64_t n = on_executor() ? 110 : 1100, d = 2, blobs = 10;
+    Floats points = test::uniform_floats(static_cast<std::size_t>(n * d), 21, -0.3F, 0.3F);
+    for (std::int64_t i = 0; i < n * d; ++i) points[i] += static_cast<float>(i / d * blobs / n * (i % d == 0 ? 10 : 7));
+    points[n] = points[n + 1] = far;
+    Floats want;
+    for (const std::size_t i : oracle_plus_plus(points, d, blobs + 1, 3)) {
+      want.insert(want.end(), points.begin() + i * d, points.begin() + (i + 1) * d);
+    }
+    const Floats got = plus_plus(points, d, blobs + 1, 3);
+    EXPECT_TRUE(same_bits(got, want)) << far;
+    std::set<std::int64_t> met;  // blobs with a centroid; the far row has one of its own
+    for (std::int64_t j = 0; j <= blobs; ++j) met.insert(std::llround(std::min(got[j * d], 1000.0F) / 10));
+    EXPECT_GE(met.size(), static_cast<std::size_t>(blobs)) << far;
   }
 }
 

@@ -8,9 +8,11 @@
 #include <cstring>
 #include <fstream>
 #include <iterator>
+#include <numeric>
 #include <string>
 
 #include "host/program/error.h"
+#include "host/program/signals.h"
 #include "tests/support.h"
 
 namespace scalelab::host {
@@ -93,6 +95,9 @@ TEST_F(Npy, ReadsFloat32InEveryLawfulForm) {
   for (const std::string& bytes :
        {npy(dictionary("<f4", "(2, 3)"), bytes_of(six_)), npy(dictionary("<f4", "(2,3)"), bytes_of(six_), 2),
         npy(dictionary("<f4", "(6,)"), bytes_of(six_), 3), npy(dictionary("<f4", "(6, 1)", "True"), bytes_of(six_)),
+        // Python 2 on Windows: longs, and texts marked as unicode.
+        npy(dictionary("<f4", "(2L, 3L)"), bytes_of(six_)),
+        npy("{u'descr': u'<f4', u'fortran_order': False, u'shape': (2L, 3L), }", bytes_of(six_)),
         npy("{\"shape\": (2, 3), \"fortran_order\": False, \"descr\": \"<f4\"}", bytes_of(six_)),
         // A header that leaves the numbers unaligned.
         std::string("\x93NUMPY\x01\0\x3c\0", 10) + dictionary("<f4", "(2, 3)") + "\n" + bytes_of(six_)}) {
@@ -175,7 +180,10 @@ TEST_F(Npy, IntegersOfEveryTypeAreRead) {
 TEST_F(Npy, WhatIsWrongIsNamed) {
   const std::string numbers = bytes_of(six_);
   EXPECT_EQ(complaint(""), "is empty");
-  EXPECT_EQ(complaint("x,y,label\n1,2,0\n"), "is no .npy file");
+  EXPECT_EQ(
+      complaint("x,y,label\n1,2,0\n"),
+      "is no .npy file, it looks like text; in Python: numpy.save(out, numpy.loadtxt(file, 'f4', delimiter=','))");
+  EXPECT_EQ(complaint(std::string("\1\2\3\4\5\6\7\0\1\2\3\4", 12)), "is no .npy file");
   EXPECT_EQ(complaint(npy(dictionary("<i4", "(2, 3)"), numbers)), "holds int32; float32 or float16 is needed");
   EXPECT_EQ(complaint(npy(dictionary("<i8", "(1, 3)"), numbers)), "holds int64; float32 or float16 is needed");
   EXPECT_EQ(complaint(npy(dictionary("|O", "(2, 3)"), numbers)), "holds Python objects; float32 or float16 is needed");
@@ -208,6 +216,29 @@ TEST_F(Npy, WhatIsWrongIsNamed) {
   EXPECT_THROW(NpyMatrix("/dev/null"), Failure);
 }
 
+TEST_F(Npy, AFileThatIsChangedMeanwhileIsNamed) {
+  write(npy(dictionary("<f4", "(2, 3)"), bytes_of(six_)));
+  const NpyMatrix matrix(file_);
+  EXPECT_EQ(matrix.read_all(), six_);
+  fs::resize_file(file_, fs::file_size(file_) - 4);  // what is mapped now ends in zeros, without a word of the system
+  EXPECT_THROW(matrix.read_all(), Failure);
+  EXPECT_THROW(matrix.require_unchanged(), Failure);
+}
+
+TEST_F(Npy, AFileThatIsCutMeanwhileEndsInALine) {
+  const std::int64_t rows = 100000;  // many pages
+  write(npy(dictionary("<f4", "(100000, 1)"), std::string(4 * rows, '\0')));
+  EXPECT_EXIT(
+      {
+        catch_signals();
+        const NpyMatrix matrix(file_);
+        fs::resize_file(file_, 4096);
+        const auto values = matrix.mapped();
+        ::_exit(std::accumulate(values.begin(), values.end(), 0.0F) == 0 ? 0 : 1);
+      },
+      testing::ExitedWithCode(kBadData), "scalelab: .*npy: cannot be read to its end: it was made shorter meanwhile");
+}
+
 TEST_F(Npy, AFileCutAnywhereIsRefused) {
   const std::string whole = npy(dictionary("<f4", "(2, 3)"), bytes_of(six_));
   ASSERT_EQ(complaint(whole), "accepted");
@@ -228,17 +259,41 @@ TEST_F(Npy, NoByteOfAHeaderDoesHarm) {
   EXPECT_GT(refused, 300);
 }
 
-TEST(FeatureRanges, KnowWhenSquaredDistancesOverflow) {
-  const auto fit = [](const std::vector<float>& rows) {
+TEST(FeatureRanges, KnowWhatSquaredDistancesCannotHold) {
+  const auto ranges = [](const std::vector<float>& rows) {
     FeatureRanges ranges(2);
     ranges.add(rows);
-    return ranges.distances_fit();
+    return ranges;
   };
-  EXPECT_TRUE(fit({5, 5}));
-  EXPECT_TRUE(fit({1e30F, 0, 1e30F, 1}));  // far from the origin, near each other
-  EXPECT_TRUE(fit({-6e18F, 0, 6e18F, 0}));
-  EXPECT_FALSE(fit({-1e19F, 0, 1e19F, 0}));
-  EXPECT_FALSE(fit({-8e18F, -8e18F, 8e18F, 8e18F}));
+  const auto overflow = [&](const std::vector<float>& rows) {
+    try {
+      ranges(rows).require_near("x.npy");
+    } catch (const Failure& failure) {
+      EXPECT_EQ(failure.exit_code, kBadData);
+      return std::string(failure.what()).find("x.npy: the numbers lie so far apart") == 0;
+    }
+    return false;
+  };
+  EXPECT_FALSE(overflow({5, 5}));
+  EXPECT_FALSE(overflow({1e30F, 0, 1e30F, 1}));  // far from the origin, near each other
+  EXPECT_FALSE(overflow({-6e18F, 0, 6e18F, 0}));
+  EXPECT_TRUE(overflow({-1e19F, 0, 1e19F, 0}));
+  EXPECT_TRUE(overflow({-8e18F, -8e18F, 8e18F, 8e18F}));
+  const auto underflow = [&](const std::vector<float>& rows) {
+    try {
+      ranges(rows).require_apart("x.npy");
+    } catch (const Failure& failure) {
+      EXPECT_EQ(failure.exit_code, kBadData);
+      return std::string(failure.what()).find("x.npy: the numbers lie so near each other") == 0;
+    }
+    return false;
+  };
+  EXPECT_FALSE(underflow({1e-30F, 5, 1e-30F, 5}));  // equal rows
+  EXPECT_FALSE(underflow({0, 0, 1e-14F, 0}));
+  EXPECT_FALSE(underflow({0, 0, 1e-25F, 1}));
+  EXPECT_TRUE(underflow({0, 0, 1e-25F, 0}));
+  EXPECT_TRUE(underflow({0, 0, 1e-19F, 1e-19F}));
+  EXPECT_TRUE(underflow({0, 7, 1e-45F, 7}));
 }
 
 }  // namespace

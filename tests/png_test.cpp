@@ -2,8 +2,10 @@
 #include "host/data/png.h"
 
 #include <gtest/gtest.h>
+
 #include <png.h>
 #include <unistd.h>
+#include <set>
 
 #include <fstream>
 #include <iterator>
@@ -91,8 +93,21 @@ TEST(ClassPicture, ColoursAreThoseOfTheClasses) {
   EXPECT_EQ(class_colour(0, 2), (Rgb{0x32, 0x84, 0xd0}));
   EXPECT_EQ(class_colour(1, 2), (Rgb{0xc0, 0x64, 0x00}));
   EXPECT_EQ(class_colour(0, 3), (Rgb{0x3f, 0x90, 0xda}));
-  EXPECT_EQ(class_colour(12, 256), class_colour(2, 256));
-  EXPECT_LE(ClassPicture(256, 10).palette().size(), 256U);
+  for (const int classes : {2, 3, 10, 11, 12, 127, 128, 254, 255, 256}) {
+    EXPECT_LE(ClassPicture(classes, 10).palette().size(), 256U);
+    std::set<Rgb> different;
+    for (int c = 0; c < std::min(classes, 254); ++c) different.insert(class_colour(c, classes));
+    EXPECT_EQ(different.size(), static_cast<std::size_t>(std::min(classes, 254))) << classes;
+  }
+  // Up to kMostToldApart classes, every pair is at least this far apart in RGB.
+  for (int a = 0; a < kMostToldApart; ++a) {
+    for (int b = 0; b < a; ++b) {
+      const Rgb x = class_colour(a, kMostToldApart), y = class_colour(b, kMostToldApart);
+      double squared = 0;
+      for (int c = 0; c < 3; ++c) squared += (x[c] - y[c]) * (x[c] - y[c]);
+      EXPECT_GE(squared, 40 * 40) << a << " and " << b;
+    }
+  }
 }
 
 TEST(ClassPicture, BandsJoinWithoutASeam) {

@@ -50,7 +50,7 @@ TEST_F(Program, MisusedOptions) {
   };
   bad({}, 2, "a command is missing");
   bad({"boundry"}, 2, "'boundry' is no command; did you mean boundary?");
-  bad({"--seed", "1"}, 2, "'--seed' is no command");
+  bad({"--seed", "1"}, 2, "a command is missing; see scalelab --help");
   bad(with(boundary, {"--gird", "64"}), 2, "--gird is not known; did you mean --grid?");
   bad(with(boundary, {"surplus"}), 2, "surplus is not known");
   bad({"boundary", "--out", "out"}, 2, "--data");
@@ -268,7 +268,7 @@ TEST_F(Program, SignalsLeaveNothingHalfDone) {
   ::close(ends[0]);
   ::close(ends[1]);
   // Busy in an op that would take hours. Its open files show that it has begun.
-  for (const int signal : {SIGINT, SIGTERM}) {
+  for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGXCPU}) {
     fs::create_directory(folder_ / "out");
     const Watch watch(folder_ / "out");
     child = start({"boundary", "--data", "p.csv", "--model", "mlp", "--epochs", "10000000", "--out", "out"});
@@ -279,6 +279,88 @@ TEST_F(Program, SignalsLeaveNothingHalfDone) {
     EXPECT_EQ(finished.out, "");
     EXPECT_EQ(finished.err, "scalelab: stopped by a signal; nothing half-done was left\n");
     EXPECT_TRUE(nothing_in("out"));
+  }
+}
+
+TEST_F(Program, ALimitOfFileSizesIsAFullDisk) {
+  write_text(folder_ / "p.csv", "0,0,a\n1,1,b\n0,1,a\n");
+  rlimit old{};
+  ::getrlimit(RLIMIT_FSIZE, &old);
+  rlimit tight = old;
+  tight.rlim_cur = 20000;
+  ::setrlimit(RLIMIT_FSIZE, &tight);
+  const pid_t child = start({"boundary", "--data", "p.csv", "--k", "1", "--grid", "512", "--out", "out"});
+  ::setrlimit(RLIMIT_FSIZE, &old);
+  const Finished finished = finish(child);
+  EXPECT_EQ(finished.code, 74);
+  EXPECT_NE(finished.err.find("labels.npy: cannot be written: File too large"), std::string::npos) << finished.err;
+  EXPECT_TRUE(nothing_in("out"));
+}
+
+TEST_F(Program, WhatAKilledRunLeftIsRemovedByTheNext) {
+  write_text(folder_ / "p.csv", "0,0,a\n1,1,b\n0,1,a\n");
+  fs::create_directory(folder_ / "out");
+  const Watch watch(folder_ / "out");
+  const pid_t child = start({"boundary", "--data", "p.csv", "--model", "mlp", "--epochs", "10000000", "--out", "out"});
+  EXPECT_TRUE(watch.changed(child));
+  ::kill(child, SIGKILL);
+  EXPECT_EQ(finish(child).code, 1000 + SIGKILL);
+  EXPECT_FALSE(nothing_in("out"));
+  good({"boundary", "--data", "p.csv", "--k", "1", "--grid", "16", "--out", "out"});
+  for (const auto& entry : fs::directory_iterator(folder_ / "out")) {
+    EXPECT_NE(entry.path().filename().string()[0], '.') << entry.path();
+  }
+}
+
+TEST_F(Program, APipeIsReadOnceOrRefused) {
+  const std::string points = "0,0,a\n1,1,b\n0,1,a\n2,2,b\n";
+  ASSERT_EQ(::mkfifo((folder_ / "pipe.csv").c_str(), 0600), 0);
+  write_text(folder_ / "file.csv", points);
+  const auto fed = [&](const Words& words, const std::string& text) {
+    const pid_t writer = ::fork();
+    if (writer == 0) {  // opening waits for the reader
+      write_text(folder_ / "pipe.csv", text);
+      ::_exit(0);
+    }
+    const Finished finished = run(words);
+    ::kill(writer, SIGKILL);
+    ::waitpid(writer, nullptr, 0);
+    return finished;
+  };
+  const Words prune = {"prune", "--score", "class-mean", "--fraction", "0.5", "--data"};
+  const auto with = [&](Words words, const Words& more) {
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  };
+  EXPECT_EQ(fed(with(prune, {"pipe.csv", "--out", "a"}), points).code, 0);
+  good(with(prune, {"file.csv", "--out", "b"}));
+  EXPECT_EQ(result("a")["data"]["fingerprint"], result("b")["data"]["fingerprint"]);
+  EXPECT_EQ(read_file(folder_ / "a" / "kept_ids.npy"), read_file(folder_ / "b" / "kept_ids.npy"));
+  EXPECT_EQ(fed({"boundary", "--data", "pipe.csv", "--k", "1", "--grid", "16", "--out", "c"}, points).code, 0);
+  // The trials of a sweep may read their data at any time, and its file once.
+  write_text(folder_ / "s.json", R"({"grids": [{"data": "pipe.csv", "model": "knn-1", "n": 2}]})");
+  bad({"sweep", "s.json", "--out", "out"}, 3, "pipe.csv: is not a regular file");
+  const Finished dry = fed({"sweep", "pipe.csv", "--dry-run", "--out", "d"},
+                           R"({"grids": [{"model": "knn-1", "n": 50, "grid": 64, "density_points": 1000}]})");
+  EXPECT_EQ(dry.code, 0) << dry.err;
+}
+
+TEST_F(Program, ANameThatIsTooLongIsSaidSo) {
+  const std::string name(300, 'x');
+  write_npy<float>("x.npy", {0, 1, 2, 3, 4, 5}, {3, 2});
+  write_text(folder_ / "p.csv", "0,0,a\n1,1,b\n");
+  for (const Words& words :
+       {Words{"boundary", "--data", name, "--out", "out"},
+        Words{"boundary", "--data", "p.csv", "--k", "1", "--out", name},
+        Words{"knn", "--data", name, "--queries", "x.npy", "--k", "1", "--out", "out"},
+        Words{"kmeans", "--data", "x.npy", "--clusters", "1", "--init", name, "--out", "out"},
+        Words{"prune", "--data", name, "--score", "random", "--fraction", "1", "--out", "out"},
+        Words{"sweep", name, "--out", "out"}, Words{"sweep", name + ".json", "--out", "out"}, Words{"show", name},
+        Words{"bench", "show", name}, Words{"dataset", "--n", "5", "--out", name}, Words{"info", "--config", name}}) {
+    const Finished finished = run(words);
+    EXPECT_TRUE(finished.code == 2 || finished.code == 3 || finished.code == 74) << words[0] << " " << finished.code;
+    EXPECT_EQ(std::count(finished.err.begin(), finished.err.end(), '\n'), 1) << finished.err;
+    EXPECT_NE(finished.err.find(name), std::string::npos) << finished.err;
   }
 }
 
@@ -313,37 +395,6 @@ TEST_F(Program, AnEarlierResultIsNotMistakenForThisOne) {
 }
 
 // --- what goes well -------------------------------------------------------------------------------------------------
-
-TEST_F(Program, HelpAndVersion) {
-  const std::string help = good({"--help"});
-  for (const char* word : {"dataset", "boundary", "knn", "kmeans", "info", "Exit codes", "out of memory"}) {
-    EXPECT_NE(help.find(word), std::string::npos) << word;
-  }
-  // Every command that the program's own help lists.
-  int commands = 0;
-  std::istringstream lines(help.substr(help.find("Subcommands:")));
-  std::string line;
-  std::getline(lines, line);
-  while (std::getline(lines, line) && !line.empty()) {
-    if (line.rfind("   ", 0) == 0) continue;  // a description goes on
-    const std::string command = line.substr(2, line.find(' ', 2) - 2);
-    ++commands;
-    const std::string text = good({command, "--help"});
-    EXPECT_EQ(good({"help", command}), text);
-    for (const char* option : {"--seed", "--backend", "--device", "--threads", "--json", "--quiet", "--config",
-                               "Every command:", "Example", "  scalelab "}) {
-      EXPECT_NE(text.find(option), std::string::npos) << command << " lacks " << option;
-    }
-    // Exit codes stand in the program's own help alone, and no default is a number that nobody would give.
-    for (const char* unwanted : {"Exit codes", "[-1]", " -1"}) {
-      EXPECT_EQ(text.find(unwanted), std::string::npos) << command << " shows " << unwanted;
-    }
-    std::istringstream each(text);
-    for (std::string one; std::getline(each, one);) EXPECT_LE(one.size(), 100U) << command << ": " << one;
-  }
-  EXPECT_GE(commands, 14);
-  EXPECT_EQ(good({"--version"}).rfind("scalelab ", 0), 0U);
-}
 
 TEST_F(Program, InfoIsOneDocument) {
   EXPECT_NE(good({"info"}).find("cuda"), std::string::npos);

@@ -1,8 +1,14 @@
 // The store's promises: what was appended is there again, whatever happened to the process in between.
 #include "host/lab/store.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -118,12 +124,67 @@ TEST_F(StoreTest, ALineThatIsNoRecordIsNamed) {
   EXPECT_NE(std::string(failure.what()).find("rows-1-of-1.jsonl:2:"), std::string::npos) << failure.what();
 }
 
+TEST_F(StoreTest, AMemberOfAnotherTypeIsNamed) {
+  fs::create_directories(folder_);
+  for (const auto& [line, says] :
+       {std::pair(R"({"id":"b","status":5})", "'status'"), std::pair(R"({"id":"b","seconds":"1"})", "'seconds'"),
+        std::pair(R"({"id":"b","metrics":[1]})", "'metrics'")}) {
+    std::ofstream(shard(), std::ios::binary) << R"({"id":"a","status":"ok"})" << '\n' << line << '\n';
+    const Failure failure = refusal(folder_);
+    EXPECT_EQ(failure.exit_code, kBadData);
+    EXPECT_NE(std::string(failure.what()).find("rows-1-of-1.jsonl:2: " + std::string(says)), std::string::npos)
+        << failure.what();
+  }
+}
+
 TEST_F(StoreTest, TwoProcessesDoNotShareAShard) {
   const Store store(folder_);
   const Failure failure = refusal(folder_);
   EXPECT_EQ(failure.exit_code, kMisuse);
   EXPECT_NE(std::string(failure.what()).find("another process"), std::string::npos) << failure.what();
   EXPECT_EQ(std::string(refusal(folder_, 2, 2).what()), "was taken");
+}
+
+// From now on this process's file systems have no flock, and, if so asked, no locks of open file descriptions either.
+bool without_locks(bool descriptions_too) {
+  sock_filter program[] = {
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_flock, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOSYS),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, static_cast<unsigned>(descriptions_too ? SYS_fcntl : -1), 0, 3),
+      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, args[1])),
+      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, F_OFD_SETLK, 0, 1),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | ENOLCK),
+      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+  };
+  const sock_fprog filter = {std::size(program), program};
+  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 && ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &filter) == 0;
+}
+
+TEST_F(StoreTest, AFileSystemWithoutLocksIsWrittenAllTheSame) {
+  for (const bool descriptions_too : {false, true}) {
+    const pid_t child = ::fork();
+    ASSERT_GE(child, 0);
+    if (child == 0) {
+      if (!without_locks(descriptions_too)) ::_exit(100);
+      try {
+        Store store(folder_);
+        if (store.locked() == descriptions_too) ::_exit(101);
+        store.append(record(descriptions_too ? "b" : "a", "ok", 1));
+        const bool refused = refusal(folder_).exit_code == kMisuse;  // as long as it is open here
+        ::_exit(refused == descriptions_too ? 102 : 0);
+      } catch (const Failure& failure) {
+        ::_exit(failure.exit_code);
+      }
+    }
+    int status = 0;
+    ::waitpid(child, &status, 0);
+    ASSERT_TRUE(WIFEXITED(status));
+    if (WEXITSTATUS(status) == 100) GTEST_SKIP() << "system calls cannot be filtered here";
+    EXPECT_EQ(WEXITSTATUS(status), 0);
+  }
+  EXPECT_EQ(Store::read(folder_).size(), 2U);
+  EXPECT_TRUE(Store(folder_).locked());
 }
 
 TEST_F(StoreTest, AFullDiskLosesNothingThatWasThere) {

@@ -9,6 +9,7 @@
 
 #include "host/lab/store.h"
 #include "host/program/error.h"
+#include "host/program/file_lock.h"
 #include "host/program/files.h"
 #include "tests/program.h"
 
@@ -138,6 +139,9 @@ TEST(Sweep, WhatAFileMayNotSayIsNamed) {
   EXPECT_NE(refusal(R"({"grids": [{"n": []}]})").find("grid 1: 'n' is an empty list"), std::string::npos);
   EXPECT_NE(refusal(R"({"grids": [{"n": 10}, {"m": 10}]})").find("grid 2: trial: 'm' is not known"), std::string::npos);
   EXPECT_NE(refusal(R"({"grids": [{"seeds": "4..0"}]})").find("ends before it begins"), std::string::npos);
+  EXPECT_NE(
+      refusal(R"({"grids": [{"seed": [7, 8], "seeds": "0..1"}]})").find("grid 1: give 'seed' or 'seeds', not both"),
+      std::string::npos);
   EXPECT_NE(refusal(R"({"grids": [{"samples": 100, "epochs": 1}]})").find("not both"), std::string::npos);
 }
 
@@ -246,6 +250,22 @@ TEST_F(SweepProgram, AShardThatRunsAloneSaysWhatIsMissing) {
   EXPECT_FALSE(document["complete"].get<bool>());
   EXPECT_EQ(document["planned"], 31);
   EXPECT_LT(document["rows"].size(), 31U);
+}
+
+TEST_F(SweepProgram, AnOlderSummaryIsNeverPublishedOverANewerOne) {
+  ASSERT_EQ(run({"sweep", "s.json", "--out", "b", "--shard", "2/2"}).code, 0);
+  fs::create_directory(folder_ / "a");
+  const Watch watch(folder_ / "a");
+  auto publishing = lock_folder(folder_ / "a");
+  const pid_t child = start({"sweep", "s.json", "--out", "a", "--shard", "1/2", "--quiet"});
+  // Its own rows are done; what it makes of them waits for whoever publishes, and then knows of the other's rows.
+  const std::size_t own = 31 - lines("b/rows-2-of-2.jsonl");
+  while (lines("a/rows-1-of-2.jsonl") < own && watch.changed(child)) continue;
+  EXPECT_FALSE(fs::exists(folder_ / "a" / "result.json"));
+  fs::copy_file(folder_ / "b" / "rows-2-of-2.jsonl", folder_ / "a" / "rows-2-of-2.jsonl");
+  publishing.reset();
+  EXPECT_EQ(finish(child).code, 0);
+  EXPECT_EQ(rows("a").size(), 31U);
 }
 
 TEST_F(SweepProgram, KilledAtAnyMomentItLosesNothing) {

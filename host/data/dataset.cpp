@@ -11,12 +11,14 @@
 #include <fstream>
 #include <limits>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <stdexcept>
 #include <string_view>
 #include <unordered_map>
 #include <utility>
 
 #include "embedded.h"
+#include "host/data/file_kind.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
 #include "scalelab/random.h"
@@ -207,7 +209,18 @@ class CsvReader {
       if (++line_ % kSignalCheck == 0) throw_if_interrupted();
       if (!input.eof()) line += '\n';
       std::string_view text = line;
-      if (line_ == 1 && text.substr(0, 3) == "\xef\xbb\xbf") text.remove_prefix(3);
+      fingerprint_.add(text);
+      if (line_ == 1) {
+        if (const std::string kind = kind_of_file(text.substr(0, 12)); !kind.empty()) {
+          throw Failure(kBadData, file_ + ": " + kind);
+        }
+        if (text.find('\0') != std::string_view::npos) {  // UTF-16 without a mark has one in every other place
+          throw Failure(kBadData, file_ + ": is no text, or text in UTF-16; save it as UTF-8");
+        }
+        if (text.substr(0, 3) == "\xef\xbb\xbf") text.remove_prefix(3);
+        delimiter_ = delimiter_of(text);
+        csv_set_delim(&parser, static_cast<unsigned char>(delimiter_));
+      }
       if (csv_parse(&parser, text.data(), text.size(), on_cell, on_row, this) != text.size()) {
         fail(fmt::format("{} (a quotation mark that is out of place)", csv_strerror(csv_error(&parser))));
       }
@@ -246,26 +259,75 @@ class CsvReader {
     throw Failure(kBadData, fmt::format("{}: line {}: {}", file_, line_, what));
   }
 
+  // What separates the cells of a file with this first line: a comma where it has one, else a semicolon or a tab.
+  static char delimiter_of(std::string_view line) {
+    char found = '\0';
+    bool quoted = false;
+    for (const char c : line) {
+      if (c == '"') quoted = !quoted;
+      if (quoted) continue;
+      if (c == ',') return c;
+      if (found == '\0' && (c == ';' || c == '\t')) found = c;
+    }
+    return found == '\0' ? ',' : found;
+  }
+
+  // Whether a first line that has no coordinate is one of names: each there, different, and no sign of a missing value.
+  bool is_header() const {
+    static constexpr std::string_view kMissing[] = {"", "?", "-", "na", "n/a", "#n/a", "null", "none", "."};
+    for (std::size_t c = 0; c + 1 < columns_; ++c) {
+      std::string lower = cells_[c];
+      std::transform(lower.begin(), lower.end(), lower.begin(), [](unsigned char byte) { return std::tolower(byte); });
+      if (std::count(std::begin(kMissing), std::end(kMissing), lower) > 0) return false;
+    }
+    return true;
+  }
+  // Whether the first line's coordinates are the numbers of columns, 0, 1, 2, ...: pandas writes such a header over a
+  // table without names.
+  bool is_count() const {
+    for (std::size_t c = 0; c + 1 < columns_; ++c) {
+      if (cells_[c] != std::to_string(c)) return false;
+    }
+    return true;
+  }
+  [[noreturn]] void fail_not_a_number(std::size_t c) const {
+    const std::string& cell = cells_[c];
+    const bool decimal_comma = cell.find(delimiter_ == ',' ? ';' : ',') != std::string::npos;
+    fail(fmt::format("column {}: {} is not a number{}", c + 1, shown(cell),
+                     decimal_comma ? " (numbers need a decimal point, as 0.5, and one sign between cells)" : ""));
+  }
+
+  static bool is_utf8(const std::string& text) {
+    try {
+      return !nlohmann::json(text).dump().empty();
+    } catch (const nlohmann::json::exception&) {
+      return false;
+    }
+  }
+
   void row() {
     if (columns_ == 0) {
       columns_ = cells_.size();
       first_line_ = line_;
-      if (columns_ < 2) fail("one column; each line needs its coordinates and a label, separated by commas");
+      if (columns_ < 2)
+        fail("one column; each line needs its coordinates and a label, separated by commas, semicolons or tabs");
       if (columns_ > 4097) fail(fmt::format("{} columns; at most 4096 coordinates and a label", columns_));
       float value = 0;
       bool numeric = false;
       for (std::size_t c = 0; c + 1 < columns_; ++c) numeric = numeric || parse_float(cells_[c], value);
-      if (!numeric) {  // a header
+      if (!numeric && is_header()) {
+        header_label_ = cells_.back();
         cells_.clear();
         return;
       }
+      counted_ = columns_ > 2 && is_count();
     }
     if (cells_.size() != columns_) {
       fail(fmt::format("{} columns where line {} has {}", cells_.size(), first_line_, columns_));
     }
     for (std::size_t c = 0; c + 1 < columns_; ++c) {
       float value = 0;
-      if (!parse_float(cells_[c], value)) fail(fmt::format("column {}: {} is not a number", c + 1, shown(cells_[c])));
+      if (!parse_float(cells_[c], value)) fail_not_a_number(c);
       if (!std::isfinite(value)) {
         fail(fmt::format("column {}: {} is not a finite 32-bit number", c + 1, shown(cells_[c])));
       }
@@ -291,6 +353,10 @@ class CsvReader {
       fail(fmt::format("column {}: {} is the 257th label; the last column must name one of up to 256 classes", columns_,
                        shown(text)));
     }
+    if (!is_utf8(text)) {
+      fail(fmt::format("column {}: the label {} is not in UTF-8; save the file as UTF-8 (as iconv -f LATIN1 -t UTF-8)",
+                       columns_, shown(text)));
+    }
     const auto index = static_cast<std::uint8_t>(classes_.size());
     classes_.emplace(text, index);
     names_.push_back({text, value, whole, index});
@@ -312,6 +378,19 @@ class CsvReader {
                                           "remove the line if it is a header",
                                           file_, first_line_, columns_, shown(names_[0].text)));
     }
+    // The first line's label is nobody else's, and its coordinates count the columns: no point of the data.
+    if (counted_ && std::count(data_.labels.begin(), data_.labels.end(), 0) == 1 &&
+        (!names_[0].whole || names_[0].text == std::to_string(columns_ - 1))) {
+      throw Failure(kBadData, fmt::format("{}: line {}: looks like a header of column numbers (0, 1, ...), as pandas "
+                                          "writes it; remove the line, or in pandas: to_csv(file, index=False, "
+                                          "header=False)",
+                                          file_, first_line_));
+    }
+    if (classes_.count(header_label_) > 0) {
+      throw Failure(kBadData, fmt::format("{}: line {}: has no coordinates, and yet its last cell {} is a label of "
+                                          "other lines; remove the line, or give its coordinates",
+                                          file_, first_line_, shown(header_label_)));
+    }
     std::sort(names_.begin(), names_.end(),
               [&](const Name& a, const Name& b) { return numbers ? a.value < b.value : a.text < b.text; });
     std::uint8_t order[256] = {};
@@ -322,6 +401,7 @@ class CsvReader {
     for (auto& value : data_.labels) value = order[value];
     data_.features = static_cast<int>(columns_ - 1);
     data_.classes = static_cast<int>(names_.size());
+    data_.fingerprint = fingerprint_.digits();
     return std::move(data_);
   }
 
@@ -333,6 +413,10 @@ class CsvReader {
   };
   std::string file_;
   std::int64_t line_ = 0, first_line_ = 0;
+  Fingerprint fingerprint_;
+  char delimiter_ = ',';
+  std::string header_label_;  // the last cell of the header, if there is one
+  bool counted_ = false;      // whether the first line's coordinates are 0, 1, 2, ...
   std::size_t columns_ = 0;
   std::vector<std::string> cells_;
   std::exception_ptr failure_;

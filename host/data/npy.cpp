@@ -17,6 +17,7 @@
 #include <string_view>
 #include <type_traits>
 
+#include "host/data/file_kind.h"
 #include "host/program/error.h"
 
 namespace scalelab::host {
@@ -71,6 +72,7 @@ class HeaderParser {
           const auto [stop, error] = std::from_chars(text_.data(), text_.data() + text_.size(), extent);
           if (error != std::errc() || extent < 0) return false;
           text_.remove_prefix(static_cast<std::size_t>(stop - text_.data()));
+          if (!text_.empty() && text_[0] == 'L') text_.remove_prefix(1);  // a long of Python 2
           header.shape.push_back(extent);
           if (!take(',') && peek() != ')') return false;
         }
@@ -102,7 +104,8 @@ class HeaderParser {
     return true;
   }
   bool string(std::string& value) {
-    const char quote = peek();
+    if (peek() == 'u' || peek() == 'b') text_.remove_prefix(1);  // of Python 2 and 3
+    const char quote = text_.empty() ? '\0' : text_[0];
     if (quote != '\'' && quote != '"') return false;
     const std::size_t end = text_.find(quote, 1);
     if (end == std::string_view::npos) return false;
@@ -138,7 +141,6 @@ struct Opened {
   explicit Opened(const std::filesystem::path& file)
       : name(file.string()), closer(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK)) {
     if (closer.descriptor < 0) fail(fmt::format("cannot be read: {}", std::strerror(errno)));
-    struct stat status {};
     if (::fstat(closer.descriptor, &status) != 0) fail(fmt::format("cannot be read: {}", std::strerror(errno)));
     if (!S_ISREG(status.st_mode)) fail("is not a regular file, and only those can be mapped into memory");
     size = static_cast<std::size_t>(status.st_size);
@@ -146,7 +148,15 @@ struct Opened {
     unsigned char start[12] = {};
     if (size < 10 || ::pread(closer.descriptor, start, sizeof start, 0) < 10 ||
         std::memcmp(start, "\x93NUMPY", 6) != 0) {
-      fail(size == 0 ? "is empty" : "is no .npy file");
+      const std::string_view bytes(reinterpret_cast<const char*>(start), std::min(size, sizeof start));
+      const std::string kind = kind_of_file(bytes);
+      const bool text = std::all_of(bytes.begin(), bytes.end(),
+                                    [](char c) { return c >= ' ' || c == '\n' || c == '\r' || c == '\t'; });
+      fail(size == 0       ? "is empty"
+           : !kind.empty() ? "is no .npy file: it " + kind
+           : text ? "is no .npy file, it looks like text; in Python: numpy.save(out, numpy.loadtxt(file, 'f4', "
+                    "delimiter=','))"
+                  : "is no .npy file");
     }
     const int version = start[6];
     if (version < 1 || version > 3) fail(fmt::format("is a .npy file of version {}, which is not known", version));
@@ -182,6 +192,7 @@ struct Opened {
 
   std::string name;
   Closer closer;
+  struct stat status {};
   std::size_t size = 0, offset = 0;
   Header header;
 };
@@ -238,12 +249,27 @@ NpyMatrix::NpyMatrix(const std::filesystem::path& file, bool round_float64) : na
     map_ = nullptr;
     fail(fmt::format("cannot be mapped into memory: {}", std::strerror(errno)));
   }
+  guard_.emplace(map_, bytes_, name_);
+  descriptor_ = ::fcntl(opened.closer.descriptor, F_DUPFD_CLOEXEC, 0);
+  status_ = opened.status;
   ::madvise(map_, bytes_, MADV_SEQUENTIAL);
   values_ = static_cast<const unsigned char*>(map_) + opened.offset;
 }
 
 NpyMatrix::~NpyMatrix() {
+  guard_.reset();
   if (map_ != nullptr) ::munmap(map_, bytes_);
+  if (descriptor_ >= 0) ::close(descriptor_);
+}
+
+void NpyMatrix::require_unchanged() const {
+  struct stat now {};
+  if (descriptor_ < 0 || ::fstat(descriptor_, &now) != 0) return;
+  if (now.st_size != status_.st_size || now.st_mtim.tv_sec != status_.st_mtim.tv_sec ||
+      now.st_mtim.tv_nsec != status_.st_mtim.tv_nsec) {
+    throw Failure(kBadData,
+                  name_ + ": was changed while it was being read; run the same command again when it is whole");
+  }
 }
 
 void NpyMatrix::read(std::int64_t begin, std::int64_t count, std::span<float> to) const {
@@ -251,6 +277,7 @@ void NpyMatrix::read(std::int64_t begin, std::int64_t count, std::span<float> to
     throw std::invalid_argument(
         fmt::format("{}: rows {} to {} of {} were asked for", name_, begin, begin + count, rows_));
   }
+  require_unchanged();
   const std::size_t first = static_cast<std::size_t>(begin * features_);
   // The header need not leave the numbers aligned: they are copied by bytes.
   if (type_ == Type::float32) {
@@ -268,6 +295,7 @@ void NpyMatrix::read(std::int64_t begin, std::int64_t count, std::span<float> to
       to[i] = static_cast<float>(wide);
     }
   }
+  require_unchanged();  // behind a new end the same page holds zeros
   for (std::size_t i = 0; i < to.size(); ++i) {
     if (std::isfinite(to[i])) continue;
     const auto at = static_cast<std::int64_t>(first + i);
@@ -335,14 +363,32 @@ void FeatureRanges::add(std::span<const float> rows) {
   }
 }
 
-bool FeatureRanges::distances_fit() const {
-  double largest = 0;
+void FeatureRanges::require_near(const std::string& file) const {
+  // Half of what fp32 can hold: room for the roundings of a sum of thousands of squares.
+  if (squared_diagonal() > 0.5 * std::numeric_limits<float>::max()) {
+    throw Failure(kBadData, file +
+                                ": the numbers lie so far apart that squared distances overflow 32 bits; scale "
+                                "them down");
+  }
+}
+
+void FeatureRanges::require_apart(const std::string& file) const {
+  // 2^26 times the least normal number: rows a ten-thousandth of the diagonal apart keep all bits of their distance.
+  const double squared = squared_diagonal();
+  if (squared > 0 && squared < 0x1p26 * std::numeric_limits<float>::min()) {
+    throw Failure(kBadData, file +
+                                ": the numbers lie so near each other that squared distances vanish in 32 bits; "
+                                "scale them up");
+  }
+}
+
+double FeatureRanges::squared_diagonal() const {
+  double squared = 0;
   for (std::size_t c = 0; c < low_.size(); ++c) {
     const double range = static_cast<double>(high_[c]) - low_[c];
-    largest += range * range;
+    squared += range * range;
   }
-  // Half of what fp32 can hold: room for the roundings of a sum of thousands of squares.
-  return !(largest > 0.5 * std::numeric_limits<float>::max());
+  return squared;
 }
 
 std::span<const float> checked_rows(const NpyMatrix& matrix, std::vector<float>& own) {
@@ -362,7 +408,8 @@ std::span<const float> checked_rows(const NpyMatrix& matrix, std::vector<float>&
       ranges.add(part);
     }
   }
-  if (!ranges.distances_fit()) throw Failure(kBadData, matrix.name() + ": " + FeatureRanges::kTooFar);
+  ranges.require_near(matrix.name());
+  ranges.require_apart(matrix.name());
   return mapped.empty() ? std::span<const float>(own) : mapped;
 }
 

@@ -1,13 +1,17 @@
 // npy: NumPy's array files, read where they lie (memory-mapped) and written in pieces.
 #pragma once
 
+#include <sys/stat.h>
+
 #include <cstdint>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "host/program/files.h"
+#include "host/program/signals.h"
 
 namespace scalelab::host {
 
@@ -31,17 +35,22 @@ class NpyMatrix {
   const std::string& name() const { return name_; }
 
   // Copies rows [begin, begin + count) as fp32 to `to` (count, d). Throws Failure(kBadData) naming the first value that
-  // is not finite.
+  // is not finite, or a file that was changed since it was opened.
   void read(std::int64_t begin, std::int64_t count, std::span<float> to) const;
   std::vector<float> read_all() const;
   // All values where they lie in the file, if it holds float32, as long as this lives; otherwise empty.
   std::span<const float> mapped() const;
+  // Failure(kBadData) when the file was written to or made shorter since it was opened: for whoever used `mapped`.
+  void require_unchanged() const;
 
  private:
   enum class Type { float16, float32, float64 };
   std::string name_;
+  int descriptor_ = -1;
+  struct stat status_ {};  // when it was opened
   void* map_ = nullptr;
   std::size_t bytes_ = 0;
+  std::optional<MappedFile> guard_;
   const unsigned char* values_ = nullptr;
   Type type_ = Type::float32;
   std::int64_t rows_ = 0, features_ = 0;
@@ -50,16 +59,19 @@ class NpyMatrix {
 // One integer a row, from a .npy file of any integer type, of shape (n) or (n, 1), n >= 1. Failure(kBadData) as above.
 std::vector<std::int64_t> read_npy_integers(const std::filesystem::path& file);
 
-// The range of each feature over all rows seen, and whether squared distances between such rows stay finite in fp32.
+// The range of each feature over all rows seen, and whether fp32 can hold squared distances between such rows.
 class FeatureRanges {
  public:
-  static constexpr const char* kTooFar =
-      "the numbers lie so far apart that squared distances overflow 32 bits; scale them down";
   explicit FeatureRanges(std::int64_t features);
   void add(std::span<const float> rows);  // (any, d), finite
-  bool distances_fit() const;
+  // Failure(kBadData) naming `file` where distances would overflow. Rows to come cannot mend that.
+  void require_near(const std::string& file) const;
+  // The same where even the largest distance is so small that others lose their bits or become 0. Rows to come can mend
+  // that; rows that are all equal are fine.
+  void require_apart(const std::string& file) const;
 
  private:
+  double squared_diagonal() const;
   std::vector<float> low_, high_;
 };
 

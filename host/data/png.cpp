@@ -123,19 +123,61 @@ void PngWriter::commit() {
   s.file.commit();
 }
 
-Rgb class_colour(int index, int classes) {
-  // Petroff's ten-colour sequence (arXiv 2107.02270), accessible to every kind of colour vision.
-  static constexpr Rgb kTen[10] = {{0x3f, 0x90, 0xda}, {0xff, 0xa9, 0x0e}, {0xbd, 0x1f, 0x01}, {0x94, 0xa4, 0xa2},
-                                   {0x83, 0x2d, 0xb6}, {0xa9, 0x6b, 0x59}, {0xe7, 0x63, 0x00}, {0xb9, 0xac, 0x70},
-                                   {0x71, 0x75, 0x81}, {0x92, 0xda, 0xdd}};
-  return classes <= 2 ? ((index & 1) != 0 ? kOrange : kBlue) : kTen[index % 10];
+namespace {
+
+constexpr int kMostColours = 254;  // of classes: a picture has 256, of which the points' edges and dots take two
+
+// How different two colours look, squared: RGB weighed by the mean red (the "redmean" approximation).
+double difference(const Rgb& a, const Rgb& b) {
+  const double red = 0.5 * (a[0] + b[0]), dr = a[0] - b[0], dg = a[1] - b[1], db = a[2] - b[2];
+  return (2 + red / 256) * dr * dr + 4 * dg * dg + (2 + (255 - red) / 256) * db * db;
 }
 
-ClassPicture::ClassPicture(int classes, std::int64_t size) : colours_(std::min(classes, 10)), size_(size) {
+// Continues a list of colours to kMostColours: each next is the one of 16 x 16 x 16 that differs most from all before it,
+// and from the black and white that points are drawn in.
+std::vector<Rgb> continued(std::vector<Rgb> colours) {
+  std::vector<Rgb> choice;
+  for (int i = 0; i < 4096; ++i) {
+    choice.push_back({static_cast<std::uint8_t>(17 * (i / 256)), static_cast<std::uint8_t>(17 * (i / 16 % 16)),
+                      static_cast<std::uint8_t>(17 * (i % 16))});
+  }
+  std::vector<double> least(choice.size(), HUGE_VAL);  // to a colour taken
+  const auto take = [&](const Rgb& colour) {
+    for (std::size_t i = 0; i < choice.size(); ++i) least[i] = std::min(least[i], difference(choice[i], colour));
+  };
+  take({0, 0, 0});
+  take({255, 255, 255});
+  for (const Rgb& colour : colours) take(colour);
+  while (colours.size() < kMostColours) {
+    colours.push_back(choice[static_cast<std::size_t>(std::max_element(least.begin(), least.end()) - least.begin())]);
+    take(colours.back());
+  }
+  return colours;
+}
+
+}  // namespace
+
+Rgb class_colour(int index, int classes) {
+  // Petroff's ten-colour sequence (arXiv 2107.02270), accessible to every kind of colour vision.
+  static const std::vector<Rgb> kMany = continued({{0x3f, 0x90, 0xda},
+                                                   {0xff, 0xa9, 0x0e},
+                                                   {0xbd, 0x1f, 0x01},
+                                                   {0x94, 0xa4, 0xa2},
+                                                   {0x83, 0x2d, 0xb6},
+                                                   {0xa9, 0x6b, 0x59},
+                                                   {0xe7, 0x63, 0x00},
+                                                   {0xb9, 0xac, 0x70},
+                                                   {0x71, 0x75, 0x81},
+                                                   {0x92, 0xda, 0xdd}});
+  return classes <= 2 ? ((index & 1) != 0 ? kOrange : kBlue) : kMany[static_cast<std::size_t>(index % kMostColours)];
+}
+
+ClassPicture::ClassPicture(int classes, std::int64_t size)
+    : colours_(std::min(classes, kMostColours)), darks_(2 * colours_ + 1 <= 256 ? colours_ : 1), size_(size) {
   for (int c = 0; c < colours_; ++c) palette_.push_back(class_colour(c, classes));
-  for (int c = 0; c < colours_; ++c) {
+  for (int c = 0; c < darks_; ++c) {
     Rgb dark = palette_[static_cast<std::size_t>(c)];
-    for (auto& channel : dark) channel = static_cast<std::uint8_t>(channel * 5 / 9);
+    for (auto& channel : dark) channel = static_cast<std::uint8_t>(darks_ > 1 ? channel * 5 / 9 : 0);
     palette_.push_back(dark);
   }
   palette_.push_back({255, 255, 255});
@@ -158,8 +200,8 @@ void ClassPicture::set_points(std::span<const float> points, std::span<const std
 
 void ClassPicture::paint(std::span<std::uint8_t> labels, std::int64_t row_begin) const {
   const std::int64_t rows = static_cast<std::int64_t>(labels.size()) / size_;
-  if (colours_ == 10) {
-    for (auto& label : labels) label = static_cast<std::uint8_t>(label % 10);
+  if (colours_ == kMostColours) {
+    for (auto& label : labels) label = static_cast<std::uint8_t>(label % kMostColours);
   }
   // A ring only where there is room for it to be seen as one.
   const int ring = radius_ >= 3 ? std::max(1, radius_ / 3) : 0;
@@ -170,9 +212,9 @@ void ClassPicture::paint(std::span<std::uint8_t> labels, std::int64_t row_begin)
     const std::int64_t bottom = std::min<std::int64_t>(point.row + reach, row_begin + rows - 1);
     const std::int64_t left = std::max<std::int64_t>(point.column - reach, 0);
     const std::int64_t right = std::min<std::int64_t>(point.column + reach, size_ - 1);
-    const auto dark = static_cast<std::uint8_t>(colours_ + point.label % colours_);
+    const auto dark = static_cast<std::uint8_t>(colours_ + point.label % darks_);
     const auto fill = ring > 0 ? static_cast<std::uint8_t>(point.label % colours_) : dark;
-    const auto edge = static_cast<std::uint8_t>(2 * colours_);
+    const auto edge = static_cast<std::uint8_t>(colours_ + darks_);
     for (std::int64_t row = top; row <= bottom; ++row) {
       for (std::int64_t column = left; column <= right; ++column) {
         const std::int64_t dx = column - point.column, dy = row - point.row, d = dx * dx + dy * dy;

@@ -28,7 +28,9 @@ class PngWriter {
   std::unique_ptr<State> state_;
 };
 
-// The colour of a class: blue and orange for two, Petroff's ten beyond (class 10 has the colour of class 0).
+// The colour of a class: blue and orange for two, Petroff's ten beyond, and from the eleventh class on the colours
+// farthest from all before them. No two of up to 254 classes share one; of more than kMostToldApart some look alike.
+inline constexpr int kMostToldApart = 24;
 Rgb class_colour(int index, int classes);
 
 // Turns bands of a label map into palette indices, with the data's points on top: where there is room, discs of the
@@ -52,7 +54,7 @@ class ClassPicture {
   };
   std::vector<Rgb> palette_;
   std::vector<Point> points_;
-  int colours_, radius_ = 0;
+  int colours_, darks_, radius_ = 0;  // of colours, and of darker shades: as many, or one for all
   std::int64_t size_;
 };
 

@@ -2,7 +2,6 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -13,6 +12,7 @@
 #include <vector>
 
 #include "host/program/error.h"
+#include "host/program/file_lock.h"
 #include "host/program/files.h"
 
 namespace scalelab::host {
@@ -20,6 +20,15 @@ namespace scalelab::host {
 namespace fs = std::filesystem;
 
 namespace {
+
+// The first member of a record that a sweep would have written otherwise, or null.
+const char* wrong_member(const nlohmann::json& record) {
+  const auto fits = [&](const char* name, auto is) { return !record.contains(name) || is(record[name]); };
+  if (!fits("status", [](const nlohmann::json& value) { return value.is_string(); })) return "status";
+  if (!fits("seconds", [](const nlohmann::json& value) { return value.is_number(); })) return "seconds";
+  if (!fits("metrics", [](const nlohmann::json& value) { return value.is_object(); })) return "metrics";
+  return nullptr;
+}
 
 bool says_ok(const nlohmann::json& record) { return record.value("status", std::string()) == "ok"; }
 
@@ -40,6 +49,12 @@ std::int64_t read_shard(const fs::path& file, std::map<std::string, nlohmann::js
       if (end + 1 == text.size()) break;  // torn, though its line feed reached the disk
       throw Failure(kBadData, fmt::format("{}:{}: is no record of a sweep; remove the line, or choose another --out",
                                           file.string(), line));
+    }
+    if (const char* wrong = wrong_member(record)) {
+      throw Failure(kBadData,
+                    fmt::format("{}:{}: '{}' is of another type than a sweep writes; remove the line, and its "
+                                "trial is run again",
+                                file.string(), line, wrong));
     }
     std::string id = record["id"].get<std::string>();
     own.insert_or_assign(std::move(id), std::move(record));
@@ -69,10 +84,10 @@ Store::Store(const fs::path& folder, int shard, int shards) {
   file_ = folder / fmt::format("rows-{}-of-{}.jsonl", shard, shards);
   descriptor_ = ::open(file_.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0666);
   if (descriptor_ < 0) cannot_write(file_, errno);
-  if (::flock(descriptor_, LOCK_EX | LOCK_NB) != 0) {
-    const int reason = errno;
+  const Lock lock = lock_file(descriptor_);
+  locked_ = lock != Lock::none;
+  if (lock == Lock::another) {
     ::close(descriptor_);
-    if (reason != EWOULDBLOCK) cannot_write(file_, reason);
     throw Failure(kMisuse, fmt::format("{}: another process is writing this shard; wait for it, or choose another "
                                        "--shard or --out",
                                        file_.string()));

@@ -14,7 +14,8 @@ namespace scalelab::host {
 
 class Store {
  public:
-  // Opens the shard's file for appending, and locks it: Failure(kMisuse) when another process has it open,
+  // Opens the shard's file for appending, and locks it where its file system has locks: Failure(kMisuse) when another
+  // process has it open,
   // Failure(kCannotWrite) when it cannot be written, Failure(kBadData) naming file and line when a line that is not the
   // last is no record. `shard` is 1 .. shards.
   Store(const std::filesystem::path& folder, int shard = 1, int shards = 1);
@@ -27,12 +28,15 @@ class Store {
 
   // The same, as they were when this was opened, and what was appended since.
   const std::map<std::string, nlohmann::json>& records() const { return records_; }
+  // Whether no other process can open the same shard meanwhile.
+  bool locked() const { return locked_; }
   // On disk when it returns. Failure(kCannotWrite) when it is not; what was there before still is, whole.
   void append(const nlohmann::json& record);
 
  private:
   std::filesystem::path file_;
   int descriptor_ = -1;
+  bool locked_ = false;
   std::map<std::string, nlohmann::json> records_;
 };
 

@@ -17,6 +17,7 @@
 #include "host/lab/store.h"
 #include "host/program/environment.h"
 #include "host/program/error.h"
+#include "host/program/file_lock.h"
 #include "host/program/files.h"
 #include "host/program/options.h"
 #include "host/program/words.h"
@@ -142,6 +143,7 @@ std::vector<Trial> expand_sweep(const nlohmann::json& file, const std::string& n
       std::string member = key;
       if (key == "seeds") {
         if (!value.is_string()) refuse(fmt::format("grid {}: 'seeds' must be a text, as \"0..19\"", g + 1));
+        if (grid.contains("seed")) refuse(fmt::format("grid {}: give 'seed' or 'seeds', not both", g + 1));
         member = "seed";
         list = parse_seeds(value.get<std::string>());
       }
@@ -194,12 +196,19 @@ SweepResult run_sweep(const std::vector<Trial>& trials, const SweepOptions& opti
   std::vector<std::string> ids;
   for (const Trial& trial : trials) ids.push_back(trial_id(trial));
 
+  SweepResult result;
   std::optional<Store> store;
   std::map<std::string, nlohmann::json> records;
   if (options.dry_run) {
     records = Store::read(options.out);
   } else {
     store.emplace(options.out, shard, shards);
+    if (!store->locked()) {
+      session.progress.say(
+          fmt::format("{}: this file system has no locks: see to it that no other process runs the same "
+                      "shard at the same time",
+                      options.out.string()));
+    }
     records = store->records();
   }
   // A shard takes whole groups of trials that share work, dealt out in order.
@@ -281,10 +290,10 @@ SweepResult run_sweep(const std::vector<Trial>& trials, const SweepOptions& opti
       finished += cost;
     }
     store.reset();
+    result.publishing = lock_folder(options.out);
     records = Store::read(options.out);  // with what other shards have done meanwhile
   }
 
-  SweepResult result;
   result.planned = std::ssize(trials);
   for (std::size_t i = 0; i < trials.size(); ++i) {
     const auto found = records.find(ids[i]);

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -33,6 +34,8 @@ struct SweepRow {
 struct SweepResult {
   std::vector<SweepRow> rows;  // in the order of the trials, of those that are done (by any shard)
   std::int64_t planned = 0, failed = 0;
+  // The lock of the folder (file_lock.h), taken before the rows were read: kept until what is made of them is written.
+  std::shared_ptr<const void> publishing{};
   bool complete() const { return static_cast<std::int64_t>(rows.size()) == planned; }
 };
 

@@ -19,6 +19,7 @@
 #include "host/program/command.h"
 #include "host/program/environment.h"
 #include "host/program/error.h"
+#include "host/program/file_lock.h"
 #include "host/program/options.h"
 #include "scalelab/buffer.h"
 
@@ -98,8 +99,9 @@ void check_extent(const Extent& extent, const Dataset& data, const Options& opti
   ranges.add(data.points);
   const std::array<float, 4> corners = {extent.x_min, extent.y_min, extent.x_max, extent.y_max};
   ranges.add(corners);
-  if (!ranges.distances_fit()) throw Failure(kBadData, options.data + ": " + FeatureRanges::kTooFar);
+  ranges.require_near(options.data);
   if (options.model != "knn") return;
+  ranges.require_apart(options.data);
   // Nearest neighbours are found where the points are, and there fp32 must tell one cell from the next.
   const auto distinct = [&](char axis, float low, float high) {
     const float largest = std::max(std::abs(low), std::abs(high));
@@ -323,15 +325,24 @@ Outcome run(const Options& options, Session& session) {
       options.out,
       options.model == "knn" ? fmt::format("knn, k = {}", options.k) : fmt::format("mlp on {}", options.encoding),
       data.size(), data.classes, size, size, 100 * fitted.train_error, session.common.seed, total);
+  if (data.classes > kMostToldApart) {
+    outcome.text += fmt::format(
+        "  more than {} classes: some colours of boundary.png are hard to tell apart; labels.npy "
+        "has the labels\n",
+        kMostToldApart);
+  }
   for (const auto& entry : classes) {
     outcome.text += fmt::format("  {}  {:5.1f} % of the area, {} points, {}\n", entry["label"].get<int>(),
                                 100 * entry["area"].get<double>(), entry["points"].get<std::int64_t>(),
                                 entry["name"].get<std::string>());
   }
-  remove_stale_result(folder / "result.json");
+  const auto publishing = lock_folder(folder);
+  OutputFile result_file(folder / "result.json");
+  result_file.write(json_text(outcome.document));
+  result_file.withdraw();
   labels_file.commit();
   png.commit();
-  write_file(folder / "result.json", json_text(outcome.document));
+  result_file.commit();
   return outcome;
 }
 

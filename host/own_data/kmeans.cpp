@@ -1,12 +1,15 @@
 // scalelab kmeans: Lloyd's k-means of .npy rows.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <memory>
+#include <vector>
 
 #include "host/data/npy.h"
 #include "host/program/command.h"
 #include "host/program/environment.h"
 #include "host/program/error.h"
+#include "host/program/file_lock.h"
 #include "host/program/options.h"
 #include "scalelab/buffer.h"
 #include "scalelab/random.h"
@@ -68,7 +71,11 @@ Outcome run(const Options& options, Session& session) {
   Buffer<int> labels(context, {n});
   const KmeansResult result = context.backend().kmeans_fit(points, centroids, labels, options.kmeans, context);
   centroids_file.write(centroids.to_host());
-  labels_file.write(labels.to_host());
+  const std::vector<int> label_of = labels.to_host();
+  labels_file.write(label_of);
+  std::vector<bool> used(static_cast<std::size_t>(k));
+  for (const int label : label_of) used[static_cast<std::size_t>(label)] = true;
+  const std::int64_t empty = std::count(used.begin(), used.end(), false);
   const double seconds = stage.seconds();
 
   Outcome outcome;
@@ -82,18 +89,24 @@ Outcome run(const Options& options, Session& session) {
                       {"iterations", result.iterations},
                       {"converged", result.converged},
                       {"repaired", result.repaired},
+                      {"empty", empty},
                       {"seconds", seconds},
                       {"environment", environment(session)}};
   outcome.text = fmt::format(
-      "{}: {} rows of {} features in {} clusters, inertia {:.9g}, {} iterations{}{}, seed {}, "
+      "{}: {} rows of {} features in {} clusters, inertia {:.9g}, {} iterations{}{}{}, seed {}, "
       "{:.3g} s\n",
       options.out, n, d, k, result.inertia, result.iterations, result.converged ? "" : " (stopped by --max-iterations)",
-      result.repaired > 0 ? fmt::format(", {} empty clusters repaired", result.repaired) : "", session.common.seed,
-      seconds);
-  remove_stale_result(folder / "result.json");
+      result.repaired > 0 ? fmt::format(", {} times an empty cluster was given a row", result.repaired) : "",
+      empty > 0 ? fmt::format(", {} clusters are empty (rows that are equal cannot be divided)", empty) : "",
+      session.common.seed, seconds);
+  data.require_unchanged();
+  const auto publishing = lock_folder(folder);
+  OutputFile result_file(folder / "result.json");
+  result_file.write(json_text(outcome.document));
+  result_file.withdraw();
   centroids_file.commit();
   labels_file.commit();
-  write_file(folder / "result.json", json_text(outcome.document));
+  result_file.commit();
   return outcome;
 }
 

@@ -9,6 +9,7 @@
 #include "host/program/command.h"
 #include "host/program/environment.h"
 #include "host/program/error.h"
+#include "host/program/file_lock.h"
 #include "host/program/options.h"
 #include "scalelab/buffer.h"
 
@@ -32,7 +33,7 @@ struct Plan {
 // Memory for a chunk of queries and their neighbours where there is plenty. Larger chunks sort the references less
 // often.
 constexpr std::int64_t kChunkBytes = std::int64_t{256} << 20;
-// What is read from a file at a time.
+// What is read from a file at a time, where there is plenty of memory; else an eighth of it.
 constexpr std::int64_t kReadBytes = std::int64_t{64} << 20;
 
 // References that fit in one piece stay there. Others are read again for every chunk of queries: then the queries get
@@ -54,10 +55,10 @@ Plan make_plan(std::int64_t n, std::int64_t q, std::int64_t d, std::int64_t k, s
   return plan;
 }
 
-// Rows [first, first + count) of a file in backend memory, by way of little host memory. Widens `ranges`.
-Buffer<float> load_rows(const NpyMatrix& file, std::int64_t first, std::int64_t count, FeatureRanges& ranges,
-                        Context& context) {
-  const std::int64_t d = file.features(), step = std::max<std::int64_t>(kReadBytes / (4 * d), 1);
+// Rows [first, first + count) of a file in backend memory, by way of `read_bytes` of host memory. Widens `ranges`.
+Buffer<float> load_rows(const NpyMatrix& file, std::int64_t first, std::int64_t count, std::int64_t read_bytes,
+                        FeatureRanges& ranges, Context& context) {
+  const std::int64_t d = file.features(), step = std::max<std::int64_t>(read_bytes / (4 * d), 1);
   Buffer<float> rows(context, {count, d});
   std::vector<float> values;
   for (std::int64_t begin = 0; begin < count; begin += step) {
@@ -88,7 +89,8 @@ Outcome run(const Options& options, Session& session) {
   // A fifth of what is free is left to others.
   const auto free_bytes = static_cast<std::int64_t>(context.backend().memory_free(context));
   const std::int64_t memory = options.max_memory > 0 ? options.max_memory : free_bytes / 5 * 4;
-  const Plan plan = make_plan(n, q, d, k, memory);
+  const std::int64_t read_bytes = std::min(kReadBytes, memory / 8);
+  const Plan plan = make_plan(n, q, d, k, memory - read_bytes);
   make_output_folder(options.out);
   const std::filesystem::path folder = options.out;
   NpyWriter<std::int32_t> indices_file(folder / "indices.npy", {q, k});
@@ -97,17 +99,15 @@ Outcome run(const Options& options, Session& session) {
   FeatureRanges ranges(d);
   const auto first_of = [&](std::int64_t piece) { return n * piece / plan.pieces; };
   const auto load_piece = [&](std::int64_t piece) {
-    return load_rows(references, first_of(piece), first_of(piece + 1) - first_of(piece), ranges, context);
+    return load_rows(references, first_of(piece), first_of(piece + 1) - first_of(piece), read_bytes, ranges, context);
   };
-  const auto check_ranges = [&](const NpyMatrix& file) {
-    if (!ranges.distances_fit()) throw Failure(kBadData, file.name() + ": " + FeatureRanges::kTooFar);
-  };
+  const auto check_ranges = [&](const NpyMatrix& file) { ranges.require_near(file.name()); };
   std::optional<Buffer<float>> whole;
   if (plan.pieces == 1) whole = load_piece(0);
   Stage stage(session, "knn");
   for (std::int64_t begin = 0; begin < q; begin += plan.query_rows) {
     const std::int64_t count = std::min(plan.query_rows, q - begin);
-    const Buffer<float> some = load_rows(queries, begin, count, ranges, context);
+    const Buffer<float> some = load_rows(queries, begin, count, read_bytes, ranges, context);
     check_ranges(queries);
     Buffer<int> indices(context, {count, k});
     Buffer<float> distances(context, {count, k});
@@ -132,6 +132,7 @@ Outcome run(const Options& options, Session& session) {
     indices_file.write(indices.to_host());
     distances_file.write(distances.to_host());
   }
+  ranges.require_apart(references.name());
   const double seconds = stage.seconds();
 
   Outcome outcome;
@@ -143,10 +144,13 @@ Outcome run(const Options& options, Session& session) {
   outcome.text =
       fmt::format("{}: the {} nearest of {} references{} for {} queries of {} features, {:.3g} s\n", options.out, k, n,
                   plan.pieces > 1 ? fmt::format(" (in {} pieces)", plan.pieces) : "", q, d, seconds);
-  remove_stale_result(folder / "result.json");
+  const auto publishing = lock_folder(folder);
+  OutputFile result_file(folder / "result.json");
+  result_file.write(json_text(outcome.document));
+  result_file.withdraw();
   indices_file.commit();
   distances_file.commit();
-  write_file(folder / "result.json", json_text(outcome.document));
+  result_file.commit();
   return outcome;
 }
 

@@ -16,6 +16,7 @@
 #include "host/own_data/near_duplicates.h"
 #include "host/program/environment.h"
 #include "host/program/error.h"
+#include "host/program/file_lock.h"
 #include "host/program/files.h"
 #include "host/program/options.h"
 #include "scalelab/random.h"
@@ -29,6 +30,9 @@ struct PruneOptions {
   double fraction = 1, near_duplicates = -1, class_floor = 0.5;
   int clusters = 0;
   bool round_float64 = false;
+
+  bool clustered() const { return score == "kmeans" || score == "kmeans-cosine"; }
+  bool duplicates() const { return near_duplicates >= 0; }
 };
 
 struct Rows {
@@ -38,10 +42,17 @@ struct Rows {
   std::int64_t features = 0;
   std::vector<int> labels;               // (n), or empty
   std::vector<std::string> class_names;  // of the labels
+  std::string fingerprint;               // of a CSV file
   std::int64_t size() const { return static_cast<std::int64_t>(values.size()) / features; }
+  int classes() const { return std::max<int>(1, static_cast<int>(class_names.size())); }
 };
 
-bool is_csv(const std::string& file) { return std::filesystem::path(file).extension() == ".csv"; }
+bool is_csv(const std::string& file) {
+  std::string extension = std::filesystem::path(file).extension().string();
+  std::transform(extension.begin(), extension.end(), extension.begin(),
+                 [](unsigned char c) { return std::tolower(c); });
+  return extension == ".csv" || extension == ".tsv" || extension == ".txt";
+}
 
 // Rows that may be anywhere do not move: `rows` is filled in place.
 void read_rows(const PruneOptions& options, Rows& rows) {
@@ -53,6 +64,7 @@ void read_rows(const PruneOptions& options, Rows& rows) {
     rows.features = data.features;
     rows.labels.assign(data.labels.begin(), data.labels.end());
     rows.class_names = data.class_names;
+    rows.fingerprint = data.fingerprint;
   } else {
     rows.file.emplace(options.data, options.round_float64);
     rows.features = rows.file->features();
@@ -86,185 +98,237 @@ std::vector<float> random_scores(std::int64_t n, std::uint64_t seed) {
   return scores;
 }
 
-Outcome run(const PruneOptions& options, Session& session) {
-  const bool clustered = options.score == "kmeans" || options.score == "kmeans-cosine";
-  const bool duplicates = options.near_duplicates >= 0;
-  if (clustered && options.clusters == 0) {
+void check_options(const PruneOptions& options) {
+  if (options.clustered() && options.clusters == 0) {
     throw Failure(kMisuse, fmt::format("--score {} needs --clusters", options.score));
   }
-  if (!clustered && !duplicates && options.clusters != 0) {
+  if (!options.clustered() && !options.duplicates() && options.clusters != 0) {
     throw Failure(kMisuse,
                   fmt::format("--clusters is of no use to --score {} without --near-duplicates", options.score));
   }
   if (!(options.fraction > 0)) throw Failure(kMisuse, "--fraction must be above 0");
-  Rows rows;
-  read_rows(options, rows);
-  const std::int64_t n = rows.size(), d = rows.features;
-  if (options.clusters > n) {
-    throw Failure(kMisuse, fmt::format("--clusters {}: {} holds only {} rows", options.clusters, options.data, n));
+}
+
+void check_rows(const PruneOptions& options, const Rows& rows) {
+  if (options.clusters > rows.size()) {
+    throw Failure(kMisuse,
+                  fmt::format("--clusters {}: {} holds only {} rows", options.clusters, options.data, rows.size()));
   }
   if (options.score == "class-mean" && rows.labels.empty()) {
     throw Failure(kMisuse, "--score class-mean needs --labels, or a CSV file with labels");
   }
   if (!rows.file) {
-    FeatureRanges ranges(d);
+    FeatureRanges ranges(rows.features);
     ranges.add(rows.values);
-    if (!ranges.distances_fit()) throw Failure(kBadData, options.data + ": " + FeatureRanges::kTooFar);
+    ranges.require_near(options.data);
+    ranges.require_apart(options.data);
   }
-  make_output_folder(options.out);
-  const std::filesystem::path folder = options.out;
+}
 
-  std::vector<float> unit;
-  if (duplicates || options.score == "kmeans-cosine") {
-    unit = unit_rows(rows.values, d);
-    for (std::int64_t row = 0; row < n; ++row) {
-      const auto begin = unit.begin() + row * d;
-      if (std::any_of(begin, begin + d, [](float value) { return value != 0; })) continue;
-      throw Failure(kBadData, fmt::format("{}: row {} is all zeros and has no direction; take it out, or use {}",
-                                          options.data, row, duplicates ? "no --near-duplicates" : "--score kmeans"));
-    }
+// The rows at length 1, (n, d), for cosines.
+std::vector<float> directions(const PruneOptions& options, const Rows& rows) {
+  const std::int64_t d = rows.features;
+  std::vector<float> unit = unit_rows(rows.values, d);
+  for (std::int64_t row = 0; row < rows.size(); ++row) {
+    const auto begin = unit.begin() + row * d;
+    if (std::any_of(begin, begin + d, [](float value) { return value != 0; })) continue;
+    throw Failure(kBadData,
+                  fmt::format("{}: row {} is all zeros and has no direction; take it out, or use {}", options.data, row,
+                              options.duplicates() ? "no --near-duplicates" : "--score kmeans"));
   }
+  return unit;
+}
 
-  // Clusters, for the score and to look for near-duplicates within.
-  Stage stage(session, "prune");
-  std::optional<Prototypes> prototypes;
-  if (options.clusters > 0) {
-    prototypes = options.score == "kmeans"
-                     ? euclidean_prototypes(rows.values, d, options.clusters, session.common.seed, session)
-                     : cosine_prototypes(unit, d, options.clusters, session.common.seed, session);
-  }
-  std::vector<float> scores;
-  if (clustered) {
-    scores = prototypes->distances;
-  } else if (options.score == "class-mean") {
-    scores = class_mean_distances(rows.values, d, rows.labels, static_cast<int>(rows.class_names.size()));
-  } else {
-    scores = random_scores(n, session.common.seed);
-  }
+// What was decided of every row.
+struct Choice {
+  std::optional<Prototypes> prototypes;        // clusters: for the score, and to look for near-duplicates within
+  std::vector<float> scores;                   // (n)
+  std::vector<Duplicate> duplicates;           // removed first
+  std::vector<const Duplicate*> duplicate_of;  // (n), null where a row is none
+  std::int64_t wanted = 0, left = 0;           // rows that --fraction asks for; rows that are no near-duplicates
+  std::vector<std::int64_t> kept;              // ids, ascending
+  std::vector<bool> stays;                     // (n)
+  std::vector<std::int64_t> kept_of_class;
+};
 
-  std::vector<Duplicate> removed;
-  if (duplicates) {
-    const std::vector<int> one_cluster(prototypes ? 0 : static_cast<std::size_t>(n));
-    removed = near_duplicates(unit, d, prototypes ? prototypes->labels : one_cluster,
-                              preference(scores, options.keep == "hard"), options.near_duplicates, session);
-  }
-  std::vector<const Duplicate*> duplicate_of(static_cast<std::size_t>(n));
-  for (const Duplicate& duplicate : removed) duplicate_of[duplicate.row] = &duplicate;
-
-  // The choice among what is left.
-  const auto wanted = std::clamp<std::int64_t>(std::llround(options.fraction * static_cast<double>(n)), 1, n);
+// The choice among what near-duplicates leave.
+void choose(const PruneOptions& options, const Rows& rows, std::uint64_t seed, Choice& choice) {
+  const std::int64_t n = rows.size();
+  choice.wanted = std::clamp<std::int64_t>(std::llround(options.fraction * static_cast<double>(n)), 1, n);
   std::vector<int> left, left_labels;
   std::vector<float> left_scores;
   for (std::int64_t row = 0; row < n; ++row) {
-    if (duplicate_of[row] != nullptr) continue;
+    if (choice.duplicate_of[row] != nullptr) continue;
     left.push_back(static_cast<int>(row));
-    left_scores.push_back(scores[row]);
+    left_scores.push_back(choice.scores[row]);
     left_labels.push_back(rows.labels.empty() ? 0 : rows.labels[row]);
   }
-  const int classes = std::max<int>(1, static_cast<int>(rows.class_names.size()));
-  const std::int64_t kept_count = std::min<std::int64_t>(wanted, std::ssize(left));
-  const std::vector<int> kept_of_left = keep_rows(left_scores, left_labels, classes, options.keep,
-                                                  static_cast<double>(kept_count) / static_cast<double>(left.size()),
-                                                  session.common.seed, options.class_floor);
-  std::vector<std::int64_t> kept;
-  std::vector<bool> stays(static_cast<std::size_t>(n));
-  std::vector<std::int64_t> kept_of_class(static_cast<std::size_t>(classes));
-  for (const int i : kept_of_left) {
-    kept.push_back(left[i]);
-    stays[left[i]] = true;
-    ++kept_of_class[left_labels[i]];
+  choice.left = std::ssize(left);
+  const double share = static_cast<double>(std::min(choice.wanted, choice.left)) / static_cast<double>(choice.left);
+  choice.stays.resize(static_cast<std::size_t>(n));
+  choice.kept_of_class.resize(static_cast<std::size_t>(rows.classes()));
+  for (const int i :
+       keep_rows(left_scores, left_labels, rows.classes(), options.keep, share, seed, options.class_floor)) {
+    choice.kept.push_back(left[i]);
+    choice.stays[left[i]] = true;
+    ++choice.kept_of_class[left_labels[i]];
   }
+}
 
-  std::string csv = "id,reason,matched_id,cosine,score\n";
-  OutputFile removed_file(folder / "removed.csv");
-  std::int64_t across_labels = 0;
-  const auto number = [](float value) {
-    char digits[32];
-    return std::string(digits, std::to_chars(digits, digits + sizeof digits, value).ptr);
+Choice choice_of(const PruneOptions& options, const Rows& rows, Session& session) {
+  const std::int64_t n = rows.size(), d = rows.features;
+  const std::uint64_t seed = session.common.seed;
+  std::vector<float> unit;
+  if (options.duplicates() || options.score == "kmeans-cosine") unit = directions(options, rows);
+  Choice choice;
+  if (options.clusters > 0) {
+    choice.prototypes = options.score == "kmeans"
+                            ? euclidean_prototypes(rows.values, d, options.clusters, seed, session)
+                            : cosine_prototypes(unit, d, options.clusters, seed, session);
+  }
+  if (options.clustered()) {
+    choice.scores = choice.prototypes->distances;
+  } else if (options.score == "class-mean") {
+    choice.scores = class_mean_distances(rows.values, d, rows.labels, rows.classes());
+  } else {
+    choice.scores = random_scores(n, seed);
+  }
+  if (options.duplicates()) {
+    const std::vector<int> one_cluster(choice.prototypes ? 0 : static_cast<std::size_t>(n));
+    choice.duplicates =
+        near_duplicates(unit, d, choice.prototypes ? choice.prototypes->labels : one_cluster,
+                        preference(choice.scores, options.keep == "hard"), options.near_duplicates, session);
+  }
+  choice.duplicate_of.resize(static_cast<std::size_t>(n));
+  for (const Duplicate& duplicate : choice.duplicates) choice.duplicate_of[duplicate.row] = &duplicate;
+  choose(options, rows, seed, choice);
+  return choice;
+}
+
+// removed.csv: every row that does not stay, and why.
+void write_removed(const Choice& choice, OutputFile& file) {
+  const auto digits = [](float value) {
+    char text[32];
+    return std::string(text, std::to_chars(text, text + sizeof text, value).ptr);
   };
-  for (std::int64_t row = 0; row < n; ++row) {
-    if (stays[row]) continue;
-    if (const Duplicate* duplicate = duplicate_of[row]; duplicate != nullptr) {
-      csv += fmt::format("{},near-duplicate,{},{},{}\n", row, duplicate->matched, number(duplicate->cosine),
-                         number(scores[row]));
-      across_labels += !rows.labels.empty() && rows.labels[row] != rows.labels[duplicate->matched];
+  std::string csv = "id,reason,matched_id,cosine,score\n";
+  for (std::size_t row = 0; row < choice.stays.size(); ++row) {
+    if (choice.stays[row]) continue;
+    if (const Duplicate* duplicate = choice.duplicate_of[row]; duplicate != nullptr) {
+      csv += fmt::format("{},near-duplicate,{},{},{}\n", row, duplicate->matched, digits(duplicate->cosine),
+                         digits(choice.scores[row]));
     } else {
-      csv += fmt::format("{},fraction,,,{}\n", row, number(scores[row]));
+      csv += fmt::format("{},fraction,,,{}\n", row, digits(choice.scores[row]));
     }
     if (csv.size() > std::size_t{1} << 20) {
-      removed_file.write(csv);
+      file.write(csv);
       csv.clear();
     }
   }
-  removed_file.write(csv);
-  NpyWriter<std::int64_t> kept_file(folder / "kept_ids.npy", {std::ssize(kept)});
-  kept_file.write(kept);
-  NpyWriter<float> scores_file(folder / "scores.npy", {n});
-  scores_file.write(scores);
+  file.write(csv);
+}
 
+void say_clusters(const PruneOptions& options, const Prototypes& prototypes, Outcome& outcome) {
+  std::vector<std::int64_t> sizes(static_cast<std::size_t>(options.clusters));
+  for (const int label : prototypes.labels) ++sizes[label];
+  const auto empty = std::count(sizes.begin(), sizes.end(), 0);
+  outcome.document["clusters"] = {{"k", options.clusters},
+                                  {"metric", options.score == "kmeans" ? "euclidean" : "cosine"},
+                                  {"iterations", prototypes.iterations},
+                                  {"converged", prototypes.converged},
+                                  {"empty_repaired", prototypes.repaired},
+                                  {"empty", empty},
+                                  {"sizes", sizes}};
+  outcome.text += fmt::format(
+      "{} clusters of {} to {} rows, {} iterations{}; {} emptied on the way and repaired, {} "
+      "empty at the end\n",
+      options.clusters, *std::min_element(sizes.begin(), sizes.end()), *std::max_element(sizes.begin(), sizes.end()),
+      prototypes.iterations, prototypes.converged ? "" : " (not converged)", prototypes.repaired, empty);
+}
+
+void say_duplicates(const PruneOptions& options, const Rows& rows, const Choice& choice, Outcome& outcome) {
+  const auto across = std::count_if(choice.duplicates.begin(), choice.duplicates.end(), [&](const Duplicate& one) {
+    return !rows.labels.empty() && rows.labels[one.row] != rows.labels[one.matched];
+  });
+  outcome.document["near_duplicates"] = {
+      {"eps", options.near_duplicates},
+      {"within", choice.prototypes ? "clusters" : "all rows"},
+      {"representative", options.keep == "easy" ? "the easiest row: lowest score, then lowest id"
+                                                : "the hardest row: highest score, then lowest id"},
+      {"across_labels", rows.labels.empty() ? nlohmann::json() : nlohmann::json(across)}};
+  if (across > 0) {
+    outcome.text += fmt::format("{} of the near-duplicates had another label than the row they match\n", across);
+  }
+}
+
+void say_classes(const Rows& rows, const Choice& choice, Outcome& outcome) {
+  auto& list = outcome.document["classes"] = nlohmann::json::array();
+  std::vector<std::int64_t> all(static_cast<std::size_t>(rows.classes()));
+  for (const int label : rows.labels) ++all[label];
+  for (int c = 0; c < rows.classes(); ++c) {
+    list.push_back({{"label", rows.class_names[c]}, {"n", all[c]}, {"kept", choice.kept_of_class[c]}});
+  }
+}
+
+Outcome outcome_of(const PruneOptions& options, const Rows& rows, const Choice& choice, double seconds,
+                   Session& session) {
+  const std::int64_t n = rows.size(), kept = std::ssize(choice.kept), duplicates = std::ssize(choice.duplicates);
   Outcome outcome;
-  nlohmann::json& document = outcome.document;
-  document = {
-      {"schema", 1},
-      {"data", {{"file", options.data}, {"fingerprint", fingerprint_of(options.data)}, {"n", n}, {"d", d}}},
-      {"score", options.score},
-      {"keep", options.keep},
-      {"fraction", options.fraction},
-      {"class_floor", options.class_floor},
-      {"seed", session.common.seed},
-      {"kept", kept.size()},
-      {"removed", {{"near_duplicates", removed.size()}, {"fraction", n - std::ssize(kept) - std::ssize(removed)}}},
-      {"seconds", stage.seconds()},
-      {"environment", environment(session)}};
-  outcome.text = fmt::format("{}: {} of {} rows kept ({} {}), {} near-duplicates and {} others removed, seed {}\n",
-                             options.out, kept.size(), n, options.keep, options.score, removed.size(),
-                             n - std::ssize(kept) - std::ssize(removed), session.common.seed);
-  if (kept_count < wanted) {
+  outcome.document = {{"schema", 1},
+                      {"data",
+                       {{"file", options.data},
+                        {"fingerprint", rows.file ? fingerprint_of(options.data) : rows.fingerprint},
+                        {"n", n},
+                        {"d", rows.features}}},
+                      {"score", options.score},
+                      {"keep", options.keep},
+                      {"fraction", options.fraction},
+                      {"class_floor", options.class_floor},
+                      {"seed", session.common.seed},
+                      {"kept", kept},
+                      {"removed", {{"near_duplicates", duplicates}, {"fraction", n - kept - duplicates}}},
+                      {"seconds", seconds},
+                      {"environment", environment(session)}};
+  outcome.text =
+      fmt::format("{}: {} of {} rows kept ({} {}), {} near-duplicates and {} others removed, seed {}\n", options.out,
+                  kept, n, options.keep, options.score, duplicates, n - kept - duplicates, session.common.seed);
+  if (choice.left < choice.wanted) {
     outcome.text += fmt::format("--fraction {} asks for {} rows; without near-duplicates there are {}\n",
-                                options.fraction, wanted, left.size());
+                                options.fraction, choice.wanted, choice.left);
   }
-  if (prototypes) {
-    std::vector<std::int64_t> sizes(static_cast<std::size_t>(options.clusters));
-    for (const int label : prototypes->labels) ++sizes[label];
-    const auto empty = std::count(sizes.begin(), sizes.end(), 0);
-    document["clusters"] = {{"k", options.clusters},
-                            {"metric", options.score == "kmeans" ? "euclidean" : "cosine"},
-                            {"iterations", prototypes->iterations},
-                            {"converged", prototypes->converged},
-                            {"empty_repaired", prototypes->repaired},
-                            {"empty", empty},
-                            {"sizes", sizes}};
-    outcome.text += fmt::format(
-        "{} clusters of {} to {} rows, {} iterations{}; {} emptied on the way and repaired, {} "
-        "empty at the end\n",
-        options.clusters, *std::min_element(sizes.begin(), sizes.end()), *std::max_element(sizes.begin(), sizes.end()),
-        prototypes->iterations, prototypes->converged ? "" : " (not converged)", prototypes->repaired, empty);
-  }
-  if (duplicates) {
-    document["near_duplicates"] = {
-        {"eps", options.near_duplicates},
-        {"within", prototypes ? "clusters" : "all rows"},
-        {"representative", options.keep == "easy" ? "the easiest row: lowest score, then lowest id"
-                                                  : "the hardest row: highest score, then lowest id"},
-        {"across_labels", rows.labels.empty() ? nlohmann::json() : nlohmann::json(across_labels)}};
-    if (across_labels > 0) {
-      outcome.text +=
-          fmt::format("{} of the near-duplicates had another label than the row they match\n", across_labels);
-    }
-  }
-  if (!rows.labels.empty()) {
-    auto& list = document["classes"] = nlohmann::json::array();
-    std::vector<std::int64_t> all(static_cast<std::size_t>(classes));
-    for (const int label : rows.labels) ++all[label];
-    for (int c = 0; c < classes; ++c) {
-      list.push_back({{"label", rows.class_names[c]}, {"n", all[c]}, {"kept", kept_of_class[c]}});
-    }
-  }
-  remove_stale_result(folder / "result.json");
+  if (choice.prototypes) say_clusters(options, *choice.prototypes, outcome);
+  if (options.duplicates()) say_duplicates(options, rows, choice, outcome);
+  if (!rows.labels.empty()) say_classes(rows, choice, outcome);
+  return outcome;
+}
+
+Outcome run(const PruneOptions& options, Session& session) {
+  check_options(options);
+  Rows rows;
+  read_rows(options, rows);
+  check_rows(options, rows);
+  make_output_folder(options.out);
+  const std::filesystem::path folder = options.out;
+
+  Stage stage(session, "prune");
+  const Choice choice = choice_of(options, rows, session);
+  OutputFile removed_file(folder / "removed.csv");
+  write_removed(choice, removed_file);
+  NpyWriter<std::int64_t> kept_file(folder / "kept_ids.npy", {std::ssize(choice.kept)});
+  kept_file.write(choice.kept);
+  NpyWriter<float> scores_file(folder / "scores.npy", {rows.size()});
+  scores_file.write(choice.scores);
+  Outcome outcome = outcome_of(options, rows, choice, stage.seconds(), session);
+
+  if (rows.file) rows.file->require_unchanged();
+  const auto publishing = lock_folder(folder);
+  OutputFile result_file(folder / "result.json");
+  result_file.write(json_text(outcome.document));
+  result_file.withdraw();
   kept_file.commit();
   scores_file.commit();
   removed_file.commit();
-  write_file(folder / "result.json", json_text(document));
+  result_file.commit();
   return outcome;
 }
 

@@ -39,6 +39,8 @@ struct Outcome {
   // report.html of `folder`, where there is one: main writes it.
   std::shared_ptr<const Page> page{};
   std::filesystem::path folder{};
+  // The lock of the folder (file_lock.h), kept until the page is written.
+  std::shared_ptr<const void> publishing{};
 };
 
 struct Session {

@@ -2,16 +2,19 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <random>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "host/program/error.h"
+#include "host/program/file_lock.h"
 
 namespace scalelab::host {
 
@@ -30,6 +33,25 @@ void sync_folder(const fs::path& folder) {
   if (descriptor < 0) return;
   ::fsync(descriptor);
   ::close(descriptor);
+}
+
+// Every temporary file's name: a dot, the beginning of the target's name, this, and 16 random digits.
+constexpr std::string_view kPart = ".scalelab-part-";
+constexpr std::size_t kMostOfTarget = 100;  // bytes: with the rest below what any file system allows
+
+// Removes what runs that were killed have left in a folder. A living run holds the lock of its file.
+void remove_leftovers(const fs::path& folder) {
+  std::error_code error;
+  fs::directory_iterator entries(folder.empty() ? fs::path(".") : folder, error);
+  for (; !error && entries != fs::directory_iterator(); entries.increment(error)) {
+    const fs::path& file = entries->path();
+    const std::string name = file.filename().string();
+    if (name.empty() || name[0] != '.' || name.find(kPart) == std::string::npos) continue;
+    const int descriptor = ::open(file.c_str(), O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (descriptor < 0) continue;
+    if (lock_file(descriptor) == Lock::taken) ::unlink(file.c_str());
+    ::close(descriptor);
+  }
 }
 
 }  // namespace
@@ -53,6 +75,7 @@ OutputFile::OutputFile(fs::path target) : target_(std::move(target)) {
   std::error_code error;
   const fs::file_status status = fs::status(target_, error);
   if (fs::is_directory(status)) cannot_write(target_, "it is a folder");
+  if (error && !fs::exists(status) && status.type() != fs::file_type::not_found) cannot_write(target_, error.message());
   if (fs::exists(status) && !fs::is_regular_file(status)) {
     descriptor_ = ::open(target_.c_str(), O_WRONLY | O_CLOEXEC);
     if (descriptor_ < 0) cannot_write(target_, std::strerror(errno));
@@ -62,18 +85,49 @@ OutputFile::OutputFile(fs::path target) : target_(std::move(target)) {
     const fs::path resolved = fs::weakly_canonical(target_, error);
     if (!error) target_ = resolved;
   }
-  temporary_ = target_.parent_path() / fmt::format(".{}.part-{}", target_.filename().string(), ::getpid());
-  descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-  if (descriptor_ < 0) {
-    temporary_.clear();
-    cannot_write(target_, std::strerror(errno));
-  }
+  remove_leftovers(target_.parent_path());
+  open_temporary();
+  struct stat old {};
+  if (::stat(target_.c_str(), &old) != 0) return;
+  // Another owner can be kept by root alone; the mode in any case.
+  if (::fchown(descriptor_, old.st_uid, old.st_gid) != 0) errno = 0;
+  ::fchmod(descriptor_, old.st_mode & 0777);
 }
 
-OutputFile::~OutputFile() {
-  if (descriptor_ < 0) return;
-  ::close(descriptor_);
+void OutputFile::open_temporary() {
+  std::random_device random;
+  for (int tries = 0; tries < 100; ++tries) {
+    const std::uint64_t drawn = std::uint64_t{random()} << 32 | random();
+    const fs::path path =
+        target_.parent_path() /
+        fmt::format(".{}{}{:016x}", target_.filename().string().substr(0, kMostOfTarget), kPart, drawn);
+    descriptor_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (descriptor_ < 0 && errno == EEXIST) continue;
+    if (descriptor_ < 0) cannot_write(target_, std::strerror(errno));
+    temporary_ = path;
+    at_sudden_end_.emplace(path.string());
+    // Between these two lines it may have looked like a leftover to another process: then it is gone, or about to be.
+    const Lock lock = lock_file(descriptor_);
+    struct stat status {};
+    if (lock == Lock::none || (lock == Lock::taken && ::fstat(descriptor_, &status) == 0 && status.st_nlink > 0))
+      return;
+    give_up();
+  }
+  cannot_write(target_, "no temporary file can be made beside it");
+}
+
+void OutputFile::give_up() {
+  if (descriptor_ >= 0) ::close(std::exchange(descriptor_, -1));
   if (!temporary_.empty()) ::unlink(temporary_.c_str());
+  temporary_.clear();
+  at_sudden_end_.reset();
+}
+
+OutputFile::~OutputFile() { give_up(); }
+
+void OutputFile::withdraw() {
+  if (temporary_.empty()) return;
+  if (::unlink(target_.c_str()) != 0 && errno != ENOENT) cannot_write(target_, std::strerror(errno));
 }
 
 void OutputFile::write(const void* data, std::size_t bytes) {
@@ -109,19 +163,14 @@ void OutputFile::write_at(std::int64_t offset, const void* data, std::size_t byt
 void OutputFile::commit() {
   // Only regular files can be flushed; for a pipe or device fsync says EINVAL, and closing is all there is.
   if (!temporary_.empty() && ::fsync(descriptor_) != 0) cannot_write(target_, std::strerror(errno));
-  const int descriptor = std::exchange(descriptor_, -1);
-  if (::close(descriptor) != 0) {
-    const int reason = errno;
-    if (!temporary_.empty()) ::unlink(temporary_.c_str());
-    cannot_write(target_, std::strerror(reason));
+  if (!temporary_.empty() && ::rename(temporary_.c_str(), target_.c_str()) != 0) {
+    cannot_write(target_, std::strerror(errno));
   }
-  if (temporary_.empty()) return;
-  if (::rename(temporary_.c_str(), target_.c_str()) != 0) {
-    const int reason = errno;
-    ::unlink(temporary_.c_str());
-    cannot_write(target_, std::strerror(reason));
-  }
-  sync_folder(target_.parent_path());
+  const bool renamed = !std::exchange(temporary_, fs::path()).empty();
+  at_sudden_end_.reset();
+  // After fsync nothing is left to fail for a file; a pipe or a device may say only now that it took nothing.
+  if (::close(std::exchange(descriptor_, -1)) != 0 && !renamed) cannot_write(target_, std::strerror(errno));
+  if (renamed) sync_folder(target_.parent_path());
 }
 
 std::string file_text(const std::filesystem::path& file) {
@@ -135,44 +184,38 @@ void write_file(const fs::path& file, std::string_view text) {
   output.commit();
 }
 
-namespace {
+void Fingerprint::add(std::string_view bytes) {
+  for (const char byte : bytes) state_ = (state_ ^ static_cast<unsigned char>(byte)) * 0x100000001b3U;
+}
 
-struct Fnv {
-  std::uint64_t state = 0xcbf29ce484222325U;
-  void add(const char* bytes, std::size_t count) {
-    for (std::size_t i = 0; i < count; ++i) {
-      state = (state ^ static_cast<unsigned char>(bytes[i])) * 0x100000001b3U;
-    }
-  }
-  std::string digits() const {
-    std::uint64_t z = state;  // every bit of the state moves every bit of the result (splitmix64's last step)
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
-    return fmt::format("{:016x}", z ^ (z >> 31));
-  }
-};
-
-}  // namespace
+std::string Fingerprint::digits() const {
+  std::uint64_t z = state_;  // every bit of the state moves every bit of the result (splitmix64's last step)
+  z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9U;
+  z = (z ^ (z >> 27)) * 0x94d049bb133111ebU;
+  return fmt::format("{:016x}", z ^ (z >> 31));
+}
 
 std::string fingerprint_of_text(std::string_view text) {
-  Fnv hash;
-  hash.add(text.data(), text.size());
-  return hash.digits();
+  Fingerprint fingerprint;
+  fingerprint.add(text);
+  return fingerprint.digits();
 }
 
 std::string fingerprint_of(const fs::path& file) {
+  std::error_code error;
+  const fs::file_status status = fs::status(file, error);
+  if (fs::exists(status) && !fs::is_regular_file(status)) {
+    throw Failure(kBadData, fmt::format("{}: is not a regular file, and is read more than once; save it as a file",
+                                        file.string()));
+  }
   std::ifstream input(file, std::ios::binary);
-  if (!input || fs::is_directory(file)) throw Failure(kBadData, fmt::format("{}: cannot be read", file.string()));
-  Fnv hash;
+  if (!input) throw Failure(kBadData, fmt::format("{}: cannot be read", file.string()));
+  Fingerprint fingerprint;
   std::vector<char> block(std::size_t{1} << 20);
   while (input.read(block.data(), static_cast<std::streamsize>(block.size())) || input.gcount() > 0) {
-    hash.add(block.data(), static_cast<std::size_t>(input.gcount()));
+    fingerprint.add({block.data(), static_cast<std::size_t>(input.gcount())});
   }
-  return hash.digits();
-}
-
-void remove_stale_result(const fs::path& file) {
-  if (::unlink(file.c_str()) != 0 && errno != ENOENT) cannot_write(file, std::strerror(errno));
+  return fingerprint.digits();
 }
 
 }  // namespace scalelab::host

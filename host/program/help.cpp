@@ -53,13 +53,17 @@ class HelpFormatter : public CLI::Formatter {
   std::string make_option(const CLI::Option* option, bool positional) const override {
     std::string name = option->get_name(positional, !positional);
     std::replace(name.begin(), name.end(), ',', ' ');
-    const bool value = option->get_type_size() != 0 && option->get_expected_max() != 0;
-    if (value && !positional) name += " " + option->get_type_name();
+    const std::string type = type_of(*option), standard = default_of(*option);
+    if (!type.empty() && !positional) name += " " + type;
     std::string text = option->get_description();
     if (option->get_required()) text += " (required)";
-    const std::string standard = option->get_default_str();
-    if (value && !standard.empty() && standard != "\"\"") text += " [" + standard + "]";
+    if (!standard.empty()) text += " [" + standard + "]";
     return entry(name, text);
+  }
+  std::string make_help(const CLI::App* app, std::string name, CLI::AppFormatMode mode) const override {
+    std::string text = make_description(app) + make_usage(app, std::move(name)) + make_positionals(app);
+    for (const std::string& group : groups_of(*app)) text += make_group(group, false, options_of(*app, group));
+    return text + make_subcommands(app, mode) + "\n" + make_footer(app);
   }
   std::string make_subcommand(const CLI::App* command) const override {
     return entry(command->get_name(), command->get_description());
@@ -70,6 +74,39 @@ class HelpFormatter : public CLI::Formatter {
 };
 
 }  // namespace
+
+std::string type_of(const CLI::Option& option) {
+  constexpr std::size_t kFewWords = 40;  // characters that fit beside a name and its text
+  const bool flag = option.get_type_size() == 0 || option.get_expected_max() == 0;
+  const std::string type = flag ? "" : option.get_type_name();
+  const std::size_t colon = type.find(':');
+  if (colon == std::string::npos) return type;
+  const std::string words = type.substr(colon + 1);
+  const bool few = words.starts_with("{") && words.size() <= kFewWords && !type.starts_with("LIST");
+  return few ? words : type.substr(0, colon);
+}
+
+std::vector<std::string> groups_of(const CLI::App& app) {
+  std::vector<std::string> groups = app.get_groups();
+  std::erase_if(groups, [&](const std::string& group) { return options_of(app, group).empty() || group.empty(); });
+  const auto rank = [](const std::string& group) { return group == "Options" ? 0 : group == kEveryCommand ? 2 : 1; };
+  std::stable_sort(groups.begin(), groups.end(), [&](const auto& a, const auto& b) { return rank(a) < rank(b); });
+  return groups;
+}
+
+std::vector<const CLI::Option*> options_of(const CLI::App& app, const std::string& group) {
+  return app.get_options(
+      [&](const CLI::Option* option) { return option->nonpositional() && option->get_group() == group; });
+}
+
+std::vector<const CLI::Option*> positionals_of(const CLI::App& app) {
+  return app.get_options([](const CLI::Option* option) { return option->get_positional(); });
+}
+
+std::string default_of(const CLI::Option& option) {
+  const std::string text = type_of(option).empty() ? "" : option.get_default_str();
+  return text == "\"\"" || text == "[]" ? "" : text;
+}
 
 std::shared_ptr<CLI::FormatterBase> help_formatter() { return std::make_shared<HelpFormatter>(); }
 

@@ -60,7 +60,7 @@ Outcome run(Session& session) {
   Outcome outcome;
   outcome.document = {{"backends", backends},
                       {"threads", {{"default", threads.threads}, {"reason", threads.reason}}},
-                      {"memory", {{"total", memory("MemTotal")}, {"available", memory("MemAvailable")}}},
+                      {"memory", {{"total", memory("MemTotal")}, {"available", cpu.backend().memory_free(cpu)}}},
                       {"limits",
                        {{"neighbours", kMaxNeighbours},
                         {"grid", kMaxGrid},

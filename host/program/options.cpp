@@ -67,12 +67,13 @@ CLI::Validator memory_size() {
 }
 
 CLI::Validator one_of(std::vector<std::string> words) {
+  std::string shown = fmt::format("{{{}}}", fmt::join(words, ","));  // as CLI11 shows the words of its own
   return CLI::Validator(
       [words = std::move(words)](std::string& text) {
         if (std::find(words.begin(), words.end(), text) != words.end()) return std::string();
         return fmt::format("'{}' is none of {}", text, fmt::join(words, ", "));
       },
-      "");
+      std::move(shown));
 }
 
 namespace {
@@ -179,7 +180,8 @@ CLI::Option* add_list(CLI::App& app, const std::string& name, std::vector<double
 
 CLI::Option* add_list(CLI::App& app, const std::string& name, std::vector<std::string>& values,
                       const std::vector<std::string>& known, const std::string& help) {
-  return add_words(app, name, "LIST", help, fmt::format("{}", fmt::join(values, ",")),
+  const std::string type = known.empty() ? "LIST" : fmt::format("LIST:{{{}}}", fmt::join(known, ","));
+  return add_words(app, name, type, help, fmt::format("{}", fmt::join(values, ",")),
                    [&values, name, known](const auto& words) {
                      values.clear();
                      std::set<std::string> seen;

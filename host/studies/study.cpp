@@ -178,6 +178,7 @@ Outcome end_study(const Study& study, nlohmann::json document, const SweepOption
   outcome.text = text + fmt::format("All results: {}\n", (options.out / "result.json").string());
   outcome.page = std::move(page);
   outcome.folder = options.out;
+  outcome.publishing = result.publishing;
   return outcome;
 }
 

@@ -205,7 +205,8 @@ std::string laws_text(const Curves& curves) {
 Outcome sweep_command(const std::string& file, const SweepOptions& options, Session& session) {
   nlohmann::json sweep;
   std::string name = file;
-  if (fs::is_regular_file(file)) {
+  std::error_code unknown;
+  if (fs::exists(file, unknown) && !fs::is_directory(file, unknown)) {  // a pipe as well
     sweep = nlohmann::json::parse(file_text(file), nullptr, false);
     name = fs::path(file).stem().string();
   } else if (file.ends_with(".json") || file.find('/') != std::string::npos) {

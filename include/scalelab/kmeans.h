@@ -33,9 +33,11 @@ using KmeansAssign = void(View<const float> points,     // (n, d)
 //   centroid 0  is point uniform_below(n, w[0], w[1]);
 //   centroid j  is the point of lowest index i for which weight(0) + ... + weight(i) > uniform_below(W, w[0], w[1]),
 //               W the sum of all weights; when W is zero, the point of lowest index not yet chosen.
-// A point's weight is the smallest distance to a chosen point, counted as the integer rint(distance * 2^s) where
-// s = min(61 - b, 50) - e, b = ceil(log2 n) and e the smallest integer such that every distance to centroid 0 is below
-// 2^e (0 when all are zero). A distance that overflows counts as the largest float.
+// A point's weight is its distance, the smallest to a chosen point, counted as the integer rint(distance * 2^s) where
+// s = min(61 - b, 50) - e, b = ceil(log2 n) and e the smallest integer such that every distance is below 2^e (0 when all
+// are zero). A distance that overflows counts as the largest float. s is set by the distances to centroid 0, and set
+// anew before a draw at which W < 2^12 n and, but for the first time, 2 W is below the W that the last setting left: a
+// row far from all others, once chosen, must not leave them weights of a few units.
 // Throws std::invalid_argument on shapes that do not fit, k < 1, k > n or n > 2^31 - 1. Coordinates must be finite.
 // Deterministic.
 using KmeansPlusPlus = void(View<const float> points,  // (n, d)

@@ -14,7 +14,7 @@
 HWY_BEFORE_NAMESPACE();
 namespace scalelab::cpu::HWY_NAMESPACE {
 
-// The chains of a dot product: chain j runs over coordinates j, j + 16, ...; as many vectors as hold 16 lanes.
+// The chains of a dot product, as many as the widest vector, AVX-512, has lanes: chain j runs over j, j + 16, ...
 constexpr int kChains = 16;
 using ChainLanes = hn::CappedTag<float, kChains>;
 

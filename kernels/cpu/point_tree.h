@@ -43,7 +43,7 @@ class PointTree {
   const std::vector<Node>& nodes() const { return nodes_; }
 
  private:
-  static constexpr std::int64_t kLeaf = 8;
+  static constexpr std::int64_t kLeaf = 8;  // fewer: more boxes to look at; more: more distances to compute
 
   PointTree(View<const float> points, std::int64_t leaf, std::int64_t granule, std::int64_t copies, Context& context)
       : points_(points.extent(0)), leaf_(leaf), granule_(granule), copies_(copies) {
@@ -54,7 +54,7 @@ class PointTree {
       for (std::int64_t c = 0; c < d; ++c) point.x[c] = points(i, c);
     }
     if (n == 0) return;
-    // The top of the tree first, then its branches side by side, then all in order.
+    // The top first, then its branches side by side (eight a thread: their sizes differ), then all in order.
     const std::int64_t branch = std::max<std::int64_t>(n / (8 * context.threads()), 1024);
     std::vector<Node> top, branches;
     build(0, n, branch, top, &branches);

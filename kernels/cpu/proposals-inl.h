@@ -16,7 +16,7 @@ namespace scalelab::cpu::HWY_NAMESPACE {
 
 using ScoreTag = hn::CappedTag<float, kMaxLanes>;
 
-// Vectors of points and of groups in registers: as many as the target's registers hold.
+// Points, and vectors of groups, in registers: 6 x 4 sums + 4 + 1 of 32 registers, or 4 x 2 sums + 2 + 1 of 16.
 #if HWY_TARGET <= HWY_AVX3 || HWY_ARCH_ARM_A64
 constexpr int kPointsAtOnce = 6, kGroupsAtOnce = 4;
 #else
@@ -155,7 +155,7 @@ class Pairs {
   }
 
  private:
-  static constexpr int kPairs = 8;
+  static constexpr int kPairs = 8;  // two vectors of four: one is added to while the other waits for its sum
   std::int64_t d_;
   Take take_;
   int count_ = 0;

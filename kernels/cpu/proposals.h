@@ -14,13 +14,13 @@
 
 namespace scalelab::cpu {
 
-// Those that x is held against are packed in groups of at most this many, one vector each.
+// Those that x is held against are packed in groups of at most this many, one vector (of AVX-512) each.
 inline constexpr std::int64_t kMaxLanes = 16;
-// Points x whose scores are held while a panel of groups passes by: a multiple of the points in registers.
+// Points x whose scores (18 KB at most) are held while a panel passes by: a multiple of kPointsAtOnce, 4 or 6.
 inline constexpr int kScoreRows = 72;
-// Features of a panel that stay in the L1 cache while those points pass by.
+// Features of a panel (16 KB of them at most) that stay in the L1 cache while those points pass by.
 inline constexpr std::int64_t kChunkFeatures = 64;
-// Most features for which the bound holds.
+// Most features for which the bound holds: the share d u of itself that it leaves out stays below the hundredth.
 inline constexpr std::int64_t kMostScoreFeatures = 100000;
 
 // What scores need of all c.

@@ -1,0 +1,131 @@
+#include "bench/run.h"
+
+#include <algorithm>
+#include <cmath>
+#include <fstream>
+#include <map>
+#include <set>
+#include <string>
+
+#include "bench/result.h"
+#include "host/program/words.h"
+
+namespace scalelab::bench {
+
+namespace {
+
+constexpr double kCeilingSeconds = 0.75;  // before the cases, and again after them
+constexpr double kNoticed = 0.02;         // a share of stolen time that is worth a word
+
+// Ticks that the processors of this machine have spent since it started, and those that other machines on the same
+// hardware took. Nothing where the kernel does not say.
+struct Ticks {
+  Ticks() {
+    constexpr int kKinds = 8;  // user, nice, system, idle, waiting, interrupts, soft interrupts, stolen
+    std::ifstream file("/proc/stat");
+    std::string word;
+    file >> word;
+    for (int kind = 0; kind < kKinds && file >> stolen; ++kind) all += stolen;
+    if (!file) all = stolen = 0;
+  }
+  double all = 0, stolen = 0;
+};
+
+// The share stolen since `before`; 0 where it is not known or hardly anything.
+double stolen_since(const Ticks& before) {
+  const Ticks now;
+  const double share = now.all > before.all ? (now.stolen - before.stolen) / (now.all - before.all) : 0;
+  return share > kNoticed ? share : 0;
+}
+
+// How time grows with every parameter that has three values or more while the others stay.
+nlohmann::json exponents(const nlohmann::json& rows) {
+  struct Line {
+    std::string op, parameter;
+    std::vector<double> x, seconds;
+  };
+  std::map<std::string, Line> lines;
+  for (const auto& row : rows) {
+    if (row.contains("wrong")) continue;
+    for (const auto& [key, value] : row["parameters"].items()) {
+      if (!value.is_number() || !(value.get<double>() > 0)) continue;
+      nlohmann::json rest = row["parameters"];
+      rest.erase(key);
+      Line& line = lines[key + rest.dump() + row["op"].get<std::string>()];
+      line.op = row["op"];
+      line.parameter = key;
+      line.x.push_back(value.get<double>());
+      line.seconds.push_back(row["wall"]["median"].get<double>());
+    }
+  }
+  nlohmann::json list = nlohmann::json::array();
+  for (const auto& [id, line] : lines) {
+    if (std::set<double>(line.x.begin(), line.x.end()).size() < 3) continue;
+    const auto [least, most] = std::minmax_element(line.x.begin(), line.x.end());
+    list.push_back(growth_json(line.parameter, growth(line.x, line.seconds), *least, *most));
+    list.back()["op"] = line.op;
+  }
+  return list;
+}
+
+// One round of a case: in the first its answer is checked, in the last its peers are timed. A case that is wrong, or
+// known well enough, is left alone. Returns the share of stolen time.
+double take_round(const Case& one, const RunOptions& options, int round, Measured& measured, const Power* power,
+                  Context& context) {
+  const bool with_peers = options.peers && round + 1 == options.rounds;
+  const bool known = is_narrow(measured.rounds, options.clock);
+  if (!measured.wrong.empty() || (known && !with_peers)) return 0;
+  const Problem problem = op_named(one.op).make(one.parameters, context);
+  if (round == 0) {
+    measured.work = problem.work;
+    problem.run();
+    measured.wrong = problem.check();
+    if (!measured.wrong.empty()) return 0;
+  }
+  double stolen = 0;
+  if (!known) {
+    const Ticks before;
+    measured.rounds.push_back(time_round(problem, {.seconds = options.budget / options.rounds}, context, power));
+    stolen = stolen_since(before);
+  }
+  if (with_peers && problem.peers) {
+    problem.run();
+    measured.peers = problem.peers();
+  }
+  return stolen;
+}
+
+}  // namespace
+
+nlohmann::json measure_cases(const std::vector<Case>& cases, const RunOptions& options, host::Session& session) {
+  Context& context = session.context;
+  context.progress = nullptr;  // the bench says itself how far it is
+  session.progress.update("bench run: ceilings", 0, 1);
+  const Ceilings before = context.backend().measure_ceilings(kCeilingSeconds, context);
+  nlohmann::json document = document_of(before, session);
+  document["clock"] = options.clock;
+  const auto power = power_of(context, document);
+
+  std::vector<Measured> measured(cases.size());
+  const std::int64_t total = options.rounds * std::ssize(cases);
+  std::int64_t done = 0;
+  double stolen = 0;
+  for (int round = 0; round < options.rounds; ++round) {
+    for (std::size_t i = 0; i < cases.size(); ++i) {
+      session.progress.update("bench run", done++, total);
+      stolen = std::max(stolen, take_round(cases[i], options, round, measured[i], power.get(), context));
+    }
+  }
+
+  // The better of two: a machine that was slow for the first second does not lower its roofs.
+  const Ceilings ceilings = better_of(before, context.backend().measure_ceilings(kCeilingSeconds, context));
+  document["ceilings"] = ceilings_json(ceilings);
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    document["rows"].push_back(row_of(cases[i], context.backend(), measured[i], ceilings));
+  }
+  if (stolen > 0) document["stolen"] = stolen;
+  document["exponents"] = exponents(document["rows"]);
+  return document;
+}
+
+}  // namespace scalelab::bench
