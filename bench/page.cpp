@@ -9,8 +9,8 @@
 #include <set>
 
 #include "bench/result.h"
+#include "host/program/environment.h"
 #include "host/program/words.h"
-#include "host/studies/story.h"
 
 namespace scalelab::bench {
 

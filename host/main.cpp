@@ -21,7 +21,6 @@
 #include "host/program/manual.h"
 #include "host/program/options.h"
 #include "host/program/signals.h"
-#include "host/studies/story.h"
 #include "host/studies/study.h"
 
 namespace scalelab::host {
@@ -34,7 +33,8 @@ Command add_prune(CLI::App& program);        // own_data/prune.cpp
 Command add_compare(CLI::App& program);      // studies/compare.cpp
 Command add_prune_study(CLI::App& program);  // studies/prune_study.cpp
 Command add_theory(CLI::App& program);       // studies/theory.cpp
-Command add_curriculum(CLI::App& program);   // studies/curriculum.cpp
+Command add_curriculum(CLI::App& program);   // studies/order_study.cpp
+Command add_xor(CLI::App& program);          // studies/xor_study.cpp
 Command add_lottery(CLI::App& program);      // studies/lottery_study.cpp
 Command add_sweep(CLI::App& program);        // studies/sweep_study.cpp
 Command add_story(CLI::App& program);        // studies/story.cpp
@@ -105,6 +105,7 @@ std::vector<Command> add_commands(CLI::App& program, Common& common) {
   commands.push_back(add_kmeans(program));
   commands.push_back(add_theory(program));
   commands.push_back(add_curriculum(program));
+  commands.push_back(add_xor(program));
   commands.push_back(add_lottery(program));
   commands.push_back(add_sweep(program));
   commands.push_back(add_prune(program));

@@ -73,11 +73,14 @@ ExitCode failure_code(const std::string& arguments, std::string* line = nullptr)
   } catch (const Failure& failure) {
     if (line != nullptr) *line = failure.what();
     return failure.exit_code;
+  } catch (const CLI::ParseError& error) {  // main answers these with kMisuse
+    if (line != nullptr) *line = error.what();
+    return kMisuse;
   }
   return kDone;
 }
 
-const std::string kSmall = "--sizes 60,200 --seeds 0,3 --grid 64 --epochs 4 --density-points 300 --curve-to 500 ";
+const std::string kSmall = "--sizes 60 200 --seeds 0,3 --grid 64 --epochs 4 --density-points 300 --curve-to 500 ";
 
 TEST(Compare, SeedsAreParsed) {
   EXPECT_EQ(parse_seeds("0..4"), (std::vector<std::uint64_t>{0, 1, 2, 3, 4}));
@@ -502,14 +505,14 @@ double usual(const std::string& model, std::int64_t n, std::uint64_t seed, doubl
 
 TEST(Findings, FollowTheNumbers) {
   const Comparison c = made_up("knn-1,knn-5,mlp-xy,mlp-polar,mlp-polar+extras", 5, usual);
-  EXPECT_EQ(title_of(c, "k1-vs-k5"), "k = 1 beats k = 5 at every N from 250 to 256,000, on both errors");
+  EXPECT_EQ(title_of(c, "k1-vs-k5"), "k = 1 beats k = 5 at every n from 250 to 256,000, on both errors");
   EXPECT_EQ(title_of(c, "knn-large-vs-network-small"),
             "\"knn-5 at 10,000 beats a network at 1,000\" is true against mlp-xy; false against mlp-polar and "
             "mlp-polar+extras");
   EXPECT_NE(title_of(c, "why-k1").find("is reversed in 4 of 4 cases"), std::string::npos) << title_of(c, "why-k1");
   EXPECT_NE(title_of(c, "encodings").find("lower error everywhere for mlp-polar"), std::string::npos)
       << title_of(c, "encodings");
-  EXPECT_NE(title_of(c, "equal-n").find("At equal N, kNN is beaten at every size by mlp-polar and mlp-polar+extras"),
+  EXPECT_NE(title_of(c, "equal-n").find("At equal n, kNN is beaten at every size by mlp-polar and mlp-polar+extras"),
             std::string::npos);
   EXPECT_NE(title_of(c, "extras").find("falls in 4 of 4 comparisons, rises in 0, and 0 are undecided"),
             std::string::npos);
@@ -580,7 +583,7 @@ TEST(Findings, FailedNetworksCountAndAreSaid) {
   EXPECT_NEAR(errors.summary().mean, (0.4 * 2 + 0.04 * (1.02 + 1 + 1.02 + 1 + 1) - 0.04 * 2.02) / 5, 0.002);
   const std::string text = error_table(c) + to_text(findings(c));
   EXPECT_NE(text.find("(2 collapsed)"), std::string::npos) << text;
-  EXPECT_NE(text.find("N = 1,000 (grid) (lower without them)"), std::string::npos) << text;
+  EXPECT_NE(text.find("n = 1,000 (grid) (lower without them)"), std::string::npos) << text;
 }
 
 // The law is the one that a sweep of the same curve states, with its verdict.

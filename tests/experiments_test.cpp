@@ -65,6 +65,8 @@ TEST_F(Experiments, TheoryIsTheClosedFormWhereThereIsOne) {
   }
   EXPECT_EQ((rows[{3, 1, "random"}]["error"]), (rows[{3, 1, "random"}]["error_random"]));
   ASSERT_EQ(document["crossovers"].size(), 2U);
+  EXPECT_EQ(document["crossovers"][0]["lower"], "from");
+  EXPECT_EQ(document["crossovers"][1]["lower"], "everywhere");  // easy: lower at every size, and not at none
   EXPECT_NEAR(document["crossovers"][0]["alpha_total"].get<double>(), 2.91, 0.006);  // hard, a half
 }
 
@@ -85,81 +87,95 @@ TEST_F(Experiments, SimulationsLieAroundTheTheory) {
   EXPECT_EQ(json(words)["rows"], document["rows"]);  // the same bits again
 }
 
-TEST_F(Experiments, CurriculumRefusesWhatBelongsElsewhere) {
-  bad({"curriculum", "--problem", "parity"}, 2, "--problem");
-  bad({"curriculum", "--problem", "spiral"}, 2, "--out is required for --problem spiral");
-  bad({"curriculum", "--problem", "spiral", "--time", "3", "--out", "out"}, 2,
-      "--time does not belong to --problem spiral");
-  bad({"curriculum", "--epochs", "3"}, 2, "--epochs does not belong to --problem xor");
-  bad({"curriculum", "--data", "p.csv"}, 2, "--data does not belong to --problem xor");
-  bad({"curriculum", "--dry-run"}, 2, "--dry-run does not belong to --problem xor");
-  bad({"curriculum", "--widths", "0"}, 2, "--widths");
-  bad({"curriculum", "--problem", "spiral", "--widths", "4,300", "--out", "out"}, 2, "--widths 300");
-  bad({"curriculum", "--gate", "tanh"}, 2, "--gate");
-  bad({"curriculum", "--seeds", "3..1"}, 2, "--seeds");
-  bad({"curriculum", "--easy-variance", "0"}, 2, "--easy-variance");
-  bad({"curriculum", "--time", "0.02", "--dimension", "10"}, 2, "time must hold a step for every evaluation");
-  bad({"curriculum", "--problem", "spiral", "--orders", "easy", "--out", "out"}, 2, "--orders");
-  bad({"curriculum", "--problem", "spiral", "--score", "luck", "--out", "out"}, 2, "'score' must be");
-  bad({"curriculum", "--problem", "spiral", "--model", "knn-1", "--out", "out"}, 2, "only networks");
-  bad({"curriculum", "--problem", "spiral", "--data", "none.csv", "--out", "out"}, 3, "none.csv: cannot be read");
+TEST_F(Experiments, CurriculumAndXorRefuseWhatBelongsElsewhere) {
+  bad({"curriculum"}, 2, "--out");
+  bad({"curriculum", "--problem", "xor"}, 2, "use scalelab xor");
+  bad({"curriculum", "--problem", "xor", "--time", "60", "--decay"}, 2, "use scalelab xor");
+  bad({"curriculum", "--problem", "spiral", "--out", "out"}, 2, "leave --problem out");
+  bad({"curriculum", "--time", "3", "--out", "out"}, 2, "--time is not known");
+  bad({"curriculum", "--widths", "4,300", "--out", "out"}, 2, "--widths");
+  bad({"curriculum", "--orders", "easy", "--out", "out"}, 2, "--orders");
+  bad({"curriculum", "--score", "luck", "--out", "out"}, 2, "'score' must be");
+  bad({"curriculum", "--model", "knn-1", "--out", "out"}, 2, "only networks");
+  bad({"curriculum", "--data", "none.csv", "--out", "out"}, 3, "none.csv: cannot be read");
   write_text(folder_ / "p.csv", "0,0,0\n1,1,1\n2,2,1\n3,1,0\n");
-  bad({"curriculum", "--problem", "spiral", "--data", "p.csv", "--n", "4", "--clusters", "2", "--out", "out"}, 2,
-      "p.csv: n = 4");
-  bad({"curriculum", "--problem", "spiral", "--data", "p.csv", "--n", "2", "--score", "margin", "--out", "out"}, 2,
+  bad({"curriculum", "--data", "p.csv", "--n", "4", "--clusters", "2", "--out", "out"}, 2, "p.csv: n = 4");
+  bad({"curriculum", "--data", "p.csv", "--n", "2", "--score", "margin", "--out", "out"}, 2,
       "'margin' is the distance to the true boundary");
+  bad({"xor", "--epochs", "3"}, 2, "--epochs is not known");
+  bad({"xor", "--data", "p.csv"}, 2, "--data is not known");
+  bad({"xor", "--dry-run"}, 2, "--dry-run is not known");
+  bad({"xor", "--widths", "0"}, 2, "--widths");
+  bad({"xor", "--gate", "tanh"}, 2, "--gate");
+  bad({"xor", "--seeds", "3..1"}, 2, "--seeds");
+  bad({"xor", "--easy-variance", "0"}, 2, "--easy-variance");
+  bad({"xor", "--time", "0.02", "--dimension", "10"}, 2, "time must hold a step for every evaluation");
 }
 
-TEST_F(Experiments, CurriculumOnXor) {
-  const Words words = {"curriculum", "--widths",      "2,8", "--seeds",         "0..5", "--dimension", "50", "--time",
-                       "4",          "--evaluations", "2",   "--test-examples", "200",  "--out",       "o"};
+TEST_F(Experiments, XorComparesOrdersOfTheSameExamples) {
+  const Words words = {"xor", "--widths",      "8,2", "--seeds",         "0..5", "--dimension", "50", "--time",
+                       "4",   "--evaluations", "2",   "--test-examples", "200",  "--out",       "o"};
   const Json document = json(words);
+  EXPECT_EQ(document["schema"], 2);
   // 2 p (1 - p), p = Phi(-1 / sqrt(2 var)).
   EXPECT_NEAR(document["bayes_error"]["easy"].get<double>(), 0.00156, 6e-6);
   EXPECT_NEAR(document["bayes_error"]["hard"].get<double>(), 0.14493, 6e-6);
-  ASSERT_EQ(document["rows"].size(), 2U);
-  for (const Json& row : document["rows"]) {
-    for (const char* order : {"curriculum", "random", "anti"}) {
-      ASSERT_EQ(row[order]["final"].size(), 6U);
-      ASSERT_EQ(row[order]["course"].size(), 2U);
-      EXPECT_EQ(row[order]["course"][1]["time"], 4.0);
-      double sum = 0;
-      for (const double accuracy : row[order]["final"]) {
-        sum += accuracy;
-        EXPECT_LE(accuracy, 1 - document["bayes_error"]["hard"].get<double>() + 0.1);  // 200 examples: 4 s.e. are 0.1
-        EXPECT_NEAR(accuracy * 200, std::round(accuracy * 200), 1e-4);
-      }
-      EXPECT_NEAR(row[order]["course"][1]["accuracy"].get<double>(), sum / 6, 1e-12);
+  EXPECT_EQ(document["problem"]["easy_variance"], 0.05);
+  ASSERT_EQ(document["summary"].size(), 2U * 3);
+  std::map<std::pair<int, std::string>, std::vector<double>> errors;
+  for (const Json& networks : document["summary"]) {
+    auto& values = errors[{networks["params"]["width"], networks["params"]["order"]}];
+    values = networks["test_error"]["values"].get<std::vector<double>>();
+    ASSERT_EQ(values.size(), 6U);
+    ASSERT_EQ(networks["course"].size(), 2U);
+    EXPECT_EQ(networks["course"][1]["time"], 4.0);
+    double sum = 0;
+    for (const double error : values) {
+      sum += error;
+      EXPECT_GE(error, document["bayes_error"]["hard"].get<double>() - 0.1);  // 200 examples: 4 s.e. are 0.1
+      EXPECT_NEAR(error * 200, std::round(error * 200), 1e-4);
     }
-    double difference = 0;
-    for (std::size_t s = 0; s < 6; ++s) {
-      difference += row["curriculum"]["final"][s].get<double>() - row["random"]["final"][s].get<double>();
-    }
-    EXPECT_NEAR(row["curriculum_minus_random"]["mean"].get<double>(), difference / 6, 1e-12);
+    EXPECT_NEAR(networks["course"][1]["mean"].get<double>(), sum / 6, 1e-12);
+    EXPECT_EQ(networks["course"][1]["mean"], networks["test_error"]["mean"]);
   }
-  EXPECT_EQ(Json::parse(read_file(folder_ / "o" / "result.json"))["rows"], document["rows"]);
+  for (const std::string order : {"curriculum", "anti"}) {
+    const Json finding = finding_named(document, order);
+    ASSERT_EQ(finding["contrasts"].size(), 2U);
+    EXPECT_EQ(finding["contrasts"][0]["place"]["width"], 2) << "ascending";
+    for (const Json& contrast : finding["contrasts"]) {
+      const int width = contrast["place"]["width"];
+      double difference = 0;
+      for (std::size_t s = 0; s < 6; ++s) difference += errors[{width, order}][s] - errors[{width, "random"}][s];
+      EXPECT_NEAR(contrast["mean"].get<double>(), difference / 6, 1e-12);
+    }
+  }
+  EXPECT_EQ(result("o")["summary"], document["summary"]);
+}
+
+// An error of 1 is reached at once by all, one of 0 by none.
+TEST_F(Experiments, XorTellsWhenNetworksComeToTheTarget) {
+  Words words = {"xor", "--widths",      "4", "--seeds",         "0..2", "--dimension",    "20", "--time",
+                 "4",   "--evaluations", "4", "--test-examples", "100",  "--target-error", "1"};
+  for (const Json& networks : json(words)["summary"]) {
+    EXPECT_EQ(networks["reached_target"], 3);
+    EXPECT_EQ(networks["median_time"], 1.0);
+  }
+  words.back() = "0";
+  const Json document = json(words);
+  for (const Json& networks : document["summary"]) {
+    EXPECT_EQ(networks["reached_target"], 0);
+    EXPECT_TRUE(networks["median_time"].is_null());
+  }
+  EXPECT_NE(finding_named(document, "time")["title"].get<std::string>().find("anti at no width"), std::string::npos);
 }
 
 TEST_F(Experiments, CurriculumOnTheSpiral) {
-  const Words words = {"curriculum",
-                       "--problem",
-                       "spiral",
-                       "--widths",
-                       "8,4",
-                       "--seeds",
-                       "0..3",
-                       "--n",
-                       "200",
-                       "--epochs",
-                       "400",
-                       "--grid",
-                       "32",
-                       "--density-points",
-                       "400",
-                       "--orders",
-                       "curriculum,sorted-anti",
-                       "--out",
-                       "o"};
+  const Words words = {"curriculum", "--widths", "8,4",
+                       "--seeds",    "0..3",     "--n",
+                       "200",        "--epochs", "400",
+                       "--grid",     "32",       "--density-points",
+                       "400",        "--orders", "curriculum,sorted-anti",
+                       "--out",      "o"};
   const Json document = json(words);
   EXPECT_EQ(document["rows"].size(), 2U * 3 * 4);
   std::map<std::tuple<int, std::string, int>, Json> rows;
@@ -209,8 +225,8 @@ TEST_F(Experiments, CurriculumOnPeoplesOwnPoints) {
     csv += std::string(kind) + "\n";
   }
   write_text(folder_ / "p.csv", csv);
-  const Json document = json({"curriculum", "--problem", "spiral", "--data", "p.csv", "--clusters", "5", "--n", "70",
-                              "--epochs", "150", "--widths", "8", "--seeds", "0..2", "--out", "o"});
+  const Json document = json({"curriculum", "--data", "p.csv", "--clusters", "5", "--n", "70", "--epochs", "150",
+                              "--widths", "8", "--seeds", "0..2", "--out", "o"});
   EXPECT_EQ(document["rows"].size(), 5U * 3);
   EXPECT_EQ(document["rows"][3]["params"]["score"], "kmeans");
   EXPECT_EQ(document["rows"][3]["params"]["model"], "mlp-xy");

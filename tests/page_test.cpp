@@ -14,13 +14,14 @@
 #include "host/pages/picture.h"
 #include "host/program/command.h"
 #include "host/program/options.h"
-#include "host/studies/story.h"
 #include "host/studies/sweep_study.h"
+#include "host/studies/theory.h"
+#include "host/studies/xor_study.h"
 
 namespace scalelab::host {
 
 Command add_theory(CLI::App& program);
-Command add_curriculum(CLI::App& program);
+Command add_xor(CLI::App& program);
 namespace {
 
 TEST(Report, TextIsEscaped) {
@@ -172,7 +173,7 @@ TEST(Story, ASweepOverSizesHasALawThatWasHeldToTheLargest) {
     const double wobble = 1 + 0.01 * (static_cast<double>(t.seed) - 1.5);
     return (t.is_knn() ? 3 * std::pow(t.n, -0.5) : 9 * std::pow(t.n, -0.8)) * wobble;
   });
-  EXPECT_EQ(page.headline, "Along n, density error: knn-1 falls as n^-0.50, mlp-polar falls as n^-0.80");
+  EXPECT_EQ(page.headline, "Along n, density error: knn-1 falls as n^-0.50 and mlp-polar falls as n^-0.80");
   EXPECT_EQ(page.command, "scalelab sweep 'a b.json'");
   const std::string html = page_html(page);
   expect_no_network(html);
@@ -228,22 +229,22 @@ std::string text_of(const std::filesystem::path& file) {
   return {std::istreambuf_iterator<char>(stream), {}};
 }
 
-TEST(Story, TheoryAndCurriculumHaveTheirPages) {
+TEST(Story, TheoryAndXorHaveTheirPages) {
   const Page theory = theory_page(
       run_command(add_theory, "theory --alpha 1,10 --fractions 1,0.5 --draws 2 --simulate-to 1 --dimension 20")
           .document);
-  const Page curriculum = curriculum_page(
-      run_command(add_curriculum, "curriculum --seeds 0..3 --dimension 10 --time 1 --test-examples 50 --widths 2,4")
-          .document);
-  for (const Page& page : {theory, curriculum}) {
+  const Page of_xor = xor_page(
+      run_command(add_xor, "xor --seeds 0..3 --dimension 10 --time 1 --test-examples 50 --widths 2,4").document);
+  for (const Page& page : {theory, of_xor}) {
     const std::string html = page_html(page);
     expect_no_network(html);
     EXPECT_NE(html.find("<h1>" + html_escape(page.headline) + "</h1>"), std::string::npos);
     EXPECT_NE(html.find("\"colour\":\"control\""), std::string::npos);
   }
-  EXPECT_EQ(theory.headline,
-            "Keeping the hardest examples beats a random choice of as many only from 2.91 (keeping 50 %) examples per "
-            "dimension");
+  EXPECT_EQ(
+      theory.headline,
+      "Keeping the hardest examples beats a random choice of as many only from 2.91 (50 %) examples per dimension "
+      "on; keeping the easiest at every size");
   EXPECT_NE(page_html(theory).find("\"name\":\"hard 50 %\""), std::string::npos);
 }
 

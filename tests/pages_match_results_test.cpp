@@ -3,6 +3,7 @@
 // its interval, each law.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 
@@ -71,6 +72,149 @@ class PagesMatchResults : public Program, public testing::WithParamInterface<Com
         << title;
   }
 
+  // The marks of a chart's line, as [x, y, low, high, note].
+  Json marks(const std::string& chart, const std::string& line, bool joined = true) const {
+    const std::string begin = "class=\"description\">";
+    const std::string shown = part("id=\"" + chart + "\"", "</script>");
+    const Json description = Json::parse(shown.substr(shown.find(begin) + begin.size()));
+    for (const Json& one : description["lines"]) {
+      if (one["name"] == line && one["joined"] == joined) return one["marks"];
+    }
+    ADD_FAILURE() << chart << " has no line " << line;
+    return Json::array();
+  }
+
+  void expect_series_shown(const Json& document) const {
+    const std::string table = part("id=\"table\"", "</section>");
+    for (const Json& series : document["summary"]) {
+      // The page of a comparison has its curve and its noise panel in charts alone.
+      if (document["study"] == "compare" && !in_comparison(document, series["params"])) continue;
+      for (const char* measure : {"grid_error", "density_error", "test_error"}) {
+        if (!series.contains(measure)) continue;
+        const Json& s = series[measure];
+        const std::vector<double> values = s["values"];
+        const Summary own = summarize(values);
+        EXPECT_EQ(own.mean, s["mean"]);
+        EXPECT_EQ(own.interval.low, s["low"]);
+        EXPECT_EQ(own.interval.high, s["high"]);
+        const std::string cell =
+            fmt::format("{} [{}, {}]", percent(own.mean), percent(own.interval.low), percent(own.interval.high));
+        EXPECT_NE(table.find(cell), std::string::npos) << cell << " " << series["params"];
+      }
+    }
+  }
+  static bool in_comparison(const Json& document, const Json& params) {
+    const auto has = [](const Json& list, const Json& value) {
+      return std::find(list.begin(), list.end(), value) != list.end();
+    };
+    const Json& options = document["options"];
+    return has(options["models"], params["model"]) && has(options["sizes"], params["n"]) &&
+           params["noise"] == options["noise"];
+  }
+
+  // A law stands on the page with the words that the result has for it.
+  void expect_laws_shown(const Json& document) const {
+    for (const Json& law : document["laws"]) {
+      if (document["study"] == "compare") {
+        const Json& params = law["params"];
+        if (params["noise"] != document["options"]["noise"] || params["model"].get<std::string>().find("knn") != 0) {
+          continue;
+        }
+        EXPECT_NE(part("id=\"law\"", "</article>").find(">" + html_escape(law["text"].get<std::string>()) + "</td>"),
+                  std::string::npos)
+            << law["text"];
+        continue;
+      }
+      const std::string measure = law["measure"], verdict = law["law"]["verdict"];
+      const std::string shown = part("id=\"laws-" + measure.substr(0, measure.find('_')), "</article>");
+      EXPECT_NE(shown.find(">" + verdict + "</td>"), std::string::npos) << law["text"];
+    }
+  }
+
+  // What a network is worth in points of kNN: two significant digits, or a bound.
+  void expect_equivalents_shown(const Json& document) const {
+    if (document["study"] != "compare") return;
+    ASSERT_FALSE(document["equivalents"].empty());
+    const std::string shown = article({{"id", "data-equivalent"}});
+    for (const Json& e : document["equivalents"]) {
+      if (e["seeds_beyond_curve"] != 0 || e["seeds_before_curve"] != 0) continue;
+      const double points = e["knn_points"], unit = std::pow(10, std::max(0.0, std::floor(std::log10(points)) - 1));
+      const std::string cell = grouped(std::llround(points / unit) * std::llround(unit));
+      EXPECT_NE(shown.find(">" + cell + "</td>"), std::string::npos) << cell << " of " << e;
+    }
+  }
+
+  // Every exact error and ratio, every count of a title, every simulated mean with its interval.
+  void expect_theory_shown(const Json& document) const {
+    if (document["study"] != "theory") return;
+    const auto shown_in = [&](const char* finding, const std::string& cell) {
+      EXPECT_NE(article({{"id", finding}}).find(">" + cell + "</td>"), std::string::npos) << finding << ": " << cell;
+    };
+    const auto in_per_cent = [](double error) { return fmt::format("{:.3f}", 100 * error); };
+    std::map<std::string, int> lower, all;
+    int within = 0, simulated = 0;
+    for (const Json& row : document["rows"]) {
+      const double error = row["error"], random = row["error_random"];
+      if (row["keep"] != "random") {
+        lower[row["keep"]] += error < random;
+        ++all[row["keep"]];
+        shown_in("hard-or-easy", in_per_cent(error));
+        shown_in("hard-or-easy", fmt::format("{:.3f}", error / random));
+      }
+      if (!row.contains("simulated")) continue;
+      const Json& s = row["simulated"];
+      const double low = s["low"], high = s["high"];
+      ++simulated;
+      within += low <= error && error <= high;
+      shown_in("simulation", in_per_cent(s["mean"]));
+      shown_in("simulation", in_per_cent(low) + " to " + in_per_cent(high));
+    }
+    EXPECT_NE(article({{"id", "hard-or-easy"}})
+                  .find(fmt::format("at {} of {} points keeping the hard and {} of {} points keeping the easy",
+                                    lower["hard"], all["hard"], lower["easy"], all["easy"])),
+              std::string::npos);
+    EXPECT_NE(article({{"id", "simulation"}}).find(fmt::format("interval at {} of {} points", within, simulated)),
+              std::string::npos);
+    // Where a choice pays is what its rows say.
+    ASSERT_EQ(document["crossovers"].size(), 4U);
+    for (const Json& c : document["crossovers"]) {
+      for (const Json& row : document["rows"]) {
+        if (row["keep"] != c["keep"] || row["fraction"] != c["fraction"]) continue;
+        const bool pays = c["lower"] == "everywhere" || (c["lower"] == "from" && row["alpha_total"] > c["alpha_total"]);
+        EXPECT_EQ(row["error"].get<double>() < row["error_random"].get<double>(), pays) << c << row;
+      }
+      if (c["lower"] == "from") {
+        shown_in("crossover", fmt::format("from {:.2f} examples per dimension on", c["alpha_total"].get<double>()));
+      } else {
+        EXPECT_EQ(c["lower"], "everywhere");
+        shown_in("crossover", "at every size");
+      }
+    }
+  }
+
+  // The charts draw the contrasts in points, and the times are counted from the course.
+  void expect_xor_shown(const Json& document) const {
+    if (document["study"] != "xor") return;
+    for (const Json& finding : document["findings"]) {
+      if (finding["id"] == "time") continue;
+      const std::string name = finding["id"] == "anti" ? "anti (hard first)" : "curriculum (easy first)";
+      const Json drawn = marks("difference", name);
+      ASSERT_EQ(drawn.size(), finding["contrasts"].size());
+      for (std::size_t i = 0; i < drawn.size(); ++i) {
+        const Json& c = finding["contrasts"][i];
+        EXPECT_EQ(drawn[i], Json::array({c["place"]["width"].get<double>(), 100 * c["mean"].get<double>(),
+                                         100 * c["low"].get<double>(), 100 * c["high"].get<double>(), c["verdict"]}));
+      }
+    }
+    const std::string shown = article({{"id", "time"}});
+    for (const Json& series : document["summary"]) {
+      const std::string row =
+          fmt::format("<td>{}</td><td class=\"number\">{} of {}</td>", series["params"]["order"].get<std::string>(),
+                      series["reached_target"].get<int>(), series["test_error"]["seeds"].size());
+      EXPECT_NE(shown.find(row), std::string::npos) << row;
+    }
+  }
+
   std::string html_;
 };
 
@@ -84,12 +228,15 @@ TEST_P(PagesMatchResults, EveryVerdictIntervalAndCount) {
   const std::string text = good(words);
   const Json document = result("o");
   html_ = read_file(folder_ / "o" / "report.html");
-  EXPECT_GE(document["schema"], 1);
+  EXPECT_EQ(document["schema"], 2);
+  EXPECT_EQ(document["study"], words[0]);
   ASSERT_FALSE(document["findings"].empty());
   for (const Json& finding : document["findings"]) {
     const std::string shown = article(finding);
     const std::string title = finding["title"];
-    EXPECT_NE(shown.find("<h3>" + html_escape(capitalized(title)) + "</h3>"), std::string::npos) << title;
+    EXPECT_TRUE(shown.find("<h3>" + html_escape(capitalized(title)) + "</h3>") != std::string::npos ||
+                shown.find("<h3>" + html_escape(title) + "</h3>") != std::string::npos)
+        << title;
     EXPECT_NE(text.find(title), std::string::npos) << title;
     for (const std::string point : finding["points"]) {
       EXPECT_NE(shown.find(html_escape(point)), std::string::npos) << point;
@@ -105,27 +252,11 @@ TEST_P(PagesMatchResults, EveryVerdictIntervalAndCount) {
     ++articles;
   }
   EXPECT_EQ(articles, document["findings"].size());
-  const std::string table = part("id=\"table\"", "</section>");
-  for (const Json& series : document["summary"]) {
-    for (const char* measure : {"grid_error", "density_error", "test_error"}) {
-      if (!series.contains(measure)) continue;
-      const Json& s = series[measure];
-      const std::vector<double> values = s["values"];
-      const Summary own = summarize(values);
-      EXPECT_EQ(own.mean, s["mean"]);
-      EXPECT_EQ(own.interval.low, s["low"]);
-      const std::string cell =
-          fmt::format("{} [{}, {}]", percent(own.mean), percent(own.interval.low), percent(own.interval.high));
-      EXPECT_NE(table.find(cell), std::string::npos) << cell << " " << series["params"];
-    }
-  }
-  for (const Json& law : document["laws"]) {
-    const std::string verdict = law["law"]["verdict"];
-    const std::string shown =
-        part("id=\"laws-" + law["measure"].get<std::string>().substr(0, law["measure"].get<std::string>().find('_')),
-             "</article>");
-    EXPECT_NE(shown.find(">" + verdict + "</td>"), std::string::npos) << law["text"];
-  }
+  if (document.contains("summary")) expect_series_shown(document);
+  if (document.contains("laws")) expect_laws_shown(document);
+  expect_equivalents_shown(document);
+  expect_theory_shown(document);
+  expect_xor_shown(document);
   for (const std::string& said : {html_, text}) {
     EXPECT_EQ(said.find("+-"), std::string::npos);
     EXPECT_EQ(said.find("\u00b1"), std::string::npos);
@@ -143,9 +274,19 @@ INSTANTIATE_TEST_SUITE_P(
                             {"prune-study", "--model", "knn-1", "--sizes", "80,160,320,640", "--seeds", "0..3",
                              "--scores", "margin,kmeans", "--clusters", "4,16", "--fractions", "0.25,0.5",
                              "--boundary-rule", "--grid", "48", "--density-points", "1000"}},
-                    Command{"curriculum_on_the_spiral",
-                            {"curriculum", "--problem", "spiral", "--widths", "4,8", "--seeds", "0..3", "--n", "100",
-                             "--epochs", "40", "--grid", "32", "--density-points", "400"}},
+                    Command{"compare",
+                            {"compare", "--sizes", "125,500", "--models",
+                             "knn-1,knn-5,mlp-polar,mlp-polar+extras,mlp-xy", "--seeds", "0..3", "--epochs", "20",
+                             "--width", "12", "--grid", "64", "--density-points", "2000", "--curve-to", "2000"}},
+                    Command{"theory",
+                            {"theory", "--alpha", "1,4,12", "--fractions", "1,0.5,0.2", "--draws", "4", "--simulate-to",
+                             "4", "--dimension", "40"}},
+                    Command{"xor",
+                            {"xor", "--widths", "2,4,8", "--seeds", "0..4", "--dimension", "30", "--time", "4",
+                             "--evaluations", "4", "--test-examples", "200", "--target-error", "0.45"}},
+                    Command{"curriculum",
+                            {"curriculum", "--widths", "4,8", "--seeds", "0..3", "--n", "100", "--epochs", "40",
+                             "--grid", "32", "--density-points", "400"}},
                     Command{"lottery",
                             {"lottery", "--widths", "10", "--levels", "1,4", "--seeds", "0..3", "--n", "60", "--epochs",
                              "20", "--grid", "32", "--density-points", "400"}}),

@@ -218,24 +218,33 @@ TEST_F(Prune, BadInputEndsInOneLine) {
   write_npy("short.npy", std::vector<std::int32_t>{1, 2}, {2});
   write_npy("zero.npy", std::vector<float>{1, 2, 0, 0}, {2, 2});
   write_text(folder_ / "p.csv", "x,y,label\n0,0,a\n1,0,b\n");
-  bad({"prune", "--data", "x.npy", "--out", "out"}, 2, "needs --clusters");
-  bad({"prune", "--data", "x.npy", "--clusters", "201", "--out", "out"}, 2, "holds only 200 rows");
-  bad({"prune", "--data", "x.npy", "--clusters", "0", "--out", "out"}, 2, "--clusters");
+  bad({"prune", "--data", "x.npy", "--fraction", "0.5", "--out", "out"}, 2, "needs --clusters");
+  bad({"prune", "--data", "x.npy", "--clusters", "201", "--fraction", "0.5", "--out", "out"}, 2, "holds only 200 rows");
+  bad({"prune", "--data", "x.npy", "--clusters", "0", "--fraction", "0.5", "--out", "out"}, 2, "--clusters");
   bad({"prune", "--data", "x.npy", "--clusters", "5", "--fraction", "0", "--out", "out"}, 2, "--fraction");
   bad({"prune", "--data", "x.npy", "--clusters", "5", "--fraction", "1.5", "--out", "out"}, 2, "--fraction");
-  bad({"prune", "--data", "x.npy", "--clusters", "5", "--score", "hardness", "--out", "out"}, 2, "--score");
-  bad({"prune", "--data", "x.npy", "--clusters", "5", "--score", "random", "--out", "out"}, 2, "of no use");
-  bad({"prune", "--data", "x.npy", "--score", "class-mean", "--out", "out"}, 2, "needs --labels");
+  bad({"prune", "--data", "x.npy", "--clusters", "5", "--score", "hardness", "--fraction", "0.5", "--out", "out"}, 2,
+      "--score");
+  bad({"prune", "--data", "x.npy", "--clusters", "5", "--score", "random", "--fraction", "0.5", "--out", "out"}, 2,
+      "of no use");
+  bad({"prune", "--data", "x.npy", "--score", "class-mean", "--fraction", "0.5", "--out", "out"}, 2, "needs --labels");
   bad({"prune", "--data", "x.npy", "--near-duplicates", "-1", "--clusters", "5", "--out", "out"}, 2,
       "--near-duplicates");
-  bad({"prune", "--data", "missing.npy", "--clusters", "5", "--out", "out"}, 3, "missing.npy: cannot be read");
-  bad({"prune", "--data", "x.npy", "--labels", "short.npy", "--clusters", "5", "--out", "out"}, 3, "2 labels");
-  bad({"prune", "--data", "x.npy", "--labels", "x.npy", "--clusters", "5", "--out", "out"}, 3, "integers are needed");
-  bad({"prune", "--data", "y.npy", "--clusters", "5", "--out", "out"}, 3, "float32 or float16");
-  bad({"prune", "--data", "zero.npy", "--score", "kmeans-cosine", "--clusters", "1", "--out", "out"}, 3, "row 1");
+  bad({"prune", "--data", "x.npy", "--clusters", "5", "--out", "out"}, 2, "every row would stay");
+  bad({"prune", "--data", "missing.npy", "--clusters", "5", "--fraction", "0.5", "--out", "out"}, 3,
+      "missing.npy: cannot be read");
+  bad({"prune", "--data", "x.npy", "--labels", "short.npy", "--clusters", "5", "--fraction", "0.5", "--out", "out"}, 3,
+      "2 labels");
+  bad({"prune", "--data", "x.npy", "--labels", "x.npy", "--clusters", "5", "--fraction", "0.5", "--out", "out"}, 3,
+      "integers are needed");
+  bad({"prune", "--data", "y.npy", "--clusters", "5", "--fraction", "0.5", "--out", "out"}, 3, "float32 or float16");
+  bad({"prune", "--data", "zero.npy", "--score", "kmeans-cosine", "--clusters", "1", "--fraction", "0.5", "--out",
+       "out"},
+      3, "row 1");
   bad({"prune", "--data", "zero.npy", "--clusters", "1", "--near-duplicates", "0.1", "--out", "out"}, 3, "row 1");
-  bad({"prune", "--data", "p.csv", "--labels", "y.npy", "--clusters", "1", "--out", "out"}, 2, "last column");
-  bad({"prune", "--data", "x.npy", "--clusters", "5", "--out", "x.npy"}, 74, "x.npy");
+  bad({"prune", "--data", "p.csv", "--labels", "y.npy", "--clusters", "1", "--fraction", "0.5", "--out", "out"}, 2,
+      "last column");
+  bad({"prune", "--data", "x.npy", "--clusters", "5", "--fraction", "0.5", "--out", "x.npy"}, 74, "x.npy");
 }
 
 }  // namespace

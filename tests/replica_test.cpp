@@ -63,7 +63,8 @@ TEST(Replica, HardBeginsToBeatRandomAtTheKnownSizes) {
   EXPECT_NEAR(crossover_with_random(.2, kHard), 8.80, 5.1e-3);
   EXPECT_NEAR(crossover_with_random(.1, kHard), 18.7, 5.1e-2);
   // Keeping the easy half is better than random everywhere, so there is no crossing.
-  EXPECT_TRUE(std::isnan(crossover_with_random(.5, kEasy)));
+  EXPECT_EQ(crossover_with_random(.5, kEasy), 0);        // at every size
+  EXPECT_EQ(crossover_with_random(.5, kAll), HUGE_VAL);  // the same: at none
 }
 
 TEST(Replica, RefusesWhatIsOutOfRange) {

@@ -418,7 +418,7 @@ nlohmann::json to_json(const Law& law) {
   return document;
 }
 
-std::string worded(const Law& law) {
+std::string worded(const Law& law, const std::string& size) {
   if (law.fits.empty()) return fmt::format("{} ({})", law.verdict, law.why);
   // The form of the verdict, or else the simplest.
   const LawFit* fit = &law.fits[0];
@@ -429,14 +429,14 @@ std::string worded(const Law& law) {
   if (fit->curve.form == LawForm::exponential) {
     text += fmt::format("falls by e every {:.3g}", 1 / fit->curve.b);
   } else {
-    text += fmt::format("N^{:.3f} [{:.3f}, {:.3f}]", -fit->curve.b, -fit->b.high, -fit->b.low);
+    text += fmt::format("{}^{:.3f} [{:.3f}, {:.3f}]", size, -fit->curve.b, -fit->b.high, -fit->b.low);
   }
   if (fit->curve.form == LawForm::floor) {
     text += fmt::format(" above {:.2g} % [{:.2g}, {:.2g}]", 100 * fit->curve.c, 100 * fit->c.low, 100 * fit->c.high);
   }
-  text += fmt::format("; N = {:.0f} predicted {:.3g} % [{:.3g}, {:.3g}], measured {:.3g} %", law.sizes.back(),
-                      100 * fit->predicted, 100 * fit->predicted_interval.low, 100 * fit->predicted_interval.high,
-                      100 * law.means.back());
+  text += fmt::format("; at {} = {} predicted {:.3g} % [{:.3g}, {:.3g}], measured {:.3g} %", size,
+                      grouped(std::llround(law.sizes.back())), 100 * fit->predicted, 100 * fit->predicted_interval.low,
+                      100 * fit->predicted_interval.high, 100 * law.means.back());
   return text;
 }
 
@@ -476,12 +476,6 @@ ExponentDifference compare_exponents(std::span<const LawPoint> x, std::span<cons
       kReplicates);
   result.interval = middle(differences);
   return result;
-}
-
-nlohmann::json fit_laws(const std::map<std::string, std::vector<LawPoint>>& series, std::uint64_t seed) {
-  nlohmann::json laws = nlohmann::json::object();
-  for (const auto& [name, points] : series) laws[name] = to_json(fit_law(points, seed));
-  return laws;
 }
 
 }  // namespace scalelab::host

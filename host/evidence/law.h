@@ -3,7 +3,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <span>
 #include <string>
@@ -70,8 +69,9 @@ struct Law {
 
 Law fit_law(std::span<const LawPoint> points, std::uint64_t seed);
 nlohmann::json to_json(const Law& law);
-// A sentence: the verdict, the exponent with its interval, and the prediction beside what was measured.
-std::string worded(const Law& law);
+// A sentence: the verdict, the exponent with its interval, and the prediction beside what was measured. `size` is what
+// the sizes are called: n, or the rows kept.
+std::string worded(const Law& law, const std::string& size = "n");
 
 // Difference of two power laws' exponents, b of `x` minus b of `y`, over the seeds they share: the estimate and its
 // bootstrap interval. Each is fitted to its own n. NaN where either has fewer than two sizes, and without an interval
@@ -82,8 +82,5 @@ struct ExponentDifference {
   int seeds = 0;
 };
 ExponentDifference compare_exponents(std::span<const LawPoint> x, std::span<const LawPoint> y, std::uint64_t seed);
-
-// to_json of the law of every series.
-nlohmann::json fit_laws(const std::map<std::string, std::vector<LawPoint>>& series, std::uint64_t seed);
 
 }  // namespace scalelab::host

@@ -61,7 +61,7 @@ bool epochs_tell_apart(const std::vector<Series>& list) {
                       [&](const Series& s) { return seen.insert(key_without(s.trial, {"epochs"})).second; });
 }
 
-CurveLaw law_of(const Curve& curve, const std::string& error, std::uint64_t seed) {
+CurveLaw law_of(const Curve& curve, const std::string& error, const Curves& curves) {
   std::vector<LawPoint> all, trained;
   for (const auto& [member, point] : curve.points) {
     const SeedErrors& errors = point.series->of(error);
@@ -70,9 +70,9 @@ CurveLaw law_of(const Curve& curve, const std::string& error, std::uint64_t seed
       if (!errors.collapsed.contains(s) && !errors.diverged.contains(s)) trained.push_back(all.back());
     }
   }
-  CurveLaw law{fit_law(all, seed)};
+  CurveLaw law{fit_law(all, curves.seed), curves.kept ? "kept" : "n"};
   law.failed = static_cast<int>(all.size() - trained.size());
-  if (law.failed > 0) law.trained = fit_law(trained, seed);
+  if (law.failed > 0) law.trained = fit_law(trained, curves.seed);
   return law;
 }
 
@@ -81,7 +81,7 @@ void fit_laws_of(Curve& curve, const Curves& curves) {
     std::size_t sizes = 0;
     for (const auto& [member, point] : curve.points) sizes += point.series->of(error).summary().mean > 0;
     if (sizes < kFewestSizes) continue;
-    CurveLaw law = law_of(curve, error, curves.seed);
+    CurveLaw law = law_of(curve, error, curves);
     if (law.fit() != nullptr && law.law.sizes.size() >= kFewestSizes) curve.laws.emplace(error, std::move(law));
   }
 }
@@ -181,6 +181,12 @@ std::string series_name(const Trial& trial, const std::vector<std::string>& memb
   return fmt::to_string(fmt::join(parts, ", "));
 }
 
+std::string member_text(const Trial& trial, const std::string& member) {
+  if (member == "fraction" && trial.fraction == kByRule) return "rule";
+  const nlohmann::json value = to_json(trial).at(member);
+  return absent(member, value) || (member == "score" && trial.score == "none") ? "-" : text_of(value);
+}
+
 const LawFit* CurveLaw::fit() const {
   const LawFit* power = nullptr;
   for (const LawFit& one : law.fits) {
@@ -191,7 +197,7 @@ const LawFit* CurveLaw::fit() const {
 }
 
 std::string CurveLaw::worded() const {
-  std::string text = host::worded(law);
+  std::string text = host::worded(law, along);
   if (failed > 0) text += fmt::format("; {} failed to train and count", counted(failed, "network"));
   if (trained && trained->verdict != law.verdict) text += fmt::format(" (without them: {})", trained->verdict);
   return text;
@@ -301,7 +307,7 @@ nlohmann::json laws_json(const Curves& curves) {
       list.push_back({{"series", curve.name},
                       {"params", params},
                       {"measure", measure},
-                      {"along", curves.kept ? "kept" : "n"},
+                      {"along", law.along},
                       {"law", to_json(law.law)},
                       {"failed_to_train", law.failed},
                       {"verdict_without_failed", law.trained ? nlohmann::json(law.trained->verdict) : nullptr},

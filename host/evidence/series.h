@@ -35,6 +35,7 @@ std::vector<std::string> varying_members(const std::vector<Series>& series);
 
 struct CurveLaw {
   Law law;                       // of all seeds
+  std::string along;             // what its sizes are: "n", "kept"
   std::optional<Law> trained{};  // without networks that failed to train, where there are any
   int failed = 0;                // how many
 
@@ -84,6 +85,9 @@ Curves curves_of(const std::vector<SweepRow>& rows, std::uint64_t seed);
 
 // "hard kmeans(100) 20 %", "mlp-polar, width 64": the values of `members`, but for those that do not apply.
 std::string series_name(const Trial& trial, const std::vector<std::string>& members);
+
+// One member as a table shows it: "-" where it does not apply, as a kNN's epochs.
+std::string member_text(const Trial& trial, const std::string& member);
 
 // Of a result's JSON: one entry per series, and one per law.
 nlohmann::json summary_json(const Curves& curves);

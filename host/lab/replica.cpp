@@ -208,9 +208,18 @@ double crossover_with_random(double fraction, Keep keep, double probe_angle) {
     return solve_replica({alpha, fraction, keep, probe_angle}).error -
            solve_replica({alpha, fraction, Keep::random, 0}).error;
   };
-  const double low = std::log(0.1), high = std::log(1000.0);
-  if (!(gap(low) > 0 && gap(high) < 0)) return std::numeric_limits<double>::quiet_NaN();
-  const auto root = boost::math::tools::bisect(gap, low, high, boost::math::tools::eps_tolerance<double>(20));
+  constexpr int kSteps = 16;
+  const auto size = [](int step) { return std::log(0.1) + std::log(1e4) * step / kSteps; };
+  int first = kSteps + 1;  // the smallest size at which it is lower
+  for (int step = 0; step <= kSteps; ++step) {
+    const bool lower = gap(size(step)) < 0;
+    if (lower) first = std::min(first, step);
+    if (!lower && first < step) return std::numeric_limits<double>::quiet_NaN();
+  }
+  if (first == 0) return 0;
+  if (first > kSteps) return std::numeric_limits<double>::infinity();
+  const auto root =
+      boost::math::tools::bisect(gap, size(first - 1), size(first), boost::math::tools::eps_tolerance<double>(20));
   return std::exp(0.5 * (root.first + root.second));
 }
 

@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <tuple>
 
 #include "embedded.h"
 #include "host/lab/store.h"
@@ -190,18 +191,110 @@ nlohmann::json ready_sweep(const std::string& name) {
                 fmt::format("{}: is neither a file nor a ready-made sweep; those are {}", name, ready_sweep_names()));
 }
 
-SweepResult run_sweep(const std::vector<Trial>& trials, const SweepOptions& options, Session& session,
-                      const std::function<void(const Trial&, const Measurement&)>& measured) {
-  const auto [shard, shards] = parse_shard(options.shard);
-  std::vector<std::string> ids;
-  for (const Trial& trial : trials) ids.push_back(trial_id(trial));
+namespace {
 
-  SweepResult result;
+using Measured = std::function<void(const Trial&, const Measurement&)>;
+
+// What a shard has to do: trials by their index.
+struct Plan {
+  int shard, shards;
+  std::vector<std::string> ids;  // of all trials
+  std::vector<std::size_t> pending;
+  std::vector<std::vector<std::size_t>> groups;  // of those, run together
+  std::int64_t before = 0, networks = 0;         // trials done before; networks among the pending
+  double seconds = 0, bytes = 0;                 // core seconds of all, memory of the largest group
+};
+
+// A shard takes whole sets of trials that share work, dealt out in order.
+Plan plan_of(const std::vector<Trial>& trials, const std::map<std::string, nlohmann::json>& records,
+             const SweepOptions& options, int threads) {
+  Plan plan;
+  std::tie(plan.shard, plan.shards) = parse_shard(options.shard);
+  std::map<std::string, std::size_t> key_number;
+  for (std::size_t i = 0; i < trials.size(); ++i) {
+    plan.ids.push_back(trial_id(trials[i]));
+    const std::size_t number = key_number.try_emplace(work_key(trials[i]), key_number.size()).first->second;
+    if (number % static_cast<std::size_t>(plan.shards) != static_cast<std::size_t>(plan.shard - 1)) continue;
+    const auto found = records.find(plan.ids[i]);
+    const bool done = found != records.end() && !(options.retry == "failed" && measurement_of(found->second).failed());
+    plan.before += done;
+    if (done) continue;
+    plan.pending.push_back(i);
+    plan.networks += trials[i].is_network();
+    plan.seconds += estimated_seconds(trials[i]);
+  }
+  plan.groups = grouped_work(trials, plan.pending, threads);
+  for (const auto& group : plan.groups) {
+    double sum = 0;
+    for (const std::size_t i : group) sum += estimated_bytes(trials[i]);
+    plan.bytes = std::max(plan.bytes, sum);
+  }
+  return plan;
+}
+
+std::string worded(const Plan& plan, const SweepOptions& options, int threads) {
+  std::string text = fmt::format("{} trials", grouped(std::ssize(plan.ids)));
+  if (plan.shards > 1) text += fmt::format(", shard {} of {}", plan.shard, plan.shards);
+  text += fmt::format("; {} done before, {} to run", grouped(plan.before), grouped(std::ssize(plan.pending)));
+  if (plan.pending.empty()) return text;
+  return text + fmt::format(" ({} networks) in {} groups: about {} on {} {}, {:.0f} MB; results in {}",
+                            grouped(plan.networks), plan.groups.size(), duration(plan.seconds / threads), threads,
+                            threads == 1 ? "thread" : "threads", std::max(1.0, plan.bytes / 1e6), options.out.string());
+}
+
+// Runs group after group; each row is in the store as soon as it is known.
+void run_groups(const std::vector<Trial>& trials, const Plan& plan, Store& store, const Measured& measured,
+                Session& session) {
+  const auto surroundings = environment(session);
+  double finished = 0;
+  std::int64_t count = 0;
+  for (const auto& group : plan.groups) {
+    double cost = 0;
+    std::vector<Trial> members;
+    for (const std::size_t i : group) {
+      members.push_back(trials[i]);
+      cost += estimated_seconds(trials[i]);
+    }
+    try {
+      const auto outer = session.context.progress;
+      session.context.progress = [&](std::int64_t done, std::int64_t whole) {
+        const double share = whole > 0 ? static_cast<double>(done) / static_cast<double>(whole) : 0;
+        session.progress.update("sweep", std::llround(1e6 * (finished + cost * share) / plan.seconds), 1000000);
+      };
+      const std::string started = utc_now();
+      evaluate(members, session, [&](std::size_t j, const Measurement& measurement) {
+        const std::size_t i = group[j];
+        if (measured) measured(trials[i], measurement);
+        store.append({{"schema", 1},
+                      {"id", plan.ids[i]},
+                      {"params", to_json(trials[i])},
+                      {"seed", trials[i].seed},
+                      {"status", measurement.status},
+                      {"metrics", metrics_json(measurement)},
+                      {"seconds", measurement.seconds},
+                      {"environment", surroundings},
+                      {"started", started},
+                      {"ended", utc_now()}});
+        ++count;
+      });
+      session.context.progress = outer;
+    } catch (const Interrupted&) {
+      throw Failure(kStopped, fmt::format("stopped by a signal with {} of {} trials on disk; the same command goes on "
+                                          "from there",
+                                          plan.before + count, plan.before + std::ssize(plan.pending)));
+    }
+    finished += cost;
+  }
+}
+
+}  // namespace
+
+SweepResult run_sweep(const std::vector<Trial>& trials, const SweepOptions& options, Session& session,
+                      const Measured& measured) {
+  const int threads = session.context.threads();
   std::optional<Store> store;
-  std::map<std::string, nlohmann::json> records;
-  if (options.dry_run) {
-    records = Store::read(options.out);
-  } else {
+  if (!options.dry_run) {
+    const auto [shard, shards] = parse_shard(options.shard);
     store.emplace(options.out, shard, shards);
     if (!store->locked()) {
       session.progress.say(
@@ -209,94 +302,19 @@ SweepResult run_sweep(const std::vector<Trial>& trials, const SweepOptions& opti
                       "shard at the same time",
                       options.out.string()));
     }
-    records = store->records();
   }
-  // A shard takes whole groups of trials that share work, dealt out in order.
-  std::map<std::string, std::size_t> key_number;
-  std::vector<std::size_t> pending;
-  std::int64_t before = 0, networks = 0;
-  double seconds = 0, bytes = 0;
-  for (std::size_t i = 0; i < trials.size(); ++i) {
-    const std::size_t number = key_number.try_emplace(work_key(trials[i]), key_number.size()).first->second;
-    if (number % static_cast<std::size_t>(shards) != static_cast<std::size_t>(shard - 1)) continue;
-    const auto found = records.find(ids[i]);
-    const bool done = found != records.end() && !(options.retry == "failed" && measurement_of(found->second).failed());
-    before += done;
-    if (done) continue;
-    pending.push_back(i);
-    networks += trials[i].is_network();
-    seconds += estimated_seconds(trials[i]);
-    bytes = std::max(bytes, estimated_bytes(trials[i]));
-  }
-  const int threads = session.context.threads();
-  const auto groups = grouped_work(trials, pending, threads);
-  for (const auto& group : groups) {
-    double sum = 0;
-    for (const std::size_t i : group) sum += estimated_bytes(trials[i]);
-    bytes = std::max(bytes, sum);
-  }
-  if (!session.common.quiet || options.dry_run) {
-    std::string plan = fmt::format("{} trials", grouped(std::ssize(trials)));
-    if (shards > 1) plan += fmt::format(", shard {} of {}", shard, shards);
-    plan += fmt::format("; {} done before, {} to run", grouped(before), grouped(std::ssize(pending)));
-    if (!pending.empty()) {
-      plan += fmt::format(" ({} networks) in {} groups: about {} on {} {}, {:.0f} MB; results in {}", grouped(networks),
-                          groups.size(), duration(seconds / threads), threads, threads == 1 ? "thread" : "threads",
-                          std::max(1.0, bytes / 1e6), options.out.string());
-    }
-    session.progress.say(plan);
-  }
+  const Plan plan = plan_of(trials, store ? store->records() : Store::read(options.out), options, threads);
+  if (!session.common.quiet || options.dry_run) session.progress.say(worded(plan, options, threads));
+  if (store) run_groups(trials, plan, *store, measured, session);
+  store.reset();
 
-  if (!options.dry_run) {
-    const auto surroundings = environment(session);
-    double finished = 0;
-    std::int64_t count = 0;
-    for (const auto& group : groups) {
-      double cost = 0;
-      std::vector<Trial> members;
-      for (const std::size_t i : group) {
-        members.push_back(trials[i]);
-        cost += estimated_seconds(trials[i]);
-      }
-      try {
-        const auto outer = session.context.progress;
-        session.context.progress = [&](std::int64_t done, std::int64_t whole) {
-          const double share = whole > 0 ? static_cast<double>(done) / static_cast<double>(whole) : 0;
-          session.progress.update("sweep", std::llround(1e6 * (finished + cost * share) / seconds), 1000000);
-        };
-        const std::string started = utc_now();
-        evaluate(members, session, [&](std::size_t j, const Measurement& measurement) {
-          const std::size_t i = group[j];
-          if (measured) measured(trials[i], measurement);
-          store->append({{"schema", 1},
-                         {"id", ids[i]},
-                         {"params", to_json(trials[i])},
-                         {"seed", trials[i].seed},
-                         {"status", measurement.status},
-                         {"metrics", metrics_json(measurement)},
-                         {"seconds", measurement.seconds},
-                         {"environment", surroundings},
-                         {"started", started},
-                         {"ended", utc_now()}});
-          ++count;
-        });
-        session.context.progress = outer;
-      } catch (const Interrupted&) {
-        throw Failure(kStopped,
-                      fmt::format("stopped by a signal with {} of {} trials on disk; the same command goes on "
-                                  "from there",
-                                  before + count, before + std::ssize(pending)));
-      }
-      finished += cost;
-    }
-    store.reset();
-    result.publishing = lock_folder(options.out);
-    records = Store::read(options.out);  // with what other shards have done meanwhile
-  }
-
+  // With what other shards have done meanwhile.
+  SweepResult result;
+  if (!options.dry_run) result.publishing = lock_folder(options.out);
+  const auto records = Store::read(options.out);
   result.planned = std::ssize(trials);
   for (std::size_t i = 0; i < trials.size(); ++i) {
-    const auto found = records.find(ids[i]);
+    const auto found = records.find(plan.ids[i]);
     if (found == records.end()) continue;
     result.rows.push_back({trials[i], measurement_of(found->second)});
     result.failed += result.rows.back().measurement.failed();

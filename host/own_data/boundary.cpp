@@ -1,5 +1,9 @@
 // scalelab boundary: the decision boundary of a model on one's own points: a label for every cell of a large grid, and
 // the picture of it.
+//
+// result.json, schema 1: data {file, n}, model (its options), grid, labels {file, shape, bits_per_cell, bit_order},
+// extent {x_min, x_max, y_min, y_max}, classes [{label, name, points, area (a fraction), colour}], seed, train_error (a
+// fraction), seconds {fit, labels}, environment.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -8,7 +12,6 @@
 #include <cmath>
 #include <limits>
 #include <memory>
-#include <optional>
 
 #include "host/data/dataset.h"
 #include "host/data/npy.h"
@@ -36,6 +39,8 @@ struct Options {
   double learning_rate = 3e-3, weight_decay = 0, focal = 0;
   bool layer_norm = false, bits = false;
   std::vector<const CLI::Option*> of_knn, of_mlp;  // options that belong to one model
+
+  std::int64_t row_bytes() const { return bits ? (grid + 7) / 8 : grid; }  // of labels.npy
 };
 
 // Labels are made and written in bands of rows of this many cells: a map of any size takes no more memory.
@@ -143,13 +148,12 @@ Fitted fit_knn(const Options& options, const Dataset& data, const Extent& extent
   return fitted;
 }
 
-Fitted fit_mlp(const Options& options, const Dataset& data, const Extent& extent, Session& session) {
-  Context& context = session.context;
-  const std::int64_t n = data.size();
+// The network asked for, and how it is trained.
+Model network_of(const Options& options, int classes) {
   Model model = parse_model("mlp-" + options.encoding);
   model.shape.width = options.width;
   model.shape.hidden_layers = options.layers;
-  model.shape.outputs = data.classes == 2 ? 1 : data.classes;
+  model.shape.outputs = classes == 2 ? 1 : classes;
   model.shape.layer_norm = options.layer_norm;
   model.shape.activation = options.activation == "relu"   ? Activation::relu
                            : options.activation == "tanh" ? Activation::tanh
@@ -160,7 +164,13 @@ Fitted fit_mlp(const Options& options, const Dataset& data, const Extent& extent
   model.schedule = options.schedule == "cosine" ? Schedule::cosine : Schedule::constant;
   model.weight_decay = static_cast<float>(options.weight_decay);
   model.precision = parse_precision(options.precision);
-  MlpRun run = training_run(model);
+  return model;
+}
+
+Fitted fit_mlp(const Options& options, const Dataset& data, const Extent& extent, Session& session) {
+  Context& context = session.context;
+  const std::int64_t n = data.size();
+  MlpRun run = training_run(network_of(options, data.classes));
   // As the 1,000 epochs over 1,000 points of the main comparison: a million points seen.
   run.epochs = options.epochs > 0 ? options.epochs : static_cast<int>(std::clamp<std::int64_t>(1000000 / n, 10, 10000));
   run.seed = session.common.seed;
@@ -217,15 +227,15 @@ Fitted fit_mlp(const Options& options, const Dataset& data, const Extent& extent
   return fitted;
 }
 
-Outcome run(const Options& options, Session& session) {
+// The points, once options and points fit together.
+Dataset read_points(const Options& options) {
   for (const CLI::Option* option : options.model == "knn" ? options.of_mlp : options.of_knn) {
     if (option->count() > 0) {
       throw Failure(kMisuse, fmt::format("{} does not belong to --model {}", option->get_name(), options.model));
     }
   }
-  std::optional<Extent> given;
-  if (!options.extent.empty()) given = parse_extent(options.extent);
-  const Dataset data = read_points_csv(options.data);
+  if (!options.extent.empty()) parse_extent(options.extent);
+  Dataset data = read_points_csv(options.data);
   if (data.features != 2) {
     throw Failure(kBadData, fmt::format("{}: {} coordinates; a boundary in the plane needs two (x, y, label)",
                                         options.data, data.features));
@@ -234,28 +244,40 @@ Outcome run(const Options& options, Session& session) {
     throw Failure(kMisuse,
                   fmt::format("--bits: a bit tells two classes apart, and {} has {}", options.data, data.classes));
   }
-  const Extent extent = given ? *given : extent_of(data);
-  check_extent(extent, data, options);
-  make_output_folder(options.out);
+  return data;
+}
 
-  Stage stage(session, options.model == "knn" ? "neighbours" : "training");
+// The files of a map, filled from the top downwards and then committed together.
+struct MapFiles {
+  ClassPicture picture;
+  NpyWriter<std::uint8_t> labels;
+  PngWriter png;
+
+  MapFiles(const Options& options, const Dataset& data, const Extent& extent)
+      : picture(data.classes, options.grid),
+        labels(std::filesystem::path(options.out) / "labels.npy", {options.grid, options.row_bytes()}),
+        png(std::filesystem::path(options.out) / "boundary.png", options.grid, options.grid, picture.palette()) {
+    picture.set_points(data.points, data.labels, extent.x_min, extent.x_max, extent.y_min, extent.y_max);
+  }
+};
+
+// Rows of labels upside down, in place.
+void flip_rows(std::vector<std::uint8_t>& labels, std::int64_t rows, std::int64_t size) {
+  for (std::int64_t top = 0; top < rows / 2; ++top) {
+    const auto row = labels.begin() + top * size;
+    std::swap_ranges(row, row + size, labels.begin() + (rows - 1 - top) * size);
+  }
+}
+
+// Paints the map into its files, band by band, and returns how many cells each class has. The picture begins with the
+// largest y and labels.npy with the smallest: bands are made from the top, and each is written to its own place in
+// labels.npy.
+std::vector<std::int64_t> paint(const Options& options, int classes, const Fitted& fitted, MapFiles& files,
+                                Session& session) {
   Context& context = session.context;
-  const std::int64_t size = options.grid;
-  const std::filesystem::path folder = options.out;
-  ClassPicture picture(data.classes, size);
-  picture.set_points(data.points, data.labels, extent.x_min, extent.x_max, extent.y_min, extent.y_max);
-  const std::int64_t row_bytes = options.bits ? (size + 7) / 8 : size;
-  NpyWriter<std::uint8_t> labels_file(folder / "labels.npy", {size, row_bytes});
-  PngWriter png(folder / "boundary.png", size, size, picture.palette());
-
-  const Fitted fitted =
-      options.model == "knn" ? fit_knn(options, data, extent, session) : fit_mlp(options, data, extent, session);
-  const double fit_seconds = stage.seconds();
-
-  // The picture begins with the largest y and labels.npy with the smallest: bands are made from the top, and each is
-  // written to its own place in labels.npy.
   Stage painting(session, "labels");
-  std::vector<std::int64_t> cells(static_cast<std::size_t>(data.classes));
+  const std::int64_t size = options.grid, row_bytes = options.row_bytes();
+  std::vector<std::int64_t> cells(static_cast<std::size_t>(classes));
   const std::int64_t band_rows = std::clamp<std::int64_t>(kBandCells / size, 1, size);
   const Buffer<std::uint8_t> band(context, {band_rows, size});
   const Buffer<std::uint8_t> packed(context, {options.bits ? band_rows : 0, row_bytes});
@@ -273,40 +295,76 @@ Outcome run(const Options& options, Session& session) {
       context.backend().pack_labels(part, packed_part, context);
       bits.resize(static_cast<std::size_t>(rows * row_bytes));
       context.backend().download(bits.data(), packed_part.data(), bits.size(), context);
-      labels_file.write_at(begin * row_bytes, bits);
+      files.labels.write_at(begin * row_bytes, bits);
     } else {
-      labels_file.write_at(begin * size, labels);
+      files.labels.write_at(begin * size, labels);
     }
-    for (std::int64_t top = 0; top < rows / 2; ++top) {
-      const auto row = labels.begin() + top * size;
-      std::swap_ranges(row, row + size, labels.begin() + (rows - 1 - top) * size);
-    }
-    picture.paint(labels, size - end);
+    flip_rows(labels, rows, size);
+    files.picture.paint(labels, size - end);
     for (std::int64_t row = 0; row < rows; ++row) {
-      png.write_row(std::span<const std::uint8_t>(labels).subspan(static_cast<std::size_t>(row * size),
-                                                                  static_cast<std::size_t>(size)));
+      files.png.write_row(std::span<const std::uint8_t>(labels).subspan(static_cast<std::size_t>(row * size),
+                                                                        static_cast<std::size_t>(size)));
     }
   }
-  const double total = stage.seconds();
+  return cells;
+}
 
+nlohmann::json classes_json(const Dataset& data, const std::vector<std::int64_t>& cells, std::int64_t grid) {
   nlohmann::json classes = nlohmann::json::array();
   for (int c = 0; c < data.classes; ++c) {
-    const auto& name = data.class_names[static_cast<std::size_t>(c)];
-    const double area = static_cast<double>(cells[static_cast<std::size_t>(c)]) / static_cast<double>(size * size);
+    const auto i = static_cast<std::size_t>(c);
     const Rgb colour = class_colour(c, data.classes);
     classes.push_back({{"label", c},
-                       {"name", name},
+                       {"name", data.class_names[i]},
                        {"points", std::count(data.labels.begin(), data.labels.end(), c)},
-                       {"area", area},
+                       {"area", static_cast<double>(cells[i]) / static_cast<double>(grid * grid)},
                        {"colour", fmt::format("#{:02x}{:02x}{:02x}", colour[0], colour[1], colour[2])}});
   }
+  return classes;
+}
+
+std::string text_of(const Options& options, const nlohmann::json& document, double seconds) {
+  std::string text = fmt::format(
+      "{}: {} on {} points of {} classes, {} x {} cells, training error {:.2f} %, seed {}, {:.3g} s\n", options.out,
+      options.model == "knn" ? fmt::format("knn, k = {}", options.k) : fmt::format("mlp on {}", options.encoding),
+      document["data"]["n"].get<std::int64_t>(), document["classes"].size(), options.grid, options.grid,
+      100 * document["train_error"].get<double>(), document["seed"].get<std::uint64_t>(), seconds);
+  if (std::ssize(document["classes"]) > kMostToldApart) {
+    text += fmt::format(
+        "  more than {} classes: some colours of boundary.png are hard to tell apart; labels.npy "
+        "has the labels\n",
+        kMostToldApart);
+  }
+  for (const auto& entry : document["classes"]) {
+    text += fmt::format("  {}  {:5.1f} % of the area, {} points, {}\n", entry["label"].get<int>(),
+                        100 * entry["area"].get<double>(), entry["points"].get<std::int64_t>(),
+                        entry["name"].get<std::string>());
+  }
+  return text;
+}
+
+Outcome run(const Options& options, Session& session) {
+  const Dataset data = read_points(options);
+  const Extent extent = options.extent.empty() ? extent_of(data) : parse_extent(options.extent);
+  check_extent(extent, data, options);
+  make_output_folder(options.out);
+
+  const Stage stage(session, options.model == "knn" ? "neighbours" : "training");
+  MapFiles files(options, data, extent);
+  const Fitted fitted =
+      options.model == "knn" ? fit_knn(options, data, extent, session) : fit_mlp(options, data, extent, session);
+  const double fit_seconds = stage.seconds();
+  const auto cells = paint(options, data.classes, fitted, files, session);
+  const double total = stage.seconds();
+
   Outcome outcome;
-  outcome.document = {{"data", {{"file", options.data}, {"n", data.size()}}},
+  outcome.document = {{"schema", 1},
+                      {"data", {{"file", options.data}, {"n", data.size()}}},
                       {"model", fitted.about},
-                      {"grid", size},
+                      {"grid", options.grid},
                       {"labels",
                        {{"file", "labels.npy"},
-                        {"shape", {size, row_bytes}},
+                        {"shape", {options.grid, options.row_bytes()}},
                         {"bits_per_cell", options.bits ? 1 : 8},
                         {"bit_order", options.bits ? nlohmann::json("little") : nlohmann::json()}}},
                       {"extent",
@@ -314,34 +372,19 @@ Outcome run(const Options& options, Session& session) {
                         {"x_max", shortest(extent.x_max)},
                         {"y_min", shortest(extent.y_min)},
                         {"y_max", shortest(extent.y_max)}}},
-                      {"classes", classes},
+                      {"classes", classes_json(data, cells, options.grid)},
                       {"seed", session.common.seed},
                       {"train_error", fitted.train_error},
                       {"seconds", {{"fit", fit_seconds}, {"labels", total - fit_seconds}}},
                       {"environment", environment(session)}};
-  outcome.text = fmt::format(
-      "{}: {} on {} points of {} classes, {} x {} cells, training error {:.2f} %, seed {}, "
-      "{:.3g} s\n",
-      options.out,
-      options.model == "knn" ? fmt::format("knn, k = {}", options.k) : fmt::format("mlp on {}", options.encoding),
-      data.size(), data.classes, size, size, 100 * fitted.train_error, session.common.seed, total);
-  if (data.classes > kMostToldApart) {
-    outcome.text += fmt::format(
-        "  more than {} classes: some colours of boundary.png are hard to tell apart; labels.npy "
-        "has the labels\n",
-        kMostToldApart);
-  }
-  for (const auto& entry : classes) {
-    outcome.text += fmt::format("  {}  {:5.1f} % of the area, {} points, {}\n", entry["label"].get<int>(),
-                                100 * entry["area"].get<double>(), entry["points"].get<std::int64_t>(),
-                                entry["name"].get<std::string>());
-  }
+  outcome.text = text_of(options, outcome.document, total);
+  const std::filesystem::path folder = options.out;
   const auto publishing = lock_folder(folder);
   OutputFile result_file(folder / "result.json");
   result_file.write(json_text(outcome.document));
   result_file.withdraw();
-  labels_file.commit();
-  png.commit();
+  files.labels.commit();
+  files.png.commit();
   result_file.commit();
   return outcome;
 }
@@ -372,20 +415,19 @@ Command add_boundary(CLI::App& program) {
                       "xy, polar, polar-raw or polar-trig. Networks see the extent as [-1, 1]^2: polar coordinates are "
                       "about its centre, in units of half its sides")
           ->check(one_of({"xy", "polar", "polar-raw", "polar-trig"})));
-  mlp(app->add_option("--width", o.width, "Units of each hidden layer")->check(whole_number(2, kMaxWidth)));
-  mlp(app->add_option("--hidden-layers", o.layers, "Hidden layers, 1 to 4")->check(whole_number(1, kMaxHiddenLayers)));
+  mlp(add_width(*app, o.width));
+  mlp(add_hidden_layers(*app, o.layers));
   mlp(app->add_option("--activation", o.activation, "relu, tanh or gelu")->check(one_of({"relu", "tanh", "gelu"})));
   mlp(app->add_flag("--layer-norm", o.layer_norm, "Layer norm before each activation"));
-  mlp(app->add_option("--epochs", o.epochs,
-                      "Passes over the points; without it as many as show a million points, 10 to 10000")
-          ->check(whole_number(0, 10000000))
+  mlp(add_epochs(*app, o.epochs)
+          ->description("Passes over the points; without it as many as show a million points, 10 to 10000")
           ->default_str(""));
   mlp(app->add_option("--batch-size", o.batch_size, "Points of a step; 0: all of them")
           ->check(whole_number(0, INT32_MAX)));
   mlp(app->add_option("--learning-rate", o.learning_rate, "Rate of Adam")->check(real_number(0, 1000)));
   mlp(app->add_option("--schedule", o.schedule, "cosine (to 0) or constant")->check(one_of({"cosine", "constant"})));
   mlp(app->add_option("--weight-decay", o.weight_decay, "Decoupled, on all parameters")->check(real_number(0, 1000)));
-  mlp(app->add_option("--precision", o.precision, kPrecisionHelp)->check(precision_name()));
+  mlp(add_precision(*app, o.precision));
   mlp(app->add_option("--focal", o.focal, "Gamma of the focal loss; 0: cross-entropy")->check(real_number(0, 100)));
   add_notes(*app, {"scalelab boundary --data points.csv --model knn -k 5 --grid 4096 -o boundary",
                    "scalelab boundary --data points.csv --model mlp --encoding polar -o boundary-mlp"});

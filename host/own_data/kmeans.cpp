@@ -1,4 +1,7 @@
 // scalelab kmeans: Lloyd's k-means of .npy rows.
+//
+// result.json, schema 1: data {file, n, d}, clusters, init, seed, max_iterations, tolerance, inertia, iterations,
+// converged, repaired (clusters that ran empty on the way), seconds, environment.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -79,7 +82,8 @@ Outcome run(const Options& options, Session& session) {
   const double seconds = stage.seconds();
 
   Outcome outcome;
-  outcome.document = {{"data", {{"file", options.data}, {"n", n}, {"d", d}}},
+  outcome.document = {{"schema", 1},
+                      {"data", {{"file", options.data}, {"n", n}, {"d", d}}},
                       {"clusters", k},
                       {"init", options.init},
                       {"seed", session.common.seed},

@@ -1,4 +1,6 @@
 // scalelab knn: the exact k nearest references of every query, from .npy files to .npy files.
+//
+// result.json, schema 1: references {file, n, d, pieces}, queries {file, n, rows_at_a_time}, k, seconds, environment.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -136,7 +138,8 @@ Outcome run(const Options& options, Session& session) {
   const double seconds = stage.seconds();
 
   Outcome outcome;
-  outcome.document = {{"references", {{"file", options.data}, {"n", n}, {"d", d}, {"pieces", plan.pieces}}},
+  outcome.document = {{"schema", 1},
+                      {"references", {{"file", options.data}, {"n", n}, {"d", d}, {"pieces", plan.pieces}}},
                       {"queries", {{"file", options.queries}, {"n", q}, {"rows_at_a_time", plan.query_rows}}},
                       {"k", k},
                       {"seconds", seconds},

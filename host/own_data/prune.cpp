@@ -1,4 +1,9 @@
 // scalelab prune: which rows of one's own data to keep, and for every other row why not.
+//
+// result.json, schema 1: data {file, fingerprint, n, d}, score, keep, fraction, class_floor, seed, kept, removed
+// {near_duplicates, fraction}, seconds, environment; and where there are such: clusters {k, metric, iterations,
+// converged, empty_repaired, empty, sizes}, near_duplicates {eps, within, representative, across_labels}, classes
+// [{label, n, kept}].
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -27,12 +32,14 @@ namespace {
 
 struct PruneOptions {
   std::string data, labels, score = "kmeans", keep = "hard", out;
-  double fraction = 1, near_duplicates = -1, class_floor = 0.5;
+  double near_duplicates = -1, class_floor = 0.5;
+  std::optional<double> fraction;
   int clusters = 0;
   bool round_float64 = false;
 
   bool clustered() const { return score == "kmeans" || score == "kmeans-cosine"; }
   bool duplicates() const { return near_duplicates >= 0; }
+  double share() const { return fraction.value_or(1); }  // of all rows, to keep
 };
 
 struct Rows {
@@ -106,7 +113,10 @@ void check_options(const PruneOptions& options) {
     throw Failure(kMisuse,
                   fmt::format("--clusters is of no use to --score {} without --near-duplicates", options.score));
   }
-  if (!(options.fraction > 0)) throw Failure(kMisuse, "--fraction must be above 0");
+  if (options.fraction && !(*options.fraction > 0)) throw Failure(kMisuse, "--fraction must be above 0");
+  if (!options.fraction && !options.duplicates()) {
+    throw Failure(kMisuse, "every row would stay: give --fraction, --near-duplicates or both");
+  }
 }
 
 void check_rows(const PruneOptions& options, const Rows& rows) {
@@ -154,7 +164,7 @@ struct Choice {
 // The choice among what near-duplicates leave.
 void choose(const PruneOptions& options, const Rows& rows, std::uint64_t seed, Choice& choice) {
   const std::int64_t n = rows.size();
-  choice.wanted = std::clamp<std::int64_t>(std::llround(options.fraction * static_cast<double>(n)), 1, n);
+  choice.wanted = std::clamp<std::int64_t>(std::llround(options.share() * static_cast<double>(n)), 1, n);
   std::vector<int> left, left_labels;
   std::vector<float> left_scores;
   for (std::int64_t row = 0; row < n; ++row) {
@@ -282,7 +292,7 @@ Outcome outcome_of(const PruneOptions& options, const Rows& rows, const Choice& 
                         {"d", rows.features}}},
                       {"score", options.score},
                       {"keep", options.keep},
-                      {"fraction", options.fraction},
+                      {"fraction", options.share()},
                       {"class_floor", options.class_floor},
                       {"seed", session.common.seed},
                       {"kept", kept},
@@ -292,9 +302,9 @@ Outcome outcome_of(const PruneOptions& options, const Rows& rows, const Choice& 
   outcome.text =
       fmt::format("{}: {} of {} rows kept ({} {}), {} near-duplicates and {} others removed, seed {}\n", options.out,
                   kept, n, options.keep, options.score, duplicates, n - kept - duplicates, session.common.seed);
-  if (choice.left < choice.wanted) {
+  if (options.fraction && choice.left < choice.wanted) {
     outcome.text += fmt::format("--fraction {} asks for {} rows; without near-duplicates there are {}\n",
-                                options.fraction, choice.wanted, choice.left);
+                                options.share(), choice.wanted, choice.left);
   }
   if (choice.prototypes) say_clusters(options, *choice.prototypes, outcome);
   if (options.duplicates()) say_duplicates(options, rows, choice, outcome);
@@ -346,7 +356,10 @@ Command add_prune(CLI::App& program) {
                   "class-mean (distance to the mean of its class), random")
       ->check(CLI::IsMember({"kmeans", "kmeans-cosine", "class-mean", "random"}));
   app->add_option("--keep", options->keep, "The hard rows or the easy ones")->check(CLI::IsMember({"hard", "easy"}));
-  app->add_option("--fraction", options->fraction, "Share of all n rows to keep")->check(real_number(0, 1));
+  app->add_option("--fraction", options->fraction,
+                  "Share of all n rows to keep; without it all that are no near-duplicates")
+      ->check(real_number(0, 1))
+      ->default_str("");
   app->add_option("--clusters", options->clusters,
                   "k of k-means; with --near-duplicates alone, clusters to look within")
       ->check(whole_number(1, INT32_MAX))

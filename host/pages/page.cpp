@@ -317,11 +317,11 @@ std::string heat_map_html(const HeatMap& map) {
   const double centre = map.centre.value_or((low + high) / 2);
   const double reach = std::max({high - centre, centre - low, 1e-300});
   std::string html = fmt::format(
-      "<div class=\"panel\" id=\"{}\"{}><h3>{}</h3><p class=\"what\">{}</p><div class=\"scroll\" tabindex=\"0\" "
-      "role=\"region\" aria-label=\"{}\"><table class=\"map\"><thead><tr><th class=\"axis-name\">{} \u2193 &nbsp; {} "
-      "\u2192</th>",
+      "<div class=\"panel\" id=\"{}\"{}><h3>{}</h3><p class=\"what\">{}</p><p class=\"axis-name\">{} \u2193 &nbsp; {} "
+      "\u2192</p><div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{}\"><table class=\"map\"><thead>"
+      "<tr><td></td>",
       html_escape(map.id), shown_with(map.measure), html_escape(map.title), html_escape(map.subtitle),
-      html_escape(map.title), html_escape(map.y_title), html_escape(map.x_title));
+      html_escape(map.y_title), html_escape(map.x_title), html_escape(map.title));
   for (const auto& column : map.columns) html += "<th scope=\"col\">" + html_escape(column) + "</th>";
   html += "</tr></thead><tbody>";
   std::vector<std::vector<std::string>> rows;

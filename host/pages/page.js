@@ -69,7 +69,7 @@
     } else {
       const room = .06 * (high - low || Math.abs(high) || 1);
       if (axis.zero) low = Math.min(0, low);
-      if (low !== 0) low -= room;
+      if (!(axis.zero && low === 0)) low -= room;
       high += room;
     }
     return {

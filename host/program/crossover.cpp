@@ -4,8 +4,7 @@
 
 #include <cmath>
 #include <cstdlib>
-#include <fstream>
-#include <iterator>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "host/program/command.h"
@@ -35,13 +34,11 @@ constexpr int kSchema = 1;
 
 // The file's entries, or why there are none.
 nlohmann::json entries_of(const std::filesystem::path& file, std::string* why_none) {
-  std::ifstream input(file, std::ios::binary);
-  if (file.empty() || !input) {
+  if (!std::filesystem::is_regular_file(file)) {
     *why_none = "not measured on this machine";
     return nlohmann::json::array();
   }
-  const std::string text((std::istreambuf_iterator<char>(input)), {});
-  const auto document = nlohmann::json::parse(text, nullptr, false);
+  const auto document = nlohmann::json::parse(file_text(file), nullptr, false);
   const auto entries = document.is_object() ? document.find("machines") : document.end();
   const auto schema = document.is_object() ? document.find("schema") : document.end();
   if (entries == document.end() || !entries->is_array() || schema == document.end() || *schema != kSchema) {

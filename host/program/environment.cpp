@@ -46,6 +46,21 @@ nlohmann::json environment(const Session& session) {
           {"command", command_words.empty() ? nlohmann::json() : nlohmann::json(command_words)}};
 }
 
+std::string command_of(const nlohmann::json& document) {
+  const nlohmann::json environment = document.value("environment", nlohmann::json::object());
+  const nlohmann::json words = environment.value("command", nlohmann::json::array());
+  std::string command;
+  if (!words.is_array()) return command;
+  for (const auto& word : words) {
+    if (!word.is_string()) continue;
+    std::string text = word.get<std::string>();
+    if (command.empty()) text = text.substr(text.rfind('/') + 1);
+    const bool plain = !text.empty() && text.find_first_of(" \t\n'\"$`\\|&;<>()*?[]{}~#!") == std::string::npos;
+    command += (command.empty() ? "" : " ") + (plain ? text : "'" + text + "'");
+  }
+  return command;
+}
+
 std::string json_text(const nlohmann::json& document) {
   return document.dump(2, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
 }

@@ -19,6 +19,9 @@ nlohmann::json environment(const Session& session);
 // The command line that `environment` states from now on, the program's name first.
 void set_command_line(std::vector<std::string> words);
 
+// The command line that made a result, as its environment holds it, quoted for a shell; empty when it does not.
+std::string command_of(const nlohmann::json& document);
+
 // The CPU's model as the system states it; empty where it states none.
 std::string cpu_model();
 

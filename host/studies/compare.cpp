@@ -256,7 +256,7 @@ std::string error_table(const Comparison& comparison) {
   const CompareOptions& options = comparison.options;
   std::vector<std::vector<std::string>> table = {{"model"}};
   for (const std::int64_t n : options.sizes) {
-    table[0].push_back(fmt::format("grid, N = {}", grouped(n)));
+    table[0].push_back(fmt::format("grid, n = {}", grouped(n)));
     table[0].push_back("density");
   }
   for (const Model& model : options.models) {
@@ -273,37 +273,22 @@ std::string error_table(const Comparison& comparison) {
 
 namespace {
 
-// Everything the command was given, still as text.
+// What the command was given.
 struct Arguments {
-  std::string sizes = "1000,10000", seeds = "0..4", models = fmt::format("{}", fmt::join(default_models(), ","));
+  std::string sizes = "1000,10000", seeds = "0..4", precision = "fp32";
+  std::vector<std::string> models = default_models();
   std::int64_t grid = 1024, density_points = 100000, curve_to = 256000;
   int epochs = 1000, width = 64, hidden_layers = 3;
   bool same_epochs = false;
   double noise = 0, noise_panel = 0.1;
-  std::string precision = "fp32";
   SweepOptions store{.out = "./scalelab-compare"};
 };
-
-template <class T>
-void require(const char* option, T value, T low, T high) {
-  if (!(value >= low && value <= high)) {
-    throw Failure(kMisuse, fmt::format("{} {}: must be from {} to {}", option, value, low, high));
-  }
-}
 
 CompareOptions checked(const Arguments& arguments, std::uint64_t seed) {
   CompareOptions options;
   options.sizes = parse_sizes(arguments.sizes);
   options.seeds = parse_seeds(arguments.seeds);
-  options.models = parse_models(arguments.models);
-  require<std::int64_t>("--grid", arguments.grid, 16, 16384);
-  require<std::int64_t>("--density-points", arguments.density_points, 100, kLargestSize);
-  require<std::int64_t>("--curve-to", arguments.curve_to, 0, kLargestSize);
-  require("--epochs", arguments.epochs, 1, 10'000'000);
-  require("--width", arguments.width, 2, kMaxWidth);
-  require("--hidden-layers", arguments.hidden_layers, 1, kMaxHiddenLayers);
-  require("--noise", arguments.noise, 0.0, 0.5);
-  require("--noise-panel", arguments.noise_panel, 0.0, 0.5);
+  options.models = parse_models(fmt::format("{}", fmt::join(arguments.models, ",")));
   for (Model& model : options.models) {
     model.shape.width = arguments.width;
     model.shape.hidden_layers = arguments.hidden_layers;
@@ -385,31 +370,29 @@ Needs needs_of(const Arguments& arguments) {
 Command add_compare(CLI::App& program) {
   const auto arguments = std::make_shared<Arguments>();
   CLI::App* app = program.add_subcommand(
-      "compare", "The spiral, 1k against 10k: every model on the same data, errors, pictures and a report");
-  app->add_option("--sizes", arguments->sizes, "training points, separated by commas")->capture_default_str();
-  app->add_option("--seeds", arguments->seeds,
-                  "seeds of data sets and network starts: 0..4, or 0,3,7; all models of a seed share its data")
-      ->capture_default_str();
-  app->add_option("--models", arguments->models,
-                  "knn-K; mlp-xy, mlp-polar, mlp-polar-raw, mlp-polar-trig, each with any of +extras, +focal, "
-                  "+layer-norm, +weight-decay, +sgd")
-      ->capture_default_str();
-  app->add_option("--grid", arguments->grid, "cells along each side of the grid that errors are counted on")
-      ->capture_default_str();
-  app->add_option("--epochs", arguments->epochs,
-                  "epochs at N = 1000; at other N as many as see the same number of samples")
-      ->capture_default_str();
-  app->add_flag("--same-epochs", arguments->same_epochs, "take --epochs at every N as it is");
-  app->add_option("--width", arguments->width, "units in each hidden layer, 2 .. 256")->capture_default_str();
-  app->add_option("--hidden-layers", arguments->hidden_layers, "1 .. 4")->capture_default_str();
-  app->add_option("--precision", arguments->precision, kPrecisionHelp)->check(precision_name())->capture_default_str();
-  app->add_option("--noise", arguments->noise, "probability that a training label is flipped")->capture_default_str();
-  app->add_option("--density-points", arguments->density_points, "fresh draws that the density error is counted on")
-      ->capture_default_str();
-  app->add_option("--curve-to", arguments->curve_to, "largest N of the kNN curve behind the data equivalents; 0: none")
-      ->capture_default_str();
-  app->add_option("--noise-panel", arguments->noise_panel, "label noise at which the order of k is shown; 0: not shown")
-      ->capture_default_str();
+      "compare", "Does more data beat a better model? Every model on the same points of a spiral, at two sizes");
+  add_sizes(*app, arguments->sizes)->description("Numbers of training points");
+  add_seeds(*app, arguments->seeds)
+      ->description("Repetitions: each seed draws its own points, starts and shuffles, the same points for all models");
+  add_noise(*app, arguments->noise);
+  add_list(*app, "--models", arguments->models, {}, "knn-K, mlp-xy, mlp-polar, ..., see the end")->group("Models");
+  add_width(*app, arguments->width)->group("Models");
+  add_hidden_layers(*app, arguments->hidden_layers)->group("Models");
+  add_epochs(*app, arguments->epochs)
+      ->description("Passes over 1000 points; over n points as many as see the same number of samples")
+      ->group("Models");
+  app->add_flag("--same-epochs", arguments->same_epochs, "Take --epochs at every n as it is")->group("Models");
+  add_precision(*app, arguments->precision)->group("Models");
+  add_grid(*app, arguments->grid);
+  add_density_points(*app, arguments->density_points);
+  app->add_option("--curve-to", arguments->curve_to,
+                  "Largest n of the kNN curve that data equivalents are read from; 0: no curve")
+      ->check(whole_number(0, kLargestSize))
+      ->group("Beside the comparison");
+  app->add_option("--noise-panel", arguments->noise_panel,
+                  "Share of flipped labels at which values of k are compared; 0: not shown")
+      ->check(real_number(0, 0.5))
+      ->group("Beside the comparison");
   add_sweep_options(*app, arguments->store);
   add_notes(*app, {"scalelab compare --sizes 1000,10000 --seeds 0..4 --out comparison"}, {kModelsHelp});
   return {app, [arguments](Session& session) { return run(*arguments, session); },

@@ -77,7 +77,7 @@ std::vector<Figure> draw_figures(const Comparison& comparison, const std::filesy
   backend.grid_spiral_labels(Spiral{}, grid, 0, flat, context);
   add("truth", 0, draw_map(map.to_host(), kPanel, {}, {}), "");
   add("truth", data.size(), draw_map(map.to_host(), kPanel, data.points, data.labels),
-      fmt::format("N={}", grouped(data.size())));
+      fmt::format("n={}", grouped(data.size())));
   const auto total = static_cast<std::int64_t>(options.models.size() * options.sizes.size());
   for (const Model& model : options.models) {
     next_block(model.name);
@@ -96,7 +96,7 @@ std::vector<Figure> draw_figures(const Comparison& comparison, const std::filesy
       const double error = measured == nullptr || measured->failed() ? std::nan("") : measured->values.at("grid_error");
       add(model.name, n,
           draw_map(map.to_host(), kPanel, std::span(data.points).first(2 * count), std::span(data.labels).first(count)),
-          fmt::format("N={}  {}%", grouped(n), percent(error)));
+          fmt::format("n={}  {}%", grouped(n), percent(error)));
       session.progress.update("pictures", static_cast<std::int64_t>(figures.size()) - 2, total);
     }
   }

@@ -30,7 +30,7 @@ bool has_model(const Comparison& c, const std::string& name) {
 }
 
 std::string place_of(std::int64_t n, const std::string& measure) {
-  return fmt::format("N = {} ({})", grouped(n), short_measure(measure));
+  return fmt::format("n = {} ({})", grouped(n), short_measure(measure));
 }
 
 std::vector<std::string> followed_by_contrast(std::vector<std::string> columns) {
@@ -122,7 +122,7 @@ std::optional<Finding> data_equivalents(const Comparison& c) {
         "interval.",
         candidates);
   }
-  f.columns = {"model", "N", "grid", "95 % interval", "density", "95 % interval"};
+  f.columns = {"model", "n", "grid", "95 % interval", "density", "95 % interval"};
   for (std::size_t i = 0; i + 1 < all.size(); i += 2) {
     f.table.push_back({all[i].model, grouped(all[i].n), all[i].worded(), all[i].interval_worded(), all[i + 1].worded(),
                        all[i + 1].interval_worded()});
@@ -178,7 +178,7 @@ std::string best_knn(const Comparison& c, std::int64_t n, const std::string& mea
 
 std::optional<Finding> equal_sizes(const Comparison& c) {
   Finding f{.id = "equal-n"};
-  f.columns = followed_by_contrast({"N", "network", "error", "best kNN"});
+  f.columns = followed_by_contrast({"n", "network", "error", "best kNN"});
   VerdictsByModel verdicts;
   for (const std::int64_t n : c.options.sizes) {
     for (const auto* measure : kMeasures) {
@@ -193,9 +193,9 @@ std::optional<Finding> equal_sizes(const Comparison& c) {
     }
   }
   if (f.table.empty()) return std::nullopt;
-  f.title = "At equal N, " + verdicts.title("kNN is beaten at every size by", "kNN is undecided at every size against",
-                                            "kNN beats at every size", "the verdict depends on N or on the error for");
-  f.text = "The error of each network minus that of the kNN with the lowest mean error at that N, seed by seed.";
+  f.title = "At equal n, " + verdicts.title("kNN is beaten at every size by", "kNN is undecided at every size against",
+                                            "kNN beats at every size", "the verdict depends on n or on the error for");
+  f.text = "The error of each network minus that of the kNN with the lowest mean error at that n, seed by seed.";
   f.points = verdicts.points("better at", "undecided at", "worse at");
   return f;
 }
@@ -208,7 +208,7 @@ std::string on_coordinates(const std::string& network) {
 
 std::optional<Finding> encodings(const Comparison& c) {
   Finding f{.id = "encodings"};
-  f.columns = followed_by_contrast({"N", "network", "against", "error"});
+  f.columns = followed_by_contrast({"n", "network", "against", "error"});
   VerdictsByModel verdicts;
   for (const std::int64_t n : c.options.sizes) {
     for (const auto* measure : kMeasures) {
@@ -223,9 +223,9 @@ std::optional<Finding> encodings(const Comparison& c) {
     }
   }
   if (f.table.empty()) return std::nullopt;
-  f.title = "What the encoding is worth at equal N, against the same network on (x, y): " +
+  f.title = "What the encoding is worth at equal n, against the same network on (x, y): " +
             verdicts.title("lower error everywhere for", "undecided everywhere for", "higher error everywhere for",
-                           "depends on N or on the error for");
+                           "depends on n or on the error for");
   f.text =
       "The error of a network that is given polar coordinates minus that of the same network on (x, y), on the same "
       "points, seed by seed.";
@@ -235,7 +235,7 @@ std::optional<Finding> encodings(const Comparison& c) {
 
 std::optional<Finding> extras(const Comparison& c) {
   Finding f{.id = "extras"};
-  f.columns = followed_by_contrast({"N", "network", "error", "without", "with"});
+  f.columns = followed_by_contrast({"n", "network", "error", "without", "with"});
   VerdictsByModel by_network;
   Verdicts all;
   for (const std::int64_t n : c.options.sizes) {
@@ -277,7 +277,7 @@ std::string counted_verdicts(const Verdicts& v) {
 
 std::optional<Finding> one_against_five(const Comparison& c) {
   Finding f{.id = "k1-vs-k5"};
-  f.columns = followed_by_contrast({"N", "error", "k = 1", "k = 5"});
+  f.columns = followed_by_contrast({"n", "error", "k = 1", "k = 5"});
   Verdicts verdicts[2];
   for (const std::int64_t n : c.options.curve_sizes()) {
     for (int m = 0; m < 2; ++m) {
@@ -294,7 +294,7 @@ std::optional<Finding> one_against_five(const Comparison& c) {
   const auto settled = [](const Verdicts& v) { return v.undecided().empty() && v.higher().empty(); };
   const auto first = c.options.curve_sizes().front(), last = c.options.curve_sizes().back();
   f.title = settled(verdicts[0]) && settled(verdicts[1])
-                ? fmt::format("k = 1 beats k = 5 at every N from {} to {}{}, on both errors", f.table.front()[0],
+                ? fmt::format("k = 1 beats k = 5 at every n from {} to {}{}, on both errors", f.table.front()[0],
                               f.table.back()[0], noise)
                 : fmt::format("k = 1 against k = 5{}: on the grid, {}; on fresh draws, {}", noise,
                               counted_verdicts(verdicts[0]), counted_verdicts(verdicts[1]));
@@ -322,7 +322,7 @@ std::string ratio_against_theory(const Comparison& c) {
   const double theory = flat_boundary_constant(5) / flat_boundary_constant(1);
   const bool holds = ratio.interval.low <= theory && theory <= ratio.interval.high;
   return fmt::format(
-      " At N = {} the grid error at k = 5 is {:.3f} times that at k = 1 (95 % interval {:.3f} to {:.3f}, Student's t "
+      " At n = {} the grid error at k = 5 is {:.3f} times that at k = 1 (95 % interval {:.3f} to {:.3f}, Student's t "
       "of "
       "the logarithms over {}); the theory's c_5 / c_1 = {:.3f} lies {} that interval.",
       grouped(n), ratio.mean, ratio.interval.low, ratio.interval.high, counted(ratio.n, "seed"), theory,
@@ -344,7 +344,7 @@ std::optional<Finding> why_one_is_better(const Comparison& c) {
   Finding f{.id = "why-k1"};
   const double noise = c.options.noise_panel;
   if (noise == 0) return std::nullopt;
-  std::vector<std::string> columns = {"N", "label noise", "error"};
+  std::vector<std::string> columns = {"n", "label noise", "error"};
   for (const int k : kPanelNeighbours) columns.push_back(fmt::format("k = {}", k));
   f.columns = followed_by_contrast(std::move(columns));
   std::vector<std::string> reversed, undecided, kept;
@@ -405,17 +405,17 @@ std::optional<Finding> law(const Comparison& c) {
   const auto& first = f.table.front();
   f.title = fmt::format("The law of {}, {} error: {}", first[0], first[1], first[2]);
   f.text = fmt::format(
-      "A power law, one with a floor and an exponential are fitted to the mean errors over seeds at N = {} to {}, as "
+      "A power law, one with a floor and an exponential are fitted to the mean errors over seeds at n = {} to {}, as "
       "in "
-      "every sweep; each must predict the largest N, which it has not seen. Bootstrap intervals over seeds. The theory "
-      "of a flat boundary gives N^-0.5 where neighbourhoods are small against the width of the bands.",
+      "every sweep; each must predict the largest n, which it has not seen. Bootstrap intervals over seeds. The theory "
+      "of a flat boundary gives n^-0.5 where neighbourhoods are small against the width of the bands.",
       grouped(c.options.curve_sizes().front()), grouped(c.options.curve_sizes().back()));
   return f;
 }
 
 std::optional<Finding> untrained(const Comparison& c) {
   Finding f{.id = "did-not-train"};
-  f.columns = {"model", "N", "collapsed to one class", "diverged", "could not be run", "seeds"};
+  f.columns = {"model", "n", "collapsed to one class", "diverged", "could not be run", "seeds"};
   std::size_t total = 0, all = 0;
   for (const std::int64_t n : c.options.sizes) {
     for (const Model& model : c.options.models) {
@@ -466,7 +466,7 @@ std::string Equivalent::interval_worded() const {
 
 std::vector<Equivalent> equivalents(const Comparison& c) {
   std::vector<Equivalent> result;
-  std::map<std::string, std::map<std::uint64_t, std::map<double, double>>> curves;  // by measure, seed and N
+  std::map<std::string, std::map<std::uint64_t, std::map<double, double>>> curves;  // by measure, seed and n
   for (const std::int64_t n : c.options.curve_sizes()) {
     for (const auto* measure : kMeasures) {
       for (const auto& [seed, error] : c.errors("knn-1", n, measure).by_seed) {

@@ -21,8 +21,8 @@ struct Equivalent {
   int seeds = 0;
   double points = 0;
   Interval interval{};
-  double first = 0, last = 0;  // the curve's N
-  int beyond = 0, before = 0;  // seeds that need more than the curve's last N, or fewer than its first
+  double first = 0, last = 0;  // the curve's n
+  int beyond = 0, before = 0;  // seeds that need more than the curve's last n, or fewer than its first
 
   // Two significant digits, and what a bound is: "17,000", "more than 256,000".
   std::string worded() const;

@@ -5,16 +5,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
-#include <fstream>
 #include <set>
-#include <sstream>
 
 #include "embedded.h"
 #include "host/data/dataset.h"
 #include "host/evidence/statistics.h"
 #include "host/pages/page.h"
 #include "host/program/error.h"
+#include "host/program/files.h"
 #include "host/program/words.h"
 #include "host/studies/compare_findings.h"
 #include "host/studies/study.h"
@@ -23,12 +21,11 @@ namespace scalelab::host {
 
 namespace {
 
-std::string file_bytes(const std::filesystem::path& file) {
-  std::ifstream stream(file, std::ios::binary);
-  std::ostringstream bytes;
-  bytes << stream.rdbuf();
-  if (!stream) throw Failure(kBadData, file.string() + ": cannot be read back");
-  return bytes.str();
+// A picture as an address that holds it.
+std::string picture_uri(const std::filesystem::path& file) {
+  const std::string bytes = file_text(file);
+  if (bytes.empty()) throw Failure(kBadData, file.string() + ": cannot be read back");
+  return data_uri("image/png", bytes);
 }
 
 std::string describe(const Model& model) {
@@ -54,7 +51,7 @@ std::string gallery(const Comparison& comparison, const std::vector<Figure>& fig
   const CompareOptions& options = comparison.options;
   std::string html = "<div class=\"gallery\">";
   const auto picture = [&](const Figure& figure, const std::string& caption, const std::string& alt) {
-    const std::string source = data_uri("image/png", file_bytes(figure.file));
+    const std::string source = picture_uri(figure.file);
     return fmt::format(
         "<figure><button type=\"button\" class=\"zoom\" aria-label=\"Enlarge: {1}\"><img width=\"512\" "
         "height=\"512\" alt=\"{1}\" data-model=\"{3}\" data-n=\"{4}\" src=\"{0}\"></button><figcaption>{2}"
@@ -69,7 +66,7 @@ std::string gallery(const Comparison& comparison, const std::vector<Figure>& fig
     html += figure.n == 0
                 ? picture(figure, "<b>no points</b><span>inside orange, outside blue</span>",
                           "The true labels: an orange spiral band on blue")
-                : picture(figure, fmt::format("<b>N = {}</b><span>the points of this seed</span>", grouped(figure.n)),
+                : picture(figure, fmt::format("<b>n = {}</b><span>the points of this seed</span>", grouped(figure.n)),
                           fmt::format("The true labels with {} points drawn on them", grouped(figure.n)));
   }
   html += "</div></article>";
@@ -84,7 +81,7 @@ std::string gallery(const Comparison& comparison, const std::vector<Figure>& fig
                         density = percent(measured->values.at("density_error"));
       const bool trained = measured->status == "ok";
       html += picture(figure,
-                      fmt::format("<b>N = {}</b><span>{}</span>", grouped(figure.n),
+                      fmt::format("<b>n = {}</b><span>{}</span>", grouped(figure.n),
                                   trained ? fmt::format("grid {} %<br>density {} %", grid, density)
                                           : fmt::format("did not train: {}", html_escape(measured->status))),
                       fmt::format("{} trained on {} points: {}", model.name, grouped(figure.n),
@@ -96,7 +93,7 @@ std::string gallery(const Comparison& comparison, const std::vector<Figure>& fig
   return html + "</div>";
 }
 
-// Bars on a logarithmic axis of kNN points, one per network and size: from N to its equivalent, with the interval.
+// Bars on a logarithmic axis of kNN points, one per network and size: from n to its equivalent, with the interval.
 std::string equivalents_html(const Comparison& comparison) {
   const auto all = equivalents(comparison);
   if (all.empty()) return "";
@@ -143,7 +140,7 @@ std::string results_table(const Comparison& comparison) {
   std::vector<std::string> columns = {"model"};
   for (const std::int64_t n : options.sizes) {
     for (const char* name : {"grid error, %", "density error, %", "training error, %"}) {
-      columns.push_back(fmt::format("N = {}: {}", grouped(n), name));
+      columns.push_back(fmt::format("n = {}: {}", grouped(n), name));
     }
   }
   std::vector<std::vector<std::string>> rows;
@@ -164,7 +161,7 @@ std::vector<std::string> methods(const Comparison& comparison) {
   const CompareOptions& options = comparison.options;
   std::vector<std::string> epochs;
   for (const std::int64_t n : options.sizes) {
-    epochs.push_back(fmt::format("{} at N = {}", grouped(options.epochs_at(n)), grouped(n)));
+    epochs.push_back(fmt::format("{} at n = {}", grouped(options.epochs_at(n)), grouped(n)));
   }
   const Model network = options.models.empty() ? Model{} : options.models.back();
   const MlpShape& shape = network.shape;
@@ -183,7 +180,8 @@ std::vector<std::string> methods(const Comparison& comparison) {
           "Density error: the same share of {1} fresh draws from the mixture, one fixed set for all models.",
           grouped(options.grid), grouped(options.density_points)),
       fmt::format(
-          "Networks: {} hidden layers of {} units, ReLU; weights and biases start uniform in \u00b11/\u221afan-in; "
+          "Networks: {} hidden layers of {} units, ReLU; weights and biases start uniform from \u22121/\u221afan-in to "
+          "1/\u221afan-in; "
           "Adam (0.9, 0.999) at 3e-3 with cosine decay to 0, batches of 64, binary cross-entropy. Epochs: {}{}. "
           "Products between hidden layers in {}. "
           "Extras: focal loss (\u03b3 = 2), layer norm before each activation, decoupled weight decay of 1e-2.",
@@ -283,7 +281,7 @@ std::string live_panels() {
   };
   const auto chooser = [](const std::string& side) {
     return fmt::format(
-        "<label>{0} model<select></select></label><label>N = <output></output><input type=\"range\" min=\"0\" "
+        "<label>{0} model<select></select></label><label>n = <output></output><input type=\"range\" min=\"0\" "
         "max=\"0\" step=\"1\" aria-label=\"{0}: training points\"></label>",
         side);
   };
@@ -302,7 +300,7 @@ std::string live_panels() {
 
 // --- charts ----------------------------------------------------------------------------------------------------------
 
-// One model's errors over N: geometric means as marks (errors of 0 left out), seeds as samples.
+// One model's errors over n: geometric means as marks (errors of 0 left out), seeds as samples.
 Line error_line(const std::string& name, const Comparison& comparison, const std::vector<std::int64_t>& sizes,
                 const std::string& model, const std::string& measure) {
   Line line{.name = name};
@@ -330,7 +328,7 @@ Chart curve_chart(const Comparison& comparison, const std::string& title, const 
                                       "dots are single seeds, lines and large marks geometric means. A dashed line "
                                       "runs from a network's mark to the kNN curve: where it ends, kNN does as well.",
                                       shown == "grid" ? "G" : "D", shown.substr(1)),
-              .x = {.title = "training points N", .short_name = "N", .logarithmic = true},
+              .x = {.title = "training points n", .short_name = "n", .logarithmic = true},
               .y = {.title = shown + " error", .logarithmic = true, .percent = true},
               .lines = {},
               .command = command_of(comparison.options),
@@ -394,7 +392,7 @@ Chart noise_chart(const Comparison& comparison, const std::string& title, const 
   for (const double noise : {0.0, options.noise_panel}) {
     for (std::size_t i = 0; i < options.sizes.size(); ++i) {
       const std::int64_t n = options.sizes[i];
-      Line line{.name = fmt::format("N = {}, {}", grouped(n),
+      Line line{.name = fmt::format("n = {}, {}", grouped(n),
                                     noise > 0 ? fmt::format("{:g} % noise", 100 * noise) : "no noise")};
       line.colour = noise > 0 ? "orange" : "blue";
       line.dashed = i % 2 == 1;
@@ -437,7 +435,7 @@ std::string front_pictures(const Comparison& comparison, const std::vector<Figur
           "<figure><img width=\"512\" height=\"512\" alt=\"{0}\" src=\"{1}\"><figcaption><b>{0}</b><span>{2}</span>"
           "</figcaption></figure>",
           html_escape(n == 0 ? "the truth" : fmt::format("{} on {} points", model, grouped(n))),
-          data_uri("image/png", file_bytes(figure.file)),
+          picture_uri(figure.file),
           errors.empty() ? "" : html_escape(fmt::format("grid error {} %", percent(errors.summary().mean))));
     }
   }
@@ -499,7 +497,7 @@ Page comparison_page(const Comparison& comparison, const std::vector<Finding>& s
   Page page{.title = fmt::format("The spiral at {} points", listed_sizes),
             .kicker = "scalelab compare",
             .headline = said.empty() ? "Which model learns the spiral?" : said.front().title,
-            .lead = fmt::format("{} on the same points at N = {}, {}{}. Which one predicts the colour of a closed "
+            .lead = fmt::format("{} on the same points at n = {}, {}{}. Which one predicts the colour of a closed "
                                 "spiral best, and how many points is a good idea worth?",
                                 counted(std::ssize(options.models), "model"), listed_sizes,
                                 counted(std::ssize(options.seeds), "seed"),

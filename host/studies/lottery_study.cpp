@@ -112,27 +112,36 @@ Finding question_finding(const LotteryOptions& options, const SweepResult& resul
   f.title = fmt::format("width {}: {} The {} error of {} against {} is {}", shape.width, asks,
                         short_measure(measures[0]), kind, against, verdicts.worded());
   f.text = "By the share of the hidden layers' weights that is left; paired over seeds. " + verdicts.dependence();
+  if (against == std::string("fine-tuned")) {
+    f.text += " A fine-tuned network is trained over the whole schedule at every level, a rewound one only once.";
+  }
   return f;
 }
 
 // How far one can prune before it is shown to cost, from the contrasts of rewound tickets with the dense network.
 Finding ticket_finding(const LotteryOptions& options, const MlpShape& shape, const Finding& rewound_dense) {
   const std::string measure = error_measures(options.trial.data)[0];
-  std::string sparsest;
+  std::string sparsest;  // up to the first level that is worse
+  bool worse = false;
   for (const Level& level : levels_of(options, shape)) {
     for (const Contrast& c : rewound_dense.contrasts) {
-      const bool here = c.measure == measure && c.place.at("level") == level.level;
-      if (here && c.difference.verdict() <= 0) sparsest = level.place;
+      if (c.measure != measure || c.place.at("level") != level.level) continue;
+      worse = worse || c.difference.verdict() > 0;
+      if (!worse) sparsest = level.place;
     }
   }
   Finding f{.id = fmt::format("ticket-{}", shape.width)};
-  f.title = sparsest.empty()
-                ? fmt::format("width {}: every rewound ticket tested is worse than the dense network", shape.width)
-                : fmt::format(
-                      "width {}: the sparsest rewound ticket that is not shown to be worse than the dense "
-                      "network has {} of its weights",
-                      shape.width, sparsest);
-  f.text = "Not shown to be worse: its error is lower or undecided. More seeds show smaller differences.";
+  f.title =
+      sparsest.empty()
+          ? fmt::format("width {}: the densest rewound ticket tested is already worse than the dense network",
+                        shape.width)
+          : fmt::format(
+                "width {}: down to {} of the weights no rewound ticket tested is shown to be worse than the dense "
+                "network",
+                shape.width, sparsest);
+  f.text =
+      "Worse: its error is higher. Not shown to be worse: it is lower, or undecided, and more seeds may show a "
+      "difference that is small.";
   f.contrasts = rewound_dense.contrasts;
   return f;
 }

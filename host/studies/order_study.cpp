@@ -1,22 +1,32 @@
-#include "host/studies/order_study.h"
-
+// scalelab curriculum: does it pay to show easy examples first? The same rows equally often, easy first, hard first,
+// sorted or mixed (visit_order.h), over widths; on the spiral, or points of a file.
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <memory>
 #include <set>
 
-#include "host/evidence/finding.h"
 #include "host/lab/model.h"
+#include "host/lab/trial_options.h"
 #include "host/lab/visit_order.h"
 #include "host/program/environment.h"
 #include "host/program/error.h"
 #include "host/program/options.h"
 #include "host/program/words.h"
+#include "host/studies/orders.h"
 #include "host/studies/study.h"
 
 namespace scalelab::host {
 
 namespace {
+
+struct OrderStudy {
+  SweepOptions sweep;
+  Trial trial;  // what all trials have in common; an empty score or model is chosen to suit the data
+  std::vector<int> widths = {4, 8, 16, 32, 64, 128, 256};
+  std::vector<std::string> orders{kVisitOrders.begin() + 1, kVisitOrders.end()};  // beside `random`, always there
+  std::string seeds = "0..5";
+};
 
 // Orders held against `random`, in the order of kVisitOrders.
 std::vector<std::string> compared_orders(const std::vector<std::string>& asked) {
@@ -48,90 +58,98 @@ std::vector<Trial> trials_of(const OrderStudy& study) {
   return trials;
 }
 
-// One order against `random`, by width: its finding, worded from the first of the measures.
-Finding order_finding(const OrderStudy& study, const SweepResult& result, const std::string& order) {
-  const auto errors = [&](int width, const std::string& name, const std::string& measure) {
-    return seed_errors(result.rows, measure,
-                       [&](const Trial& trial) { return trial.width == width && trial.order == name; });
-  };
-  const auto measures = error_measures(study.trial.data);
-  Finding f{.id = order};
-  f.columns = {"width", "error", order + ", %", "random, %"};
-  for (const auto& column : contrast_columns()) f.columns.push_back(column);
-  Verdicts verdicts;
-  for (const int width : study.widths) {
-    for (const auto& measure : measures) {
-      const Contrast c = contrast(order, errors(width, order, measure), "random", errors(width, "random", measure),
-                                  measure, {{"width", width}});
-      if (c.difference.n == 0) continue;
-      f.contrasts.push_back(c);
-      f.table.push_back({std::to_string(width), short_measure(measure), percent(c.mean_what), percent(c.mean_against)});
-      for (const auto& cell : contrast_cells(c)) f.table.back().push_back(cell);
-      if (measure == measures[0]) verdicts.add(std::to_string(width), c);
-    }
-  }
-  f.title = fmt::format("{}: its {} error against random, by width, is {}", order, short_measure(measures[0]),
-                        verdicts.worded());
-  f.text =
-      "Both orders see the same rows equally often, from the same starts; paired over seeds. " + verdicts.dependence();
-  return f;
-}
-
-// A line per width: the error of every order with its interval, and its difference from random.
-std::string order_table(const OrderStudy& study, const SweepResult& result) {
-  const std::string measure = error_measures(study.trial.data)[0];
-  const auto errors = [&](int width, const std::string& order) {
-    return seed_errors(result.rows, measure,
-                       [&](const Trial& trial) { return trial.width == width && trial.order == order; });
-  };
-  std::vector<std::vector<std::string>> table = {{"width", "random"}};
-  for (const auto& order : study.orders) {
-    table[0].push_back(order);
-    table[0].push_back(order + " - random");
-  }
-  for (const int width : study.widths) {
-    const SeedErrors random = errors(width, "random");
-    table.push_back({std::to_string(width), random.worded()});
-    for (const auto& order : study.orders) {
-      const SeedErrors own = errors(width, order);
-      table.back().push_back(own.worded());
-      table.back().push_back(worded(own.minus(random)));
-    }
-  }
-  return fmt::format(
-      "{} in %, mean over {} with its 95 % interval; {}, {}, n = {}, {} to every row, difficulty by {}.\n"
-      "Differences are paired over seeds, in points, with 95 % intervals.\n{}",
-      measure, counted(std::ssize(parse_seeds(study.seeds)), "seed"), study.trial.model,
-      counted(study.trial.hidden_layers, "hidden layer"), grouped(study.trial.n), counted(study.trial.epochs, "visit"),
-      study.trial.score, aligned(table));
-}
-
-}  // namespace
-
-Outcome run_order_study(OrderStudy study, Session& session) {
-  const bool built_in = study.trial.data == "spiral";
-  if (study.trial.model.empty()) study.trial.model = built_in ? "mlp-polar" : "mlp-xy";
-  if (study.trial.score.empty()) study.trial.score = built_in ? "margin" : "kmeans";
+// What is wrong with the options is said here, before anything is run; the model and the score suit the data.
+OrderStudy checked(OrderStudy study) {
+  const bool spiral = study.trial.data == "spiral";
+  if (study.trial.model.empty()) study.trial.model = spiral ? "mlp-polar" : "mlp-xy";
+  if (study.trial.score.empty()) study.trial.score = spiral ? "margin" : "kmeans";
   if (parse_model(study.trial.model).is_knn()) {
     throw Failure(kMisuse, fmt::format("--model {}: only networks see rows in an order", study.trial.model));
   }
   study.orders = compared_orders(study.orders);
   const std::set<int> ascending(study.widths.begin(), study.widths.end());
   study.widths.assign(ascending.begin(), ascending.end());
+  return study;
+}
+
+Outcome run(const OrderStudy& given, Session& session) {
+  const OrderStudy study = checked(given);
   const std::vector<Trial> trials = trials_of(study);
-  if (!built_in) load_data(trials.front());  // what is wrong with it is said before anything is run
+  if (study.trial.data != "spiral") load_data(trials.front());  // what is wrong with it is said before anything is run
   Study typed{.command = "curriculum",
               .experiment = "curriculum",
               .title = "Easy first, hard first or mixed, on rows of a data set"};
   typed.result = run_sweep(trials, study.sweep, session);
   if (study.sweep.dry_run) return {planned_document(typed, session), "", kDone};
+  const OrderErrors errors = [&](int width, const std::string& order, const std::string& measure) {
+    return seed_errors(typed.result.rows, measure,
+                       [&](const Trial& trial) { return trial.width == width && trial.order == order; });
+  };
+  const auto measures = error_measures(study.trial.data);
   for (const auto& order : study.orders) {
-    Finding finding = order_finding(study, typed.result, order);
+    Finding finding = order_finding(order, study.widths, measures, errors);
     if (!finding.contrasts.empty()) typed.findings.push_back(std::move(finding));
   }
+  std::string text = fmt::format(
+      "{} in %, mean over {} with its 95 % interval; {}, {}, n = {}, {} to every row, difficulty by {}.\n"
+      "Differences are paired over seeds, in points, with 95 % intervals.\n{}",
+      measures[0], counted(std::ssize(parse_seeds(study.seeds)), "seed"), study.trial.model,
+      counted(study.trial.hidden_layers, "hidden layer"), grouped(study.trial.n), counted(study.trial.epochs, "visit"),
+      study.trial.score, order_table(study.orders, study.widths, measures[0], errors));
   const Curves curves = curves_of(typed.result.rows, session.common.seed);
-  std::string text = order_table(study, typed.result);
   return finish_study(std::move(typed), curves, study.sweep, std::move(text), session);
+}
+
+}  // namespace
+
+Command add_curriculum(CLI::App& program) {
+  auto options = std::make_shared<OrderStudy>();
+  Trial& trial = options->trial;
+  trial.model = trial.score = "";  // chosen to suit the data
+  trial.clusters = 100;
+  CLI::App* app = program.add_subcommand(
+      "curriculum", "Easy first, hard first or mixed: orders of the same rows over widths, on the spiral or a file");
+  add_data(*app, trial.data);
+  add_n(*app, trial.n);
+  add_seeds(*app, options->seeds);
+  add_model(*app, trial.model)->description("mlp-polar for the spiral, mlp-xy for a file, or another, see the end");
+  add_widths(*app, options->widths);
+  add_hidden_layers(*app, trial.hidden_layers);
+  add_epochs(*app, trial.epochs);
+  add_precision(*app, trial.precision);
+  add_list(*app, "--orders", options->orders, {kVisitOrders.begin() + 1, kVisitOrders.end()},
+           "Held against random, see the end")
+      ->group("Difficulty");
+  add_score(*app, trial.score)
+      ->description("What makes a row hard: margin for the spiral, kmeans for a file, or another, see the end");
+  add_clusters(*app, trial.clusters);
+  add_grid(*app, trial.grid);
+  add_density_points(*app, trial.density_points);
+  add_sweep_options(*app, options->sweep);
+  app->add_option_function<std::string>(
+         "--problem",
+         [](const std::string& problem) {
+           throw Failure(kMisuse, problem == "xor" ? "--problem xor: the mixture has a command of its own; "
+                                                     "use scalelab xor, without --problem"
+                                                   : "--problem is not known; curriculum takes the spiral "
+                                                     "unless --data names a file: leave --problem out");
+         })
+      ->group("");
+  add_notes(*app,
+            {"scalelab curriculum --widths 4,16,64 --seeds 0..5 --out curriculum",
+             "scalelab curriculum --data points.csv --score el2n --out orders"},
+            {"Orders (each sees every row equally often; of every class alike):\n"
+             "  random         mixed anew in every pass: what the others are held against\n"
+             "  curriculum     the easier half in all passes, then the harder half in as many\n"
+             "  anti           the harder half first\n"
+             "  sorted         every pass from easy to hard\n"
+             "  sorted-anti    every pass from hard to easy\n"
+             "On a mixture of Gaussians, with thousands of small networks: scalelab xor.\n",
+             kModelsHelp, kScoresHelp});
+  return {app, [options](Session& session) { return run(*options, session); },
+          [] {
+            return Needs{{{Work::mlp_train, 1e12}}, "--n"};
+          }};
 }
 
 }  // namespace scalelab::host

@@ -653,7 +653,7 @@ Command add_prune_study(CLI::App& program) {
       ->group("Difficulty");
   add_seeds(*app, options->seeds);
   app->add_option("--samples", options->samples,
-                  "Samples that a network sees of all N rows; kept rows are seen for as many epochs")
+                  "Samples that a network sees of all n rows; kept rows are seen for as many epochs")
       ->check(whole_number(1, 1000000000000))
       ->group("Model and training");
   add_width(*app, options->width);

@@ -1,6 +1,4 @@
 // scalelab story: every experiment in order, and the front page that leads through them.
-#include "host/studies/story.h"
-
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -14,6 +12,7 @@
 #include <fstream>
 #include <memory>
 
+#include "host/pages/page.h"
 #include "host/program/command.h"
 #include "host/program/environment.h"
 #include "host/program/error.h"
@@ -49,7 +48,7 @@ std::vector<Chapter> chapters() {
         {"scaling", {"sweep", "scaling"}, {"sweep", "scaling-quick"}}}},
       {"choice",
        "Choosing the data",
-       "More data at random buys ever less. Choosing which examples to keep can do better, if one knows how.",
+       "More data at random buys ever less. Does it help to choose which examples to keep, and by what?",
        {{"theory",
          {"theory", "--draws", "4", "--simulate-to", "5"},
          {"theory", "--alpha", "0.5,1,3,10", "--fractions", "1,0.5,0.2"}},
@@ -62,13 +61,13 @@ std::vector<Chapter> chapters() {
       {"order",
        "Ordering the data, against width",
        "Does it pay to show the easy examples first, and does that depend on how large the network is?",
-       {{"curriculum",
-         {"curriculum"},
-         {"curriculum", "--seeds", "0..19", "--dimension", "60", "--widths", "2,4,8,16,64", "--test-examples", "1000"}},
-        {"curriculum-spiral",
-         {"curriculum", "--problem", "spiral", "--seeds", "0..4", "--epochs", "300", "--grid", "256"},
-         {"curriculum", "--problem", "spiral", "--widths", "4,16,64", "--seeds", "0..2", "--epochs", "200", "--grid",
-          "128", "--density-points", "10000", "--orders", "curriculum,anti"}},
+       {{"xor",
+         {"xor"},
+         {"xor", "--seeds", "0..19", "--dimension", "60", "--widths", "2,4,8,16,64", "--test-examples", "1000"}},
+        {"curriculum",
+         {"curriculum", "--seeds", "0..4", "--epochs", "300", "--grid", "256"},
+         {"curriculum", "--widths", "4,16,64", "--seeds", "0..2", "--epochs", "200", "--grid", "128",
+          "--density-points", "10000", "--orders", "curriculum,anti"}},
         {"lottery",
          {"lottery", "--widths", "64", "--levels", "2,5,8,11", "--seeds", "0..2", "--epochs", "300", "--grid", "256"},
          {"lottery", "--widths", "32", "--levels", "3,8", "--seeds", "0..2", "--epochs", "200", "--grid", "128",
@@ -154,7 +153,7 @@ std::string chapter_html(const Chapter& chapter, const fs::path& out,
   return html;
 }
 
-Page front_page(const fs::path& out, const std::map<std::string, std::string>& failed, Session& session) {
+Page front_page(const fs::path& out, const std::map<std::string, std::string>& failed, bool quick, Session& session) {
   Page page{.title = "What data and scale are worth", .kicker = "scalelab story"};
   const nlohmann::json first = summary_in(out / chapters().front().steps.front().folder);
   page.headline = first.is_object() ? first.value("headline", page.title) : page.title;
@@ -162,6 +161,7 @@ Page front_page(const fs::path& out, const std::map<std::string, std::string>& f
       "Three questions about data and scale, each asked with every model and every control beside it: what is a good "
       "idea worth in data, what is choosing the data worth, and what is its order worth. Each chapter shows what was "
       "found, and leads to its page with every number behind it.";
+  if (quick) page.lead += " This is the quick run: small sizes and few seeds, a look and not a result.";
   page.document = {{"schema", 1}, {"experiment", "story"}, {"environment", environment(session)}};
   for (const Chapter& chapter : chapters()) {
     page.sections.push_back(
@@ -206,10 +206,10 @@ Outcome run_story(const fs::path& out, bool quick, Session& session) {
       text += fmt::format("{}: {}\n", step.folder,
                           code == kDone ? summary_in(folder).value("headline", "") : "failed: " + failed[step.folder]);
       // Readable from the first step on.
-      write_file(out / "index.html", page_html(front_page(out, failed, session)));
+      write_file(out / "index.html", page_html(front_page(out, failed, quick, session)));
     }
   }
-  const Page page = front_page(out, failed, session);
+  const Page page = front_page(out, failed, quick, session);
   write_file(out / "index.html", page_html(page));
   text += (out / "index.html").string() + "\n";
   return {page.document, text, failed.empty() ? kDone : kSomeFailed};

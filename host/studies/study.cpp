@@ -4,16 +4,19 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
+#include <cmath>
 #include <memory>
 
 #include "host/program/environment.h"
 #include "host/program/error.h"
+#include "host/program/file_lock.h"
 #include "host/program/files.h"
 #include "host/program/options.h"
 #include "host/program/words.h"
 #include "host/studies/compare_page.h"
-#include "host/studies/story.h"
 #include "host/studies/sweep_study.h"
+#include "host/studies/theory.h"
+#include "host/studies/xor_study.h"
 
 namespace scalelab::host {
 
@@ -69,6 +72,8 @@ std::vector<SweepRow> rows_from(const nlohmann::json& document) {
   return rows;
 }
 
+double number_of(const nlohmann::json& value) { return value.is_number() ? value.get<double>() : std::nan(""); }
+
 std::vector<Finding> findings_from(const nlohmann::json& document) {
   std::vector<Finding> list;
   for (const auto& entry : document.value("findings", nlohmann::json::array())) {
@@ -109,16 +114,22 @@ nlohmann::json result_in(const fs::path& folder) {
 Page page_from(const nlohmann::json& document, const fs::path& folder) {
   const std::string experiment = document.value("experiment", "");
   try {
-    if (experiment == "theory") return theory_page(document);
+    const std::string study = document.value("study", "");
+    if (study == "theory") return theory_page(document);
+    if (study == "xor") return xor_page(document);
     if (experiment == "compare" && document.contains("planned")) return comparison_page_from(document, folder);
     if (document.contains("planned") && document.contains("rows")) return study_page_from(document);
-    if (experiment == "curriculum" || experiment == "xor") return curriculum_page(document);
   } catch (const nlohmann::json::exception& error) {
     throw Failure(kBadData,
                   fmt::format("{}: its result is not as this program writes it ({})", folder.string(), error.what()));
   } catch (const Failure& failure) {
     throw Failure(kBadData,
                   fmt::format("{}: its result is not as this program writes it ({})", folder.string(), failure.what()));
+  }
+  if (document.contains("bayes_error")) {
+    throw Failure(kBadData, fmt::format("{}: an earlier version wrote this result of the mixture; make it again with "
+                                        "scalelab xor",
+                                        folder.string()));
   }
   throw Failure(kBadData,
                 fmt::format("{}: no page can be made again of its result; run the command that made it once more{}",
@@ -137,27 +148,52 @@ Outcome show(const fs::path& folder, const fs::path& out) {
 
 }  // namespace
 
+namespace {
+
+nlohmann::json head_of(const Study& study, Session& session) {
+  return {
+      {"schema", 2}, {"study", study.command}, {"experiment", study.experiment}, {"environment", environment(session)}};
+}
+
+}  // namespace
+
+nlohmann::json findings_document(const Study& study, Session& session) {
+  nlohmann::json document = head_of(study, session);
+  document["title"] = study.title;
+  document["findings"] = to_json(study.findings);
+  document.update(study.more);
+  return document;
+}
+
 nlohmann::json planned_document(const Study& study, Session& session) {
-  return {{"schema", 2},
-          {"study", study.command},
-          {"experiment", study.experiment},
-          {"planned", study.result.planned},
-          {"complete", study.result.complete()},
-          {"failed", study.result.failed},
-          {"rows", nlohmann::json::array()},
-          {"environment", environment(session)}};
+  nlohmann::json document = head_of(study, session);
+  document["planned"] = study.result.planned;
+  document["complete"] = study.result.complete();
+  document["failed"] = study.result.failed;
+  document["rows"] = nlohmann::json::array();
+  return document;
 }
 
 nlohmann::json study_document(const Study& study, const Curves& curves, Session& session) {
   nlohmann::json document = planned_document(study, session);
-  document["title"] = study.title;
+  document.update(findings_document(study, session));
   document["seed"] = curves.seed;
   for (const SweepRow& row : study.result.rows) document["rows"].push_back(row_json(row));
   document["summary"] = summary_json(curves);
   document["laws"] = laws_json(curves);
-  document["findings"] = to_json(study.findings);
-  document.update(study.more);
   return document;
+}
+
+Outcome end_in(const fs::path& folder, nlohmann::json document, std::string text, std::shared_ptr<const Page> page) {
+  Outcome outcome{std::move(document), std::move(text)};
+  if (folder.empty()) return outcome;
+  make_output_folder(folder);
+  if (outcome.publishing == nullptr) outcome.publishing = lock_folder(folder);
+  write_file(folder / "result.json", json_text(outcome.document));
+  outcome.text += fmt::format("All results: {}\n", (folder / "result.json").string());
+  outcome.page = std::move(page);
+  outcome.folder = folder;
+  return outcome;
 }
 
 Outcome end_study(const Study& study, nlohmann::json document, const SweepOptions& options, std::string text,
@@ -173,11 +209,8 @@ Outcome end_study(const Study& study, nlohmann::json document, const SweepOption
     text +=
         fmt::format("{} of {} trials are done; the other shards have the rest.\n", result.rows.size(), result.planned);
   }
-  Outcome outcome{std::move(document), "", result.failed > 0 ? kSomeFailed : kDone};
-  write_file(options.out / "result.json", json_text(outcome.document));
-  outcome.text = text + fmt::format("All results: {}\n", (options.out / "result.json").string());
-  outcome.page = std::move(page);
-  outcome.folder = options.out;
+  Outcome outcome = end_in(options.out, std::move(document), std::move(text), std::move(page));
+  if (result.failed > 0) outcome.exit_code = kSomeFailed;
   outcome.publishing = result.publishing;
   return outcome;
 }

@@ -1,16 +1,18 @@
-// study: what the commands that compare trials share: from rows and findings to terminal, JSON and page.
+// study: what all studies share: from what was measured and found to terminal, JSON and page.
 //
-// result.json of sweep, prune-study, curriculum (on rows of a data set) and lottery:
-//   schema 2, study (the command), experiment (a name), title, seed (of bootstraps), planned, complete, failed
+// result.json of every study: schema 2, study (the command), experiment (a name), title, environment, and
+//   findings   [{id, title, text, points, columns, table, contrasts}]
+//   contrasts  [{what, against, measure, place, mean, low, high, sd, seeds, seeds_lower, verdict, mean_what,
+//              mean_against}], and where networks failed to train also without_failed and depends_on_failed
+// Of the studies that run trials (compare, sweep, prune-study, curriculum, lottery) also:
+//   seed       of bootstraps
+//   planned, complete, failed
 //   rows       [{id, params, status, seconds, MEASURE: value, by_rule: true where a rule chose how many rows to keep}]
 //   summary    [{params without seed, MEASURE: {mean, low, high, sd, standard_error, seeds, values, collapsed, diverged,
 //              missing}}], one per series; low and high are the 95 % interval
 //   laws       [{series, params, measure, along, law, failed_to_train, verdict_without_failed, text}]
-//   findings   [{id, title, text, points, columns, table, contrasts}]
-//   contrasts  [{what, against, measure, place, mean, low, high, sd, seeds, seeds_lower, verdict, mean_what,
-//              mean_against}], and where networks failed to train also without_failed and depends_on_failed;
-//   environment, and what a study adds
-// Errors are fractions. A number that is not known is null.
+// and what a study adds; xor_study.h and theory.h say what theirs hold. Errors are fractions. A number that is not known
+// is null.
 #pragma once
 
 #include <memory>
@@ -26,7 +28,7 @@
 namespace scalelab::host {
 
 struct Study {
-  std::string command;     // "sweep", "prune-study", "curriculum", "lottery"
+  std::string command;     // "sweep", "prune-study", "xor", ...
   std::string experiment;  // the sweep's name, or the command again
   std::string title{};     // of its page
   SweepResult result{};    // a row that a rule chose has kByRule for its fraction
@@ -34,15 +36,19 @@ struct Study {
   nlohmann::json more = nlohmann::json::object();  // members that only this study has
 };
 
-// The JSON of a study; its findings are followed by those of its curves (sweep_findings). The second is the document of
-// a dry run: nothing but the plan.
+// The JSON of a study: of one without trials, of one with trials, and of a dry run, which is nothing but the plan.
+nlohmann::json findings_document(const Study& study, Session& session);
 nlohmann::json study_document(const Study& study, const Curves& curves, Session& session);
 nlohmann::json planned_document(const Study& study, Session& session);
 
-// Ends a study: writes result.json and hands on the page; says under the text what failed, and what is still to be done
-// by other shards. A study in which no trial gave a result has no findings, and says what failed.
+// Ends a study that swept: writes result.json and hands on the page; says under the text what failed, and what is still
+// to be done by other shards. Its findings are followed by those of its curves (sweep_findings); where no trial gave a
+// result there are none, and the text says what failed.
 //
-// `end_study` does the same with a document that is complete and a page of the study's own, or none.
+// `end_study` does the same with a document that is complete and a page of the study's own, or none; and `end_in` for a
+// study without trials, in a folder (empty: nothing is written).
+Outcome end_in(const std::filesystem::path& folder, nlohmann::json document, std::string text,
+               std::shared_ptr<const Page> page);
 Outcome end_study(const Study& study, nlohmann::json document, const SweepOptions& options, std::string text,
                   std::shared_ptr<const Page> page);
 Outcome finish_study(Study study, const Curves& curves, const SweepOptions& options, std::string text,
@@ -51,6 +57,8 @@ Outcome finish_study(Study study, const Curves& curves, const SweepOptions& opti
 // The rows and findings of a result that lies on disk; findings as far as a page needs them, without their contrasts.
 std::vector<SweepRow> rows_from(const nlohmann::json& document);
 std::vector<Finding> findings_from(const nlohmann::json& document);
+// A number of such a document; NaN where it is not known.
+double number_of(const nlohmann::json& value);
 
 // The page of a result that lies on disk, in a folder that holds result.json (or, of an earlier version, results.json,
 // curriculum.json, lottery.json or theory.json). Failure(kBadData) that says what to do where there is none.

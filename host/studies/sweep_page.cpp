@@ -6,8 +6,8 @@
 #include <cmath>
 #include <set>
 
+#include "host/program/environment.h"
 #include "host/program/words.h"
-#include "host/studies/story.h"
 #include "host/studies/sweep_study.h"
 
 namespace scalelab::host {
@@ -115,6 +115,21 @@ Line line_of(const Curve& curve, const std::string& error) {
   return line;
 }
 
+// The dense network is not pruned and has one place; its error is drawn across, for the tickets to be held against.
+std::optional<Line> level_of(const Curves& all, const Curve& curve, const std::string& error) {
+  if (all.x != "level" || curve.trial.ticket != "dense" || curve.points.empty()) return std::nullopt;
+  const double mean = mean_of(*curve.points.begin()->second.series, error);
+  if (std::isnan(mean)) return std::nullopt;
+  double last = 0;
+  for (const Curve& other : all.curves) last = std::max(last, other.points.rbegin()->first);
+  return Line{.name = curve.name,
+              .marks = {{.x = curve.points.begin()->first, .y = mean, .note = "the dense network"},
+                        {.x = last, .y = mean, .note = "the dense network"}},
+              .dashed = true,
+              .thin = true,
+              .bare = true};
+}
+
 Axis axis_of(const Curves& all) {
   std::set<double> xs;
   for (const Curve& curve : all.curves) {
@@ -160,6 +175,7 @@ Chart chart_of(const Curves& all, const std::string& error, const std::string& t
     Line line = line_of(curve, error);
     if (with_laws && curve.laws.contains(error)) line.law = drawn(curve, error, all.seed);
     chart.lines.push_back(std::move(line));
+    if (auto level = level_of(all, curve, error)) chart.lines.push_back(std::move(*level));
   }
   return chart;
 }
@@ -195,7 +211,8 @@ std::optional<HeatMap> map_of(const Curves& all, const std::string& error, bool 
   if (!two || all.curves.size() < 2 || members.size() < 2) return std::nullopt;
   const std::string name = short_measure(error);
   HeatMap map{.id = "map-" + name,
-              .title = controlled ? "Difference to the control" : fmt::format("{} by {}", all.axis(), all.others[0]),
+              .title = controlled ? "Difference to the control"
+                                  : capitalized(fmt::format("{} error by {} and {}", name, all.axis(), all.others[0])),
               .subtitle = controlled
                               ? fmt::format("{} error minus that of the control with the same members, paired over "
                                             "seeds, in percentage points; in brackets where the verdict is undecided.",
@@ -241,21 +258,6 @@ std::string command_name(const nlohmann::json& document) {
 
 }  // namespace
 
-std::string command_of(const nlohmann::json& document) {
-  const nlohmann::json environment = document.value("environment", nlohmann::json::object());
-  const nlohmann::json words = environment.value("command", nlohmann::json::array());
-  std::string command;
-  if (!words.is_array()) return command;
-  for (const auto& word : words) {
-    if (!word.is_string()) continue;
-    std::string text = word.get<std::string>();
-    if (command.empty()) text = text.substr(text.rfind('/') + 1);
-    const bool plain = !text.empty() && text.find_first_of(" \t\n'\"$`\\|&;<>()*?[]{}~#!") == std::string::npos;
-    command += (command.empty() ? "" : " ") + (plain ? text : "'" + text + "'");
-  }
-  return command;
-}
-
 Page sweep_page(const std::string& title, const std::vector<Finding>& findings, const Curves& curves,
                 const nlohmann::json& document) {
   const bool switched = curves.errors.size() > 1;
@@ -267,7 +269,12 @@ Page sweep_page(const std::string& title, const std::vector<Finding>& findings, 
     const auto about = std::find_if(findings.begin(), findings.end(), [&](const Finding& f) {
       return f.id.size() > end.size() && f.id.compare(f.id.size() - end.size(), end.size(), end) == 0;
     });
-    Chart chart = chart_of(curves, error, about == findings.end() ? title : capitalized(about->title), switched);
+    // Not by the one that heads the page.
+    const bool own = about != findings.end() && about != findings.begin();
+    Chart chart = chart_of(curves, error,
+                           own ? capitalized(about->title)
+                               : capitalized(fmt::format("{} error against {}", short_measure(error), curves.axis())),
+                           switched);
     chart.command = command_of(document);
     charts += chart_html(chart);
     if (auto map = map_of(curves, error, switched)) {

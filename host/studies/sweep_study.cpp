@@ -111,14 +111,16 @@ std::vector<std::string> law_cells(const CurveLaw& found) {
 }
 
 // What a title says of the curves with one verdict.
-std::string law_words(const std::string& verdict, const std::vector<std::string>& names) {
+std::string law_words(const std::string& verdict, const std::vector<std::string>& names, const std::string& along) {
   static const std::map<std::string, std::string> kWords = {
-      {"power", "fall as powers of n"}, {"power with floor", "level off"}, {"exponential", "fall exponentially"},
-      {"flat", "no fall seen"},         {"no form", "no one law fits"},    {"undecided", "law undecided"}};
-  if (names.size() > 3) return fmt::format("{} series: {}", names.size(), kWords.at(verdict));
-  const std::string list = fmt::to_string(fmt::join(names, ", "));
+      {"power", "{} fall as powers of {}"},      {"power with floor", "{} level off"},
+      {"exponential", "{} falls exponentially"}, {"flat", "no fall is seen of {}"},
+      {"no form", "no one law fits {}"},         {"undecided", "the law of {} is undecided"}};
+  const bool many = names.size() > 3;
   const bool own_words = verdict == "power" || verdict == "power with floor";
-  return own_words ? list : fmt::format("{}: {}", list, kWords.at(verdict));
+  if (own_words && !many) return listed(names);
+  return fmt::format(fmt::runtime(kWords.at(verdict)), many ? fmt::format("{} series", names.size()) : listed(names),
+                     along);
 }
 
 std::optional<Finding> laws_finding(const Curves& curves, const std::string& error) {
@@ -144,7 +146,7 @@ std::optional<Finding> laws_finding(const Curves& curves, const std::string& err
   }
   if (f.table.empty()) return std::nullopt;
   for (const char* verdict : kVerdicts) {
-    if (names.contains(verdict)) f.title += (f.title.empty() ? "" : "; ") + law_words(verdict, names[verdict]);
+    if (names.contains(verdict)) f.title += (f.title.empty() ? "" : "; ") + law_words(verdict, names[verdict], along);
   }
   f.title = fmt::format("Along {}, {} error: {}", curves.kept ? "the rows kept" : "n", short_measure(error), f.title);
   f.text =
@@ -250,12 +252,8 @@ SeriesTable series_table(const Curves& curves) {
   table.columns.push_back("seeds");
   for (const auto& error : curves.errors) table.columns.push_back(short_measure(error) + " error, %");
   for (const Series& series : curves.series) {
-    const nlohmann::json members = to_json(series.trial);
     auto& row = table.rows.emplace_back();
-    for (const auto& name : curves.varying) {
-      const bool by_rule = name == "fraction" && series.trial.fraction == kByRule;
-      row.push_back(by_rule ? "rule" : text_of(members.at(name)));
-    }
+    for (const auto& name : curves.varying) row.push_back(member_text(series.trial, name));
     if (chosen) row.push_back(series.of("kept").empty() ? "-" : grouped(std::llround(series.kept())));
     std::size_t seeds = 0;
     for (const auto& error : curves.errors) seeds = std::max(seeds, series.of(error).by_seed.size());

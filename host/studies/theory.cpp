@@ -1,20 +1,20 @@
-// theory: what pruning can do at best: the replica prediction for the teacher-student perceptron (replica.h), and
-// finite-dimensional simulations laid over it.
+#include "host/studies/theory.h"
+
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <cmath>
 #include <memory>
 #include <numeric>
+#include <optional>
+#include <set>
 
 #include "host/evidence/statistics.h"
 #include "host/lab/replica.h"
-#include "host/program/command.h"
-#include "host/program/environment.h"
-#include "host/program/error.h"
-#include "host/program/files.h"
 #include "host/program/options.h"
-#include "host/studies/story.h"
+#include "host/program/words.h"
+#include "host/studies/study.h"
 #include "scalelab/buffer.h"
 #include "scalelab/math.h"
 #include "scalelab/max_margin.h"
@@ -44,16 +44,25 @@ Keep keep_of(const std::string& name) {
 struct Point {
   double alpha, fraction;
   std::string keep;
-  ReplicaSolution theory;
-  Summary simulated;  // n = 0: not simulated
-  int unconverged = 0;
+  ReplicaSolution theory{};
+  double random = 0;    // error of as many examples chosen at random: what the choice is held against
+  Summary simulated{};  // n = 0: not simulated
+  int unconverged = 0;  // draws whose perceptron ran out of sweeps
+
+  double ratio() const { return theory.error / random; }
+  // "hard 50 %"
+  std::string choice() const { return fmt::format("{} {:g} %", keep, 100 * fraction); }
 };
 
-// The kept examples of one draw, label times input, (kept, d): coordinates 0 and 1 span the plane of teacher and probe,
-// whose margins decide which rows stay (ties: the lower row).
-std::vector<float> draw_examples(const Point& point, double angle, int d, std::uint64_t seed, std::uint64_t draw) {
-  const auto total = static_cast<std::int64_t>(std::llround(point.alpha * d));
-  const auto kept = std::max<std::int64_t>(1, std::llround(point.fraction * point.alpha * d));
+// From which size on a choice has a lower error than a random one (crossover_with_random).
+struct Crossover {
+  double fraction;
+  std::string keep;
+  double alpha;
+};
+
+// The examples of one draw before any choice, (total, d). A draw's are the same at every point, as far as they go.
+std::vector<float> draw_inputs(std::int64_t total, int d, std::uint64_t seed, std::uint64_t draw) {
   std::vector<float> inputs(static_cast<std::size_t>(total * d));
   for (std::int64_t row = 0; row < total; ++row) {
     for (int c = 0; c < d; c += 2) {
@@ -63,6 +72,15 @@ std::vector<float> draw_examples(const Point& point, double angle, int d, std::u
       if (c + 1 < d) inputs[row * d + c + 1] = static_cast<float>(pair.second);
     }
   }
+  return inputs;
+}
+
+// The kept examples of one draw, label times input, (kept, d): coordinates 0 and 1 span the plane of teacher and probe,
+// whose margins decide which rows stay (ties: the lower row).
+std::vector<float> draw_examples(const Point& point, double angle, int d, std::uint64_t seed, std::uint64_t draw) {
+  const auto total = static_cast<std::int64_t>(std::llround(point.alpha * d));
+  const auto kept = std::max<std::int64_t>(1, std::llround(point.fraction * point.alpha * d));
+  const std::vector<float> inputs = draw_inputs(total, d, seed, draw);
   const SinCos probe = sin_cos_turns(angle / 360);
   std::vector<double> margins(static_cast<std::size_t>(total));
   for (std::int64_t row = 0; row < total; ++row) {
@@ -85,129 +103,260 @@ std::vector<float> draw_examples(const Point& point, double angle, int d, std::u
   return examples;
 }
 
-void simulate(std::vector<Point>& points, const TheoryOptions& options, Session& session) {
+// The errors of max-margin perceptrons trained on every draw of one point.
+void simulate(Point& point, const TheoryOptions& options, Session& session) {
   const int d = options.dimension, m = options.draws;
-  const Backend& backend = session.context.backend();
+  std::vector<float> examples;
+  for (int draw = 0; draw < m; ++draw) {
+    const auto one = draw_examples(point, options.angle, d, session.common.seed, static_cast<std::uint64_t>(draw));
+    examples.insert(examples.end(), one.begin(), one.end());
+  }
+  const auto kept = static_cast<std::int64_t>(examples.size()) / (static_cast<std::int64_t>(m) * d);
+  Buffer<float> sets(session.context, examples, {m, kept, d});
+  Buffer<float> students(session.context, {m, d}), margins(session.context, {m});
+  Buffer<int> sweeps(session.context, {m});
+  session.context.backend().max_margin(sets, students, margins, sweeps, {}, session.context);
+  const auto directions = students.to_host();
+  const auto made = sweeps.to_host();
+  std::vector<double> errors;
+  for (int draw = 0; draw < m; ++draw) {
+    errors.push_back(std::acos(std::clamp<double>(directions[static_cast<std::size_t>(draw) * d], -1, 1)) / kPi);
+    point.unconverged += made[draw] < 0;
+  }
+  point.simulated = summarize(errors);
+}
+
+void simulate(std::vector<Point>& points, const TheoryOptions& options, Session& session) {
   Stage stage(session, "simulating");
   const auto inner = session.context.progress;
+  // The work of a point grows with the square of its examples.
+  const auto share = [&](const Point& point) -> std::int64_t {
+    return point.alpha <= options.simulate_to ? static_cast<std::int64_t>(point.alpha * point.alpha * 16) + 1 : 0;
+  };
   std::int64_t work = 0, done = 0;
-  const auto wanted = [&](const Point& point) { return point.alpha <= options.simulate_to; };
-  for (const Point& point : points)
-    work += wanted(point) ? static_cast<std::int64_t>(point.alpha * point.alpha * 16) + 1 : 0;
+  for (const Point& point : points) work += share(point);
   for (Point& point : points) {
-    if (!wanted(point)) continue;
-    const auto share = static_cast<std::int64_t>(point.alpha * point.alpha * 16) + 1;
+    if (share(point) == 0) continue;
     session.context.progress = [&](std::int64_t part, std::int64_t parts) {
-      inner(done * parts + share * part, work * parts);
+      inner(done * parts + share(point) * part, work * parts);
     };
-    std::vector<float> examples;
-    for (int draw = 0; draw < m; ++draw) {
-      const auto one = draw_examples(point, options.angle, d, session.common.seed, static_cast<std::uint64_t>(draw));
-      examples.insert(examples.end(), one.begin(), one.end());
-    }
-    const auto kept = static_cast<std::int64_t>(examples.size()) / (static_cast<std::int64_t>(m) * d);
-    Buffer<float> sets(session.context, examples, {m, kept, d});
-    Buffer<float> students(session.context, {m, d}), margins(session.context, {m});
-    Buffer<int> sweeps(session.context, {m});
-    backend.max_margin(sets, students, margins, sweeps, {}, session.context);
-    const auto directions = students.to_host();
-    const auto made = sweeps.to_host();
-    std::vector<double> errors;
-    for (int draw = 0; draw < m; ++draw) {
-      errors.push_back(std::acos(std::clamp<double>(directions[static_cast<std::size_t>(draw) * d], -1, 1)) / kPi);
-      point.unconverged += made[draw] < 0;
-    }
-    point.simulated = summarize(errors);
-    done += share;
+    simulate(point, options, session);
+    done += share(point);
   }
   session.context.progress = inner;
 }
 
-Outcome run_theory(const TheoryOptions& options, Session& session) {
+std::vector<Point> solved_points(const TheoryOptions& options, Session& session) {
   std::vector<Point> points;
   for (const double alpha : options.alphas) {
     for (const double fraction : options.fractions) {
       if (fraction == 1) {
-        points.push_back({alpha, fraction, "random", {}, {}, 0});
+        points.push_back({alpha, fraction, "random"});
         continue;
       }
-      for (const auto& keep : options.keep) points.push_back({alpha, fraction, keep, {}, {}, 0});
+      for (const auto& keep : options.keep) points.push_back({alpha, fraction, keep});
     }
   }
   for (std::size_t i = 0; i < points.size(); ++i) {
     session.progress.update("solving", static_cast<std::int64_t>(i), static_cast<std::int64_t>(points.size()));
     Point& p = points[i];
     p.theory = solve_replica({p.alpha, p.fraction, keep_of(p.keep), options.angle * kPi / 180});
+    p.random = solve_replica({p.alpha * p.fraction, 1, Keep::random, 0}).error;
   }
+  return points;
+}
+
+// Of a probe that is the teacher; one at an angle may help at some sizes only.
+std::vector<Crossover> crossovers_of(const TheoryOptions& options) {
+  std::vector<Crossover> list;
+  for (const double fraction : options.fractions) {
+    for (const auto& keep : options.keep) {
+      if (fraction == 1 || options.angle != 0 || keep == "random") continue;
+      list.push_back({fraction, keep, crossover_with_random(fraction, keep_of(keep))});
+    }
+  }
+  return list;
+}
+
+// --- what it says ----------------------------------------------------------------------------------------------------
+
+constexpr const char* kSizes = "0.1 to 1000 examples per dimension";
+
+// Where a choice has the lower error: the word of the JSON, and the words of a sentence.
+struct Where {
+  const char* word;
+  std::string text;
+};
+Where where(const Crossover& crossover) {
+  if (std::isnan(crossover.alpha)) return {"in parts", "at some sizes, and not at larger ones"};
+  if (std::isinf(crossover.alpha)) return {"nowhere", "at no size"};
+  if (crossover.alpha == 0) return {"everywhere", "at every size"};
+  return {"from", fmt::format("from {:.2f} examples per dimension on", crossover.alpha)};
+}
+
+std::string in_per_cent(double error) { return fmt::format("{:.3f}", 100 * error); }
+
+// Where one rule beats a random choice, over all its fractions: "from 1.41 (80 %) and 2.91 (50 %) examples per dimension
+// on", "at every size", or each by itself.
+std::string rule_text(const std::vector<Crossover>& crossovers) {
+  std::set<std::string> words;
+  std::vector<std::string> sizes, places;
+  for (const Crossover& c : crossovers) {
+    words.insert(where(c).word);
+    sizes.push_back(fmt::format("{:.2f} ({:g} %)", c.alpha, 100 * c.fraction));
+    places.push_back(fmt::format("{} ({:g} %)", where(c).text, 100 * c.fraction));
+  }
+  if (words.size() > 1) return listed(places);
+  if (*words.begin() == "from") return fmt::format("only from {} examples per dimension on", listed(sizes));
+  return where(crossovers[0]).text;
+}
+
+// From which size on each choice beats a random one.
+Finding crossover_finding(const std::vector<Crossover>& crossovers) {
+  Finding f{.id = "crossover"};
+  f.columns = {"choice", "fraction", "error below that of a random choice of as many"};
+  std::vector<std::string> rules;
+  for (const std::string keep : {"hard", "easy"}) {
+    std::vector<Crossover> own;
+    for (const Crossover& c : crossovers) {
+      if (c.keep != keep) continue;
+      own.push_back(c);
+      f.table.push_back({c.keep, fmt::format("{:g} %", 100 * c.fraction), where(c).text});
+    }
+    if (own.empty()) continue;
+    rules.push_back(fmt::format("keeping the {}est {}", keep == "easy" ? "easi" : keep,
+                                (rules.empty() ? "examples beats a random choice of as many " : "") + rule_text(own)));
+  }
+  f.title = fmt::format("{}", fmt::join(rules, "; "));
+  f.text = fmt::format(
+      "Of {}, before the choice. Solved exactly in the limit of many dimensions: no seed and no interval. The probe "
+      "that "
+      "says what is hard is the teacher itself.",
+      kSizes);
+  return f;
+}
+
+// Every point that is a choice beside a random one of as many.
+Finding points_finding(const std::vector<Point>& points) {
+  Finding f{.id = "hard-or-easy"};
+  f.columns = {"examples per dimension", "choice", "error, %", "error of a random choice, %", "ratio"};
+  std::vector<std::string> counts, last;
+  double largest = 0;
+  for (const Point& p : points) largest = std::max(largest, p.alpha);
+  for (const char* keep : {"hard", "easy"}) {
+    int lower = 0, all = 0;
+    for (const Point& p : points) {
+      if (p.keep != keep) continue;
+      lower += p.theory.error < p.random;
+      ++all;
+      f.table.push_back({fmt::format("{:g}", p.alpha), p.choice(), in_per_cent(p.theory.error), in_per_cent(p.random),
+                         fmt::format("{:.3f}", p.ratio())});
+      if (p.alpha == largest) last.push_back(fmt::format("{:.3f} ({})", p.ratio(), p.choice()));
+    }
+    if (all > 0) counts.push_back(fmt::format("{} of {} points keeping the {}", lower, all, keep));
+  }
+  f.title = fmt::format("The error is below that of a random choice of as many at {}", listed(counts));
+  f.text = fmt::format("At {:g} examples per dimension, the most here, the error is that of a random choice times {}.",
+                       largest, listed(last));
+  return f;
+}
+
+// Simulations beside the theory.
+std::optional<Finding> simulation_finding(const std::vector<Point>& points, const TheoryOptions& options) {
+  Finding f{.id = "simulation"};
+  f.columns = {"examples per dimension", "choice",           "theory, %",
+               "simulated, %",           "95 % interval, %", "simulated / theory"};
+  int within = 0, with_interval = 0, unconverged = 0;
+  for (const Point& p : points) {
+    const Summary& s = p.simulated;
+    if (s.n == 0) continue;
+    with_interval += s.n > 1;
+    within += s.interval.low <= p.theory.error && p.theory.error <= s.interval.high;
+    unconverged += p.unconverged;
+    f.table.push_back({fmt::format("{:g}", p.alpha), p.choice(), in_per_cent(p.theory.error), in_per_cent(s.mean),
+                       s.n > 1 ? in_per_cent(s.interval.low) + " to " + in_per_cent(s.interval.high) : "-",
+                       fmt::format("{:.3f}", s.mean / p.theory.error)});
+  }
+  if (f.table.empty()) return std::nullopt;
+  f.title = with_interval == 0
+                ? "One draw a point leaves no interval to hold the theory against"
+                : fmt::format("The theory lies within the simulated mean's 95 % interval at {} of {} points", within,
+                              with_interval);
+  f.text = fmt::format(
+      "Max-margin perceptrons trained on {} of {} dimensions. All points use the same draws: together they are {}, and "
+      "not {}.",
+      counted(options.draws, "draw"), options.dimension, counted(options.draws, "test"), with_interval);
+  if (unconverged > 0) f.text += fmt::format(" The solver ran out of sweeps {} times.", unconverged);
+  return f;
+}
+
+// --- how it is shown -------------------------------------------------------------------------------------------------
+
+std::string table_text(const std::vector<Point>& points, const TheoryOptions& options) {
+  std::vector<std::vector<std::string>> table = {{"alpha", "choice", "error", "random"}};
+  if (options.draws > 0) table[0].push_back(fmt::format("simulated, d = {}", options.dimension));
+  for (const Point& p : points) {
+    table.push_back({fmt::format("{:g}", p.alpha), p.choice(), in_per_cent(p.theory.error), in_per_cent(p.random)});
+    if (options.draws == 0) continue;
+    const Summary& s = p.simulated;
+    table.back().push_back(s.n == 0   ? "-"
+                           : s.n == 1 ? in_per_cent(s.mean)
+                                      : fmt::format("{} [{}, {}]", in_per_cent(s.mean), in_per_cent(s.interval.low),
+                                                    in_per_cent(s.interval.high)));
+  }
+  return fmt::format(
+      "Test error of the max-margin perceptron in %, probe at {:g} degrees; alpha is examples per dimension before "
+      "the\n"
+      "choice, random the error of as many chosen at random{}.\n{}",
+      options.angle, options.draws > 0 ? "; a simulated mean stands with its 95 % interval" : "", aligned(table));
+}
+
+nlohmann::json row_json(const Point& p, const TheoryOptions& options) {
+  nlohmann::json row = {{"alpha_total", p.alpha},
+                        {"fraction", p.fraction},
+                        {"keep", p.keep},
+                        {"error", p.theory.error},
+                        {"margin", p.theory.margin},
+                        {"overlap", p.theory.overlap},
+                        {"error_random", p.random},
+                        {"probe_overlap", p.theory.probe_overlap}};
+  if (p.simulated.n == 0) return row;
+  nlohmann::json simulated = to_json(p.simulated);
+  simulated.erase("n");
+  simulated["draws"] = p.simulated.n;
+  simulated["dimension"] = options.dimension;
+  simulated["unconverged"] = p.unconverged;
+  row["simulated"] = simulated;
+  return row;
+}
+
+Outcome run_theory(const TheoryOptions& options, Session& session) {
+  std::vector<Point> points = solved_points(options, session);
+  const std::vector<Crossover> crossovers = crossovers_of(options);
   if (options.draws > 0) simulate(points, options, session);
 
-  nlohmann::json document = {{"schema", 1},
-                             {"experiment", "theory"},
-                             {"probe_angle_degrees", options.angle},
-                             {"seed", session.common.seed},
-                             {"rows", nlohmann::json::array()},
-                             {"crossovers", nlohmann::json::array()},
-                             {"environment", environment(session)}};
-  std::string text = fmt::format("Test error of the max-margin perceptron, probe at {:g} degrees\n", options.angle);
-  text += fmt::format("{:>9} {:>9} {:>7} {:>10} {:>10}", "alpha", "fraction", "keep", "error", "random");
-  if (options.draws > 0) text += fmt::format(" {:>21}", fmt::format("simulated, d = {}", options.dimension));
-  text += "\n";
-  int outside = 0, compared = 0, unconverged = 0;
-  for (const Point& p : points) {
-    // The same number of examples, chosen at random: what the choice is to be held against.
-    const double random = solve_replica({p.alpha * p.fraction, 1, Keep::random, 0}).error;
-    nlohmann::json row = {{"alpha_total", p.alpha},
-                          {"fraction", p.fraction},
-                          {"keep", p.keep},
-                          {"error", p.theory.error},
-                          {"margin", p.theory.margin},
-                          {"overlap", p.theory.overlap},
-                          {"error_random", random},
-                          {"probe_overlap", p.theory.probe_overlap}};
-    text += fmt::format("{:>9g} {:>9g} {:>7} {:>10.5f} {:>10.5f}", p.alpha, p.fraction, p.keep, p.theory.error, random);
-    if (p.simulated.n > 0) {
-      row["simulated"] = {{"mean", p.simulated.mean},
-                          {"standard_error", p.simulated.standard_error},
-                          {"draws", p.simulated.n},
-                          {"dimension", options.dimension},
-                          {"unconverged", p.unconverged}};
-      text += fmt::format("   {:.5f} +- {:.5f}", p.simulated.mean, p.simulated.standard_error);
-      ++compared;
-      outside += std::abs(p.simulated.mean - p.theory.error) > 2 * p.simulated.standard_error + 0.03 * p.theory.error;
-      unconverged += p.unconverged;
-    }
-    text += "\n";
-    document["rows"].push_back(row);
+  Study study{.command = "theory", .experiment = "theory", .title = "What choosing the data is worth at best"};
+  const bool chosen = std::any_of(points.begin(), points.end(), [](const Point& p) { return p.keep != "random"; });
+  if (!crossovers.empty()) study.findings.push_back(crossover_finding(crossovers));
+  if (chosen) study.findings.push_back(points_finding(points));
+  if (auto finding = simulation_finding(points, options)) study.findings.push_back(std::move(*finding));
+  study.more = {{"probe_angle_degrees", options.angle},
+                {"seed", session.common.seed},
+                {"rows", nlohmann::json::array()},
+                {"crossovers", nlohmann::json::array()}};
+  for (const Point& point : points) study.more["rows"].push_back(row_json(point, options));
+  for (const Crossover& c : crossovers) {
+    const Where place = where(c);
+    const bool from = place.word == std::string("from");
+    study.more["crossovers"].push_back({{"fraction", c.fraction},
+                                        {"keep", c.keep},
+                                        {"lower", place.word},
+                                        {"alpha_total", from ? nlohmann::json(c.alpha) : nlohmann::json()}});
   }
-  for (const double fraction : options.fractions) {
-    if (fraction == 1) continue;
-    for (const auto& keep : options.keep) {
-      if (options.angle != 0 || keep == "random") continue;
-      const double alpha = crossover_with_random(fraction, keep_of(keep));
-      document["crossovers"].push_back({{"fraction", fraction},
-                                        {"keep", keep},
-                                        {"alpha_total", std::isnan(alpha) ? nlohmann::json() : nlohmann::json(alpha)}});
-      text += std::isnan(alpha)
-                  ? fmt::format("Keeping the {} {:g}: no size at which it begins to beat a random choice of as many.\n",
-                                keep, fraction)
-                  : fmt::format("Keeping the {} {:g} beats a random choice of as many from alpha_total = {:.2f}.\n",
-                                keep, fraction, alpha);
-    }
-  }
-  if (compared > 0) {
-    text += fmt::format(
-        "Simulation: {} of {} points lie further from the theory than two standard errors and 3 %; {} draws did not "
-        "converge.\n",
-        outside, compared, unconverged);
-  }
-  Outcome outcome{document, text};
-  if (!options.out.empty()) {
-    make_output_folder(options.out);
-    write_file(std::filesystem::path(options.out) / "result.json", json_text(document));
-    outcome.page = std::make_shared<const Page>(theory_page(document));
-    outcome.folder = options.out;
-  }
-  return outcome;
+  nlohmann::json document = findings_document(study, session);
+  auto page = std::make_shared<const Page>(theory_page(document));
+  return end_in(options.out, std::move(document), table_text(points, options) + to_text(study.findings),
+                std::move(page));
 }
 
 }  // namespace
@@ -222,8 +371,12 @@ Command add_theory(CLI::App& program) {
   app->add_option("--draws", options->draws, "Simulated draws a point; 0 for none")->check(whole_number(0, 10000));
   app->add_option("--dimension", options->dimension, "Dimensions of a simulation")->check(whole_number(2, 10000));
   app->add_option("--simulate-to", options->simulate_to, "Largest alpha simulated")->check(real_number(0, 1e4));
-  app->add_option("-o,--out", options->out, "Folder for result.json");
-  add_notes(*app, {"scalelab theory --alpha 0.5,1,3,10 --fractions 1,0.5,0.2 --out theory"});
+  app->add_option("-o,--out", options->out, "Folder for result.json and report.html; without it nothing is written")
+      ->default_str("");
+  add_notes(*app, {"scalelab theory --out theory", "scalelab theory --alpha 1,3,10 --draws 8 --simulate-to 10"},
+            {"A perceptron learns from a teacher's labels. A probe says how hard an example is: the nearer to the\n"
+             "probe's boundary, the harder. A part of the examples is kept, the hardest or the easiest, and the\n"
+             "student with the largest margin on that part is held against one that learned from a random part.\n"});
   const auto needs = [options] {
     Needs needs;
     if (options->draws > 0) needs.parts = {{Work::max_margin, static_cast<double>(options->draws)}};

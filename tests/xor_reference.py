@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""A second opinion on `scalelab curriculum`: the same experiment written down once more in NumPy, with draws of its own.
+"""A second opinion on `scalelab xor`: the same experiment written down once more in NumPy, with draws of its own.
 
-Usage: curriculum_reference.py [SEEDS] [FIRST SEED] [WIDTH,WIDTH,...]     (200, 1 and 8,12,32; NumPy is needed)
+Usage: xor_reference.py [SEEDS] [FIRST SEED] [WIDTH,WIDTH,...]     (200, 1 and 8,12,32; NumPy is needed)
 
 Prints, for each width K, the mean accuracy at t = 10 and its standard error in the orders curriculum, random and anti.
 Nothing is shared with the program but the definition in include/scalelab/xor_sgd.h, so means agree within their
-errors and no better. Of 4000 seeds here, and of `scalelab curriculum --seeds 0..3999`:
+errors and no better. Of 4000 seeds here, and of `scalelab xor --seeds 0..3999` (1 minus its errors):
 
   K = 12  .6541 .6395 .6232 (each +-.0009)    .6566 .6414 .6253 (+-.0009; of 32,000 seeds .6554 .6404 .6242, +-.0003)
   K = 32  .7336 .7248 .7089 (+-.0004)         .7324 .7236 .7079 (+-.0004)

@@ -1,0 +1,64 @@
+#include "host/studies/orders.h"
+
+#include <fmt/format.h>
+
+#include <map>
+
+#include "host/program/words.h"
+
+namespace scalelab::host {
+
+std::string order_words(const std::string& order) {
+  static const std::map<std::string, std::string> kWords = {{"random", "mixed"},
+                                                            {"curriculum", "easy first"},
+                                                            {"anti", "hard first"},
+                                                            {"sorted", "each pass from easy to hard"},
+                                                            {"sorted-anti", "each pass from hard to easy"}};
+  return kWords.at(order);
+}
+
+Finding order_finding(const std::string& order, const std::vector<int>& widths,
+                      const std::vector<std::string>& measures, const OrderErrors& errors) {
+  Finding f{.id = order};
+  f.columns = {"width", "error", order + ", %", "random, %"};
+  for (const auto& column : contrast_columns()) f.columns.push_back(column);
+  Verdicts verdicts;
+  for (const int width : widths) {
+    for (const auto& measure : measures) {
+      const Contrast c = contrast(order, errors(width, order, measure), "random", errors(width, "random", measure),
+                                  measure, {{"width", width}});
+      if (c.difference.n == 0) continue;
+      f.contrasts.push_back(c);
+      f.table.push_back({std::to_string(width), short_measure(measure), percent(c.mean_what), percent(c.mean_against)});
+      for (const auto& cell : contrast_cells(c)) f.table.back().push_back(cell);
+      if (measure == measures[0]) verdicts.add(std::to_string(width), c);
+    }
+  }
+  f.title = fmt::format("{} ({}): against a random order its {} error is {}", order, order_words(order),
+                        short_measure(measures[0]),
+                        verdicts.worded("lower at width", "undecided at width", "higher at width"));
+  f.text = "Both orders see the same examples equally often, from the same starts; paired over seeds. " +
+           verdicts.dependence();
+  return f;
+}
+
+std::string order_table(const std::vector<std::string>& orders, const std::vector<int>& widths,
+                        const std::string& measure, const OrderErrors& errors) {
+  std::vector<std::vector<std::string>> table = {{"width", "random"}};
+  for (const auto& order : orders) {
+    table[0].push_back(order);
+    table[0].push_back(order + " - random");
+  }
+  for (const int width : widths) {
+    const SeedErrors random = errors(width, "random", measure);
+    table.push_back({std::to_string(width), random.worded()});
+    for (const auto& order : orders) {
+      const SeedErrors own = errors(width, order, measure);
+      table.back().push_back(own.worded());
+      table.back().push_back(worded(own.minus(random)));
+    }
+  }
+  return aligned(table);
+}
+
+}  // namespace scalelab::host

@@ -1,0 +1,213 @@
+// The page of `xor`: errors of three orders against width, and along a run.
+#include <fmt/format.h>
+
+#include <cmath>
+
+#include "host/program/environment.h"
+#include "host/program/words.h"
+#include "host/studies/orders.h"
+#include "host/studies/study.h"
+#include "host/studies/xor_study.h"
+
+namespace scalelab::host {
+
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr const char* kOrders[] = {"curriculum", "anti", "random"};
+
+const Json& summary_of(const Json& document, const Json& width, const std::string& order) {
+  for (const Json& entry : document.at("summary")) {
+    if (entry.at("params").at("width") == width && entry.at("params").at("order") == order) return entry;
+  }
+  throw Failure(kBadData, fmt::format("no summary of width {} and order {}", width.dump(), order));
+}
+
+// The contrasts of an order with random, by width.
+const Json& contrasts_of(const Json& document, const std::string& order) {
+  for (const Json& finding : document.at("findings")) {
+    if (finding.at("id") == order) return finding.at("contrasts");
+  }
+  throw Failure(kBadData, fmt::format("no finding on {}", order));
+}
+
+Line line_of(const std::string& order) {
+  return {.name = fmt::format("{} ({})", order, order_words(order)), .control = order == std::string("random")};
+}
+
+// A mark of a mean with its interval; `factor` 100 shows points.
+Mark mark_of(double x, const Json& summary, double factor, const std::string& note) {
+  return {.x = x,
+          .y = factor * number_of(summary.at("mean")),
+          .low = factor * number_of(summary.at("low")),
+          .high = factor * number_of(summary.at("high")),
+          .note = note};
+}
+
+std::string seeds_note(const Json& document) {
+  return fmt::format("mean of {}", counted(std::ssize(document.at("seeds")), "seed"));
+}
+
+Axis width_axis(const Json& document) {
+  Axis axis{.title = "hidden units", .short_name = "width", .logarithmic = true};
+  for (const Json& width : document.at("widths")) axis.ticks.push_back(width.get<double>());
+  return axis;
+}
+
+Chart difference_chart(const Json& document) {
+  Chart chart{.id = "difference",
+              .title = "Error minus that of the random order",
+              .subtitle =
+                  "On hard examples at the end of the budget, paired over seeds, in percentage points with "
+                  "95 % intervals. Below zero the order helps.",
+              .x = width_axis(document),
+              .y = {.title = "difference in error, points", .zero_line = true},
+              .lines = {},
+              .command = command_of(document)};
+  for (const std::string order : kOrders) {
+    Line line = line_of(order);
+    if (line.control) {
+      for (const double width : chart.x.ticks) line.marks.push_back({.x = width, .y = 0, .note = "control"});
+    } else {
+      for (const Json& c : contrasts_of(document, order)) {
+        line.marks.push_back(mark_of(c.at("place").at("width"), c, 100, c.at("verdict")));
+      }
+    }
+    chart.lines.push_back(std::move(line));
+  }
+  return chart;
+}
+
+HeatMap difference_map(const Json& document) {
+  HeatMap map{.id = "map",
+              .title = "Order by width",
+              .subtitle =
+                  "Error minus that of the random order, in percentage points; in brackets where the verdict "
+                  "is undecided.",
+              .x_title = "hidden units",
+              .y_title = "order",
+              .centre = 0.0,
+              .unit = "points",
+              .low_text = "better",
+              .high_text = "worse",
+              .command = command_of(document)};
+  for (const Json& width : document.at("widths")) map.columns.push_back(width.dump());
+  for (const std::string order : {"curriculum", "anti"}) {
+    map.rows.push_back(order);
+    auto& values = map.values.emplace_back();
+    auto& texts = map.texts.emplace_back();
+    for (const Json& c : contrasts_of(document, order)) {
+      const std::string text = signed_points(number_of(c.at("mean")));
+      values.push_back(number_of(c.at("mean")));
+      texts.push_back(c.at("verdict") == "undecided" ? "(" + text + ")" : text);
+    }
+  }
+  return map;
+}
+
+Chart error_chart(const Json& document) {
+  Chart chart{.id = "error",
+              .title = "Error on hard examples against width",
+              .subtitle = "Mean over seeds at the end of the budget, with its 95 % interval.",
+              .x = width_axis(document),
+              .y = {.title = "test error", .percent = true},
+              .lines = {},
+              .command = command_of(document),
+              .low = true};
+  for (const std::string order : kOrders) {
+    Line line = line_of(order);
+    for (const Json& width : document.at("widths")) {
+      line.marks.push_back(
+          mark_of(width, summary_of(document, width, order).at("test_error"), 1, seeds_note(document)));
+    }
+    chart.lines.push_back(std::move(line));
+  }
+  return chart;
+}
+
+// Along a run, at the width at which easy first is furthest below the random order.
+Chart course_chart(const Json& document) {
+  const Json* furthest = nullptr;
+  for (const Json& c : contrasts_of(document, "curriculum")) {
+    if (furthest == nullptr || number_of(c.at("mean")) < number_of(furthest->at("mean"))) furthest = &c;
+  }
+  if (furthest == nullptr) throw Failure(kBadData, "its contrasts are empty");
+  const Json& width = furthest->at("place").at("width");
+  Chart chart{.id = "course",
+              .title = fmt::format("The course of a run at width {}", width.dump()),
+              .subtitle =
+                  "The width at which curriculum has the lowest error beside random. Mean error on hard "
+                  "examples with its 95 % interval; time is steps over dimensions.",
+              .x = {.title = "time", .short_name = "time", .zero = true},
+              .y = {.title = "test error", .percent = true},
+              .lines = {},
+              .command = command_of(document),
+              .low = true};
+  for (const std::string order : kOrders) {
+    Line line = line_of(order);
+    for (const Json& point : summary_of(document, width, order).at("course")) {
+      line.marks.push_back(mark_of(point.at("time"), point, 1, seeds_note(document)));
+    }
+    chart.lines.push_back(std::move(line));
+  }
+  return chart;
+}
+
+std::string series_html(const Json& document) {
+  std::vector<std::vector<std::string>> rows;
+  for (const Json& entry : document.at("summary")) {
+    const Json& error = entry.at("test_error");
+    Summary summary{.n = static_cast<int>(error.at("seeds").size()), .mean = number_of(error.at("mean"))};
+    summary.interval = {number_of(error.at("low")), number_of(error.at("high"))};
+    rows.push_back({entry.at("params").at("width").dump(), text_of(entry.at("params").at("order")),
+                    std::to_string(summary.n), worded(summary)});
+  }
+  const std::vector<std::string> columns = {"width", "order", "seeds", "test error, %"};
+  return "<p>" + download_html("CSV", "series.csv", "text/csv", csv_of(columns, rows)) + "</p>" +
+         table_html(columns, rows, "Mean over seeds with its 95 % interval (Student's t), in %");
+}
+
+}  // namespace
+
+Page xor_page(const Json& document) {
+  const Json& problem = document.at("problem");
+  std::vector<Finding> findings = findings_from(document);
+  for (Finding& finding : findings) finding.title = capitalized(finding.title);
+  Page page{.title = document.at("title"), .kicker = "scalelab xor", .headline = findings.at(0).title};
+  page.lead = fmt::format(
+      "Two-layer networks learn an XOR of four clusters in {} dimensions, one example at a time; {:g} % of the "
+      "examples "
+      "are easy, the others hard. What changes is only their order: {} seeds, the same start and the same examples in "
+      "each order.",
+      problem.at("dimension").get<int>(), 100 * problem.at("easy_share").get<double>(), document.at("seeds").size());
+  page.sections = {{.id = "charts",
+                    .title = "Order against width",
+                    .html = "<div class=\"panels\">" + chart_html(difference_chart(document)) +
+                            heat_map_html(difference_map(document)) + chart_html(error_chart(document)) +
+                            chart_html(course_chart(document)) + "</div>"},
+                   {.id = "findings",
+                    .title = "Findings",
+                    .note = "Every sentence is worded from the numbers of this study.",
+                    .html = findings_html(findings)},
+                   {.id = "table", .title = "Every series", .html = series_html(document)}};
+  page.methods = {
+      fmt::format(
+          "Four clusters of equal mass, those opposite of one label; variance {:g} (easy) and {:g} (hard). Online "
+          "gradient descent, batch 1, rate {:g}{}, start {:g}, activation {}; the best possible error on hard examples "
+          "is {} %.",
+          problem.at("easy_variance").get<double>(), problem.at("hard_variance").get<double>(),
+          problem.at("rate").get<double>(), problem.at("decay").get<bool>() ? " falling to 0" : "",
+          problem.at("start").get<double>(), text_of(problem.at("gate")),
+          percent(document.at("bayes_error").at("hard").get<double>())),
+      "curriculum: easy examples first; anti: hard ones first; random: mixed. Error is on fresh hard examples; an "
+      "output of exactly zero counts as wrong.",
+      "Verdicts: the 95 % interval (Student's t) of the paired difference over seeds leaves zero out, and there are at "
+      "least three pairs; everything else is undecided. No correction for the number of comparisons is made.",
+      "Setting after Sarao Mannelli et al. 2024 (doi 10.1088/1742-5468/ad864b)."};
+  page.command = command_of(document);
+  page.document = document;
+  return page;
+}
+
+}  // namespace scalelab::host
