@@ -13,14 +13,16 @@
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
-#include <fstream>
 #include <stdexcept>
 
 #include "bench/bench.h"
 #include "host/evidence/statistics.h"
 #include "host/program/command.h"
 #include "host/program/error.h"
+#include "host/program/files.h"
+#include "host/program/words.h"
 #include "scalelab/buffer.h"
 
 namespace scalelab::bench {
@@ -106,14 +108,8 @@ Round time_round(const Problem& problem, const Pace& pace, Context& context, con
 }
 
 Estimate estimate(std::span<const double> round_medians) {
-  Estimate result;
-  result.median = median({round_medians.begin(), round_medians.end()});
-  const auto summary = host::summarize(logarithms(round_medians));
-  const double reach =
-      summary.n < 2 ? std::nan("") : host::student_quantile(0.975, summary.n - 1) * summary.standard_error;
-  result.low = std::exp(summary.mean - reach);
-  result.high = std::exp(summary.mean + reach);
-  return result;
+  const host::Interval interval = host::geometric_mean(round_medians).interval;
+  return {median({round_medians.begin(), round_medians.end()}), interval.low, interval.high};
 }
 
 bool is_narrow(std::span<const Round> rounds, const std::string& clock) {
@@ -231,14 +227,12 @@ PeerFolder::~PeerFolder() {
   fs::remove_all(path_, ignored);
 }
 void PeerFolder::write(const std::string& name, const void* data, std::size_t bytes) const {
-  std::ofstream out(fs::path(path_) / name, std::ios::binary);
-  out.write(static_cast<const char*>(data), static_cast<std::streamsize>(bytes));
-  if (!out.flush()) throw std::runtime_error("cannot write " + path_ + "/" + name);
+  host::write_file(fs::path(path_) / name, {static_cast<const char*>(data), bytes});
 }
 void PeerFolder::read(const std::string& name, void* data, std::size_t bytes) const {
-  std::ifstream in(fs::path(path_) / name, std::ios::binary);
-  in.read(static_cast<char*>(data), static_cast<std::streamsize>(bytes));
-  if (!in) throw std::runtime_error("cannot read " + path_ + "/" + name);
+  const std::string text = host::file_text(fs::path(path_) / name);
+  if (text.size() < bytes) throw std::runtime_error("cannot read " + path_ + "/" + name);
+  std::memcpy(data, text.data(), bytes);
 }
 
 Said run_command(const std::string& line) {
@@ -290,39 +284,40 @@ Said run_command(const std::string& line) {
   return said;
 }
 
-std::vector<nlohmann::json> run_peers(const std::string& script, const std::string& arguments, int threads) {
-  const char* python = std::getenv("SCALELAB_PYTHON");
+std::vector<Peer> python_peers(const std::string& script, const std::string& arguments, int threads,
+                               const std::function<std::string(const nlohmann::json& row)>& answer) {
+  const char* named = std::getenv("SCALELAB_PYTHON");
   const char* folder = std::getenv("SCALELAB_PEERS");
-  const std::string command = fmt::format(
-      "OMP_NUM_THREADS={0} OPENBLAS_NUM_THREADS={0} MKL_NUM_THREADS={0} {1} {2}/{3} {4} 2>/dev/null", threads,
-      python != nullptr ? python : "python3", folder != nullptr ? folder : SCALELAB_PEERS, script, arguments);
-  const auto [output, status] = run_command(command);
-  std::vector<nlohmann::json> rows;
-  for (std::size_t begin = 0; begin < output.size();) {
-    const std::size_t end = std::min(output.find('\n', begin), output.size());
-    auto row = nlohmann::json::parse(output.substr(begin, end - begin), nullptr, false);
-    if (row.is_object() && row.contains("who")) rows.push_back(std::move(row));
-    begin = end + 1;
+  const std::string python = named != nullptr ? named : "python3";
+  const fs::path file = fs::path(folder != nullptr ? folder : SCALELAB_PEERS) / script;
+  if (!fs::exists(file)) {
+    return {{.who = script, .absent = file.string() + " is not there: SCALELAB_PEERS names the folder bench/peers"}};
+  }
+  const auto [output, status] =
+      run_command(fmt::format("PYTHONDONTWRITEBYTECODE=1 OMP_NUM_THREADS={0} OPENBLAS_NUM_THREADS={0} "
+                              "MKL_NUM_THREADS={0} {1} '{2}' {3} 2>/dev/null",
+                              threads, python, file.string(), arguments));
+  std::vector<Peer> peers;
+  for (const std::string& line : host::split(output, '\n')) {
+    const auto row = nlohmann::json::parse(line, nullptr, false);
+    if (!row.is_object() || !row.contains("who")) continue;
+    Peer peer{.who = row.at("who"), .absent = row.value("absent", "")};
+    if (peer.absent.empty()) {
+      peer.wall = row.value("wall", std::vector<double>{});
+      peer.cpu = row.value("cpu", std::vector<double>{});
+      peer.note = row.value("note", "");
+      peer.answer = answer(row);
+    }
+    peers.push_back(std::move(peer));
   }
   if (status != 0) {
-    rows.push_back(
-        {{"who", script},
-         {"absent", fmt::format("{} ended with status {}: are numpy and the peers installed? SCALELAB_PYTHON names "
-                                "the interpreter that has them",
-                                python != nullptr ? python : "python3", status)}});
+    peers.push_back(
+        {.who = script,
+         .absent = fmt::format("{} ended with status {}: are numpy and the peers installed? SCALELAB_PYTHON "
+                               "names the interpreter that has them",
+                               python, status)});
   }
-  return rows;
-}
-
-Peer peer_of(const nlohmann::json& row) {
-  Peer peer;
-  peer.who = row.at("who").get<std::string>();
-  peer.absent = row.value("absent", "");
-  if (!peer.absent.empty()) return peer;
-  peer.wall = row.value("wall", std::vector<double>{});
-  peer.cpu = row.value("cpu", std::vector<double>{});
-  peer.note = row.value("note", "");
-  return peer;
+  return peers;
 }
 
 }  // namespace scalelab::bench

@@ -186,7 +186,8 @@ TEST(Law, IntervalsHoldTheTruthAboutAsOftenAsTheySay) {
 TEST(Law, TheWordsHoldTheNumbersOfTheFit) {
   for (const LawForm form : {LawForm::power, LawForm::floor, LawForm::exponential}) {
     const bool exponential = form == LawForm::exponential;
-    const Law law = fit_law(sampled(form, exponential ? 0.3 : 5, exponential ? 1e-4 : 0.7, 0.01, 0.05, 8), 1);
+    const Law law = fit_law(
+        sampled(form, exponential ? 0.3 : 5, exponential ? 1e-4 : 0.7, form == LawForm::floor ? 0.01 : 0, 0.05, 8), 1);
     const auto fit = std::find_if(law.fits.begin(), law.fits.end(),
                                   [&](const LawFit& one) { return law_name(one.curve.form) == law.verdict; });
     ASSERT_NE(fit, law.fits.end()) << law.verdict;
@@ -194,13 +195,13 @@ TEST(Law, TheWordsHoldTheNumbersOfTheFit) {
     const auto holds = [&](const std::string& words) {
       EXPECT_NE(text.find(words), std::string::npos) << text << " lacks " << words;
     };
-    holds(fmt::format("; N = 32000 predicted {:.3g} % [{:.3g}, {:.3g}], measured {:.3g} %", 100 * fit->predicted,
+    holds(fmt::format(" predicted {:.3g} % [{:.3g}, {:.3g}], measured {:.3g} %", 100 * fit->predicted,
                       100 * fit->predicted_interval.low, 100 * fit->predicted_interval.high, 100 * law.means.back()));
     if (exponential) {
       holds(fmt::format("falls by e every {:.3g};", 1 / fit->curve.b));
       continue;
     }
-    holds(fmt::format("N^{:.3f} [{:.3f}, {:.3f}]", -fit->curve.b, -fit->b.high, -fit->b.low));
+    holds(fmt::format("n^{:.3f} [{:.3f}, {:.3f}]", -fit->curve.b, -fit->b.high, -fit->b.low));
     if (form == LawForm::power) continue;
     holds(fmt::format(" above {:.2g} % [{:.2g}, {:.2g}]", 100 * fit->curve.c, 100 * fit->c.low, 100 * fit->c.high));
   }
