@@ -1,7 +1,11 @@
 // The CUDA backend's table: streams, the stream-ordered pool, copies, errors.
 #include <cstdint>
+#include <cstdlib>
+#include <mutex>
+#include <set>
 #include <source_location>
 #include <string>
+#include <utility>
 
 #include "kernels/cuda/device.cuh"
 #include "scalelab/backend.h"
@@ -15,6 +19,37 @@ void check_call(cudaError_t status, const char* call, std::source_location where
   cudaGetLastError();  // an error that is not sticky is hereby cleared; a sticky one will be reported again
   throw std::runtime_error(std::string(where.file_name()) + ":" + std::to_string(where.line()) + ": " + call + ": " +
                            cudaGetErrorName(status) + " (" + cudaGetErrorString(status) + ")");
+}
+
+void allow_shared_memory(const void* kernel, const Context& context) {
+  static std::mutex lock;
+  static std::set<std::pair<const void*, int>> allowed;
+  const std::lock_guard hold(lock);
+  if (allowed.contains({kernel, context.device()})) return;
+  int most = 0;
+  SCALELAB_CHECK(cudaSetDevice(context.device()));
+  SCALELAB_CHECK(cudaDeviceGetAttribute(&most, cudaDevAttrMaxSharedMemoryPerBlockOptin, context.device()));
+  SCALELAB_CHECK(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, most));
+  allowed.emplace(kernel, context.device());
+}
+
+void await_if_asked(const void* kernel, Context& context) {
+  static const bool asked = [] {
+    const char* value = std::getenv("SCALELAB_SYNC");
+    return value != nullptr && std::string(value) == "1";
+  }();
+  if (!asked) return;
+  const cudaError_t status = cudaStreamSynchronize(stream_of(context));
+  if (status == cudaSuccess) return;
+  const char* name = "a kernel";
+#if !defined(SCALELAB_SIMT) && CUDART_VERSION >= 12030
+  cudaFuncGetName(&name, kernel);
+#else
+  (void)kernel;
+#endif
+  cudaGetLastError();
+  throw std::runtime_error(std::string("the kernel ") + name + " failed: " + cudaGetErrorName(status) + " (" +
+                           cudaGetErrorString(status) + ")");
 }
 
 namespace {
@@ -31,8 +66,35 @@ void check_exists(int device) {
                               std::to_string(count));
 }
 
+bool has_pools(int device) {
+#ifdef SCALELAB_SIMT
+  return device == 0;
+#else
+  int pools = 0;
+  return cudaDeviceGetAttribute(&pools, cudaDevAttrMemoryPoolsSupported, device) == cudaSuccess && pools != 0;
+#endif
+}
+
+// What the pool has reserved and nobody uses: the driver counts it as used, an op may have it.
+std::size_t unused_in_pool(const Context& context) {
+#ifdef SCALELAB_SIMT
+  (void)context;
+  return 0;
+#else
+  cudaMemPool_t pool = nullptr;
+  std::uint64_t reserved = 0, used = 0;
+  SCALELAB_CHECK(cudaDeviceGetDefaultMemPool(&pool, context.device()));
+  SCALELAB_CHECK(cudaMemPoolGetAttribute(pool, cudaMemPoolAttrReservedMemCurrent, &reserved));
+  SCALELAB_CHECK(cudaMemPoolGetAttribute(pool, cudaMemPoolAttrUsedMemCurrent, &used));
+  return reserved - used;
+#endif
+}
+
 void open(Context& context) {
   check_exists(context.device());
+  if (!has_pools(context.device())) {
+    throw std::invalid_argument("device " + std::to_string(context.device()) + " has no memory pools");
+  }
   select_device(context);
   // What an op releases stays with the process, so that the next op need not ask the driver again.
   cudaMemPool_t pool = nullptr;
@@ -101,7 +163,7 @@ std::size_t memory_free(Context& context) {
   select_device(context);
   std::size_t free_bytes = 0, total_bytes = 0;
   SCALELAB_CHECK(cudaMemGetInfo(&free_bytes, &total_bytes));
-  return free_bytes;
+  return free_bytes + unused_in_pool(context);
 }
 
 // Neither of these calls makes a context on the device, which would take a good part of a second.
@@ -139,6 +201,13 @@ const Backend* cuda_backend(std::string* why_not) {
       *why_not =
           std::string("the CUDA driver answers ") + cudaGetErrorName(status) + " (" + cudaGetErrorString(status) + ")";
     }
+    return nullptr;
+  }
+  bool usable = false;
+  for (int device = 0; device < count; ++device) usable = usable || cuda::has_pools(device);
+  if (!usable) {
+    cudaGetLastError();
+    if (why_not != nullptr) *why_not = "the CUDA devices have no memory pools (some virtual GPUs), which this needs";
     return nullptr;
   }
   static const Backend table{

@@ -24,7 +24,7 @@ std::optional<std::size_t> named(const fs::path& file, const std::string& name) 
   for (std::size_t value = 0; input >> word;) {
     if (!(input >> value)) {
       input.clear();
-    } else if (word == name || word == name + ":") {
+    } else if (word.starts_with(name) && (word.size() == name.size() || word.substr(name.size()) == ":")) {
       return value;
     }
     std::getline(input, rest);

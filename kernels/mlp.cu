@@ -205,8 +205,7 @@ class JobClass {
       floats_ = std::max(floats_,
                          workspace_parts(of.split) * parts.network + (of.width > 0 ? 0 : parts.network + parts.planes));
     }
-    std::size_t free_bytes = 0, total_bytes = 0;
-    SCALELAB_CHECK(cudaMemGetInfo(&free_bytes, &total_bytes));
+    const std::size_t free_bytes = context.backend().memory_free(context);
     const auto fit = static_cast<std::int64_t>(free_bytes / 2 / sizeof(float)) / floats_;
     crews_ = std::clamp<std::int64_t>(fit, 1, crews_);
     workspace_ = std::make_unique<Scratch<float>>(crews_ * floats_, context);
@@ -267,8 +266,13 @@ class JobClass {
       config.dynamicSmemBytes = shared_bytes_;
       config.attrs = &cluster;
       config.numAttrs = 1;
-      SCALELAB_CHECK(class_.split ? cudaOccupancyMaxActiveClusters(&fit, mlp_train_kernel<Tensor<Team>>, &config)
-                                  : cudaOccupancyMaxActiveClusters(&fit, mlp_train_kernel<Team>, &config));
+      const cudaError_t asked = class_.split
+                                    ? cudaOccupancyMaxActiveClusters(&fit, mlp_train_kernel<Tensor<Team>>, &config)
+                                    : cudaOccupancyMaxActiveClusters(&fit, mlp_train_kernel<Team>, &config);
+      if (asked != cudaSuccess) {  // a part of a device may refuse the size: no clusters, but no error
+        cudaGetLastError();
+        fit = 0;
+      }
       clusters_ = fit > 0;
     }
     if (!clusters_ && has(cudaDevAttrCooperativeLaunch)) fit = static_cast<int>(most / team_blocks_);

@@ -111,8 +111,7 @@ inline int max_shared_bytes(Context& context) {
 // Blocks of a kernel that the whole device holds at once.
 template <class... Parameters>
 std::int64_t resident_blocks(Context& context, void (*kernel)(Parameters...), int threads, std::size_t shared_bytes) {
-  SCALELAB_CHECK(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                                      cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes)));
+  allow_shared_memory(reinterpret_cast<const void*>(kernel), context);
   int per_multiprocessor = 0, multiprocessors = 0;
   SCALELAB_CHECK(cudaOccupancyMaxActiveBlocksPerMultiprocessor(&per_multiprocessor, kernel, threads, shared_bytes));
   SCALELAB_CHECK(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, context.device()));

@@ -110,7 +110,8 @@ struct Team {
         ++meetings;
         __threadfence();
         atomicAdd(&state->arrived, 1U);
-        while (atomicAdd(&state->arrived, 0U) < meetings * static_cast<unsigned>(blocks)) {
+        const unsigned all_arrived = meetings * static_cast<unsigned>(blocks);
+        while (static_cast<int>(atomicAdd(&state->arrived, 0U) - all_arrived) < 0) {  // the count may wrap
         }
         __threadfence();
       }

@@ -18,6 +18,12 @@
 
 namespace scalelab::test {
 
+// Whether SCALELAB_SMALL=1 asks for small shapes on a device too.
+inline bool wants_small() {
+  const char* small = std::getenv("SCALELAB_SMALL");
+  return small != nullptr && std::string(small) == "1";
+}
+
 // A test of an op is a TEST_P of this fixture and runs once per backend: `cpu`, and `cuda` (or, in a build for the test
 // executor, `simt`). Without a device the second is visibly skipped; SCALELAB_REQUIRE_CUDA=1 turns the skip into a
 // failure.
@@ -38,8 +44,9 @@ class OnBackend : public testing::TestWithParam<const char*> {
   }
   const Backend& backend() const { return *backend_; }
   bool on_cpu() const { return backend_ == &cpu_backend(); }
-  // Under the test executor a thread costs microseconds: tests shrink their sizes there.
-  bool on_executor() const { return std::string(backend_->name) == "simt"; }
+  // Where a CPU executes the kernels a thread costs microseconds: tests shrink their sizes there, and on any device
+  // under SCALELAB_SMALL=1.
+  bool on_executor() const { return std::string(backend_->name) == "simt" || (!on_cpu() && wants_small()); }
   // Whether to leave out this one of many trials: never elsewhere, on the executor all but the first of every `every`.
   // An odd number that divides no loop's length lets every value of every loop have its turn.
   bool leave_out(int every) { return on_executor() && trials_++ % every != 0; }
@@ -137,8 +144,9 @@ inline std::int64_t uniform_int(std::uint64_t seed, std::uint64_t index, std::in
   return low + static_cast<std::int64_t>(uniform_below(static_cast<std::uint64_t>(high - low + 1), words[0], words[1]));
 }
 
-// A test of cuda's results against cpu's: two Contexts, and whether shapes may be large. Skipped or failed without a
-// device as OnBackend is; SCALELAB_SMALL=1 keeps shapes small on a GPU too.
+// A test of cuda's results against cpu's: two Contexts, whether shapes may be large, and whether sums on tensor cores are
+// added in the CPU's order, as a GPU does not promise: in the test executor, and in tests/ptx with PTX_MMA=chain. Skipped
+// or failed without a device as OnBackend is; SCALELAB_SMALL=1 keeps shapes small on a GPU too.
 class TwinBackends : public testing::Test {
  protected:
   void SetUp() override {
@@ -149,12 +157,14 @@ class TwinBackends : public testing::Test {
       if (required != nullptr && std::string(required) == "1") GTEST_FAIL() << "SCALELAB_REQUIRE_CUDA=1, but " << why;
       GTEST_SKIP() << "no cuda backend: " << why;
     }
-    const char* small = std::getenv("SCALELAB_SMALL");
-    on_gpu_ = std::string(other->name) == "cuda" && (small == nullptr || std::string(small) != "1");
+    const char* order = std::getenv("PTX_MMA");
+    const bool executor = std::string(other->name) == "simt";
+    on_gpu_ = !executor && !wants_small();
+    sums_known_ = executor || (order != nullptr && std::string(order) == "chain");
     cpu_.emplace(cpu_backend());
     cuda_.emplace(*other);
   }
-  bool on_gpu_ = false;
+  bool on_gpu_ = false, sums_known_ = false;
   std::optional<Context> cpu_, cuda_;
 };
 

@@ -82,16 +82,24 @@ struct Together {
   }
 };
 
+// Lets a kernel, which has no static shared memory, use all that a block of the Context's device may have. Done once for
+// a kernel and device, and never undone: what one thread asks for does not take away what another needs.
+void allow_shared_memory(const void* kernel, const Context& context);
+
+// With SCALELAB_SYNC=1 in the environment: waits for the kernel just launched, and throws std::runtime_error with its
+// name if it failed. Otherwise a failure shows at some later call.
+void await_if_asked(const void* kernel, Context& context);
+
 // Queues kernel<<<blocks, threads, shared_bytes>>>(arguments...) on the Context's stream. No blocks: no launch.
+// The device is selected first: a stream takes launches only while its device is the thread's current one.
 template <class... Parameters, class... Arguments>
 void launch_together(Context& context, const Together& together, std::int64_t blocks, int threads,
                      std::size_t shared_bytes, void (*kernel)(Parameters...), Arguments... arguments) {
   if (blocks == 0) return;
   constexpr std::size_t kWithoutOptIn = 48 * 1024;
-  if (shared_bytes > kWithoutOptIn) {
-    SCALELAB_CHECK(cudaFuncSetAttribute(reinterpret_cast<const void*>(kernel),
-                                        cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(shared_bytes)));
-  }
+  if (blocks > INT32_MAX) throw std::runtime_error("a launch of " + std::to_string(blocks) + " blocks is too large");
+  SCALELAB_CHECK(cudaSetDevice(context.device()));
+  if (shared_bytes > kWithoutOptIn) allow_shared_memory(reinterpret_cast<const void*>(kernel), context);
   cudaLaunchConfig_t config{};
   config.gridDim = dim3(static_cast<unsigned>(blocks));
   config.blockDim = dim3(static_cast<unsigned>(threads));
@@ -104,6 +112,7 @@ void launch_together(Context& context, const Together& together, std::int64_t bl
     config.numAttrs = 1;
   }
   SCALELAB_CHECK(cudaLaunchKernelEx(&config, kernel, static_cast<Parameters>(arguments)...));
+  await_if_asked(reinterpret_cast<const void*>(kernel), context);
 }
 template <class... Parameters, class... Arguments>
 void launch(Context& context, std::int64_t blocks, int threads, std::size_t shared_bytes, void (*kernel)(Parameters...),

@@ -1,0 +1,102 @@
+// Counts what a process's launches issue (PTX_COUNT=FILE): for each kernel and opcode the instructions of warps, the lanes
+// they did something for, and of memory accesses the 32-byte sectors (global) or passes over the 32 banks (shared). PTX is
+// not machine code: the counts say whether a kernel does more or less than it did, not how long it takes.
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+
+#include "tests/ptx/machine.h"
+
+namespace ptx::count {
+namespace {
+
+std::map<std::string, std::pair<Kernel*, std::uint64_t>> launched;  // by name; how often
+
+std::vector<std::string_view> lines_of(std::string_view text) {
+  std::vector<std::string_view> lines{{}};  // the first has number 1
+  for (std::size_t at = 0; at < text.size();) {
+    const std::size_t end = std::min(text.find('\n', at), text.size());
+    lines.push_back(text.substr(at, end - at));
+    at = end + 1;
+  }
+  return lines;
+}
+std::string opcode_of(std::string_view line) {
+  const auto skip = [&](const char* what) { line.remove_prefix(std::min(line.find_first_not_of(what), line.size())); };
+  skip(" \t");
+  if (!line.empty() && line[0] == '@') line.remove_prefix(std::min(line.find_first_of(" \t"), line.size()));
+  skip(" \t");
+  return std::string(line.substr(0, line.find_first_of(" \t;")));
+}
+
+// {"KERNEL": {"launches": N, "opcodes": {"OPCODE": [instructions, lanes, sectors or passes]}}}
+void write() {
+  std::ofstream out(setting("PTX_COUNT", ""));
+  out << "{";
+  const char* between = "\n";
+  for (const auto& [name, entry] : launched) {
+    const Kernel& kernel = *entry.first;
+    const std::vector<std::string_view> lines = lines_of(kernel.module->text);
+    std::map<std::string, Count> sums;
+    for (std::size_t i = 0; i < kernel.counts.size(); ++i) {
+      const Count& from = kernel.counts[i];
+      if (from.issued == 0) continue;
+      Count& to = sums[opcode_of(lines.at(kernel.code[i].line))];
+      to = {to.issued + from.issued, to.lanes + from.lanes, to.extra + from.extra};
+    }
+    out << between << " \"" << demangled(name) << "\": {\"launches\": " << entry.second << ", \"opcodes\": {";
+    const char* comma = "";
+    for (const auto& [opcode, sum] : sums) {
+      out << comma << "\"" << opcode << "\": [" << sum.issued << ", " << sum.lanes << ", " << sum.extra << "]";
+      comma = ", ";
+    }
+    out << "}}";
+    between = ",\n";
+  }
+  out << "\n}\n";
+}
+
+std::uint64_t sectors_of(Mask lanes, const std::uint64_t* at) {
+  std::array<std::uint64_t, kLanes> sectors;
+  int count = 0;
+  for (Mask rest = lanes; rest != 0; rest &= rest - 1) sectors[count++] = at[__builtin_ctz(rest)] / 32;
+  std::sort(sectors.begin(), sectors.begin() + count);
+  return static_cast<std::uint64_t>(std::unique(sectors.begin(), sectors.begin() + count) - sectors.begin());
+}
+// Each bank gives one word a pass, to all lanes that want it.
+std::uint64_t passes_of(Mask lanes, const std::uint64_t* at, int bytes) {
+  std::array<std::vector<std::uint64_t>, 32> words;
+  std::size_t most = 1;
+  for (Mask rest = lanes; rest != 0; rest &= rest - 1) {
+    for (int k = 0; k < std::max(bytes / 4, 1); ++k) {
+      const std::uint64_t word = at[__builtin_ctz(rest)] / 4 + static_cast<std::uint64_t>(k);
+      auto& bank = words[word % 32];
+      if (std::find(bank.begin(), bank.end(), word) == bank.end()) bank.push_back(word);
+      most = std::max(most, bank.size());
+    }
+  }
+  return most;
+}
+
+}  // namespace
+
+bool on() {
+  static const bool is_on = std::string(setting("PTX_COUNT", "")) != "";
+  return is_on;
+}
+
+void launch_begins(Kernel& kernel) {
+  if (launched.empty()) std::atexit(write);
+  auto& [known, times] = launched[kernel.name];
+  known = &kernel;
+  ++times;
+  kernel.counts.resize(kernel.code.size());
+}
+
+void note(Warp& warp, const Inst& inst, Mask lanes, Space space, const std::uint64_t* addresses) {
+  Count& count = warp.worker->counts[&inst - warp.worker->launch->kernel->code.data()];
+  if (space == Space::global) count.extra += sectors_of(lanes, addresses);
+  if (space == Space::shared) count.extra += passes_of(lanes, addresses, inst.bytes);
+}
+
+}  // namespace ptx::count

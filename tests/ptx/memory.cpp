@@ -1,0 +1,198 @@
+// Global memory: exact bounds, redzones, and freed addresses that stay out of use for a while.
+#include <signal.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+#include <deque>
+
+#include "tests/ptx/machine.h"
+
+namespace ptx {
+
+const char* setting(const char* name, const char* otherwise) {
+  const char* value = std::getenv(name);
+  return value != nullptr ? value : otherwise;
+}
+
+void poison(void* memory, std::size_t bytes) {
+  char* to = static_cast<char*>(memory);
+  std::size_t i = 0;
+  for (; i + 4 <= bytes; i += 4) std::memcpy(to + i, &kPoison, 4);
+  std::memcpy(to + i, &kPoison, bytes - i);
+}
+
+namespace memory {
+namespace {
+
+struct Allocation {
+  std::size_t bytes = 0, reserved = 0;
+};
+struct Freed {
+  std::uint64_t at;
+  Allocation was;
+};
+constexpr std::size_t kRedzone = 256, kAlign = 512, kPage = 4096, kQuarantine = 256;
+
+void reserve(std::uint64_t address, int protection) {
+  void* const at = reinterpret_cast<void*>(address);
+  const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
+  if (mmap(at, kArenaBytes, protection, flags, -1, 0) == at) return;
+  std::fprintf(stderr, "PTX machine: the range of device memory cannot be reserved\n");
+  _exit(86);
+}
+// Ends the process with a report where host code has used a device address; other faults come again, unhandled.
+void host_touched(int, siginfo_t* info, void*) {
+  if (!in_arena(reinterpret_cast<std::uint64_t>(info->si_addr))) return;
+  constexpr char kText[] = "\nPTX machine: host code touched device memory\n";
+  if (write(STDERR_FILENO, kText, sizeof(kText) - 1) > 0) _exit(86);
+  _exit(86);
+}
+
+struct State {
+  std::map<std::uint64_t, Allocation> live;
+  std::deque<Freed> freed;                                  // the last ones, for reports
+  std::map<std::size_t, std::deque<std::uint64_t>> unused;  // by reserved bytes
+  std::uint64_t next = kArena + 1 * (1 << 20);
+  std::size_t used = 0;
+  std::uint64_t* init = nullptr;  // a bit a byte
+  std::mutex lock;
+  State() {
+    reserve(kArena, PROT_NONE);
+    reserve(kArena + kHostOffset, PROT_READ | PROT_WRITE);
+    struct sigaction action {};
+    action.sa_sigaction = host_touched;
+    action.sa_flags = SA_SIGINFO | SA_RESETHAND;
+    sigaction(SIGSEGV, &action, nullptr);
+    if (std::string(setting("PTX_INITCHECK", "0")) == "1") {
+      init = static_cast<std::uint64_t*>(
+          mmap(nullptr, kArenaBytes / 8, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
+      if (init == MAP_FAILED) std::abort();
+    }
+  }
+};
+State& state() {
+  static State* s = new State;
+  return *s;
+}
+void set_init(std::uint64_t address, std::size_t bytes, bool value) {
+  std::uint64_t* const init = state().init;
+  for (std::uint64_t at = address - kArena, end = at + bytes; at < end;) {
+    const std::uint64_t bit = at % 64, count = std::min<std::uint64_t>(64 - bit, end - at);
+    const std::uint64_t mask = (count == 64 ? ~0ULL : (1ULL << count) - 1) << bit;
+    if (value)
+      __atomic_fetch_or(&init[at / 64], mask, __ATOMIC_RELAXED);
+    else
+      init[at / 64] &= ~mask;
+    at += count;
+  }
+}
+
+}  // namespace
+
+bool tracks_init() { return state().init != nullptr; }
+void mark_init(std::uint64_t address, std::size_t bytes) { set_init(address, bytes, true); }
+bool is_init(std::uint64_t address, std::size_t bytes) {
+  for (std::uint64_t at = address - kArena, end = at + bytes; at < end; ++at) {
+    if (!(state().init[at / 64] >> at % 64 & 1)) return false;
+  }
+  return true;
+}
+
+std::size_t total() {
+  static const std::size_t limit = std::stoull(setting("PTX_MEMORY_MB", "0")) << 20;
+  return limit != 0 ? limit : device().memory;
+}
+std::size_t used() { return state().used; }
+
+std::uint64_t allocate(std::size_t bytes, const char*) {
+  State& s = state();
+  const std::lock_guard hold(s.lock);
+  if (s.used + bytes > total()) return 0;
+  std::size_t reserved = (bytes + kRedzone + kAlign - 1) / kAlign * kAlign;
+  if (reserved > 16 * kPage) reserved = (reserved + kPage - 1) / kPage * kPage;
+  std::uint64_t at = 0;
+  auto& pool = s.unused[reserved];
+  if (pool.size() > kQuarantine) {
+    at = pool.front();
+    pool.pop_front();
+  } else {
+    if (reserved > 16 * kPage) s.next = (s.next + kPage - 1) / kPage * kPage;
+    at = s.next;
+    s.next += reserved;
+    if (s.next > kArena + kArenaBytes) return 0;
+  }
+  s.live[at] = {bytes, reserved};
+  s.used += bytes;
+  static const bool poisons = std::string(setting("PTX_POISON", "1")) == "1";
+  if (poisons) poison(host(at), bytes);
+  if (s.init != nullptr) set_init(at, reserved, false);
+  return at;
+}
+
+bool release(std::uint64_t address) {
+  State& s = state();
+  const std::lock_guard hold(s.lock);
+  const auto found = s.live.find(address);
+  if (found == s.live.end()) return false;
+  s.used -= found->second.bytes;
+  s.freed.push_back({address, found->second});
+  if (s.freed.size() > 4096) s.freed.pop_front();
+  if (found->second.reserved > 16 * kPage) madvise(host(address), found->second.reserved, MADV_DONTNEED);
+  s.unused[found->second.reserved].push_back(address);
+  s.live.erase(found);
+  return true;
+}
+
+bool find(std::uint64_t address, Range& range) {  // launches and allocations do not overlap: no lock
+  State& s = state();
+  auto after = s.live.upper_bound(address);
+  if (after == s.live.begin()) return false;
+  --after;
+  if (address >= after->first + after->second.bytes) return false;
+  range = {after->first, after->first + after->second.bytes};
+  return true;
+}
+
+bool holds(const void* address, std::size_t bytes) {
+  Range range;
+  const auto at = reinterpret_cast<std::uint64_t>(address);
+  const std::lock_guard hold(state().lock);
+  return find(at, range) && range.holds(at, at + bytes);
+}
+
+std::string describe(std::uint64_t address) {
+  State& s = state();
+  char text[256];
+  std::snprintf(text, sizeof(text), "0x%llx", static_cast<unsigned long long>(address));
+  std::string result = text;
+  if (!in_arena(address)) return result + (address < 4096 ? " (null)" : " (no device memory)");
+  auto after = s.live.upper_bound(address);
+  if (after != s.live.begin()) {
+    const auto before = std::prev(after);
+    const long long over = static_cast<long long>(address - before->first - before->second.bytes);
+    if (over < 0)
+      std::snprintf(text, sizeof(text), " (byte %lld of an allocation of %zu bytes)",
+                    static_cast<long long>(address - before->first), before->second.bytes);
+    else
+      std::snprintf(text, sizeof(text), " (%lld bytes behind an allocation of %zu bytes)", over, before->second.bytes);
+    result += text;
+  }
+  if (after != s.live.end()) {
+    std::snprintf(text, sizeof(text), " (%lld bytes before one of %zu bytes)",
+                  static_cast<long long>(after->first - address), after->second.bytes);
+    result += text;
+  }
+  for (auto it = s.freed.rbegin(); it != s.freed.rend(); ++it) {
+    if (address >= it->at && address < it->at + it->was.bytes) {
+      std::snprintf(text, sizeof(text), " (byte %lld of a FREED allocation of %zu bytes)",
+                    static_cast<long long>(address - it->at), it->was.bytes);
+      return result + text;
+    }
+  }
+  return result;
+}
+
+}  // namespace memory
+}  // namespace ptx

@@ -1,0 +1,670 @@
+// The CUDA runtime's functions, in the place of libcudart_static.a. All work is done when a call returns.
+#include <cuda_runtime_api.h>
+#include <unistd.h>
+#include <zstd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <fstream>
+#include <set>
+#include <unordered_map>
+
+#include "tests/ptx/machine.h"
+
+struct CUevent_st {
+  double at = 0;
+};
+struct CUstream_st {
+  int device = 0;
+};
+
+namespace {
+
+using namespace ptx;
+
+thread_local cudaError_t last_error = cudaSuccess;
+thread_local int current_device = 0;
+int device_count() { return std::stoi(setting("PTX_DEVICES", "1")); }
+bool has_pools() { return std::string(setting("PTX_POOLS", "1")) == "1"; }
+bool has_clusters() { return std::string(setting("PTX_CLUSTERS", "1")) == "1"; }
+std::size_t pool_used = 0, pool_reserved = 0;  // bytes; what the pool has reserved stays with it until it is trimmed
+std::unordered_map<void*, std::size_t> pool_pieces;
+cudaError_t returns(cudaError_t error) {
+  if (error != cudaSuccess) last_error = error;
+  return error;
+}
+std::recursive_mutex lock;
+cudaError_t check_device(int device) {
+  return returns(device >= 0 && device < device_count() ? cudaSuccess : cudaErrorInvalidDevice);
+}
+
+[[noreturn]] void die(const std::string& text) {
+  std::fflush(stdout);
+  std::fprintf(stderr, "\nPTX machine: %s\n", text.c_str());
+  _exit(86);
+}
+
+struct FatBinary {
+  const void* data = nullptr;
+  std::unique_ptr<Module> module;
+  bool loaded = false;
+};
+struct Entry {  // a kernel as the host knows it
+  FatBinary* binary = nullptr;
+  std::string name;
+  int dynamic_shared_limit = 48 << 10;
+  bool nonportable_cluster = false;
+};
+struct Known {
+  std::vector<std::unique_ptr<FatBinary>> binaries;
+  std::unordered_map<const void*, std::unique_ptr<Entry>> entries;
+  std::set<const void*> handles;  // entries, as cudaKernel_t
+  std::unordered_map<const void*, std::pair<FatBinary*, std::string>> variables;
+};
+Known& known() {
+  static Known* k = new Known;
+  return *k;
+}
+
+int arch_of(const std::string& text) {
+  const std::size_t at = text.find(".target sm_");
+  return at == std::string::npos ? 0 : std::atoi(text.c_str() + at + 11);
+}
+
+template <class T>
+T read(const char* from) {
+  T value;
+  std::memcpy(&value, from, sizeof(T));
+  return value;
+}
+// An entry of a fat binary: its kind, the size of its header, and of what lies behind it, which may be packed by zstd.
+constexpr std::uint16_t kPtx = 1;
+constexpr std::uint64_t kPacked = 0x8000, kPackedOtherwise = 0x2000;
+std::string ptx_of(const char* entry) {
+  const char* const text = entry + read<std::uint32_t>(entry + 4);
+  const auto flags = read<std::uint64_t>(entry + 40);
+  if (flags & kPackedOtherwise) die("the PTX is packed in a way that this machine does not know");
+  if ((flags & kPacked) == 0) return std::string(text, strnlen(text, read<std::uint64_t>(entry + 8)));
+  std::string unpacked(read<std::uint64_t>(entry + 56), '\0');
+  const std::size_t got = ZSTD_decompress(unpacked.data(), unpacked.size(), text, read<std::uint32_t>(entry + 16));
+  if (ZSTD_isError(got)) die(std::string("the PTX cannot be unpacked: ") + ZSTD_getErrorName(got));
+  unpacked.resize(strnlen(unpacked.data(), got));
+  return unpacked;
+}
+
+// The newest PTX of the fat binary that the device takes.
+Module* load(FatBinary& binary) {
+  if (binary.loaded) return binary.module.get();
+  binary.loaded = true;
+  const char* at = static_cast<const char*>(binary.data);
+  if (read<std::uint32_t>(at) != 0xBA55ED50) die("no fat binary where one was registered");
+  const char* const end = at + read<std::uint16_t>(at + 6) + read<std::uint64_t>(at + 8);
+  std::string best;
+  const int own = device().major * 10 + device().minor;
+  for (at += read<std::uint16_t>(at + 6); at < end; at += read<std::uint32_t>(at + 4) + read<std::uint64_t>(at + 8)) {
+    if (read<std::uint16_t>(at) != kPtx) continue;
+    std::string text = ptx_of(at);
+    const int arch = arch_of(text);
+    const bool exact_only = text.find(".target sm_" + std::to_string(arch) + "a") != std::string::npos;
+    if ((exact_only ? arch == own : arch <= own) && (best.empty() || arch >= arch_of(best))) best = std::move(text);
+  }
+  if (best.empty()) return nullptr;
+  try {
+    binary.module = parse_module(std::move(best));
+  } catch (const std::exception& error) {
+    die(error.what());
+  }
+  if (const std::string folder = setting("PTX_DUMP", ""); !folder.empty()) {
+    static int count = 0;
+    std::ofstream(folder + "/module" + std::to_string(getpid()) + "_" + std::to_string(count++) + ".ptx")
+        << binary.module->text;
+  }
+  return binary.module.get();
+}
+
+Entry* entry_of(const void* function) {
+  const std::lock_guard hold(lock);
+  if (known().handles.contains(function)) return const_cast<Entry*>(static_cast<const Entry*>(function));
+  const auto found = known().entries.find(function);
+  return found == known().entries.end() ? nullptr : found->second.get();
+}
+Kernel* kernel_of(Entry* entry, cudaError_t& status) {
+  const std::lock_guard hold(lock);
+  status = cudaErrorInvalidDeviceFunction;
+  if (entry == nullptr) return nullptr;
+  Module* module = load(*entry->binary);
+  if (module == nullptr) {
+    status = cudaErrorNoKernelImageForDevice;
+    return nullptr;
+  }
+  const auto found = module->kernels.find(entry->name);
+  if (found == module->kernels.end()) return nullptr;
+  try {
+    decode(*found->second);
+  } catch (const std::exception& error) {
+    die("in " + demangled(entry->name) + ": " + error.what());
+  }
+  status = cudaSuccess;
+  return found->second.get();
+}
+
+// The default streams belong to whichever device is current.
+int stream_device(cudaStream_t stream) {
+  return reinterpret_cast<std::uintptr_t>(stream) <= 2 ? current_device : stream->device;
+}
+
+struct Together {
+  Dim cluster;
+  bool cooperative = false;
+};
+
+// What a real launch would check, in its words.
+cudaError_t check_launch(const Entry& entry, const Kernel& kernel, const Dim& grid, const Dim& block,
+                         std::size_t shared, const Together& together) {
+  const Device& d = device();
+  if (grid.size() == 0 || block.size() == 0) return cudaErrorInvalidConfiguration;
+  if (block.size() > 1024 || block.x > 1024 || block.y > 1024 || block.z > 64) return cudaErrorInvalidConfiguration;
+  if (grid.x > 0x7fffffff || grid.y > 65535 || grid.z > 65535) return cudaErrorInvalidConfiguration;
+  if (static_cast<int>(block.size()) > kernel.max_threads) return cudaErrorInvalidValue;
+  if (kernel.required_threads != 0 && static_cast<int>(block.size()) != kernel.required_threads)
+    return cudaErrorInvalidValue;
+  if (static_cast<int>(shared) > entry.dynamic_shared_limit ||
+      static_cast<int>(shared + kernel.static_shared) > d.shared_optin)
+    return cudaErrorInvalidValue;
+  const std::uint64_t cluster = together.cluster.size();
+  if (cluster > 1) {
+    if (d.major < 9) return cudaErrorInvalidValue;
+    if (!has_clusters()) return cudaErrorInvalidClusterSize;
+    if (cluster > (entry.nonportable_cluster ? 16 : 8)) return cudaErrorInvalidClusterSize;
+    if (grid.x % together.cluster.x != 0 || grid.y % together.cluster.y != 0 || grid.z % together.cluster.z != 0)
+      return cudaErrorInvalidClusterSize;
+    if (together.cluster.y != 1 || together.cluster.z != 1)
+      die("clusters of more than one dimension are not known to this machine");
+  }
+  const int resident = resident_blocks(kernel, static_cast<int>(block.size()), shared);
+  if (resident == 0) return cudaErrorLaunchOutOfResources;
+  if (together.cooperative && grid.size() > static_cast<std::uint64_t>(resident) * d.sms)
+    return cudaErrorCooperativeLaunchTooLarge;
+  return cudaSuccess;
+}
+
+cudaError_t launch(const void* function, dim3 grid, dim3 block, void** arguments, std::size_t shared,
+                   cudaStream_t stream, const Together& together) {
+  if (stream_device(stream) != current_device) return returns(cudaErrorInvalidResourceHandle);
+  Entry* const entry = entry_of(function);
+  cudaError_t status;
+  Kernel* const kernel = kernel_of(entry, status);
+  if (kernel == nullptr) return returns(status);
+  Launch run;
+  run.kernel = kernel;
+  run.grid = {grid.x, grid.y, grid.z};
+  run.block = {block.x, block.y, block.z};
+  run.cluster = together.cluster;
+  if (kernel->cluster > 1 && run.cluster.size() == 1) run.cluster.x = kernel->cluster;
+  run.cooperative = together.cooperative;
+  status = check_launch(*entry, *kernel, run.grid, run.block, shared, {run.cluster, run.cooperative});
+  if (status != cudaSuccess) {
+    if (std::string(setting("PTX_VERBOSE", "0")) != "0")
+      std::fprintf(stderr, "PTX machine: launch of %s refused: %s\n", demangled(entry->name).c_str(),
+                   cudaGetErrorName(status));
+    return returns(status);
+  }
+  run.dynamic_shared = static_cast<std::uint32_t>(shared);
+  run.parameters.assign(kernel->parameter_bytes + 16, 0);
+  for (std::size_t i = 0; i < kernel->parameters.size(); ++i)
+    std::memcpy(&run.parameters[kernel->parameters[i].at], arguments[i], kernel->parameters[i].bytes);
+  run.shared = kernel->shared;
+  run.shared_bytes = (kernel->shared_end + 1023) / 1024 * 1024;
+  if (shared > 0) run.shared.push_back({"dynamic", run.shared_bytes, shared, 16, true});
+  run.shared_bytes += static_cast<std::uint32_t>(shared);
+  const std::lock_guard hold(lock);
+  if (std::string(setting("PTX_VERBOSE", "0")) != "0") {
+    std::fprintf(stderr, "PTX machine: %s <<<%ux%ux%u, %ux%ux%u, %zu>>>%s cluster %u\n",
+                 demangled(entry->name).substr(0, 100).c_str(), grid.x, grid.y, grid.z, block.x, block.y, block.z,
+                 shared, run.cooperative ? " cooperative" : "", run.cluster.x);
+  }
+  execute(run);
+  return cudaSuccess;
+}
+
+double now() {
+  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+// A copy's sides must be what its kind says, and lie in what was allocated.
+bool fits(const void* memory, std::size_t bytes, bool on_device) {
+  const bool in = memory::in_arena(reinterpret_cast<std::uint64_t>(memory));
+  if (!on_device) return !in;
+  if (in && memory::holds(memory, bytes)) return true;
+  std::fprintf(stderr, "PTX machine: a copy or fill of %zu bytes at %s does not fit\n", bytes,
+               memory::describe(reinterpret_cast<std::uint64_t>(memory)).c_str());
+  return false;
+}
+
+}  // namespace
+
+extern "C" {
+
+// --- what nvcc's host code calls
+void** __cudaRegisterFatBinary(void* wrapper) {
+  const std::lock_guard hold(lock);
+  auto binary = std::make_unique<FatBinary>();
+  std::memcpy(&binary->data, static_cast<char*>(wrapper) + 8, sizeof(void*));
+  known().binaries.push_back(std::move(binary));
+  return reinterpret_cast<void**>(known().binaries.back().get());
+}
+void __cudaRegisterFatBinaryEnd(void**) {}
+void __cudaUnregisterFatBinary(void**) {}
+char __cudaInitModule(void**) { return 1; }
+void __cudaRegisterFunction(void** handle, const char* host, char*, const char* name, int, uint3*, uint3*, dim3*, dim3*,
+                            int*) {
+  const std::lock_guard hold(lock);
+  auto entry = std::make_unique<Entry>();
+  entry->binary = reinterpret_cast<FatBinary*>(handle);
+  entry->name = name;
+  known().handles.insert(entry.get());
+  known().entries[host] = std::move(entry);
+}
+void __cudaRegisterVar(void** handle, char* host, char*, const char* name, int, std::size_t, int, int) {
+  const std::lock_guard hold(lock);
+  known().variables[host] = {reinterpret_cast<FatBinary*>(handle), name};
+}
+struct CallConfiguration {
+  dim3 grid, block;
+  std::size_t shared;
+  cudaStream_t stream;
+};
+static thread_local std::vector<CallConfiguration> configurations;
+unsigned __cudaPushCallConfiguration(dim3 grid, dim3 block, std::size_t shared, cudaStream_t stream) {
+  configurations.push_back({grid, block, shared, stream});
+  return 0;
+}
+cudaError_t __cudaPopCallConfiguration(dim3* grid, dim3* block, std::size_t* shared, void* stream) {
+  if (configurations.empty()) return cudaErrorMissingConfiguration;
+  const CallConfiguration c = configurations.back();
+  configurations.pop_back();
+  *grid = c.grid;
+  *block = c.block;
+  *shared = c.shared;
+  *static_cast<cudaStream_t*>(stream) = c.stream;
+  return cudaSuccess;
+}
+cudaError_t __cudaGetKernel(cudaKernel_t* kernel, const void* function) {
+  Entry* entry = entry_of(function);
+  if (entry == nullptr) return returns(cudaErrorInvalidDeviceFunction);
+  *kernel = reinterpret_cast<cudaKernel_t>(entry);
+  return cudaSuccess;
+}
+cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void** arguments, std::size_t shared,
+                               cudaStream_t stream) {
+  return launch(kernel, grid, block, arguments, shared, stream, {});
+}
+cudaError_t __cudaLaunchKernel_ptsz(cudaKernel_t kernel, dim3 grid, dim3 block, void** arguments, std::size_t shared,
+                                    cudaStream_t stream) {
+  return launch(kernel, grid, block, arguments, shared, stream, {});
+}
+
+// --- launches
+cudaError_t cudaLaunchKernel(const void* function, dim3 grid, dim3 block, void** arguments, std::size_t shared,
+                             cudaStream_t stream) {
+  return launch(function, grid, block, arguments, shared, stream, {});
+}
+cudaError_t cudaLaunchCooperativeKernel(const void* function, dim3 grid, dim3 block, void** arguments,
+                                        std::size_t shared, cudaStream_t stream) {
+  return launch(function, grid, block, arguments, shared, stream, {{}, true});
+}
+cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* function, void** arguments) {
+  Together together;
+  for (unsigned i = 0; i < config->numAttrs; ++i) {
+    const auto& attribute = config->attrs[i];
+    if (attribute.id == cudaLaunchAttributeCooperative)
+      together.cooperative = attribute.val.cooperative != 0;
+    else if (attribute.id == cudaLaunchAttributeClusterDimension)
+      together.cluster = {attribute.val.clusterDim.x, attribute.val.clusterDim.y, attribute.val.clusterDim.z};
+    else if (attribute.id != cudaLaunchAttributeProgrammaticStreamSerialization &&
+             attribute.id != cudaLaunchAttributeIgnore)
+      die("launch attribute " + std::to_string(attribute.id) + " is not known");
+  }
+  return launch(function, config->gridDim, config->blockDim, arguments, config->dynamicSmemBytes, config->stream,
+                together);
+}
+cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute attribute, int value) {
+  Entry* entry = entry_of(function);
+  cudaError_t status;
+  Kernel* kernel = kernel_of(entry, status);
+  if (kernel == nullptr) return returns(status);
+  if (attribute == cudaFuncAttributeMaxDynamicSharedMemorySize) {
+    if (value < 0 || value + static_cast<int>(kernel->static_shared) > device().shared_optin)
+      return returns(cudaErrorInvalidValue);
+    entry->dynamic_shared_limit = std::max(value, 0);
+  } else if (attribute == cudaFuncAttributeNonPortableClusterSizeAllowed) {
+    entry->nonportable_cluster = value != 0;
+  } else if (attribute != cudaFuncAttributePreferredSharedMemoryCarveout) {
+    return returns(cudaErrorInvalidValue);
+  }
+  return cudaSuccess;
+}
+cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* function) {
+  Entry* entry = entry_of(function);
+  cudaError_t status;
+  Kernel* kernel = kernel_of(entry, status);
+  if (kernel == nullptr) return returns(status);
+  *attributes = {};
+  attributes->sharedSizeBytes = kernel->static_shared;
+  attributes->localSizeBytes = kernel->local_bytes;
+  attributes->maxThreadsPerBlock = kernel->max_threads;
+  attributes->numRegs = registers_of(*kernel);
+  attributes->ptxVersion = arch_of(kernel->module->text);
+  attributes->binaryVersion = device().major * 10 + device().minor;
+  attributes->maxDynamicSharedSizeBytes = entry->dynamic_shared_limit;
+  return cudaSuccess;
+}
+cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, const void* function, int threads,
+                                                                   std::size_t shared, unsigned) {
+  Entry* entry = entry_of(function);
+  cudaError_t status;
+  Kernel* kernel = kernel_of(entry, status);
+  *blocks = 0;
+  if (kernel == nullptr) return returns(status);
+  if (threads <= 0 || threads > kernel->max_threads) return returns(cudaErrorInvalidValue);
+  if (static_cast<int>(shared) > entry->dynamic_shared_limit) return cudaSuccess;
+  *blocks = resident_blocks(*kernel, threads, shared);
+  return cudaSuccess;
+}
+cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const void* function, int threads,
+                                                          std::size_t shared) {
+  return cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(blocks, function, threads, shared, 0);
+}
+cudaError_t cudaOccupancyMaxActiveClusters(int* clusters, const void* function, const cudaLaunchConfig_t* config) {
+  int blocks = 0;
+  *clusters = 0;
+  if (device().major < 9) return returns(cudaErrorNotSupported);
+  if (!has_clusters()) return returns(cudaErrorInvalidClusterSize);
+  unsigned size = 1;
+  for (unsigned i = 0; i < config->numAttrs; ++i) {
+    if (config->attrs[i].id == cudaLaunchAttributeClusterDimension)
+      size = config->attrs[i].val.clusterDim.x * config->attrs[i].val.clusterDim.y * config->attrs[i].val.clusterDim.z;
+  }
+  const dim3 b = config->blockDim;
+  const cudaError_t status = cudaOccupancyMaxActiveBlocksPerMultiprocessor(
+      &blocks, function, static_cast<int>(b.x * b.y * b.z), config->dynamicSmemBytes);
+  if (status != cudaSuccess) return status;
+  *clusters = device().sms / 18 * (16 * blocks / static_cast<int>(size)) +
+              1 * (device().sms % 18 * blocks / static_cast<int>(size));  // GPCs of 16 to 18 SMs
+  return cudaSuccess;
+}
+
+cudaError_t cudaFuncGetName(const char** name, const void* function) {
+  const Entry* entry = entry_of(function);
+  if (entry == nullptr) return returns(cudaErrorInvalidDeviceFunction);
+  *name = entry->name.c_str();
+  return cudaSuccess;
+}
+
+// --- memory
+cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
+  *total = memory::total();
+  const std::lock_guard hold(lock);
+  *free = memory::total() - memory::used() - (pool_reserved - pool_used);
+  return cudaSuccess;
+}
+cudaError_t cudaMalloc(void** to, std::size_t bytes) {
+  *to = nullptr;
+  if (bytes == 0) return cudaSuccess;
+  *to = reinterpret_cast<void*>(memory::allocate(bytes, "cudaMalloc"));
+  return returns(*to != nullptr ? cudaSuccess : cudaErrorMemoryAllocation);
+}
+cudaError_t cudaFree(void* at) {
+  return returns(at == nullptr || memory::release(reinterpret_cast<std::uint64_t>(at)) ? cudaSuccess
+                                                                                       : cudaErrorInvalidValue);
+}
+cudaError_t cudaMallocAsync(void** to, std::size_t bytes, cudaStream_t) {
+  if (!has_pools()) return returns(cudaErrorNotSupported);
+  const std::lock_guard hold(lock);
+  const cudaError_t status = cudaMalloc(to, bytes);
+  if (status != cudaSuccess || bytes == 0) return status;
+  pool_pieces[*to] = bytes;
+  pool_used += bytes;
+  pool_reserved = std::max(pool_reserved, pool_used);
+  return cudaSuccess;
+}
+cudaError_t cudaFreeAsync(void* at, cudaStream_t) {
+  const std::lock_guard hold(lock);
+  const auto piece = pool_pieces.find(at);
+  if (piece != pool_pieces.end()) {
+    pool_used -= piece->second;
+    pool_pieces.erase(piece);
+  }
+  return cudaFree(at);
+}
+cudaError_t cudaMallocHost(void** to, std::size_t bytes) { return *to = std::malloc(bytes), cudaSuccess; }
+cudaError_t cudaHostAlloc(void** to, std::size_t bytes, unsigned) { return cudaMallocHost(to, bytes); }
+cudaError_t cudaFreeHost(void* at) { return std::free(at), cudaSuccess; }
+cudaError_t cudaHostRegister(void*, std::size_t, unsigned) { return cudaSuccess; }
+cudaError_t cudaHostUnregister(void*) { return cudaSuccess; }
+cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
+  if (bytes == 0) return cudaSuccess;
+  const bool to_device = kind == cudaMemcpyDefault ? memory::in_arena(reinterpret_cast<std::uint64_t>(to))
+                                                   : kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
+  const bool from_device = kind == cudaMemcpyDefault
+                               ? memory::in_arena(reinterpret_cast<std::uint64_t>(from))
+                               : kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
+  if (!fits(to, bytes, to_device) || !fits(from, bytes, from_device)) return returns(cudaErrorInvalidValue);
+  const auto place = [](const void* at, bool device) {
+    return device ? memory::host(reinterpret_cast<std::uint64_t>(at)) : static_cast<char*>(const_cast<void*>(at));
+  };
+  std::memmove(place(to, to_device), place(from, from_device), bytes);
+  if (to_device && memory::tracks_init()) memory::mark_init(reinterpret_cast<std::uint64_t>(to), bytes);
+  return cudaSuccess;
+}
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t) {
+  return cudaMemcpy(to, from, bytes, kind);
+}
+cudaError_t cudaMemset(void* at, int value, std::size_t bytes) {
+  if (bytes == 0) return cudaSuccess;
+  if (!fits(at, bytes, true)) return returns(cudaErrorInvalidValue);
+  std::memset(memory::host(reinterpret_cast<std::uint64_t>(at)), value, bytes);
+  if (memory::tracks_init()) memory::mark_init(reinterpret_cast<std::uint64_t>(at), bytes);
+  return cudaSuccess;
+}
+cudaError_t cudaMemsetAsync(void* at, int value, std::size_t bytes, cudaStream_t) {
+  return cudaMemset(at, value, bytes);
+}
+static cudaError_t symbol_at(const void* symbol, void** at, std::size_t* bytes) {
+  const std::lock_guard hold(lock);
+  const auto found = known().variables.find(symbol);
+  if (found == known().variables.end()) return cudaErrorInvalidSymbol;
+  Module* module = load(*found->second.first);
+  if (module == nullptr) return cudaErrorNoKernelImageForDevice;
+  const auto variable = module->globals.find(found->second.second);
+  if (variable == module->globals.end()) return cudaErrorInvalidSymbol;
+  *at = reinterpret_cast<void*>(variable->second.at);
+  *bytes = variable->second.bytes;
+  return cudaSuccess;
+}
+cudaError_t cudaMemcpyToSymbol(const void* symbol, const void* from, std::size_t bytes, std::size_t offset,
+                               cudaMemcpyKind kind) {
+  void* at = nullptr;
+  std::size_t size = 0;
+  const cudaError_t status = symbol_at(symbol, &at, &size);
+  return status != cudaSuccess ? returns(status) : cudaMemcpy(static_cast<char*>(at) + offset, from, bytes, kind);
+}
+cudaError_t cudaMemcpyFromSymbol(void* to, const void* symbol, std::size_t bytes, std::size_t offset,
+                                 cudaMemcpyKind kind) {
+  void* at = nullptr;
+  std::size_t size = 0;
+  const cudaError_t status = symbol_at(symbol, &at, &size);
+  return status != cudaSuccess ? returns(status) : cudaMemcpy(to, static_cast<char*>(at) + offset, bytes, kind);
+}
+cudaError_t cudaGetSymbolAddress(void** at, const void* symbol) {
+  std::size_t size = 0;
+  return returns(symbol_at(symbol, at, &size));
+}
+cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int device) {
+  if (!has_pools()) return returns(cudaErrorNotSupported);
+  *pool = reinterpret_cast<cudaMemPool_t>(0x10);
+  return check_device(device);
+}
+cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) { return cudaSuccess; }
+cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t, cudaMemPoolAttr attribute, void* value) {
+  if (attribute != cudaMemPoolAttrReservedMemCurrent && attribute != cudaMemPoolAttrUsedMemCurrent) {
+    return returns(cudaErrorInvalidValue);
+  }
+  const std::lock_guard hold(lock);
+  *static_cast<std::uint64_t*>(value) = attribute == cudaMemPoolAttrUsedMemCurrent ? pool_used : pool_reserved;
+  return cudaSuccess;
+}
+cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, std::size_t keep) {
+  const std::lock_guard hold(lock);
+  pool_reserved = std::max(pool_used, std::min(pool_reserved, keep));
+  return cudaSuccess;
+}
+cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* at) {
+  *attributes = {};
+  attributes->type =
+      memory::in_arena(reinterpret_cast<std::uint64_t>(at)) ? cudaMemoryTypeDevice : cudaMemoryTypeUnregistered;
+  attributes->devicePointer = const_cast<void*>(at);
+  return cudaSuccess;
+}
+
+// --- streams and events
+cudaError_t cudaStreamCreate(cudaStream_t* stream) { return *stream = new CUstream_st{current_device}, cudaSuccess; }
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) { return cudaStreamCreate(stream); }
+cudaError_t cudaStreamDestroy(cudaStream_t stream) { return delete stream, cudaSuccess; }
+cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaStreamQuery(cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
+cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* status) {
+  return *status = cudaStreamCaptureStatusNone, cudaSuccess;
+}
+cudaError_t cudaEventCreate(cudaEvent_t* event) { return *event = new CUevent_st, cudaSuccess; }
+cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) { return cudaEventCreate(event); }
+cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) { return event->at = now(), cudaSuccess; }
+cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
+cudaError_t cudaEventQuery(cudaEvent_t) { return cudaSuccess; }
+cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
+  return *milliseconds = static_cast<float>(end->at - begin->at), cudaSuccess;
+}
+cudaError_t cudaEventDestroy(cudaEvent_t event) { return delete event, cudaSuccess; }
+
+// --- the device
+cudaError_t cudaGetDeviceCount(int* count) { return *count = device_count(), cudaSuccess; }
+cudaError_t cudaGetDevice(int* device) { return *device = current_device, cudaSuccess; }
+cudaError_t cudaSetDevice(int device) {
+  const cudaError_t status = check_device(device);
+  if (status == cudaSuccess) current_device = device;
+  return status;
+}
+cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
+cudaError_t cudaDeviceReset() { return cudaSuccess; }
+cudaError_t cudaDeviceGetPCIBusId(char* bus, int length, int device) {
+  std::snprintf(bus, static_cast<std::size_t>(length), "0000:00:00.0");
+  return check_device(device);
+}
+cudaError_t cudaRuntimeGetVersion(int* version) { return *version = CUDART_VERSION, cudaSuccess; }
+cudaError_t cudaDriverGetVersion(int* version) { return *version = CUDART_VERSION, cudaSuccess; }
+cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int ordinal) {
+  const Device& d = device();
+  *p = {};
+  std::snprintf(p->name, sizeof(p->name), "%s", d.name);
+  p->totalGlobalMem = memory::total();
+  p->sharedMemPerBlock = 48 << 10;
+  p->sharedMemPerBlockOptin = static_cast<std::size_t>(d.shared_optin);
+  p->sharedMemPerMultiprocessor = static_cast<std::size_t>(d.shared_per_sm);
+  p->reservedSharedMemPerBlock = d.major >= 8 ? 1024 : 0;
+  p->regsPerBlock = p->regsPerMultiprocessor = 65536;
+  p->warpSize = 32;
+  p->maxThreadsPerBlock = 1024;
+  p->maxThreadsDim[0] = p->maxThreadsDim[1] = 1024;
+  p->maxThreadsDim[2] = 64;
+  p->maxGridSize[0] = 0x7fffffff;
+  p->maxGridSize[1] = p->maxGridSize[2] = 65535;
+  p->totalConstMem = 64 << 10;
+  p->major = d.major;
+  p->minor = d.minor;
+  p->multiProcessorCount = d.sms;
+  p->maxThreadsPerMultiProcessor = d.threads_per_sm;
+  p->maxBlocksPerMultiProcessor = d.blocks_per_sm;
+  p->l2CacheSize = d.l2;
+  p->memoryBusWidth = 5120;
+  p->cooperativeLaunch = 1;
+  p->unifiedAddressing = 1;
+  p->concurrentKernels = 1;
+  p->memoryPoolsSupported = has_pools();
+  p->clusterLaunch = d.major >= 9;
+  return check_device(ordinal);
+}
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int ordinal) {
+  const Device& d = device();
+  switch (attribute) {
+    case cudaDevAttrMaxThreadsPerBlock: *value = 1024; break;
+    case cudaDevAttrMaxBlockDimX:
+    case cudaDevAttrMaxBlockDimY: *value = 1024; break;
+    case cudaDevAttrMaxBlockDimZ: *value = 64; break;
+    case cudaDevAttrMaxGridDimX: *value = 0x7fffffff; break;
+    case cudaDevAttrMaxGridDimY:
+    case cudaDevAttrMaxGridDimZ: *value = 65535; break;
+    case cudaDevAttrMaxSharedMemoryPerBlock: *value = 48 << 10; break;
+    case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = d.shared_optin; break;
+    case cudaDevAttrMaxSharedMemoryPerMultiprocessor: *value = d.shared_per_sm; break;
+    case cudaDevAttrReservedSharedMemoryPerBlock: *value = d.major >= 8 ? 1024 : 0; break;
+    case cudaDevAttrWarpSize: *value = 32; break;
+    case cudaDevAttrMaxRegistersPerBlock:
+    case cudaDevAttrMaxRegistersPerMultiprocessor: *value = 65536; break;
+    case cudaDevAttrMultiProcessorCount: *value = d.sms; break;
+    case cudaDevAttrMaxThreadsPerMultiProcessor: *value = d.threads_per_sm; break;
+    case cudaDevAttrMaxBlocksPerMultiprocessor: *value = d.blocks_per_sm; break;
+    case cudaDevAttrComputeCapabilityMajor: *value = d.major; break;
+    case cudaDevAttrComputeCapabilityMinor: *value = d.minor; break;
+    case cudaDevAttrClockRate: *value = static_cast<int>(d.clock_ghz * 1e6); break;
+    case cudaDevAttrL2CacheSize: *value = d.l2; break;
+    case cudaDevAttrCooperativeLaunch: *value = 1; break;
+    case cudaDevAttrClusterLaunch: *value = d.major >= 9; break;
+    case cudaDevAttrMemoryPoolsSupported: *value = has_pools(); break;
+    case cudaDevAttrUnifiedAddressing: *value = 1; break;
+    case cudaDevAttrIntegrated:
+    case cudaDevAttrManagedMemory:
+    case cudaDevAttrConcurrentManagedAccess:
+    case cudaDevAttrPageableMemoryAccess: *value = 0; break;
+    default: die("device attribute " + std::to_string(attribute) + " is not known");
+  }
+  return check_device(ordinal);
+}
+
+// --- errors
+cudaError_t cudaGetLastError() {
+  const cudaError_t error = last_error;
+  last_error = cudaSuccess;
+  return error;
+}
+cudaError_t cudaPeekAtLastError() { return last_error; }
+const char* cudaGetErrorName(cudaError_t error) {
+#define PTX_NAMED(name) \
+  { name, #name }
+  static const std::unordered_map<int, const char*> names{PTX_NAMED(cudaSuccess),
+                                                          PTX_NAMED(cudaErrorInvalidValue),
+                                                          PTX_NAMED(cudaErrorMemoryAllocation),
+                                                          PTX_NAMED(cudaErrorInvalidConfiguration),
+                                                          PTX_NAMED(cudaErrorInvalidDevice),
+                                                          PTX_NAMED(cudaErrorInvalidDeviceFunction),
+                                                          PTX_NAMED(cudaErrorNoKernelImageForDevice),
+                                                          PTX_NAMED(cudaErrorLaunchOutOfResources),
+                                                          PTX_NAMED(cudaErrorCooperativeLaunchTooLarge),
+                                                          PTX_NAMED(cudaErrorInvalidClusterSize),
+                                                          PTX_NAMED(cudaErrorInvalidSymbol),
+                                                          PTX_NAMED(cudaErrorMissingConfiguration),
+                                                          PTX_NAMED(cudaErrorNotSupported),
+                                                          PTX_NAMED(cudaErrorInvalidResourceHandle),
+                                                          PTX_NAMED(cudaErrorNoDevice),
+                                                          PTX_NAMED(cudaErrorInsufficientDriver)};
+#undef PTX_NAMED
+  const auto found = names.find(error);
+  return found == names.end() ? "cudaError (of the PTX machine)" : found->second;
+}
+const char* cudaGetErrorString(cudaError_t error) {
+  return error == cudaErrorMemoryAllocation ? "out of memory" : cudaGetErrorName(error);
+}
+const char* cudaGetErrorString_ptsz(cudaError_t error) { return cudaGetErrorString(error); }
+
+}  // extern "C"
