@@ -234,8 +234,8 @@ std::string with_csv(const std::string& file, const std::vector<std::string>& co
          host::table_html(columns, rows, caption);
 }
 
-// "The quickest of the others takes 7.3 times as long, by the median of 36 cases (1.36 to 107)"; empty where there are
-// no others.
+// "The quickest other library takes 7.3 times as long as scalelab, by the median of 36 cases (1.36 to 107)"; empty where
+// there is none.
 std::string rivals_headline(const std::vector<Rival>& rivals) {
   std::map<std::string, double> quickest;  // of each case
   for (const Rival& rival : rivals) {
@@ -247,7 +247,7 @@ std::string rivals_headline(const std::vector<Rival>& rivals) {
   for (const auto& [row, ratio] : quickest) ratios.push_back(ratio);
   if (ratios.empty()) return "";
   const auto [least, most] = std::minmax_element(ratios.begin(), ratios.end());
-  return fmt::format("The quickest of the others takes {} times as long, by the median of {} ({} to {})",
+  return fmt::format("The quickest other library takes {} times as long as scalelab, by the median of {} ({} to {})",
                      ratio_text(median(ratios)), host::counted(std::ssize(ratios), "case"), ratio_text(*least),
                      ratio_text(*most));
 }
