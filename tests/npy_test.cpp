@@ -189,6 +189,8 @@ TEST_F(Npy, WhatIsWrongIsNamed) {
   EXPECT_EQ(complaint(npy(dictionary("|O", "(2, 3)"), numbers)), "holds Python objects; float32 or float16 is needed");
   EXPECT_EQ(complaint(npy("{'descr': [('x', '<f4')], 'fortran_order': False, 'shape': (6,), }", numbers)),
             "holds type [('x', '<f4')]; float32 or float16 is needed");
+  EXPECT_EQ(complaint(npy(dictionary("<\n\x1b[2J\xff", "(2, 3)"), numbers)),
+            "holds type <??[2J?; float32 or float16 is needed");
   EXPECT_EQ(complaint(npy(dictionary(">f4", "(2, 3)"), numbers)),
             "holds big-endian float32; little-endian float32 or float16 is needed");
   EXPECT_EQ(complaint(npy(dictionary("<f4", "(2, 3)", "True"), numbers)),

@@ -125,7 +125,10 @@ std::string type_name(const std::string& descr) {
   for (const auto& [code, name] : kNames) {
     if (descr.size() > 1 && descr.substr(1) == code) return name;
   }
-  return "type " + descr.substr(0, 40);
+  std::string text = descr.substr(0, 40);
+  std::replace_if(
+      text.begin(), text.end(), [](unsigned char c) { return c < ' ' || c > '~'; }, '?');
+  return "type " + text;
 }
 
 struct Closer {
