@@ -37,10 +37,10 @@ struct Work {
 // Timings of somebody else's code on the same arrays.
 struct Peer {
   std::string who;
-  std::string absent;             // why it was not run; then nothing else is known
-  std::vector<double> wall, cpu;  // seconds a run
-  std::string answer;             // how its answer compares with ours
-  std::string note;
+  std::string absent{};               // why it was not run; then nothing else is known
+  std::vector<double> wall{}, cpu{};  // seconds a run
+  std::string answer{};               // how its answer compares with ours
+  std::string note{};
   bool own_route = false;  // not somebody else's: another way of ours to the same answer
 };
 
@@ -242,10 +242,11 @@ struct Said {
 };
 Said run_command(const std::string& line);
 
-// The rows that `python3 bench/peers/SCRIPT ARGUMENTS` prints, one JSON object a line: {"who", "units", "unit", "wall",
-// "cpu", "note"}, or {"who", "absent"}; other members are for the caller. SCALELAB_PYTHON names another interpreter,
-// and `threads` limits its libraries. One absent row when the script cannot be run.
-std::vector<nlohmann::json> run_peers(const std::string& script, const std::string& arguments, int threads);
-Peer peer_of(const nlohmann::json& row);
+// The peers of `python3 bench/peers/SCRIPT ARGUMENTS`, which prints one JSON object a line: {"who", "units", "unit",
+// "wall", "cpu", "note"}, or {"who", "absent"}. How the answer of one that was timed compares with ours, `answer` says of
+// its row, whose other members are for it. SCALELAB_PYTHON names another interpreter, SCALELAB_PEERS another folder, and
+// `threads` limits its libraries. One absent peer when the script cannot be run.
+std::vector<Peer> python_peers(const std::string& script, const std::string& arguments, int threads,
+                               const std::function<std::string(const nlohmann::json& row)>& answer);
 
 }  // namespace scalelab::bench

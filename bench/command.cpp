@@ -1,5 +1,6 @@
 // scalelab bench: run, list, show, cost and compare, and turn, which compare starts.
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -23,6 +24,17 @@ namespace scalelab::bench {
 namespace {
 
 using namespace scalelab::host;
+
+// Does what reads these results; what is of another type there than `bench run` writes is their fault.
+template <class Action>
+auto of_results(const std::vector<std::string>& files, const Action& action) {
+  try {
+    return action();
+  } catch (const nlohmann::json::exception& error) {
+    throw Failure(kBadData, fmt::format("{}: is not as scalelab bench run writes it ({})", fmt::join(files, " or "),
+                                        error.what()));
+  }
+}
 
 // --- options that several of them take -------------------------------------------------------------------------------
 
@@ -135,16 +147,15 @@ Command add_show(CLI::App& bench) {
   app->add_option("-o,--out", options->out, "Folder for the page, report.html")->type_name("FOLDER");
   add_notes(*app, {"scalelab bench show mine.json -o page"});
   return {app, [options](Session&) -> Outcome {
-            auto document = read_result(options->result);
-            if (!options->clock.empty()) document["clock"] = options->clock;
-            if (options->markdown) return {document, markdown_of(document, options->filter), kDone};
-            if (options->out.empty()) return {document, text_of(document), kDone};
-            make_output_folder(options->out);
-            return {.document = document,
-                    .text = "",
-                    .exit_code = kDone,
-                    .page = std::make_shared<Page>(page_of(document)),
-                    .folder = options->out};
+            return of_results({options->result}, [&]() -> Outcome {
+              auto document = read_result(options->result);
+              if (!options->clock.empty()) document["clock"] = options->clock;
+              if (options->markdown) return {document, markdown_of(document, options->filter), kDone};
+              if (options->out.empty()) return {document, text_of(document), kDone};
+              auto page = std::make_shared<Page>(page_of(document));
+              make_output_folder(options->out);
+              return {.document = document, .text = "", .exit_code = kDone, .page = page, .folder = options->out};
+            });
           }};
 }
 
@@ -260,7 +271,9 @@ Command add_compare(CLI::App& bench) {
             }
             const Compared compared =
                 programs ? compare_in_turn(options->a, options->b, chosen_cases(options->choice), *options, session)
-                         : compare_results(options->a, options->b, *options, options->relative);
+                         : of_results({options->a, options->b}, [&] {
+                             return compare_results(options->a, options->b, *options, options->relative);
+                           });
             leave(options->out, compared.document);
             return {compared.document, compared.text, compared.over ? kCheckFailed : kDone};
           }};

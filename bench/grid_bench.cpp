@@ -133,21 +133,18 @@ std::vector<Peer> peers(const Arrays& a, Context& context) {
   folder.write("labels.u8", a.data.labels);
   folder.write("queries.f32", asked);
   const char* names = a.labels_wanted ? "sklearn" : a.n <= 20000 ? "scipy,sklearn,faiss" : "scipy,sklearn";
-  for (const auto& row : run_peers("knn.py",
-                                   fmt::format("{} {} 2 {} {} {} 1 {} {}", folder.path(), a.n, sample, a.size * a.size,
-                                               a.k, a.labels_wanted ? "labels" : "ids", names),
-                                   context.threads())) {
-    Peer peer = peer_of(row);
-    if (peer.absent.empty()) {
-      peer.answer =
-          a.labels_wanted
-              ? compare_labels(labels_of_asked,
-                               folder.read<std::uint8_t>(peer.who + ".labels.u8", labels_of_asked.size()))
-              : compare_neighbours(a.data.points, asked, 2, a.k, ids_of_asked,
-                                   folder.read<int>(peer.who + ".ids.i32", ids_of_asked.size()), peer.who == "faiss");
+  const auto answer = [&](const nlohmann::json& row) {
+    const std::string who = row.at("who");
+    if (a.labels_wanted) {
+      return compare_labels(labels_of_asked, folder.read<std::uint8_t>(who + ".labels.u8", labels_of_asked.size()));
     }
-    list.push_back(std::move(peer));
-  }
+    return compare_neighbours(a.data.points, asked, 2, a.k, ids_of_asked,
+                              folder.read<int>(who + ".ids.i32", ids_of_asked.size()), who == "faiss");
+  };
+  const std::string arguments = fmt::format("{} {} 2 {} {} {} 1 {} {}", folder.path(), a.n, sample, a.size * a.size,
+                                            a.k, a.labels_wanted ? "labels" : "ids", names);
+  const auto more = python_peers("knn.py", arguments, context.threads(), answer);
+  list.insert(list.end(), more.begin(), more.end());
   return list;
 }
 

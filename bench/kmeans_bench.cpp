@@ -100,19 +100,16 @@ std::vector<Peer> peers(Arrays& a) {
   const PeerFolder folder;
   folder.write("points.f32", a.points);
   folder.write("start.f32", a.start);
-  const auto rows = run_peers("kmeans.py", fmt::format("{} {} {} {} {} 1", folder.path(), a.n, a.d, a.k, a.iterations),
-                              a.context.threads());
-  a.fit(1);
-  std::vector<Peer> list;
-  for (const auto& row : rows) {
-    Peer peer = peer_of(row);
-    if (peer.absent.empty()) {
-      peer.answer = compare(a, folder.read<float>(peer.who + ".centroids.f32", a.start.size()),
-                            folder.read<int>(peer.who + ".labels.i32", static_cast<std::size_t>(a.n)));
-    }
-    list.push_back(std::move(peer));
-  }
-  return list;
+  bool once = false;  // ours, after the one iteration that theirs are compared after
+  const auto answer = [&](const nlohmann::json& row) {
+    if (!once) a.fit(1);
+    once = true;
+    const std::string who = row.at("who");
+    return compare(a, folder.read<float>(who + ".centroids.f32", a.start.size()),
+                   folder.read<int>(who + ".labels.i32", static_cast<std::size_t>(a.n)));
+  };
+  return python_peers("kmeans.py", fmt::format("{} {} {} {} {} 1", folder.path(), a.n, a.d, a.k, a.iterations),
+                      a.context.threads(), answer);
 }
 
 Problem make(const Parameters& parameters, Context& context) {

@@ -114,24 +114,20 @@ std::vector<Peer> peers(const Arrays& a, Context& context) {
   const char* names =
       a.d <= kTreeFeatures ? (a.n <= 20000 ? "scipy,sklearn,faiss" : "scipy,sklearn") : "faiss,torch,sklearn";
   const std::string shape = fmt::format("{} {} {} {} {} {} 1", folder.path(), a.n, a.d, sample, a.q, a.k);
-  auto rows = run_peers("knn.py", fmt::format("{} ids {}", shape, names), context.threads());
+  const auto answer = [&](const nlohmann::json& row) {
+    const std::string who = row.at("who");
+    const bool subtracts = who == "keops" || (a.d <= kTreeFeatures && (who == "scipy" || who == "sklearn"));
+    return compare_neighbours(a.references, asked, a.d, a.k, ours_of_asked,
+                              folder.read<int>(who + ".ids.i32", ours_of_asked.size()), !subtracts);
+  };
+  const auto add = [&](std::vector<Peer> more) { list.insert(list.end(), more.begin(), more.end()); };
+  add(python_peers("knn.py", fmt::format("{} ids {}", shape, names), context.threads(), answer));
   // KeOps looks at every pair: on the CPU it is asked where that is a second's work.
   const bool few = static_cast<double>(a.n) * static_cast<double>(sample) * static_cast<double>(a.d) < 1e9;
   const char* of_device = &context.backend() != &cpu_backend() ? " cuda torch-gpu,cupy,keops"
                           : few                                ? " cpu cupy,keops"
                                                                : " cpu cupy";
-  const auto more = run_peers("knn_gpu.py", shape + of_device, context.threads());
-  rows.insert(rows.end(), more.begin(), more.end());
-  for (const auto& row : rows) {
-    Peer peer = peer_of(row);
-    if (peer.absent.empty()) {
-      const auto theirs = folder.read<int>(peer.who + ".ids.i32", ours_of_asked.size());
-      const bool expanded = peer.who != "keops" && (a.d > kTreeFeatures || peer.who == "faiss" || peer.who == "torch" ||
-                                                    peer.who == "torch-gpu" || peer.who == "cupy");
-      peer.answer = compare_neighbours(a.references, asked, a.d, a.k, ours_of_asked, theirs, expanded);
-    }
-    list.push_back(std::move(peer));
-  }
+  add(python_peers("knn_gpu.py", shape + of_device, context.threads(), answer));
   return list;
 }
 

@@ -1,31 +1,15 @@
-#include <fcntl.h>
-#include <poll.h>
-#include <spawn.h>
-#include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
-#include <fmt/format.h>
 #include <algorithm>
-#include <array>
-#include <cerrno>
 #include <cmath>
-#include <csignal>
-#include <cstdio>
-#include <cstdlib>
-#include <filesystem>
-#include <fstream>
+#include <limits>
 #include <stdexcept>
 
 #include "bench/bench.h"
 #include "host/evidence/statistics.h"
-#include "host/program/command.h"
-#include "host/program/error.h"
 #include "scalelab/buffer.h"
 
 namespace scalelab::bench {
-
-namespace fs = std::filesystem;
 
 namespace {
 
@@ -35,7 +19,7 @@ double clock_seconds(clockid_t clock) {
   return static_cast<double>(now.tv_sec) + 1e-9 * static_cast<double>(now.tv_nsec);
 }
 
-// Fills the caches with something else: 128 MiB in the backend's memory, more than any last level of today.
+// Fills the caches with something else: 128 MiB in the backend's memory, more than the last level of most machines.
 class CacheEmptier {
  public:
   explicit CacheEmptier(Context& context)
@@ -106,14 +90,8 @@ Round time_round(const Problem& problem, const Pace& pace, Context& context, con
 }
 
 Estimate estimate(std::span<const double> round_medians) {
-  Estimate result;
-  result.median = median({round_medians.begin(), round_medians.end()});
-  const auto summary = host::summarize(logarithms(round_medians));
-  const double reach =
-      summary.n < 2 ? std::nan("") : host::student_quantile(0.975, summary.n - 1) * summary.standard_error;
-  result.low = std::exp(summary.mean - reach);
-  result.high = std::exp(summary.mean + reach);
-  return result;
+  const host::Interval interval = host::geometric_mean(round_medians).interval;
+  return {median({round_medians.begin(), round_medians.end()}), interval.low, interval.high};
 }
 
 bool is_narrow(std::span<const Round> rounds, const std::string& clock) {
@@ -219,110 +197,6 @@ Crossing crossing(std::span<const Rung> a, std::span<const Rung> b) {
   }
   const auto [at, word] = last_change(a, middle);
   return {word, at, last_change(a, best).first, last_change(a, worst).first};
-}
-
-PeerFolder::PeerFolder() {
-  std::string name = (fs::temp_directory_path() / "scalelab_bench_XXXXXX").string();
-  if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("cannot make a folder in " + name);
-  path_ = name;
-}
-PeerFolder::~PeerFolder() {
-  std::error_code ignored;
-  fs::remove_all(path_, ignored);
-}
-void PeerFolder::write(const std::string& name, const void* data, std::size_t bytes) const {
-  std::ofstream out(fs::path(path_) / name, std::ios::binary);
-  out.write(static_cast<const char*>(data), static_cast<std::streamsize>(bytes));
-  if (!out.flush()) throw std::runtime_error("cannot write " + path_ + "/" + name);
-}
-void PeerFolder::read(const std::string& name, void* data, std::size_t bytes) const {
-  std::ifstream in(fs::path(path_) / name, std::ios::binary);
-  in.read(static_cast<char*>(data), static_cast<std::streamsize>(bytes));
-  if (!in) throw std::runtime_error("cannot read " + path_ + "/" + name);
-}
-
-Said run_command(const std::string& line) {
-  int ends[2];
-  if (::pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error("no pipe can be made for " + line);
-  posix_spawn_file_actions_t files;
-  posix_spawn_file_actions_init(&files);
-  posix_spawn_file_actions_adddup2(&files, ends[1], STDOUT_FILENO);
-  posix_spawnattr_t attributes;
-  posix_spawnattr_init(&attributes);
-  posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
-  char shell[] = "sh", option[] = "-c";
-  std::string text = line;
-  char* const arguments[] = {shell, option, text.data(), nullptr};
-  pid_t child = -1;
-  const int error = ::posix_spawn(&child, "/bin/sh", &files, &attributes, arguments, environ);
-  posix_spawnattr_destroy(&attributes);
-  posix_spawn_file_actions_destroy(&files);
-  ::close(ends[1]);
-  Said said;
-  const auto reap = [&] {
-    ::close(ends[0]);
-    int status = 0;
-    while (::waitpid(child, &status, 0) < 0 && errno == EINTR) continue;
-    return status;
-  };
-  if (error != 0) {
-    ::close(ends[0]);
-    throw std::runtime_error("no shell can be started for " + line);
-  }
-  try {
-    for (;;) {
-      host::throw_if_interrupted();
-      pollfd waiting{ends[0], POLLIN, 0};
-      if (::poll(&waiting, 1, 100) <= 0) continue;
-      std::array<char, 4096> chunk;
-      const ssize_t got = ::read(ends[0], chunk.data(), chunk.size());
-      if (got <= 0) break;
-      said.output.append(chunk.data(), static_cast<std::size_t>(got));
-    }
-  } catch (...) {
-    ::kill(-child, SIGKILL);
-    reap();
-    throw;
-  }
-  const int status = reap();
-  said.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-  host::throw_if_interrupted();
-  return said;
-}
-
-std::vector<nlohmann::json> run_peers(const std::string& script, const std::string& arguments, int threads) {
-  const char* python = std::getenv("SCALELAB_PYTHON");
-  const char* folder = std::getenv("SCALELAB_PEERS");
-  const std::string command = fmt::format(
-      "OMP_NUM_THREADS={0} OPENBLAS_NUM_THREADS={0} MKL_NUM_THREADS={0} {1} {2}/{3} {4} 2>/dev/null", threads,
-      python != nullptr ? python : "python3", folder != nullptr ? folder : SCALELAB_PEERS, script, arguments);
-  const auto [output, status] = run_command(command);
-  std::vector<nlohmann::json> rows;
-  for (std::size_t begin = 0; begin < output.size();) {
-    const std::size_t end = std::min(output.find('\n', begin), output.size());
-    auto row = nlohmann::json::parse(output.substr(begin, end - begin), nullptr, false);
-    if (row.is_object() && row.contains("who")) rows.push_back(std::move(row));
-    begin = end + 1;
-  }
-  if (status != 0) {
-    rows.push_back(
-        {{"who", script},
-         {"absent", fmt::format("{} ended with status {}: are numpy and the peers installed? SCALELAB_PYTHON names "
-                                "the interpreter that has them",
-                                python != nullptr ? python : "python3", status)}});
-  }
-  return rows;
-}
-
-Peer peer_of(const nlohmann::json& row) {
-  Peer peer;
-  peer.who = row.at("who").get<std::string>();
-  peer.absent = row.value("absent", "");
-  if (!peer.absent.empty()) return peer;
-  peer.wall = row.value("wall", std::vector<double>{});
-  peer.cpu = row.value("cpu", std::vector<double>{});
-  peer.note = row.value("note", "");
-  return peer;
 }
 
 }  // namespace scalelab::bench

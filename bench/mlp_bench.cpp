@@ -122,29 +122,26 @@ std::vector<Peer> training_peers(const Training& t) {
   folder.write("rows.f32", rows);
   folder.write("start.f32", starts);
   const double ours = t.loss();
+  const auto answer = [&](const nlohmann::json& row) -> std::string {
+    if (!row.contains("loss")) return "";
+    const double loss = row["loss"];
+    const bool own_start = row.at("who").get<std::string>().starts_with("scikit-learn");
+    const double factor = own_start ? 1.5 : 1.2;  // as far as such losses of one network scatter
+    const bool near = loss < factor * ours && ours < factor * loss;
+    const char* why = own_start                      ? "a start of its own"
+                      : t.batch > 0 && t.batch < t.n ? "batches of its own"
+                                                     : "its sums in another order";
+    return fmt::format("loss reached {:.4f}, ours {:.4f} ({}){}", loss, ours, why, near ? "" : ": NOT COMPARABLE");
+  };
   std::vector<std::string> devices = {"cpu"};
   if (&t.context.backend() != &cpu_backend()) devices.emplace_back("gpu");
   for (const std::string& device : devices) {
-    for (const auto& row : run_peers(
-             "mlp.py",
-             fmt::format("train {0}/rows.f32 --start {0}/start.f32 --width {1} --batch {2} "
-                         "--epochs {3} --models {4} --device {5}{6}",
-                         folder.path(), t.width, t.batch, t.epochs, t.m, device, t.width == 64 ? " --compile" : ""),
-             1)) {
-      Peer peer = peer_of(row);
-      if (row.contains("loss")) {
-        const double loss = row["loss"];
-        const bool own_start = peer.who.find("scikit-learn") == 0;
-        const double factor = own_start ? 1.5 : 1.2;
-        const bool near = loss < factor * ours && ours < factor * loss;
-        const char* why = own_start                      ? "a start of its own"
-                          : t.batch > 0 && t.batch < t.n ? "batches of its own"
-                                                         : "its sums in another order";
-        peer.answer =
-            fmt::format("loss reached {:.4f}, ours {:.4f} ({}){}", loss, ours, why, near ? "" : ": NOT COMPARABLE");
-      }
-      list.push_back(std::move(peer));
-    }
+    const std::string arguments = fmt::format(
+        "train {0}/rows.f32 --start {0}/start.f32 --width {1} --batch {2} --epochs {3} --models {4} "
+        "--device {5}{6}",
+        folder.path(), t.width, t.batch, t.epochs, t.m, device, t.width == 64 ? " --compile" : "");
+    const auto more = python_peers("mlp.py", arguments, 1, answer);
+    list.insert(list.end(), more.begin(), more.end());
   }
   return list;
 }
@@ -320,19 +317,12 @@ std::vector<Peer> scoring_peers(const Scoring& s) {
   const PeerFolder folder;  // the same network, the same points
   folder.write("start.f32", s.values);
   folder.write("points.f32", s.inputs.to_host());
-  std::vector<Peer> list;
-  for (const auto& row : run_peers("mlp.py",
-                                   fmt::format("forward {0}/points.f32 --start {0}/start.f32 --scores {0}/scores.f32 "
-                                               "--width {1}",
-                                               folder.path(), s.shape.width),
-                                   1)) {
-    Peer peer = peer_of(row);
-    if (peer.absent.empty()) {
-      peer.answer = compare(s, folder.read<float>("scores.f32", static_cast<std::size_t>(s.side * s.side)));
-    }
-    list.push_back(std::move(peer));
-  }
-  return list;
+  return python_peers("mlp.py",
+                      fmt::format("forward {0}/points.f32 --start {0}/start.f32 --scores {0}/scores.f32 --width {1}",
+                                  folder.path(), s.shape.width),
+                      1, [&](const nlohmann::json&) {
+                        return compare(s, folder.read<float>("scores.f32", static_cast<std::size_t>(s.side * s.side)));
+                      });
 }
 
 Problem make_scoring(const Parameters& parameters, Context& context) {

@@ -62,7 +62,7 @@ std::optional<Chart> roofline(const nlohmann::json& document) {
   Best best;
   double least = fma / memory / 8, most = fma / memory * 8;
   std::set<std::string> left_out;
-  for (const auto& row : document["rows"]) {
+  for (const auto& row : document.at("rows")) {
     if (!right(row) || row.value("backend", "") != document.value("backend", "")) continue;
     const double operations = operations_of(row), bytes = number_at(row, "bytes");
     if (!(operations > 0) || !(bytes > 0)) {
@@ -72,7 +72,7 @@ std::optional<Chart> roofline(const nlohmann::json& document) {
     const double x = operations / bytes;
     least = std::min(least, x / 2);
     most = std::max(most, x * 2);
-    const auto& times = row[clock];
+    const auto& times = row.at(clock);
     const std::string op = row.value("op", "");
     Line& line = dots[op];
     line.name = op;
@@ -82,8 +82,8 @@ std::optional<Chart> roofline(const nlohmann::json& document) {
                           .low = operations / number_at(times, "high"),
                           .high = operations / number_at(times, "low"),
                           .note = name_of(row)});
-    const double share = number_at(row["roof"], "floor_seconds") / number_at(times, "median");
-    if (share > best.share) best = {name_of(row), row["roof"].value("name", ""), share};
+    const double share = number_at(row.at("roof"), "floor_seconds") / number_at(times, "median");
+    if (share > best.share) best = {name_of(row), row.at("roof").value("name", ""), share};
   }
   if (dots.empty()) return std::nullopt;
   Chart chart{
@@ -112,7 +112,7 @@ std::optional<Chart> roofline(const nlohmann::json& document) {
 std::vector<Chart> cost_charts(const nlohmann::json& document) {
   std::vector<Chart> charts;
   for (const auto& entry : document.value("lines", nlohmann::json::array())) {
-    if (entry["rows"].size() < 2) continue;
+    if (entry.at("rows").size() < 2) continue;
     const std::string id = "cost-" + entry.value("group", ""), axis = entry.value("axis", "");
     if (charts.empty() || charts.back().id != id) {
       charts.push_back({.id = id,
@@ -125,17 +125,17 @@ std::vector<Chart> cost_charts(const nlohmann::json& document) {
     }
     Chart& chart = charts.back();
     Line line{.name = entry.value("name", "")};
-    for (const auto& index : entry["rows"]) {
-      const auto& row = document["rows"].at(index.get<std::size_t>());
+    for (const auto& index : entry.at("rows")) {
+      const auto& row = document.at("rows").at(index.get<std::size_t>());
       if (!right(row)) continue;
-      const auto& times = row[clock_of(document)];
-      line.marks.push_back({.x = number_at(row["parameters"], axis.c_str()),
+      const auto& times = row.at(clock_of(document));
+      line.marks.push_back({.x = number_at(row.at("parameters"), axis.c_str()),
                             .y = number_at(times, "median"),
                             .low = number_at(times, "low"),
                             .high = number_at(times, "high"),
                             .note = row.value("name", "")});
     }
-    const auto& law = entry["growth"];
+    const auto& law = entry.at("growth");
     const double exponent = number_at(law, "exponent"), from = number_at(law, "from"), to = number_at(law, "to");
     if (std::isfinite(exponent) && to > from) {
       // Through the middle, in logarithms, of the rows that it was fitted to.
@@ -176,10 +176,10 @@ struct Rival {
 std::vector<Rival> rivals_of(const nlohmann::json& document) {
   std::vector<Rival> list;
   const std::string clock = clock_of(document);
-  for (const auto& row : document["rows"]) {
+  for (const auto& row : document.at("rows")) {
     if (!right(row)) continue;
     for (const auto& peer : row.value("peers", nlohmann::json::array())) {
-      const double theirs = peer_seconds(peer, clock), ratio = theirs / number_at(row[clock], "median");
+      const double theirs = peer_seconds(peer, clock), ratio = theirs / number_at(row.at(clock), "median");
       if (!(ratio > 0)) continue;
       list.push_back({name_of(row), peer.value("who", "?"), peer.value("answer", ""), theirs, ratio,
                       peer.value("own_route", false)});
@@ -234,8 +234,8 @@ std::string with_csv(const std::string& file, const std::vector<std::string>& co
          host::table_html(columns, rows, caption);
 }
 
-// "The quickest of the others takes 7.3 times as long, by the median of 36 cases (1.36 to 107)"; empty where there are
-// no others.
+// "The quickest other library takes 7.3 times as long as scalelab, by the median of 36 cases (1.36 to 107)"; empty where
+// there is none.
 std::string rivals_headline(const std::vector<Rival>& rivals) {
   std::map<std::string, double> quickest;  // of each case
   for (const Rival& rival : rivals) {
@@ -247,7 +247,7 @@ std::string rivals_headline(const std::vector<Rival>& rivals) {
   for (const auto& [row, ratio] : quickest) ratios.push_back(ratio);
   if (ratios.empty()) return "";
   const auto [least, most] = std::minmax_element(ratios.begin(), ratios.end());
-  return fmt::format("The quickest of the others takes {} times as long, by the median of {} ({} to {})",
+  return fmt::format("The quickest other library takes {} times as long as scalelab, by the median of {} ({} to {})",
                      ratio_text(median(ratios)), host::counted(std::ssize(ratios), "case"), ratio_text(*least),
                      ratio_text(*most));
 }
@@ -271,18 +271,18 @@ host::Section cases_section(const nlohmann::json& document) {
       "case",  "backend", "seconds", "low",     "high", "CPU seconds", "cold seconds", "units/second", "unit",
       "bytes", "flop",    "minima",  "counted", "roof", "share of it", "joules",       "clock, MHz"};
   Rows rows;
-  for (const auto& row : document["rows"]) {
+  for (const auto& row : document.at("rows")) {
     rows.push_back({name_of(row), row.value("backend", "")});
     if (right(row)) {
-      const auto& wall = row["wall"];
+      const auto& wall = row.at("wall");
       for (const char* name : {"median", "low", "high"}) rows.back().push_back(cell(number_at(wall, name)));
-      rows.back().push_back(cell(number_at(row["cpu"], "median")));
+      rows.back().push_back(cell(number_at(row.at("cpu"), "median")));
       rows.back().push_back(cell(number_at(row, "cold")));
       rows.back().push_back(cell(number_at(row, "units") / number_at(wall, "median")));
       rows.back().push_back(row.value("unit", ""));
       for (const char* name : {"bytes", "flop", "minima"}) rows.back().push_back(cell(number_at(row, name)));
-      rows.back().insert(rows.back().end(), {row.value("counted", ""), row["roof"].value("name", ""),
-                                             cell(number_at(row["roof"], "share")), cell(number_at(row, "joules")),
+      rows.back().insert(rows.back().end(), {row.value("counted", ""), row.at("roof").value("name", ""),
+                                             cell(number_at(row.at("roof"), "share")), cell(number_at(row, "joules")),
                                              cell(number_at(row, "megahertz"))});
     } else {
       rows.back().push_back("WRONG: " + row.value("wrong", ""));
@@ -323,11 +323,12 @@ std::vector<std::string> methods_of(const nlohmann::json& document) {
 host::Page page_of(const nlohmann::json& document) {
   const std::string device = document.value("device", "unknown device");
   const auto environment = document.value("environment", nlohmann::json::object());
-  const std::string cpu =
-      environment.contains("cpu") && environment["cpu"].is_string() ? environment["cpu"].get<std::string>() + ": " : "";
+  const std::string cpu = environment.contains("cpu") && environment.at("cpu").is_string()
+                              ? environment.at("cpu").get<std::string>() + ": "
+                              : "";
   host::Page page{.title = "Bench",
                   .kicker = document.contains("lines") ? "scalelab bench cost" : "scalelab bench run",
-                  .headline = fmt::format("{} on {}", host::counted(std::ssize(document["rows"]), "case"), device),
+                  .headline = fmt::format("{} on {}", host::counted(std::ssize(document.at("rows")), "case"), device),
                   .lead = fmt::format("{}{}, measured {}.{}", cpu, device,
                                       document.value("made", std::string("on an unknown day")).substr(0, 10),
                                       clock_of(document) == "wall" ? "" : " Times are CPU time.")};

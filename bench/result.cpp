@@ -236,15 +236,15 @@ std::string row_text(const nlohmann::json& row, const std::string& clock,
   std::string text = row.value("name", std::string("?")) + "\n";
   const std::string wrong = row.value("wrong", std::string());
   if (!wrong.empty()) return text + fmt::format("  WRONG: {}\n", wrong);
-  const auto& times = row[clock];
+  const auto& times = row.at(clock);
   const double middle = number_at(times, "median"), low = number_at(times, "low"), high = number_at(times, "high");
   text += fmt::format("  {:<24} {:>10}  [{}, {}]  cold {}  {}", row.value("backend", std::string("scalelab")),
                       time_text(middle), time_text(low), time_text(high), time_text(number_at(row, "cold")),
                       rate_text(number_at(row, "units") / middle, row.value("unit", std::string("unit"))));
-  const auto& roof = row["roof"];
+  const auto& roof = row.at("roof");
   if (roof.is_object() && !roof.value("name", std::string()).empty()) {
     text += fmt::format("  {:.0f} % of the {} roof", 100 * number_at(roof, "floor_seconds") / middle,
-                        roof["name"].get<std::string>());
+                        roof.at("name").get<std::string>());
   }
   if (row.contains("joules")) text += fmt::format("  {:.3g} J", number_at(row, "joules"));
   text += "\n";
@@ -274,19 +274,19 @@ std::string lines_text(const nlohmann::json& document) {
     }
     return list;
   };
-  for (const auto& line : document["lines"]) {
+  for (const auto& line : document.at("lines")) {
     if (line.value("group", "") != group) {
       text += crossings_of(group);
       group = line.value("group", "");
       text += line.value("title", "") + "\n";
     }
-    const auto& rows = line["rows"];
+    const auto& rows = line.at("rows");
     text += fmt::format("  {:<26}", line.value("name", ""));
     if (!rows.empty()) {
-      const auto& last = document["rows"][rows.back().get<std::size_t>()];
-      text += fmt::format(" {:<28} {} = {:g} in {}", growth_text(line["growth"]), line.value("axis", ""),
-                          number_at(last["parameters"], line.value("axis", "").c_str()),
-                          last.contains("wall") ? time_text(number_at(last[clock_of(document)], "median")) : "-");
+      const auto& last = document.at("rows").at(rows.back().get<std::size_t>());
+      text += fmt::format(" {:<28} {} = {:g} in {}", growth_text(line.at("growth")), line.value("axis", ""),
+                          number_at(last.at("parameters"), line.value("axis", "").c_str()),
+                          last.contains("wall") ? time_text(number_at(last.at(clock_of(document)), "median")) : "-");
     }
     text += fmt::format("; ended by {}\n", line.value("ended", ""));
   }
@@ -303,12 +303,12 @@ std::string text_of(const nlohmann::json& document) {
   if (clock != "wall") text += fmt::format("Times are {} time.\n", clock);
   std::map<std::string, std::set<std::string>> absent;
   if (document.contains("lines")) {
-    for (const auto& row : document["rows"]) {
+    for (const auto& row : document.at("rows")) {
       if (row.contains("wrong")) text += row_text(row, clock, absent);
     }
     text += lines_text(document);
   } else {
-    for (const auto& row : document["rows"]) text += row_text(row, clock, absent);
+    for (const auto& row : document.at("rows")) text += row_text(row, clock, absent);
   }
   for (const auto& [who, why] : absent) {
     text += fmt::format("Absent: {} ({})\n", who, fmt::to_string(fmt::join(why, "; ")));
@@ -332,16 +332,16 @@ std::string markdown_of(const nlohmann::json& document, const std::string& filte
                                  document.value("environment", nlohmann::json::object()).value("cpu", "unknown CPU"),
                                  clock, document.value("made", std::string("undated")).substr(0, 10));
   text += "| case | ours | rate | of its roof | slower than ours by |\n|---|---|---|---|---|\n";
-  for (const auto& row : document["rows"]) {
+  for (const auto& row : document.at("rows")) {
     const std::string name = row.value("name", std::string("?"));
     if (!wanted(name, filter)) continue;
     if (row.contains("wrong")) {
       text += fmt::format("| {} | WRONG: {} | | | |\n", name, row.value("wrong", ""));
       continue;
     }
-    const double ours = number_at(row[clock], "median"), low = number_at(row[clock], "low"),
-                 high = number_at(row[clock], "high");
-    const auto& roof = row["roof"];
+    const double ours = number_at(row.at(clock), "median"), low = number_at(row.at(clock), "low"),
+                 high = number_at(row.at(clock), "high");
+    const auto& roof = row.at("roof");
     std::vector<std::string> peers;
     for (const auto& peer : row.value("peers", nlohmann::json::array())) {
       const double ratio = peer_seconds(peer, clock) / ours;
@@ -396,13 +396,13 @@ Compared compare_results(const std::string& a_file, const std::string& b_file, c
   const double margin = options.margin;
   const auto a = read_result(a_file), b = read_result(b_file);
   std::map<std::string, nlohmann::json> before;
-  for (const auto& row : a["rows"]) before[row.value("name", std::string())] = row;
+  for (const auto& row : a.at("rows")) before[row.value("name", std::string())] = row;
   const auto rounds_of = [&](const nlohmann::json& row) {
-    return row[options.clock]["rounds"].get<std::vector<double>>();
+    return row.at(options.clock).at("rounds").get<std::vector<double>>();
   };
   std::vector<ComparedCase> cases;
   std::vector<double> ratios;
-  for (const auto& row : b["rows"]) {
+  for (const auto& row : b.at("rows")) {
     ComparedCase one{.name = row.value("name", std::string())};
     const auto found = before.find(one.name);
     if (found == before.end()) {
@@ -419,7 +419,7 @@ Compared compare_results(const std::string& a_file, const std::string& b_file, c
   if (relative) {
     for (std::size_t i = 0; i < cases.size(); ++i) {
       if (!cases[i].why_not.empty()) continue;
-      std::vector<double> y = rounds_of(b["rows"][i]);
+      std::vector<double> y = rounds_of(b.at("rows").at(i));
       for (double& seconds : y) seconds /= shared;
       cases[i].verdict = compare_rounds(rounds_of(before[cases[i].name]), y, margin);
     }

@@ -98,23 +98,21 @@ Command add_completion(CLI::App& program) {
 // Every command with its options, those that all take among them.
 std::vector<Command> add_commands(CLI::App& program, Common& common) {
   std::vector<Command> commands;
-  commands.push_back(add_compare(program));
-  commands.push_back(add_dataset(program));
-  commands.push_back(add_boundary(program));
-  commands.push_back(add_knn(program));
-  commands.push_back(add_kmeans(program));
-  commands.push_back(add_theory(program));
-  commands.push_back(add_curriculum(program));
-  commands.push_back(add_xor(program));
-  commands.push_back(add_lottery(program));
-  commands.push_back(add_sweep(program));
-  commands.push_back(add_prune(program));
-  commands.push_back(add_prune_study(program));
-  for (Command& command : bench::add_bench(program)) commands.push_back(std::move(command));
-  commands.push_back(add_show(program));
-  commands.push_back(add_story(program));
-  commands.push_back(add_info(program));
-  commands.push_back(add_completion(program));
+  const auto add = [&](const char* group, std::vector<Command> more) {
+    for (Command& command : more) {
+      CLI::App* top = command.app;
+      while (top->get_parent() != &program) top = top->get_parent();
+      top->group(group);
+      commands.push_back(std::move(command));
+    }
+  };
+  add("Your own data", {add_boundary(program), add_knn(program), add_kmeans(program), add_prune(program)});
+  add("Experiments",
+      {add_compare(program), add_prune_study(program), add_theory(program), add_curriculum(program), add_xor(program),
+       add_lottery(program), add_sweep(program), add_story(program), add_show(program), add_dataset(program)});
+  const char* const rest = "This machine, this program";
+  add(rest, bench::add_bench(program));
+  add(rest, {add_info(program), add_completion(program)});
   for (const Command& command : commands) {
     add_common_options(*command.app, common);
     command.app->get_help_ptr()->group(kEveryCommand);

@@ -24,7 +24,7 @@ std::optional<std::size_t> named(const fs::path& file, const std::string& name) 
   for (std::size_t value = 0; input >> word;) {
     if (!(input >> value)) {
       input.clear();
-    } else if (word == name || word == name + ":") {
+    } else if (word.starts_with(name) && (word.size() == name.size() || word.substr(name.size()) == ":")) {
       return value;
     }
     std::getline(input, rest);
@@ -70,7 +70,8 @@ std::size_t left_of_cgroups(const fs::path& root) {
   for (std::string line; std::getline(file, line);) {
     const std::size_t first = line.find(':'), second = line.find(':', first + 1);
     if (first == std::string::npos || second == std::string::npos) continue;
-    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
+    std::string controllers = line.substr(first, second - first + 1);  // ",memory,", and ",," where there is none
+    controllers.front() = controllers.back() = ',';
     const fs::path path = line.substr(second + 1);
     if (controllers == ",,") {
       left =

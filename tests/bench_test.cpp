@@ -585,6 +585,15 @@ TEST_F(BenchProgram, PageAndMarkdownShowPeersAndWhatIsAbsent) {
   EXPECT_NE(page.find("peers.csv"), std::string::npos);
 }
 
+// A program that was moved away from its source tree still times itself.
+TEST_F(BenchProgram, PeersWhoseScriptsAreGoneAreAbsent) {
+  ::setenv("SCALELAB_PEERS", "/nowhere", 1);
+  const std::string text = good({"bench", "run", "--op", "kmeans", "--axis", "n=10", "--axis", "k=2", "--budget",
+                                 "0.01", "--rounds", "1", "--peers", "--backend", "cpu", "--quiet"});
+  ::unsetenv("SCALELAB_PEERS");
+  EXPECT_NE(text.find("Absent: kmeans.py (/nowhere/kmeans.py is not there"), std::string::npos) << text;
+}
+
 TEST_F(BenchProgram, ASignalEndsThePeersToo) {
   // A peer that works until it is let through a gate. While it lives, it holds `life` open.
   int life[2];

@@ -18,13 +18,15 @@ class CommandLine : public Program {
  protected:
   // The commands that a help lists: {"bench"}, and {"bench", "run"}, ... in the help of "bench".
   std::vector<Words> commands_in(const std::string& help, const Words& above) const {
+    const std::set<std::string> titles = {
+        "Your own data:", "Experiments:", "This machine, this program:", "Subcommands:"};
     std::vector<Words> commands;
-    const std::size_t begin = help.find("Subcommands:");
-    std::istringstream lines(begin == std::string::npos ? "" : help.substr(begin));
-    std::string line;
-    std::getline(lines, line);
-    while (std::getline(lines, line) && !line.empty()) {
-      if (line.starts_with("   ")) continue;  // a description goes on
+    std::istringstream lines(help);
+    bool inside = false;
+    for (std::string line; std::getline(lines, line);) {
+      inside = titles.contains(line) || (inside && !line.empty());
+      // Neither a title nor how a description goes on.
+      if (!inside || !line.starts_with("  ") || line.starts_with("   ")) continue;
       commands.push_back(above);
       commands.back().push_back(line.substr(2, line.find(' ', 2) - 2));
     }

@@ -87,6 +87,28 @@ TEST_F(Experiments, SimulationsLieAroundTheTheory) {
   EXPECT_EQ(json(words)["rows"], document["rows"]);  // the same bits again
 }
 
+// Without a choice there is nothing to find; a probe at an angle has no size from which on a choice pays; one draw leaves
+// no interval.
+TEST_F(Experiments, TheorySaysNoMoreThanItKnows) {
+  good({"theory", "--alpha", "1,2", "--fractions", "1", "--out", "o", "--quiet"});
+  EXPECT_TRUE(result("o")["findings"].empty());
+  good({"show", "o", "--quiet"});
+  const Json angled =
+      json({"theory", "--alpha", "2", "--fractions", "1,0.5", "--angle", "20", "--keep", "random,hard"});
+  EXPECT_TRUE(angled["crossovers"].empty());
+  ASSERT_EQ(angled["findings"].size(), 1U);
+  EXPECT_NE(angled["findings"][0]["title"].get<std::string>().find("of 1 points keeping the hard"), std::string::npos);
+  const Json one = json({"theory", "--alpha", "2", "--fractions", "1", "--draws", "1", "--dimension", "20"});
+  EXPECT_TRUE(one["rows"][0]["simulated"]["low"].is_null());
+  EXPECT_NE(finding_named(one, "simulation")["title"].get<std::string>().find("no interval"), std::string::npos);
+}
+
+TEST_F(Experiments, AResultOfTheMixtureByAnEarlierVersionIsSentToXor) {
+  fs::create_directories(folder_ / "old");
+  write_text(folder_ / "old" / "curriculum.json", R"({"experiment": "curriculum", "bayes_error": {}, "rows": []})");
+  bad({"show", "old"}, 3, "make it again with scalelab xor");
+}
+
 TEST_F(Experiments, CurriculumAndXorRefuseWhatBelongsElsewhere) {
   bad({"curriculum"}, 2, "--out");
   bad({"curriculum", "--problem", "xor"}, 2, "use scalelab xor");

@@ -2,6 +2,7 @@
 // and what the data cannot tell is called so.
 #include "host/evidence/law.h"
 
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -180,6 +181,30 @@ TEST(Law, IntervalsHoldTheTruthAboutAsOftenAsTheySay) {
   // The percentile interval of twelve seeds holds the truth in some 92 %: 55 of 60, sd 2.1. 46 is four of them below.
   EXPECT_GE(held, 46);
   EXPECT_LT(held, kDraws) << "and not always";
+}
+
+TEST(Law, TheWordsHoldTheNumbersOfTheFit) {
+  for (const LawForm form : {LawForm::power, LawForm::floor, LawForm::exponential}) {
+    const bool exponential = form == LawForm::exponential;
+    const Law law = fit_law(
+        sampled(form, exponential ? 0.3 : 5, exponential ? 1e-4 : 0.7, form == LawForm::floor ? 0.01 : 0, 0.05, 8), 1);
+    const auto fit = std::find_if(law.fits.begin(), law.fits.end(),
+                                  [&](const LawFit& one) { return law_name(one.curve.form) == law.verdict; });
+    ASSERT_NE(fit, law.fits.end()) << law.verdict;
+    const std::string text = worded(law);
+    const auto holds = [&](const std::string& words) {
+      EXPECT_NE(text.find(words), std::string::npos) << text << " lacks " << words;
+    };
+    holds(fmt::format(" predicted {:.3g} % [{:.3g}, {:.3g}], measured {:.3g} %", 100 * fit->predicted,
+                      100 * fit->predicted_interval.low, 100 * fit->predicted_interval.high, 100 * law.means.back()));
+    if (exponential) {
+      holds(fmt::format("falls by e every {:.3g};", 1 / fit->curve.b));
+      continue;
+    }
+    holds(fmt::format("n^{:.3f} [{:.3f}, {:.3f}]", -fit->curve.b, -fit->b.high, -fit->b.low));
+    if (form == LawForm::power) continue;
+    holds(fmt::format(" above {:.2g} % [{:.2g}, {:.2g}]", 100 * fit->curve.c, 100 * fit->c.low, 100 * fit->c.high));
+  }
 }
 
 TEST(Law, SizesWithoutErrorAreSetApart) {

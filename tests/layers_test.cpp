@@ -175,7 +175,7 @@ TEST(Layers, APlantedIncludeIsFound) {
   }
   // What is allowed is not found: a wing's own files, the wing before it, and all of them in main.
   for (std::size_t i = 0; i < kWings.size(); ++i) {
-    for (const std::string file : {"host/" + kWings[i] + "/a.cpp", std::string("host/main.cpp")}) {
+    for (const std::string& file : {"host/" + kWings[i] + "/a.cpp", std::string("host/main.cpp")}) {
       fs::remove_all(root);
       fs::create_directories((root / file).parent_path());
       std::ofstream(root / file) << "#include \"host/" << kWings[i] << "/b.h\"\n#include \"host/program/files.h\"\n";

@@ -468,8 +468,14 @@ TEST_F(Program, KmeansFindsTheClusters) {
     EXPECT_TRUE(document["converged"].get<bool>());
     EXPECT_GE(document["iterations"].get<int>(), 1);
     EXPECT_EQ(document["repaired"], 0);
+    EXPECT_EQ(document["empty"], 0);
     EXPECT_EQ(document["init"], init);
   }
+  // Of rows that are equal no more clusters can be made than there are different ones.
+  write_npy<float>("three.npy", {0, 0, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1}, {6, 2});
+  EXPECT_NE(good({"kmeans", "--data", "three.npy", "--clusters", "5", "--out", "e"}).find("2 clusters are empty"),
+            std::string::npos);
+  EXPECT_EQ(result("e")["empty"], 2);
   // No iteration: the centroids are the start, k different rows of the data.
   good({"kmeans", "--data", "x.npy", "--clusters", "300", "--init", "random", "--max-iterations", "0", "--out", "o"});
   auto rows = NpyMatrix(folder_ / "o" / "centroids.npy").read_all();

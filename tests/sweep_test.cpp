@@ -2,8 +2,10 @@
 #include "host/lab/sweep.h"
 
 #include <gtest/gtest.h>
+#include <sched.h>
 
 #include <csignal>
+#include <fstream>
 #include <map>
 #include <set>
 
@@ -142,6 +144,8 @@ TEST(Sweep, WhatAFileMayNotSayIsNamed) {
   EXPECT_NE(
       refusal(R"({"grids": [{"seed": [7, 8], "seeds": "0..1"}]})").find("grid 1: give 'seed' or 'seeds', not both"),
       std::string::npos);
+  EXPECT_NE(refusal(R"({"name": 5, "grids": [{"n": 10}]})").find("'name' must be a text"), std::string::npos);
+  EXPECT_NE(refusal(R"({"title": [], "grids": [{"n": 10}]})").find("'title' must be a text"), std::string::npos);
   EXPECT_NE(refusal(R"({"grids": [{"samples": 100, "epochs": 1}]})").find("not both"), std::string::npos);
 }
 
@@ -252,6 +256,21 @@ TEST_F(SweepProgram, AShardThatRunsAloneSaysWhatIsMissing) {
   EXPECT_LT(document["rows"].size(), 31U);
 }
 
+// Whether the kernel's list of locks has a process among those that wait, or has ended, or there is no such list.
+bool waits_for_a_lock(pid_t process) {
+  std::ifstream locks("/proc/locks");
+  siginfo_t ended{};
+  if (!locks ||
+      (::waitid(P_PID, static_cast<id_t>(process), &ended, WEXITED | WNOHANG | WNOWAIT) == 0 && ended.si_pid != 0)) {
+    return true;
+  }
+  const std::string pid = " " + std::to_string(process) + " ";
+  for (std::string line; std::getline(locks, line);) {
+    if (line.find("->") != std::string::npos && line.find(pid) != std::string::npos) return true;
+  }
+  return false;
+}
+
 TEST_F(SweepProgram, AnOlderSummaryIsNeverPublishedOverANewerOne) {
   ASSERT_EQ(run({"sweep", "s.json", "--out", "b", "--shard", "2/2"}).code, 0);
   fs::create_directory(folder_ / "a");
@@ -261,6 +280,7 @@ TEST_F(SweepProgram, AnOlderSummaryIsNeverPublishedOverANewerOne) {
   // Its own rows are done; what it makes of them waits for whoever publishes, and then knows of the other's rows.
   const std::size_t own = 31 - lines("b/rows-2-of-2.jsonl");
   while (lines("a/rows-1-of-2.jsonl") < own && watch.changed(child)) continue;
+  while (!waits_for_a_lock(child) && !fs::exists(folder_ / "a" / "result.json")) ::sched_yield();
   EXPECT_FALSE(fs::exists(folder_ / "a" / "result.json"));
   fs::copy_file(folder_ / "b" / "rows-2-of-2.jsonl", folder_ / "a" / "rows-2-of-2.jsonl");
   publishing.reset();

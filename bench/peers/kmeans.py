@@ -6,13 +6,13 @@ FOLDER holds points.f32 (N, D) and start.f32 (K, D), raw little-endian. Prints o
 WHO.centroids.f32 and WHO.labels.i32 after one iteration, for the answers to be compared.
 """
 
-import json
 import os
 import sys
-import time
 import warnings
 
 import numpy as np
+
+from peer import attempt, tell, timed
 
 warnings.filterwarnings("ignore")
 folder, n, d, k, iterations = sys.argv[1], *map(int, sys.argv[2:6])
@@ -21,26 +21,15 @@ points = np.fromfile(f"{folder}/points.f32", np.float32).reshape(n, d)
 start = np.fromfile(f"{folder}/start.f32", np.float32).reshape(k, d)
 
 
-def measure(run):
-    """Times run(iterations) after a warm-up of one iteration, which is also the answer to compare."""
-    answer = run(1)
-    wall, cpu = [], []
-    begin = time.perf_counter()
-    while len(wall) < 2 or time.perf_counter() - begin < seconds:
-        w, c = time.perf_counter(), time.process_time()
-        run(iterations)
-        wall.append(time.perf_counter() - w)
-        cpu.append(time.process_time() - c)
-    return answer, wall, cpu
-
-
 def report(who, run):
-    (centroids, labels), wall, cpu = measure(run)
+    """Times run(iterations) after a warm-up of one iteration, which is also the answer to compare."""
+    centroids, labels = run(1)
+    wall, cpu, _ = timed(lambda: run(iterations), 2, seconds)
     np.ascontiguousarray(centroids, np.float32).tofile(f"{folder}/{who}.centroids.f32")
     np.ascontiguousarray(labels, np.int32).tofile(f"{folder}/{who}.labels.i32")
     threads = os.environ.get("OMP_NUM_THREADS", "all")
-    print(json.dumps({"who": who, "units": float(n) * k * iterations, "unit": "pair", "wall": wall, "cpu": cpu,
-                      "note": f"{1e3 * np.median(wall) / iterations:.1f} ms/iteration, {threads} threads"}), flush=True)
+    tell(who, n * k * iterations, "pair", wall, cpu,
+         f"{1e3 * np.median(wall) / iterations:.1f} ms/iteration, {threads} threads")
 
 
 def scikit_learn(count):
@@ -80,8 +69,4 @@ def flash_kmeans(count):
 
 on_gpu = []
 for who, run in (("scikit-learn", scikit_learn), ("faiss-cpu", faiss_cpu), ("flash-kmeans", flash_kmeans)):
-    try:
-        report(who, run)
-    except Exception as error:  # absent, without a device, of another shape than it takes: the bench goes on and says so
-        why = str(error).strip().split("\n")[0] or type(error).__name__
-        print(json.dumps({"who": who, "absent": why}), flush=True)
+    attempt(who, lambda: report(who, run))

@@ -6,13 +6,13 @@ stand for TOTAL: times are scaled by TOTAL / Q, and the note says so; building a
 object a line (bench.h); leaves WHO.ids.i32 (Q, K) or WHO.labels.u8 (Q), for the answers to be compared.
 """
 
-import json
 import os
 import sys
-import time
 import warnings
 
 import numpy as np
+
+from peer import attempt, tell, timed
 
 warnings.filterwarnings("ignore")
 folder, n, d, q, total, k = sys.argv[1], *map(int, sys.argv[2:7])
@@ -22,29 +22,17 @@ queries = np.fromfile(f"{folder}/queries.f32", np.float32).reshape(q, d)
 threads = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count()))
 
 
-def clocks(run):
-    wall, cpu = time.perf_counter(), time.process_time()
-    result = run()
-    return result, time.perf_counter() - wall, time.process_time() - cpu
-
-
 def report(who, build, ask):
     """Times build() once and ask(index) at least three times; the answers go to a file."""
-    index, build_wall, build_cpu = clocks(build)
+    (build_wall,), (build_cpu,), index = timed(build, 1)
     ask(index)
-    wall, cpu = [], []
-    begin = time.perf_counter()
-    while len(wall) < 3 or time.perf_counter() - begin < seconds:
-        answer, w, c = clocks(lambda: ask(index))
-        wall.append(build_wall + w * total / q)
-        cpu.append(build_cpu + c * total / q)
+    wall, cpu, answer = timed(lambda: ask(index), 3, seconds)
     if mode == "ids":
         np.ascontiguousarray(answer, np.int32).tofile(f"{folder}/{who}.ids.i32")
     else:
         np.ascontiguousarray(answer, np.uint8).tofile(f"{folder}/{who}.labels.u8")
     note = f"{threads} threads" + (f"; timed on {q} of the queries, scaled" if q < total else "")
-    print(json.dumps({"who": who, "units": float(total), "unit": "query", "wall": wall, "cpu": cpu, "note": note}),
-          flush=True)
+    tell(who, total, "query", [build_wall + w * total / q for w in wall], [build_cpu + c * total / q for c in cpu], note)
 
 
 def sklearn():
@@ -95,7 +83,4 @@ def torch():
 
 
 for peer in peers:
-    try:
-        {"sklearn": sklearn, "scipy": scipy, "faiss": faiss, "torch": torch}[peer]()
-    except ImportError as missing:
-        print(json.dumps({"who": peer, "absent": str(missing)}), flush=True)
+    attempt(peer, {"sklearn": sklearn, "scipy": scipy, "faiss": faiss, "torch": torch}[peer])

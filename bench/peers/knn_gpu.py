@@ -7,11 +7,11 @@ on the device before the clock starts, as ours are, and neighbours stay there. P
 `absent` with the reason for a peer that cannot run; leaves WHO.ids.i32 (Q, K), for the answers to be compared.
 """
 
-import json
 import sys
-import time
 
 import numpy as np
+
+from peer import attempt, tell, timed
 
 folder, n, d, q, total, k = sys.argv[1], *map(int, sys.argv[2:7])
 seconds, device, peers = float(sys.argv[7]), sys.argv[8], sys.argv[9].split(",")
@@ -20,27 +20,19 @@ queries = np.fromfile(f"{folder}/queries.f32", np.float32).reshape(q, d)
 STEP = max(1, 2**28 // n)  # queries whose distances are held at once: 1 GiB of them
 
 
-class Absent(Exception):
-    """Why a peer cannot run here."""
-
-
 def report(who, ask, wait, note):
     """Times ask(), which queues work, until wait() returns; ids, as a NumPy array, go to a file."""
-    answer = ask()
-    wait()
-    np.ascontiguousarray(answer(), np.int32).reshape(q, k).tofile(f"{folder}/{who}.ids.i32")
-    wall, cpu = [], []
-    begin = time.perf_counter()
-    while len(wall) < 3 or time.perf_counter() - begin < seconds:
-        before, cpu_before = time.perf_counter(), time.process_time()
-        ask()
+
+    def work():
+        answer = ask()
         wait()
-        wall.append((time.perf_counter() - before) * total / q)
-        cpu.append((time.process_time() - cpu_before) * total / q)
+        return answer
+
+    np.ascontiguousarray(work()(), np.int32).reshape(q, k).tofile(f"{folder}/{who}.ids.i32")
+    wall, cpu, _ = timed(work, 3, seconds)
     if q < total:
         note += f"; timed on {q} of the queries, scaled"
-    print(json.dumps({"who": who, "units": float(total), "unit": "query", "wall": wall, "cpu": cpu, "note": note}),
-          flush=True)
+    tell(who, total, "query", [w * total / q for w in wall], [c * total / q for c in cpu], note)
 
 
 def on_torch():
@@ -48,7 +40,7 @@ def on_torch():
     import torch
 
     if device == "cuda" and not torch.cuda.is_available():
-        raise Absent("PyTorch finds no CUDA device")
+        raise RuntimeError("PyTorch finds no CUDA device")
     points, asked = torch.from_numpy(references).to(device), torch.from_numpy(queries).to(device)
     return torch, points, asked, torch.cuda.synchronize if device == "cuda" else lambda: None
 
@@ -67,7 +59,7 @@ def cupy():
     import cupy as library
 
     if device != "cuda":
-        raise Absent("CuPy needs a GPU")
+        raise RuntimeError("CuPy needs a GPU")
     points, asked = library.asarray(references), library.asarray(queries)
     norms = (points * points).sum(axis=1)
 
@@ -102,8 +94,4 @@ def keops():
 
 
 for peer in peers:
-    try:
-        {"torch-gpu": torch, "cupy": cupy, "keops": keops}[peer]()
-    except Exception as error:  # absent, without a compiler, out of memory: the bench goes on and says which
-        why = str(error).strip().split("\n")[0] or type(error).__name__
-        print(json.dumps({"who": peer, "absent": why}), flush=True)
+    attempt(peer, {"torch-gpu": torch, "cupy": cupy, "keops": keops}[peer])

@@ -8,9 +8,7 @@ the first. Of several networks all are trained at once: by JAX, and as a torch.f
 with CUDA, also with its step captured as a CUDA graph, and JAX.
 """
 import argparse
-import json
 import os
-import time
 import warnings
 
 for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
@@ -18,27 +16,17 @@ for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
 
 import numpy as np
 
+from peer import attempt, tell, timed
+
 RATE = 3e-3
 LAST = 5  # the loss reported is the mean over this many last epochs
 
 
-def timed(work, repeats):
+def report(who, units, work, note=""):
+    """Times work() after a warm-up; what it returns is the loss that was reached."""
     work()
-    wall, cpu = [], []
-    for _ in range(repeats):
-        wall_begin, cpu_begin = time.monotonic(), time.process_time()
-        result = work()
-        wall.append(time.monotonic() - wall_begin)
-        cpu.append(time.process_time() - cpu_begin)
-    return wall, cpu, result
-
-
-def report(who, units, unit, measured, note=""):
-    wall, cpu, result = measured
-    row = {"who": who, "units": units, "unit": unit, "wall": wall, "cpu": cpu, "note": note}
-    if result is not None:
-        row["loss"] = result
-    print(json.dumps(row), flush=True)
+    wall, cpu, loss = timed(work, 3)
+    tell(who, units, "samples", wall, cpu, note, loss=loss)
 
 
 def torch_network(torch, width, start=None):
@@ -56,14 +44,9 @@ def torch_network(torch, width, start=None):
 
 
 def train_torch(args, data):
-    try:
-        import torch
-    except ImportError as error:
-        print(json.dumps({"who": "PyTorch", "absent": str(error)}))
-        return
+    import torch
+
     device = torch_device(torch, args)
-    if device is None:
-        return
     torch.set_num_threads(1)
     x, y = torch.from_numpy(data[:, :2].copy()).to(device), torch.from_numpy(data[:, 2:].copy()).to(device)
     n, batch = len(x), args.batch or len(x)
@@ -96,32 +79,24 @@ def train_torch(args, data):
             optimizer.state.clear()
             return work()
 
-        return timed(again, 3)
+        return again
 
-    units = n * args.epochs
+    def offer(who, make):  # no compiler, no Triton, a step that cannot be captured: that one alone is absent
+        attempt(who, lambda: report(who, n * args.epochs, make()))
+
     where = f", {args.device}"
-    report(f"PyTorch {torch.__version__.split('+')[0]} eager{where}", units, "samples", run(False, False))
-    report("PyTorch eager, fused Adam" + where, units, "samples", run(True, False))
+    offer(f"PyTorch {torch.__version__.split('+')[0]} eager{where}", lambda: run(False, False))
+    offer("PyTorch eager, fused Adam" + where, lambda: run(True, False))
     if args.compile:
-        report_if_possible("PyTorch compiled, fused Adam" + where, units, lambda: run(True, True))
+        offer("PyTorch compiled, fused Adam" + where, lambda: run(True, True))
     if args.device == "gpu":
-        report_if_possible("PyTorch, a step as a CUDA graph", units, lambda: run_graph(torch, args, x, y, device))
-
-
-def report_if_possible(who, units, run):
-    try:
-        report(who, units, "samples", run())
-    except Exception as error:  # no compiler, no Triton, a step that cannot be captured
-        print(json.dumps({"who": who, "absent": (str(error).splitlines() or [type(error).__name__])[0][:120]}))
+        offer("PyTorch, a step as a CUDA graph", lambda: run_graph(torch, args, x, y, device))
 
 
 def torch_device(torch, args):
-    if args.device == "cpu":
-        return torch.device("cpu")
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    print(json.dumps({"who": "PyTorch, gpu", "absent": "torch.cuda is not available"}))
-    return None
+    if args.device == "gpu" and not torch.cuda.is_available():
+        raise RuntimeError("torch.cuda is not available")
+    return torch.device("cuda" if args.device == "gpu" else "cpu")
 
 
 def run_graph(torch, args, x, y, device):
@@ -174,20 +149,14 @@ def run_graph(torch, args, x, y, device):
             losses.append(float(total) / n)
         return sum(losses[-LAST:]) / LAST
 
-    return timed(work, 3)
+    return work
 
 
-def train_torch_ensemble(args, data):
+def train_torch_ensemble(args, data, who):
     """All networks as one: parameters stacked, called by vmap, one Adam over all of them."""
-    who = f"torch.func ensemble, {args.device}"
-    try:
-        import torch
-    except ImportError as error:
-        print(json.dumps({"who": who, "absent": str(error)}))
-        return
+    import torch
+
     device = torch_device(torch, args)
-    if device is None:
-        return
     torch.set_num_threads(1)
     x, y = torch.from_numpy(data[:, :2].copy()).to(device), torch.from_numpy(data[:, 2].copy()).to(device)
     n, batch = len(x), args.batch or len(x)
@@ -219,23 +188,18 @@ def train_torch_ensemble(args, data):
             losses.append(float(total) / n)
         return sum(losses[-LAST:]) / LAST
 
-    report(who, n * args.epochs * args.models, "samples", timed(work, 3), torch.__version__.split("+")[0])
+    report(who, n * args.epochs * args.models, work, torch.__version__.split("+")[0])
 
 
-def train_jax(args, data):
+def train_jax(args, data, who):
     """All networks in one compiled program: vmap over them, scan over epochs and batches. Compiling is not timed."""
-    who = f"JAX vmap + scan, {args.device}"
-    try:
-        if args.device == "cpu":  # XLA takes every processor that it may run on
-            os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
-            os.environ["JAX_PLATFORMS"] = "cpu"
-        import jax
-        import jax.numpy as jnp
+    if args.device == "cpu":  # XLA takes every processor that it may run on
+        os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:1])
+        os.environ["JAX_PLATFORMS"] = "cpu"
+    import jax
+    import jax.numpy as jnp
 
-        place = jax.devices(args.device)[0]
-    except (ImportError, RuntimeError) as error:
-        print(json.dumps({"who": who, "absent": str(error).splitlines()[0][:120]}), flush=True)
-        return
+    place = jax.devices(args.device)[0]
     sizes = [2, args.width, args.width, args.width, 1]
     n, batch = len(data), args.batch or len(data)
     steps = -(-n // batch)
@@ -290,18 +254,16 @@ def train_jax(args, data):
         losses = np.asarray(whole(starts, keys))
         return float(losses[0, -LAST:].mean())
 
-    report(who, n * args.epochs * args.models, "samples", timed(work, 3), f"{jax.__version__}, compiled beforehand")
+    report(who, n * args.epochs * args.models, work, f"{jax.__version__}, compiled beforehand")
 
 
 def train_sklearn(args, data):
-    try:
-        import sklearn
-        from sklearn.neural_network import MLPClassifier
-    except ImportError as error:
-        print(json.dumps({"who": "scikit-learn", "absent": str(error)}))
-        return
+    import sklearn
+    from sklearn.neural_network import MLPClassifier
+
     warnings.filterwarnings("ignore")
     x, y = data[:, :2], data[:, 2].astype(np.int64)
+
     def work():
         network = MLPClassifier(hidden_layer_sizes=(args.width,) * 3, solver="adam", learning_rate_init=RATE, alpha=0,
                                 batch_size=args.batch or len(x), max_iter=args.epochs, tol=0,
@@ -309,15 +271,12 @@ def train_sklearn(args, data):
         network.fit(x, y)
         return float(np.mean(network.loss_curve_[-LAST:]))
 
-    report(f"scikit-learn {sklearn.__version__} MLPClassifier", len(x) * args.epochs, "samples", timed(work, 3))
+    report(f"scikit-learn {sklearn.__version__} MLPClassifier", len(x) * args.epochs, work)
 
 
 def forward(args):
-    try:
-        import torch
-    except ImportError as error:
-        print(json.dumps({"who": "PyTorch", "absent": str(error)}))
-        return
+    import torch
+
     torch.set_num_threads(1)
     network = torch_network(torch, args.width, args.start)
     points = torch.from_numpy(np.fromfile(args.file, dtype=np.float32)).view(-1, 2)
@@ -328,7 +287,9 @@ def forward(args):
             for part, of_part in zip(points.split(4096), scores.split(4096)):
                 of_part.copy_(network(part).squeeze(-1))
 
-    report("PyTorch eager, 4096 a call", len(points), "points", timed(work, 5))
+    work()
+    wall, cpu, _ = timed(work, 5)
+    tell("PyTorch eager, 4096 a call", len(points), "points", wall, cpu)
     scores.numpy().tofile(args.scores)
 
 
@@ -346,16 +307,18 @@ def main():
     parser.add_argument("--compile", action="store_true")
     args = parser.parse_args()
     if args.what == "forward":
-        forward(args)
+        attempt("PyTorch", lambda: forward(args))
         return
     data = np.fromfile(args.file, dtype=np.float32).reshape(-1, 3)
     if args.models == 1:
-        train_torch(args, data)
+        attempt(f"PyTorch, {args.device}", lambda: train_torch(args, data))
         if args.device == "cpu":
-            train_sklearn(args, data)
+            attempt("scikit-learn", lambda: train_sklearn(args, data))
     else:
-        train_torch_ensemble(args, data)
-    train_jax(args, data)
+        ensemble = f"torch.func ensemble, {args.device}"
+        attempt(ensemble, lambda: train_torch_ensemble(args, data, ensemble))
+    compiled = f"JAX vmap + scan, {args.device}"
+    attempt(compiled, lambda: train_jax(args, data, compiled))
 
 
 main()

@@ -121,6 +121,9 @@ std::vector<Trial> expand_sweep(const nlohmann::json& file, const std::string& n
       refuse(fmt::format("'{}' is not known; known are name, title, grids", key));
     }
   }
+  for (const char* text : {"name", "title"}) {
+    if (file.contains(text) && !file[text].is_string()) refuse(fmt::format("'{}' must be a text", text));
+  }
   const auto grids = file.find("grids");
   if (grids == file.end() || !grids->is_array() || grids->empty()) refuse("'grids' must be a list of objects");
   std::vector<Trial> trials;

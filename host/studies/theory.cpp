@@ -368,7 +368,9 @@ Command add_theory(CLI::App& program) {
   add_list(*app, "--fractions", options->fractions, 1e-3, 1.0, "Shares kept");
   add_list(*app, "--keep", options->keep, {"hard", "easy", "random"}, "Which examples: hard, easy, random");
   app->add_option("--angle", options->angle, "Degrees between probe and teacher")->check(real_number(0, 89));
-  app->add_option("--draws", options->draws, "Simulated draws a point; 0 for none")->check(whole_number(0, 10000));
+  app->add_option("--draws", options->draws, "Simulated draws a point; without it nothing is simulated")
+      ->check(whole_number(1, 10000))
+      ->default_str("");
   app->add_option("--dimension", options->dimension, "Dimensions of a simulation")->check(whole_number(2, 10000));
   app->add_option("--simulate-to", options->simulate_to, "Largest alpha simulated")->check(real_number(0, 1e4));
   app->add_option("-o,--out", options->out, "Folder for result.json and report.html; without it nothing is written")
