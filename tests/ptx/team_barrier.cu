@@ -21,9 +21,9 @@ __global__ void pass_on(Teams teams, int* posted, int* read) {
   Team team(teams);
   team.meetings = kBefore / kBlocks;
   for (int round = 0; round < kRounds; ++round) {
-    if (threadIdx.x == 0) posted[team.rank] = round;
+    if (threadIdx.x == 63) posted[team.rank] = round;
     team.sync();
-    if (threadIdx.x == 0) read[round * kBlocks + team.rank] = posted[(team.rank + 1) % kBlocks];
+    if (threadIdx.x == 33) read[round * kBlocks + team.rank] = posted[(team.rank + 1) % kBlocks];
     team.sync();
   }
 }
