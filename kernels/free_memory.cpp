@@ -70,7 +70,8 @@ std::size_t left_of_cgroups(const fs::path& root) {
   for (std::string line; std::getline(file, line);) {
     const std::size_t first = line.find(':'), second = line.find(':', first + 1);
     if (first == std::string::npos || second == std::string::npos) continue;
-    const std::string controllers = "," + line.substr(first + 1, second - first - 1) + ",";
+    std::string controllers = line.substr(first, second - first + 1);  // ",memory,", and ",," where there is none
+    controllers.front() = controllers.back() = ',';
     const fs::path path = line.substr(second + 1);
     if (controllers == ",,") {
       left =
