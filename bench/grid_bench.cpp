@@ -132,7 +132,9 @@ std::vector<Peer> peers(const Arrays& a, Context& context) {
   folder.write("references.f32", a.data.points);
   folder.write("labels.u8", a.data.labels);
   folder.write("queries.f32", asked);
-  const char* names = a.labels_wanted ? "sklearn" : a.n <= 20000 ? "scipy,sklearn,faiss" : "scipy,sklearn";
+  const char* names = a.labels_wanted ? "scikit-learn"
+                      : a.n <= 20000  ? "scipy,scikit-learn,faiss"
+                                      : "scipy,scikit-learn";
   const auto answer = [&](const nlohmann::json& row) {
     const std::string who = row.at("who");
     if (a.labels_wanted) {

@@ -111,12 +111,12 @@ std::vector<Peer> peers(const Arrays& a, Context& context) {
   const PeerFolder folder;
   folder.write("references.f32", a.references);
   folder.write("queries.f32", asked);
-  const char* names =
-      a.d <= kTreeFeatures ? (a.n <= 20000 ? "scipy,sklearn,faiss" : "scipy,sklearn") : "faiss,torch,sklearn";
+  const char* names = a.d <= kTreeFeatures ? (a.n <= 20000 ? "scipy,scikit-learn,faiss" : "scipy,scikit-learn")
+                                           : "faiss,torch,scikit-learn";
   const std::string shape = fmt::format("{} {} {} {} {} {} 1", folder.path(), a.n, a.d, sample, a.q, a.k);
   const auto answer = [&](const nlohmann::json& row) {
     const std::string who = row.at("who");
-    const bool subtracts = who == "keops" || (a.d <= kTreeFeatures && (who == "scipy" || who == "sklearn"));
+    const bool subtracts = who == "keops" || (a.d <= kTreeFeatures && (who == "scipy" || who == "scikit-learn"));
     return compare_neighbours(a.references, asked, a.d, a.k, ours_of_asked,
                               folder.read<int>(who + ".ids.i32", ours_of_asked.size()), !subtracts);
   };

@@ -255,8 +255,9 @@ std::string row_text(const nlohmann::json& row, const std::string& clock,
       continue;
     }
     const double theirs = peer_seconds(peer, clock);
-    text += fmt::format("  {:<24} {:>10}  {:.1f}x  {} {}\n", who, time_text(theirs), theirs / middle,
-                        peer.value("answer", std::string()), peer.value("note", std::string()));
+    const std::string note = peer.value("note", std::string());
+    text += fmt::format("  {:<24} {:>10}  {:.1f}x  {}{}\n", who, time_text(theirs), theirs / middle,
+                        peer.value("answer", std::string()), note.empty() ? "" : " (" + note + ")");
   }
   for (const auto& warning : row.value("warnings", nlohmann::json::array())) {
     text += fmt::format("  note: {}\n", warning.get<std::string>());

@@ -12,7 +12,7 @@ import warnings
 
 import numpy as np
 
-from peer import attempt, tell, timed
+from peer import attempt, setting, tell, timed, version_of
 
 warnings.filterwarnings("ignore")
 folder, n, d, k, iterations = sys.argv[1], *map(int, sys.argv[2:6])
@@ -27,9 +27,9 @@ def report(who, run):
     wall, cpu, _ = timed(lambda: run(iterations), 2, seconds)
     np.ascontiguousarray(centroids, np.float32).tofile(f"{folder}/{who}.centroids.f32")
     np.ascontiguousarray(labels, np.int32).tofile(f"{folder}/{who}.labels.i32")
-    threads = os.environ.get("OMP_NUM_THREADS", "all")
+    threads = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count()))
     tell(who, n * k * iterations, "pair", wall, cpu,
-         f"{1e3 * np.median(wall) / iterations:.1f} ms/iteration, {threads} threads")
+         f"{setting(version_of(who), threads)}; {1e3 * np.median(wall) / iterations:.1f} ms/iteration")
 
 
 def scikit_learn(count):

@@ -1,6 +1,7 @@
-"""What the scripts of the peers share: how work is timed, and the rows that they print, one JSON object a line (bench.h)."""
+"""What the scripts of peers share: how work is timed, and the rows that they print, a JSON object a line (bench.h)."""
 import json
 import time
+from importlib import metadata
 
 
 def timed(work, least, seconds=0.0):
@@ -15,13 +16,24 @@ def timed(work, least, seconds=0.0):
     return wall, cpu, result
 
 
+def version_of(distribution):
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:  # installed by other means than a package
+        return "version unknown"
+
+
+def setting(version, threads):
+    return f"{version}, {threads} thread{'' if threads == 1 else 's'}"
+
+
 def tell(who, units, unit, wall, cpu, note="", **more):
     print(json.dumps({"who": who, "units": float(units), "unit": unit, "wall": wall, "cpu": cpu, "note": note, **more}),
           flush=True)
 
 
 def attempt(who, run):
-    """run(), which tells a row; or the row of a peer that is absent, without a device or a compiler, or out of memory."""
+    """run(), which tells a row; or the row of a peer that is not there, lacks a device, or runs out of memory."""
     try:
         run()
     except Exception as error:

@@ -240,9 +240,9 @@ std::string worded(const Plan& plan, const SweepOptions& options, int threads) {
   if (plan.shards > 1) text += fmt::format(", shard {} of {}", plan.shard, plan.shards);
   text += fmt::format("; {} done before, {} to run", grouped(plan.before), grouped(std::ssize(plan.pending)));
   if (plan.pending.empty()) return text;
-  return text + fmt::format(" ({} networks) in {} groups: about {} on {} {}, {:.0f} MB; results in {}",
-                            grouped(plan.networks), plan.groups.size(), duration(plan.seconds / threads), threads,
-                            threads == 1 ? "thread" : "threads", std::max(1.0, plan.bytes / 1e6), options.out.string());
+  return text + fmt::format(" ({}) in {}: about {} on {}, {:.0f} MB; results in {}", counted(plan.networks, "network"),
+                            counted(std::ssize(plan.groups), "group"), duration(plan.seconds / threads),
+                            counted(threads, "thread"), std::max(1.0, plan.bytes / 1e6), options.out.string());
 }
 
 // Runs group after group; each row is in the store as soon as it is known.

@@ -22,8 +22,8 @@
 #include "host/program/command.h"
 #include "host/program/environment.h"
 #include "host/program/error.h"
-#include "host/program/file_lock.h"
 #include "host/program/options.h"
+#include "host/program/publish.h"
 #include "scalelab/buffer.h"
 
 namespace scalelab::host {
@@ -378,14 +378,7 @@ Outcome run(const Options& options, Session& session) {
                       {"seconds", {{"fit", fit_seconds}, {"labels", total - fit_seconds}}},
                       {"environment", environment(session)}};
   outcome.text = text_of(options, outcome.document, total);
-  const std::filesystem::path folder = options.out;
-  const auto publishing = lock_folder(folder);
-  OutputFile result_file(folder / "result.json");
-  result_file.write(json_text(outcome.document));
-  result_file.withdraw();
-  files.labels.commit();
-  files.png.commit();
-  result_file.commit();
+  publish(options.out, json_text(outcome.document), files.labels, files.png);
   return outcome;
 }
 

@@ -12,8 +12,8 @@
 #include "host/program/command.h"
 #include "host/program/environment.h"
 #include "host/program/error.h"
-#include "host/program/file_lock.h"
 #include "host/program/options.h"
+#include "host/program/publish.h"
 #include "scalelab/buffer.h"
 #include "scalelab/random.h"
 
@@ -104,13 +104,7 @@ Outcome run(const Options& options, Session& session) {
       empty > 0 ? fmt::format(", {} clusters are empty (rows that are equal cannot be divided)", empty) : "",
       session.common.seed, seconds);
   data.require_unchanged();
-  const auto publishing = lock_folder(folder);
-  OutputFile result_file(folder / "result.json");
-  result_file.write(json_text(outcome.document));
-  result_file.withdraw();
-  centroids_file.commit();
-  labels_file.commit();
-  result_file.commit();
+  publish(folder, json_text(outcome.document), centroids_file, labels_file);
   return outcome;
 }
 

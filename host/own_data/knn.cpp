@@ -11,8 +11,8 @@
 #include "host/program/command.h"
 #include "host/program/environment.h"
 #include "host/program/error.h"
-#include "host/program/file_lock.h"
 #include "host/program/options.h"
+#include "host/program/publish.h"
 #include "scalelab/buffer.h"
 
 namespace scalelab::host {
@@ -73,21 +73,26 @@ Buffer<float> load_rows(const NpyMatrix& file, std::int64_t first, std::int64_t 
   return rows;
 }
 
+void check_rows(const Options& options, const NpyMatrix& references, const NpyMatrix& queries) {
+  const std::int64_t n = references.rows(), d = references.features();
+  if (queries.features() != d) {
+    throw Failure(kBadData, fmt::format("{}: has {} features where {} has {}", queries.name(), queries.features(),
+                                        references.name(), d));
+  }
+  if (options.k > n) {
+    throw Failure(kMisuse, fmt::format("--k {}: {} holds only {} references", options.k, references.name(), n));
+  }
+  if (n > INT32_MAX) {
+    throw Failure(kBadData, fmt::format("{}: {} rows; at most 2147483647 can be indexed", references.name(), n));
+  }
+}
+
 Outcome run(const Options& options, Session& session) {
   Context& context = session.context;
   const NpyMatrix references(options.data, options.round_float64), queries(options.queries, options.round_float64);
   const std::int64_t n = references.rows(), d = references.features(), q = queries.rows();
   const int k = options.k;
-  if (queries.features() != d) {
-    throw Failure(kBadData, fmt::format("{}: has {} features where {} has {}", queries.name(), queries.features(),
-                                        references.name(), d));
-  }
-  if (k > n) {
-    throw Failure(kMisuse, fmt::format("--k {}: {} holds only {} references", k, references.name(), n));
-  }
-  if (n > INT32_MAX) {
-    throw Failure(kBadData, fmt::format("{}: {} rows; at most 2147483647 can be indexed", references.name(), n));
-  }
+  check_rows(options, references, queries);
   // A fifth of what is free is left to others.
   const auto free_bytes = static_cast<std::int64_t>(context.backend().memory_free(context));
   const std::int64_t memory = options.max_memory > 0 ? options.max_memory : free_bytes / 5 * 4;
@@ -135,6 +140,8 @@ Outcome run(const Options& options, Session& session) {
     distances_file.write(distances.to_host());
   }
   ranges.require_apart(references.name());
+  references.require_unchanged();
+  queries.require_unchanged();
   const double seconds = stage.seconds();
 
   Outcome outcome;
@@ -147,13 +154,7 @@ Outcome run(const Options& options, Session& session) {
   outcome.text =
       fmt::format("{}: the {} nearest of {} references{} for {} queries of {} features, {:.3g} s\n", options.out, k, n,
                   plan.pieces > 1 ? fmt::format(" (in {} pieces)", plan.pieces) : "", q, d, seconds);
-  const auto publishing = lock_folder(folder);
-  OutputFile result_file(folder / "result.json");
-  result_file.write(json_text(outcome.document));
-  result_file.withdraw();
-  indices_file.commit();
-  distances_file.commit();
-  result_file.commit();
+  publish(folder, json_text(outcome.document), indices_file, distances_file);
   return outcome;
 }
 

@@ -21,9 +21,9 @@
 #include "host/own_data/near_duplicates.h"
 #include "host/program/environment.h"
 #include "host/program/error.h"
-#include "host/program/file_lock.h"
 #include "host/program/files.h"
 #include "host/program/options.h"
+#include "host/program/publish.h"
 #include "scalelab/random.h"
 
 namespace scalelab::host {
@@ -331,14 +331,7 @@ Outcome run(const PruneOptions& options, Session& session) {
   Outcome outcome = outcome_of(options, rows, choice, stage.seconds(), session);
 
   if (rows.file) rows.file->require_unchanged();
-  const auto publishing = lock_folder(folder);
-  OutputFile result_file(folder / "result.json");
-  result_file.write(json_text(outcome.document));
-  result_file.withdraw();
-  kept_file.commit();
-  scores_file.commit();
-  removed_file.commit();
-  result_file.commit();
+  publish(folder, json_text(outcome.document), kept_file, scores_file, removed_file);
   return outcome;
 }
 
