@@ -10,12 +10,13 @@
 #   --no-build      use the binaries as they are
 #   --minutes M     end after M minutes; what did not fit is named (default 12)
 #   --out DIR       where results go (default bench/results/DEVICE, or results of the packed folder)
+#   --rehearse      small shapes and four times the limits: tries the script itself, on an imitated GPU (tests/ptx)
 #   --list          the stages, what each runs, and its limit in seconds
 # Leaves in the results: STAGE.log, STAGE.json where a stage measures, stages.jsonl (a line a stage), table.txt.
 # Exit status: 0 all passed; 5 a stage failed or ran out of time; 69 something needed is missing; 2 misuse.
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-programs=(scalelab mma_test memory_test twins_test mlp_twins_test mlp_grid_test)
+programs=(scalelab mma_test memory_test twins_test mlp_twins_test mlp_grid_test xor_sgd_test max_margin_test)
 
 # The stages: name, limit in seconds, what it runs. Slow tests come last: what they find, the first ones mostly found.
 stages() {
@@ -25,6 +26,7 @@ mma 60 tests: fragments of the tensor cores
 twins 150 tests: kNN, grids and k-means give the bits of the CPU
 mlp-twins 150 tests: networks give the bits of the CPU
 memory 60 tests: what the pool keeps, what runs out
+perceptrons 60 tests: XOR and max-margin
 memcheck 120 compute-sanitizer on every kernel, small shapes
 synccheck 90 compute-sanitizer: barriers
 bench-grid 60 bench: maps
@@ -45,7 +47,7 @@ STAGES
 
 misuse() { echo "gpu.sh: $1 (try --help)" >&2; exit 2; }
 missing() { echo "gpu.sh: $1" >&2; exit 69; }
-pack='' packed='' arch='' build_dir='' build=1 minutes=12 out='' wanted=()
+pack='' packed='' arch='' build_dir='' build=1 minutes=12 out='' patience=1 wanted=()
 while [ $# -gt 0 ]; do
   case $1 in
     --pack | --packed | --arch | --build | --minutes | --out)
@@ -56,8 +58,9 @@ while [ $# -gt 0 ]; do
       esac
       shift 2 ;;
     --no-build) build=0; shift ;;
+    --rehearse) patience=4; shift ;;
     --list) stages | sed -E 's/^(\S+) (\S+) /\1\t\2\t/' | expand -t 16,22; exit 0 ;;
-    -h | --help) sed -n '2,17s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    -h | --help) sed -n '2,18s/^# \{0,1\}//p' "$0"; exit 0 ;;
     -*) misuse "unknown option $1" ;;
     *) stages | grep -q "^$1 " || misuse "no stage is called $1; --list names them"; wanted+=("$1"); shift ;;
   esac
@@ -137,10 +140,23 @@ sanitize() {
       return 1
   done
 }
-bench() { "$bin/scalelab" bench run --backend cuda --quiet "$@"; }
+# bench OP OPTIONS...
+bench() {
+  local small=()
+  if [ "$patience" != 1 ]; then
+    case $1 in
+      grid) small=(--axis grid=64 --axis n=500) ;;
+      knn) small=(--axis n=500 --axis q=100) ;;
+      kmeans) small=(--axis n=2000 --axis k=10 --axis iterations=2) ;;
+      mlp) small=(--axis n=64 --axis epochs=2) ;;
+    esac
+    small+=(--rounds 1)
+  fi
+  "$bin/scalelab" bench run --backend cuda --quiet --op "$@" --budget 0.3 "${small[@]}"
+}
 peers() {
   "${SCALELAB_PYTHON:-python3}" -c 'import numpy' 2>&1 || { echo 'no Python with numpy here'; return 127; }
-  bench --op "$1" --peers --budget 0.3 --out "$results/peers-$1.json"
+  bench "$1" --peers --out "$results/peers-$1.json"
 }
 # The two rows of the benches that reach the least share of their roof, once each, under Nsight Compute.
 slowest() {
@@ -174,17 +190,22 @@ run_stage() {
     twins) "$bin/twins_test" "$report" --gtest_filter='*-*RandomShapes*:*HundredMillion*' ;;
     slow-twins) "$bin/twins_test" "$report" --gtest_filter='*RandomShapes*:*HundredMillion*' ;;
     mlp-twins) "$bin/mlp_twins_test" "$report" ;;
+    perceptrons)
+      "$bin/xor_sgd_test" "$report" --gtest_filter='*/cuda' && "$bin/max_margin_test" --gtest_filter='*/cuda' ;;
     maps) "$bin/mlp_grid_test" "$report" --gtest_filter='*/cuda' ;;
     memcheck | synccheck | initcheck | racecheck) sanitize "$1" ;;
-    bench-*) bench --op "${1#bench-}" --budget 0.3 --out "$results/$1.json" ;;
+    bench-*) bench "${1#bench-}" --out "$results/$1.json" ;;
     peers-*) peers "${1#peers-}" ;;
     ncu) slowest ;;
-    cost) "$bin/scalelab" bench cost --quiet --budget 1 --out "$results/cost.json" ;;
+    cost)
+      if [ "$patience" = 1 ]; then set --; else set -- --most 1000; fi
+      "$bin/scalelab" bench cost --quiet --budget 1 "$@" --out "$results/cost.json" ;;
   esac
 }
 # A stage is a process of its own, so that its limit ends all that it started.
 export -f run_stage sanitize bench peers slowest tool
-export bin results
+export bin results patience
+[ "$patience" = 1 ] || export SCALELAB_SMALL=1
 
 deadline=$((SECONDS + minutes * 60))
 [ ${#wanted[@]} -gt 0 ] || mapfile -t wanted < <(stages | cut -d' ' -f1)
@@ -195,6 +216,7 @@ for stage in "${wanted[@]}"; do
   left=$((deadline - SECONDS))
   [ "$left" -ge 10 ] || { echo "  no time left     $stage"; record "$stage" 'no time left' 0 0; continue; }
   limit=$(stages | sed -n "s/^$stage \([0-9]*\) .*/\1/p")
+  limit=$((limit * patience))
   [ "$limit" -le "$left" ] || limit=$left
   began=$SECONDS
   timeout -k 5 "$limit" bash -c "run_stage $stage" >"$results/$stage.log" 2>&1

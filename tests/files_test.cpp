@@ -151,6 +151,33 @@ TEST_F(Files, WhatIsWithdrawnIsGoneUntilItIsReplaced) {
   EXPECT_EQ(read(folder_ / "result.json"), "new");
 }
 
+TEST_F(Files, WhatCannotBeWithdrawnIsNamed) {
+  OutputFile file(folder_ / "result.json");
+  file.withdraw();  // nothing is there yet
+  fs::create_directory(folder_ / "result.json");
+  EXPECT_NE(complaint([&] { file.withdraw(); }), "");
+  EXPECT_NE(complaint([&] { file.commit(); }), "");
+}
+
+TEST_F(Files, AFullDiskIsSaidSoWhereverItIsWritten) {
+  for (const bool anywhere : {false, true}) {
+    const int code = ends_with([&] {
+      std::signal(SIGXFSZ, SIG_IGN);
+      const rlimit tight = {10, 10};
+      ::setrlimit(RLIMIT_FSIZE, &tight);
+      OutputFile file(folder_ / "a.txt");
+      try {
+        const std::string text(100, 'x');
+        anywhere ? file.write_at(5, text.data(), text.size()) : file.write(text);
+      } catch (const Failure& failure) {
+        return static_cast<int>(failure.exit_code);
+      }
+      return 0;
+    });
+    EXPECT_EQ(code, kCannotWrite);
+  }
+}
+
 TEST_F(Files, AReplacedFileKeepsItsMode) {
   for (const mode_t mode : {0600, 0640, 0664, 0755}) {
     write_file(folder_ / "a.txt", "old");

@@ -107,6 +107,17 @@ TEST_F(StoreTest, ATornLastLineIsCutOffWhereverItWasTorn) {
   }
 }
 
+TEST_F(StoreTest, ATornLineWhoseEndReachedTheDiskIsCutOff) {
+  { Store(folder_).append(record("a", "ok", 1)); }
+  const std::string whole = text_of(shard());
+  std::ofstream(shard(), std::ios::app) << std::string(20, '\0') << "\n";  // its middle did not
+  {
+    Store store(folder_);
+    EXPECT_EQ(store.records().size(), 1U);
+  }
+  EXPECT_EQ(text_of(shard()), whole);
+}
+
 TEST_F(StoreTest, ATornLineOfAnotherShardIsLeftAlone) {
   Store(folder_, 1, 2).append(record("a", "ok", 1));
   std::ofstream(shard("rows-1-of-2.jsonl"), std::ios::app) << "{\"id\": \"b\", \"sta";

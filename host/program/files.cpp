@@ -90,7 +90,7 @@ OutputFile::OutputFile(fs::path target) : target_(std::move(target)) {
   struct stat old {};
   if (::stat(target_.c_str(), &old) != 0) return;
   // Another owner can be kept by root alone; the mode in any case.
-  if (::fchown(descriptor_, old.st_uid, old.st_gid) != 0) errno = 0;
+  [[maybe_unused]] const int kept = ::fchown(descriptor_, old.st_uid, old.st_gid);
   ::fchmod(descriptor_, old.st_mode & 0777);
 }
 
