@@ -25,7 +25,7 @@ namespace scalelab::bench {
 
 // What one run does: units for the rate that people quote; bytes that must at least move to and from main memory, and
 // operations, for the roofs. 0: not counted.
-struct Work {
+struct Workload {
   double units = 0;
   std::string unit;
   double bytes = 0;
@@ -46,7 +46,7 @@ struct Peer {
 
 // A case, ready to run. What `make` allocates lives here.
 struct Problem {
-  Work work;
+  Workload work;
   std::function<void()> run;                 // what is timed; returns when the answer is there
   std::function<std::string()> check;        // empty, or what is wrong with the answer of the last run
   std::function<std::vector<Peer>()> peers;  // may be empty
@@ -181,7 +181,7 @@ struct Roof {
   std::string name;  // memory, fma, minimum; empty when nothing is counted or the ceiling is unknown
   double floor_seconds = 0, share = 0;
 };
-Roof binding_roof(const Work& work, const Ceilings& ceilings, double seconds);
+Roof binding_roof(const Workload& work, const Ceilings& ceilings, double seconds);
 
 // --- cost -----------------------------------------------------------------------------------------------------------
 
@@ -201,11 +201,11 @@ struct Rung {
   double x;
   Estimate seconds;
 };
-struct Crossing {
+struct Takeover {
   std::string word;
   double at, low, high;
 };
-Crossing crossing(std::span<const Rung> a, std::span<const Rung> b);
+Takeover takeover(std::span<const Rung> a, std::span<const Rung> b);
 
 // --- peers ----------------------------------------------------------------------------------------------------------
 

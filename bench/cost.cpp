@@ -169,7 +169,7 @@ void keep_shared(std::vector<Rung>& a, std::vector<Rung>& b) {
 }
 
 // "tree is quicker than every pair from n = 54 on [40, 71]"
-std::string worded(const Crossing& c, const std::string& what, const std::string& from, const std::string& to) {
+std::string worded(const Takeover& c, const std::string& what, const std::string& from, const std::string& to) {
   if (c.word == "always")
     return fmt::format("{} is quicker than {} from {} = {:.3g} on, the least measured", to, from, what, c.at);
   if (c.word == "never") return fmt::format("{} is not quicker than {} up to {} = {:.3g}", to, from, what, c.at);
@@ -196,7 +196,7 @@ nlohmann::json crossings_of(const nlohmann::json& document) {
                         to = rungs_of(document, b, x_of, backends ? number_at(document, "start_seconds") : 0);
       keep_shared(from, to);
       if (from.size() < 2) continue;
-      const Crossing c = crossing(from, to);
+      const Takeover c = takeover(from, to);
       list.push_back({{"group", a.at("group")},
                       {"kind", backends ? "backend" : "route"},
                       {"from", a.at("name")},

@@ -16,7 +16,7 @@
 # Exit status: 0 all passed; 5 a stage failed or ran out of time; 69 something needed is missing; 2 misuse.
 set -uo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
-programs=(scalelab mma_test memory_test twins_test mlp_twins_test mlp_grid_test)
+programs=(scalelab mma_test memory_test twins_test mlp_twins_test mlp_grid_test xor_sgd_test max_margin_test)
 
 # The stages: name, limit in seconds, what it runs. Slow tests come last: what they find, the first ones mostly found.
 stages() {
@@ -26,6 +26,7 @@ mma 60 tests: fragments of the tensor cores
 twins 150 tests: kNN, grids and k-means give the bits of the CPU
 mlp-twins 150 tests: networks give the bits of the CPU
 memory 60 tests: what the pool keeps, what runs out
+perceptrons 60 tests: XOR and max-margin
 memcheck 120 compute-sanitizer on every kernel, small shapes
 synccheck 90 compute-sanitizer: barriers
 bench-grid 60 bench: maps
@@ -189,6 +190,8 @@ run_stage() {
     twins) "$bin/twins_test" "$report" --gtest_filter='*-*RandomShapes*:*HundredMillion*' ;;
     slow-twins) "$bin/twins_test" "$report" --gtest_filter='*RandomShapes*:*HundredMillion*' ;;
     mlp-twins) "$bin/mlp_twins_test" "$report" ;;
+    perceptrons)
+      "$bin/xor_sgd_test" "$report" --gtest_filter='*/cuda' && "$bin/max_margin_test" --gtest_filter='*/cuda' ;;
     maps) "$bin/mlp_grid_test" "$report" --gtest_filter='*/cuda' ;;
     memcheck | synccheck | initcheck | racecheck) sanitize "$1" ;;
     bench-*) bench "${1#bench-}" --out "$results/$1.json" ;;

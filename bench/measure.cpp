@@ -140,7 +140,7 @@ Verdict compare_in_pairs(std::span<const double> a, std::span<const double> b, d
   return judge(host::middle_of(logarithms(ratios)), a.size() < kFewestTurns, margin);
 }
 
-Roof binding_roof(const Work& work, const Ceilings& ceilings, double seconds) {
+Roof binding_roof(const Workload& work, const Ceilings& ceilings, double seconds) {
   Roof roof;
   const auto consider = [&](const char* name, double amount, double rate) {
     if (!(amount > 0) || !(rate > 0) || amount / rate <= roof.floor_seconds) return;
@@ -171,7 +171,7 @@ Growth growth(std::span<const double> x, std::span<const double> seconds) {
 
 namespace {
 
-// Where the last of the differences log(b) - log(a) that is not negative becomes so, and how: see crossing.
+// Where the last of the differences log(b) - log(a) that is not negative becomes so, and how: see takeover.
 std::pair<double, const char*> last_change(std::span<const Rung> rungs, std::span<const double> differences) {
   std::size_t slower = differences.size();  // the last x at which b is not quicker
   for (std::size_t i = 0; i < differences.size(); ++i) {
@@ -186,11 +186,11 @@ std::pair<double, const char*> last_change(std::span<const Rung> rungs, std::spa
 
 }  // namespace
 
-Crossing crossing(std::span<const Rung> a, std::span<const Rung> b) {
-  if (a.empty() || a.size() != b.size()) throw std::invalid_argument("crossing: not measured at the same x");
+Takeover takeover(std::span<const Rung> a, std::span<const Rung> b) {
+  if (a.empty() || a.size() != b.size()) throw std::invalid_argument("takeover: not measured at the same x");
   std::vector<double> middle, best, worst;  // for b
   for (std::size_t i = 0; i < a.size(); ++i) {
-    if (a[i].x != b[i].x) throw std::invalid_argument("crossing: not measured at the same x");
+    if (a[i].x != b[i].x) throw std::invalid_argument("takeover: not measured at the same x");
     middle.push_back(std::log(b[i].seconds.median / a[i].seconds.median));
     best.push_back(std::log(b[i].seconds.low / a[i].seconds.high));
     worst.push_back(std::log(b[i].seconds.high / a[i].seconds.low));

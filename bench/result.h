@@ -29,7 +29,7 @@ std::string growth_text(const nlohmann::json& law);
 // --- making a document ----------------------------------------------------------------------------------------------
 
 struct Measured {
-  Work work;
+  Workload work;
   std::string wrong;  // what is wrong with the answer: then there are no rounds
   std::vector<Round> rounds;
   std::vector<Peer> peers;

@@ -42,7 +42,7 @@ void await_if_asked(const void* kernel, Context& context) {
   const cudaError_t status = cudaStreamSynchronize(stream_of(context));
   if (status == cudaSuccess) return;
   const char* name = "a kernel";
-#if !defined(SCALELAB_SIMT) && CUDART_VERSION >= 12030
+#if CUDART_VERSION >= 12030
   cudaFuncGetName(&name, kernel);
 #else
   (void)kernel;
@@ -67,27 +67,18 @@ void check_exists(int device) {
 }
 
 bool has_pools(int device) {
-#ifdef SCALELAB_SIMT
-  return device == 0;
-#else
   int pools = 0;
   return cudaDeviceGetAttribute(&pools, cudaDevAttrMemoryPoolsSupported, device) == cudaSuccess && pools != 0;
-#endif
 }
 
 // What the pool has reserved and nobody uses: the driver counts it as used, an op may have it.
 std::size_t unused_in_pool(const Context& context) {
-#ifdef SCALELAB_SIMT
-  (void)context;
-  return 0;
-#else
   cudaMemPool_t pool = nullptr;
   std::uint64_t reserved = 0, used = 0;
   SCALELAB_CHECK(cudaDeviceGetDefaultMemPool(&pool, context.device()));
   SCALELAB_CHECK(cudaMemPoolGetAttribute(pool, cudaMemPoolAttrReservedMemCurrent, &reserved));
   SCALELAB_CHECK(cudaMemPoolGetAttribute(pool, cudaMemPoolAttrUsedMemCurrent, &used));
   return reserved - used;
-#endif
 }
 
 void open(Context& context) {

@@ -138,7 +138,7 @@ TEST(Roof, IsTheResourceThatTakesLongest) {
   Ceilings ceilings;
   ceilings.copy_bytes = 100;
   ceilings.fma_flop = 1000;
-  Work work;
+  Workload work;
   work.bytes = 50;
   work.flop = 2000;
   work.minima = 1e9;  // whose ceiling is unknown
@@ -197,9 +197,9 @@ std::pair<std::vector<Rung>, std::vector<Rung>> meeting(double width) {
   return lines;
 }
 
-TEST(Crossing, IsWhereTheSecondBecomesAndStaysQuicker) {
+TEST(Takeover, IsWhereTheSecondBecomesAndStaysQuicker) {
   const auto [a, b] = meeting(1.1);
-  const Crossing c = crossing(a, b);
+  const Takeover c = takeover(a, b);
   EXPECT_EQ(c.word, "at");
   EXPECT_NEAR(c.at, 10, 0.3);  // the interpolation between 8 and 16 is in logarithms
   EXPECT_LT(c.low, c.at);
@@ -207,22 +207,22 @@ TEST(Crossing, IsWhereTheSecondBecomesAndStaysQuicker) {
   EXPECT_GT(c.low, 7);
   EXPECT_LT(c.high, 14);
   const auto [narrow_a, narrow_b] = meeting(1);
-  EXPECT_EQ(crossing(narrow_a, narrow_b).low, crossing(narrow_a, narrow_b).high);
+  EXPECT_EQ(takeover(narrow_a, narrow_b).low, takeover(narrow_a, narrow_b).high);
   // Quicker for a while and slower again: only the last change counts.
   auto dip = b;
   dip[0].seconds = {1e-3, 1e-3, 1e-3};
-  EXPECT_EQ(crossing(a, dip).at, c.at);
+  EXPECT_EQ(takeover(a, dip).at, c.at);
 }
 
-TEST(Crossing, SaysWhenThereIsNone) {
+TEST(Takeover, SaysWhenThereIsNone) {
   const auto [a, b] = meeting(1.1);
   const std::span<const Rung> all_a(a), all_b(b);
-  EXPECT_EQ(crossing(all_a.first(3), all_b.first(3)).word, "never");
-  EXPECT_EQ(crossing(all_a.first(3), all_b.first(3)).at, 8);
-  EXPECT_EQ(crossing(all_a.subspan(3), all_b.subspan(3)).word, "always");
-  EXPECT_EQ(crossing(all_a.subspan(3), all_b.subspan(3)).at, 16);
-  EXPECT_THROW(crossing(all_a.first(2), all_b.first(3)), std::invalid_argument);
-  EXPECT_THROW(crossing(all_a.first(2), all_b.subspan(1, 2)), std::invalid_argument);
+  EXPECT_EQ(takeover(all_a.first(3), all_b.first(3)).word, "never");
+  EXPECT_EQ(takeover(all_a.first(3), all_b.first(3)).at, 8);
+  EXPECT_EQ(takeover(all_a.subspan(3), all_b.subspan(3)).word, "always");
+  EXPECT_EQ(takeover(all_a.subspan(3), all_b.subspan(3)).at, 16);
+  EXPECT_THROW(takeover(all_a.first(2), all_b.first(3)), std::invalid_argument);
+  EXPECT_THROW(takeover(all_a.first(2), all_b.subspan(1, 2)), std::invalid_argument);
 }
 
 // A document of `bench cost` with one line on each backend: the CPU takes 1e-6 s a unit, the GPU 1e-8 s.

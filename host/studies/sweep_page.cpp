@@ -175,7 +175,10 @@ Chart chart_of(const Curves& all, const std::string& error, const std::string& t
     Line line = line_of(curve, error);
     if (with_laws && curve.laws.contains(error)) line.law = drawn(curve, error, all.seed);
     chart.lines.push_back(std::move(line));
-    if (auto level = level_of(all, curve, error)) chart.lines.push_back(std::move(*level));
+    if (auto level = level_of(all, curve, error)) {
+      chart.lines.push_back(std::move(*level));
+      chart.subtitle += " Dashed: the error of the dense network, to hold the tickets against.";
+    }
   }
   return chart;
 }

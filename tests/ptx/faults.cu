@@ -1,4 +1,4 @@
-// One fault for each argument: run.sh looks for its report.
+// One fault for each argument: its test looks for the report (CMakeLists.txt).
 #include <cuda_runtime.h>
 
 #include <cstdio>

@@ -310,7 +310,7 @@ struct Device {
 };
 const Device& device();
 int resident_blocks(const Kernel& kernel, int threads, std::size_t dynamic_shared);
-int registers_of(const Kernel& kernel);  // as ptxas says where PTX_RESOURCES names its answer; otherwise a guess
+int registers_of(const Kernel& kernel);  // a guess from what is live at once: ptxas is not asked
 const char* setting(const char* name, const char* otherwise);
 std::string demangled(const std::string& name);
 

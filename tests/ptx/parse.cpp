@@ -1,6 +1,8 @@
 // From PTX text to decoded programs: modules and their symbols, statements, registers with few places.
 #include <algorithm>
 #include <cctype>
+#include <cstdio>
+#include <utility>
 
 #include "tests/ptx/parse.h"
 
@@ -378,9 +380,26 @@ class Decoder final : public Builder {
       } catch (const std::exception& error) {
         in.fail(std::string(error.what()) + ": " + std::string(token));
       }
+      if (left_out(s)) return;
       if (inst.bytes > 0) inst.cache = kernel_.caches++;
       kernel_.code.push_back(inst);
     }
+  }
+
+  // PTX_DROP=N:NAME leaves out the N-th barrier or fence, from 0, of kernels whose name holds NAME: a test that passes
+  // without it does not test it. Of a cluster's barrier both halves go.
+  bool left_out(const Statement& s) {
+    static const std::string which = setting("PTX_DROP", "");
+    if (which.empty()) return false;
+    const bool wait = s.opcode.starts_with("barrier.cluster.wait");
+    if (wait) return std::exchange(arrival_left_out_, false);
+    const bool orders = s.opcode.starts_with("bar") || s.opcode.starts_with("membar") || s.opcode.starts_with("fence");
+    if (!orders || demangled(kernel_.name).find(which.substr(which.find(':') + 1)) == std::string::npos) return false;
+    if (barriers_++ != std::stoi(which) || s.has("red")) return false;
+    arrival_left_out_ = s.has("cluster");
+    std::fprintf(stderr, "PTX machine: left out line %u of %s: %s\n", s.line, demangled(kernel_.name).c_str(),
+                 std::string(s.opcode).c_str());
+    return true;
   }
 
   // A label inside braces belongs to them, even where it is used first.
@@ -638,6 +657,8 @@ class Decoder final : public Builder {
   std::map<std::string, std::uint32_t> tables_;
   std::vector<std::vector<std::string_view>> table_names_;
   std::uint32_t loc_ = 0;
+  int barriers_ = 0;
+  bool arrival_left_out_ = false;
 };
 
 }  // namespace
