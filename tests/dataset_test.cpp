@@ -300,6 +300,8 @@ TEST_F(Csv, WhatIsWrongIsNamed) {
   EXPECT_EQ(complaint("x,y,label\n1,2,0\n3,four,1\n"), "line 3: column 2: 'four' is not a number");
   EXPECT_EQ(complaint("1,2,0\n3,,1\n"), "line 2: column 2: '' is not a number");
   EXPECT_EQ(complaint("1,2,0\n3,1.5x,1\n"), "line 2: column 2: '1.5x' is not a number");
+  EXPECT_NE(complaint(",x,y,label\n0,1,2,a\n").find("in pandas by index=False"), std::string::npos);
+  EXPECT_NE(complaint("label,x,y\ndog,1,2\n").find("only the last column, the label, may be text"), std::string::npos);
   EXPECT_EQ(complaint("1,2,0\nnan,4,1\n"), "line 2: column 1: 'nan' is not a finite 32-bit number");
   EXPECT_EQ(complaint("1,2,0\n-inf,4,1\n"), "line 2: column 1: '-inf' is not a finite 32-bit number");
   EXPECT_EQ(complaint("1,2,0\n1e39,4,1\n"), "line 2: column 1: '1e39' is not a finite 32-bit number");

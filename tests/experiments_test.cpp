@@ -257,6 +257,12 @@ TEST_F(Experiments, CurriculumOnPeoplesOwnPoints) {
     const double held_out = row["test_error"].get<double>() * 18;  // a fifth of 90
     EXPECT_NEAR(held_out, std::round(held_out), 1e-9);
   }
+  // Without --n a file smaller than the default is used whole; a number that it does not have is refused.
+  const Json whole = json({"curriculum", "--data", "p.csv", "--clusters", "5", "--epochs", "2", "--widths", "4",
+                           "--seeds", "0", "--out", "w"});
+  EXPECT_EQ(whole["rows"][0]["params"]["n"], 72);
+  bad({"curriculum", "--data", "p.csv", "--clusters", "5", "--n", "73", "--out", "x"}, 2, "72 are for training");
+  bad({"prune-study", "--data", "p.csv", "--sizes", "40,73", "--dry-run", "--out", "x"}, 2, "72 are for training");
 }
 
 TEST_F(Experiments, LotteryRefusesWhatCannotBePruned) {
@@ -302,6 +308,9 @@ TEST_F(Experiments, LotteryTakesAModelThatFitsTheData) {
                               "0,1", "--epochs", "5", "--out", "o"});
   EXPECT_EQ(document["rows"][0]["params"]["model"], "mlp-xy");
   EXPECT_EQ(document["failed"], 0);
+  const Json whole = json(
+      {"lottery", "--data", "p.csv", "--widths", "8", "--levels", "2", "--seeds", "0", "--epochs", "2", "--out", "w"});
+  EXPECT_EQ(whole["rows"][0]["params"]["n"], 48);
 }
 
 TEST_F(Experiments, LotteryComparesEveryControlAtEveryLevel) {

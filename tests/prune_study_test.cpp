@@ -224,6 +224,7 @@ TEST_F(PruneStudy, BadInputEndsInOneLine) {
   bad({"prune-study", "--out", "out", "--fractions", "0.5,0.5"}, 2, "twice");
   bad({"prune-study", "--out", "out", "--sizes", "0"}, 2, "--sizes");
   bad({"prune-study", "--out", "out", "--problem", "perceptron", "--scores", "el2n"}, 2, "not for the perceptron");
+  bad({"prune-study", "--out", "out", "--problem", "perceptron", "--data", "p.csv"}, 2, "give one of the two");
   bad({"prune-study", "--out", "out", "--data", "none.csv"}, 3, "none.csv");
   bad({"prune-study", "--out", "out", "--model", "forest"}, 2, "forest");
 }

@@ -211,7 +211,12 @@ TEST_F(SweepProgram, RunsOnceAndIsThenDone) {
   EXPECT_EQ(again.code, 0);
   EXPECT_NE(again.err.find("31 done before, 0 to run"), std::string::npos) << again.err;
   EXPECT_EQ(read_file(folder_ / "a" / "rows-1-of-1.jsonl"), store);
+  EXPECT_EQ(again.err.find("other trials"), std::string::npos) << again.err;
   expect_same(rows("a"), done);
+  // Another sweep in the same folder: what is there stays, and that it is not shown is said.
+  write_text(folder_ / "other.json", R"({"grids": [{"model": "knn-1", "n": 33, "grid": 16, "density_points": 100}]})");
+  const Finished other = run({"sweep", "other.json", "--out", "a", "--dry-run"});
+  EXPECT_NE(other.err.find("31 rows of other trials stay in a, not on the page"), std::string::npos) << other.err;
 }
 
 // Every rung trains, says so, and leads to another network.

@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cctype>
 #include <cerrno>
 #include <charconv>
 #include <cmath>
@@ -293,8 +294,16 @@ class CsvReader {
   [[noreturn]] void fail_not_a_number(std::size_t c) const {
     const std::string& cell = cells_[c];
     const bool decimal_comma = cell.find(delimiter_ == ',' ? ';' : ',') != std::string::npos;
-    fail(fmt::format("column {}: {} is not a number{}", c + 1, shown(cell),
-                     decimal_comma ? " (numbers need a decimal point, as 0.5, and one sign between cells)" : ""));
+    // In the very first line without a name, as pandas writes the index of its rows; a text before any row: the label.
+    const char* hint = "";
+    if (line_ == 1 && c == 0 && cell.empty()) {
+      hint = " (a column without a name is the index of a table: write it without, in pandas by index=False)";
+    } else if (data_.labels.empty() && !cell.empty() && std::isalpha(static_cast<unsigned char>(cell[0]))) {
+      hint = " (only the last column, the label, may be text)";
+    }
+    fail(
+        fmt::format("column {}: {} is not a number{}", c + 1, shown(cell),
+                    decimal_comma ? " (numbers need a decimal point, as 0.5, and one separator between cells)" : hint));
   }
 
   static bool is_utf8(const std::string& text) {

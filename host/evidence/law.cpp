@@ -425,7 +425,7 @@ std::string worded(const Law& law, const std::string& size) {
   for (const LawFit& other : law.fits) {
     if (law_name(other.curve.form) == law.verdict) fit = &other;
   }
-  std::string text = fmt::format("{}: ", law.verdict);
+  std::string text = law.verdict == "no form" ? "no one law fits; the simplest: " : law.verdict + ": ";
   if (fit->curve.form == LawForm::exponential) {
     text += fmt::format("falls by e every {:.3g}", 1 / fit->curve.b);
   } else {

@@ -66,11 +66,13 @@ void scale_features(Dataset& data) {
   }
 }
 
+std::int64_t held_out_of(std::int64_t rows) { return std::max<std::int64_t>(1, rows / 5); }
+
 TrialData from_file(const Trial& trial) {
   Dataset all = read_points_csv(trial.data);
   scale_features(all);
   const auto total = static_cast<std::uint32_t>(all.size());
-  const std::uint32_t held_out = std::max<std::uint32_t>(1, total / 5), pool = total - held_out;
+  const auto held_out = static_cast<std::uint32_t>(held_out_of(all.size())), pool = total - held_out;
   if (trial.n > pool) {
     throw Failure(kMisuse,
                   fmt::format("{}: n = {} was asked for; of its {} rows {} are for training and {} are held out",
@@ -488,6 +490,11 @@ double parameters_of(const Trial& trial) {
 }
 
 }  // namespace
+
+std::int64_t training_rows(const std::string& file) {
+  const std::int64_t rows = read_points_csv(file).size();
+  return rows - held_out_of(rows);
+}
 
 TrialData load_data(const Trial& trial) {
   if (trial.is_spiral()) {

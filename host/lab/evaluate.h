@@ -35,6 +35,8 @@ struct TrialData {
   Dataset train, test;
 };
 TrialData load_data(const Trial& trial);
+// Rows of a file that are for training; a fifth is held out, the same for every seed.
+std::int64_t training_rows(const std::string& file);
 
 // Trials with equal keys share costly work (the scores of difficulty.h, the chain of a ticket, the search of kNN trials
 // that differ in k alone): evaluate them in one call.

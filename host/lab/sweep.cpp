@@ -205,6 +205,7 @@ struct Plan {
   std::vector<std::size_t> pending;
   std::vector<std::vector<std::size_t>> groups;  // of those, run together
   std::int64_t before = 0, networks = 0;         // trials done before; networks among the pending
+  std::int64_t others = 0;                       // rows of trials that are none of these
   double seconds = 0, bytes = 0;                 // core seconds of all, memory of the largest group
 };
 
@@ -226,6 +227,9 @@ Plan plan_of(const std::vector<Trial>& trials, const std::map<std::string, nlohm
     plan.networks += trials[i].is_network();
     plan.seconds += estimated_seconds(trials[i]);
   }
+  const std::set<std::string> own(plan.ids.begin(), plan.ids.end());
+  plan.others =
+      std::count_if(records.begin(), records.end(), [&](const auto& one) { return !own.contains(one.first); });
   plan.groups = grouped_work(trials, plan.pending, threads);
   for (const auto& group : plan.groups) {
     double sum = 0;
@@ -236,13 +240,19 @@ Plan plan_of(const std::vector<Trial>& trials, const std::map<std::string, nlohm
 }
 
 std::string worded(const Plan& plan, const SweepOptions& options, int threads) {
-  std::string text = fmt::format("{} trials", grouped(std::ssize(plan.ids)));
+  std::string text = counted(std::ssize(plan.ids), "trial");
   if (plan.shards > 1) text += fmt::format(", shard {} of {}", plan.shard, plan.shards);
   text += fmt::format("; {} done before, {} to run", grouped(plan.before), grouped(std::ssize(plan.pending)));
-  if (plan.pending.empty()) return text;
-  return text + fmt::format(" ({}) in {}: about {} on {}, {:.0f} MB; results in {}", counted(plan.networks, "network"),
-                            counted(std::ssize(plan.groups), "group"), duration(plan.seconds / threads),
-                            counted(threads, "thread"), std::max(1.0, plan.bytes / 1e6), options.out.string());
+  if (!plan.pending.empty()) {
+    text += fmt::format(" ({}) in {}: about {} on {}, {:.0f} MB; results in {}", counted(plan.networks, "network"),
+                        counted(std::ssize(plan.groups), "group"), duration(plan.seconds / threads),
+                        counted(threads, "thread"), std::max(1.0, plan.bytes / 1e6), options.out.string());
+  }
+  if (plan.others > 0) {
+    text += fmt::format("; {} of other trials stay in {}, not on the page", counted(plan.others, "row"),
+                        options.out.string());
+  }
+  return text;
 }
 
 // Runs group after group; each row is in the store as soon as it is known.

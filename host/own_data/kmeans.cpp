@@ -14,6 +14,7 @@
 #include "host/program/error.h"
 #include "host/program/options.h"
 #include "host/program/publish.h"
+#include "host/program/words.h"
 #include "scalelab/buffer.h"
 #include "scalelab/random.h"
 
@@ -97,9 +98,10 @@ Outcome run(const Options& options, Session& session) {
                       {"seconds", seconds},
                       {"environment", environment(session)}};
   outcome.text = fmt::format(
-      "{}: {} rows of {} features in {} clusters, inertia {:.9g}, {} iterations{}{}{}, seed {}, "
+      "{}: {} rows of {} in {} clusters, inertia {:.9g}, {}{}{}{}, seed {}, "
       "{:.3g} s\n",
-      options.out, n, d, k, result.inertia, result.iterations, result.converged ? "" : " (stopped by --max-iterations)",
+      options.out, n, counted(d, "feature"), k, result.inertia, counted(result.iterations, "iteration"),
+      result.converged ? "" : " (stopped by --max-iterations)",
       result.repaired > 0 ? fmt::format(", {} times an empty cluster was given a row", result.repaired) : "",
       empty > 0 ? fmt::format(", {} clusters are empty (rows that are equal cannot be divided)", empty) : "",
       session.common.seed, seconds);

@@ -107,7 +107,7 @@ std::vector<float> random_scores(std::int64_t n, std::uint64_t seed) {
 
 void check_options(const PruneOptions& options) {
   if (options.clustered() && options.clusters == 0) {
-    throw Failure(kMisuse, fmt::format("--score {} needs --clusters", options.score));
+    throw Failure(kMisuse, fmt::format("--score {} needs --clusters; --score random does without", options.score));
   }
   if (!options.clustered() && !options.duplicates() && options.clusters != 0) {
     throw Failure(kMisuse,

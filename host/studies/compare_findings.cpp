@@ -366,8 +366,9 @@ std::optional<Finding> why_one_is_better(const Comparison& c) {
   } else {
     f.title = fmt::format(
         "Why k = 1: without label noise there is nothing to average out. With {:g} % of the labels flipped, the order "
-        "is reversed in {} of {} cases",
-        100 * noise, reversed.size(), cases);
+        "is reversed in {} of {} cases{}",
+        100 * noise, reversed.size(), cases,
+        undecided.empty() ? "" : fmt::format(" and undecided in {}", undecided.size()));
   }
   std::vector<std::string> parts;
   if (!reversed.empty()) parts.push_back("is reversed at " + listed(reversed));

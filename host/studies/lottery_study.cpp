@@ -26,6 +26,7 @@ struct LotteryOptions {
   Trial trial;  // what all trials have in common
   std::vector<int> widths = {128}, levels = {2, 4, 6, 8, 10, 12, 15};
   std::string seeds = "0..5";
+  const CLI::Option* n = nullptr;  // --n; without it a small file has as many training rows as it has
 };
 
 // The comparisons that findings are made of: the error of the first against that of the second.
@@ -182,6 +183,9 @@ Outcome run(const LotteryOptions& given, Session& session) {
     list->assign(ascending.begin(), ascending.end());
   }
   if (options.trial.model.empty()) options.trial.model = options.trial.data == "spiral" ? "mlp-polar" : "mlp-xy";
+  if (options.trial.data != "spiral" && options.n->count() == 0) {
+    options.trial.n = std::min(options.trial.n, training_rows(options.trial.data));
+  }
   const Model model = parse_model(options.trial.model);
   if (model.is_knn()) {
     throw Failure(kMisuse, fmt::format("--model {}: only networks have weights to prune", options.trial.model));
@@ -235,7 +239,7 @@ Command add_lottery(CLI::App& program) {
   add_list(*app, "--levels", options->levels, 1, kMaxLotteryLevel,
            "Rounds of pruning at which networks are compared; each prunes a fifth of the weights");
   add_seeds(*app, options->seeds);
-  add_n(*app, trial.n);
+  options->n = add_n(*app, trial.n);
   add_epochs(*app, trial.epochs);
   add_precision(*app, trial.precision);
   add_model(*app, trial.model);

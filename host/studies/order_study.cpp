@@ -26,6 +26,7 @@ struct OrderStudy {
   std::vector<int> widths = {4, 8, 16, 32, 64, 128, 256};
   std::vector<std::string> orders{kVisitOrders.begin() + 1, kVisitOrders.end()};  // beside `random`, always there
   std::string seeds = "0..5";
+  const CLI::Option* n = nullptr;  // --n; without it a small file has as many training rows as it has
 };
 
 // Orders held against `random`, in the order of kVisitOrders.
@@ -63,6 +64,7 @@ OrderStudy checked(OrderStudy study) {
   const bool spiral = study.trial.data == "spiral";
   if (study.trial.model.empty()) study.trial.model = spiral ? "mlp-polar" : "mlp-xy";
   if (study.trial.score.empty()) study.trial.score = spiral ? "margin" : "kmeans";
+  if (!spiral && study.n->count() == 0) study.trial.n = std::min(study.trial.n, training_rows(study.trial.data));
   if (parse_model(study.trial.model).is_knn()) {
     throw Failure(kMisuse, fmt::format("--model {}: only networks see rows in an order", study.trial.model));
   }
@@ -110,7 +112,7 @@ Command add_curriculum(CLI::App& program) {
   CLI::App* app = program.add_subcommand(
       "curriculum", "Easy first, hard first or mixed: orders of the same rows over widths, on the spiral or a file");
   add_data(*app, trial.data);
-  add_n(*app, trial.n);
+  options->n = add_n(*app, trial.n);
   add_seeds(*app, options->seeds);
   add_model(*app, trial.model)->description("mlp-polar for the spiral, mlp-xy for a file, or another, see the end");
   add_widths(*app, options->widths);

@@ -127,8 +127,7 @@ std::string default_sizes(const StudyOptions& options) {
   if (options.on("perceptron")) {
     for (const int part : {1, 2, 4, 8, 16}) sizes.insert(std::int64_t{part} * options.dimension);
   } else {
-    const std::int64_t total = read_points_csv(options.data).size(),
-                       pool = total - std::max<std::int64_t>(1, total / 5);
+    const std::int64_t pool = training_rows(options.data);
     for (const int part : {16, 8, 4, 2, 1}) sizes.insert(std::max<std::int64_t>(1, pool / part));
   }
   return fmt::format("{}", fmt::join(sizes, ","));
@@ -136,7 +135,10 @@ std::string default_sizes(const StudyOptions& options) {
 
 // Options with what was left open filled in; Failure(kMisuse) on what does not fit.
 StudyOptions checked(StudyOptions options) {
-  if (!options.data.empty()) options.problem = "file";
+  if (!options.data.empty()) {
+    if (options.on("perceptron")) throw Failure(kMisuse, "--problem perceptron and --data: give one of the two");
+    options.problem = "file";
+  }
   if (options.model.empty()) {
     options.model = options.on("spiral") ? "mlp-polar" : options.on("file") ? "mlp-xy" : "perceptron";
   }
@@ -592,6 +594,9 @@ Outcome run(const StudyOptions& given, Session& session) {
   const StudyOptions& options = table.options;
   table.seeds = parse_seeds(options.seeds);
   table.sizes = parse_sizes(options.sizes.empty() ? default_sizes(options) : options.sizes);
+  if (options.on("file")) {  // what is wrong with it is said before anything is run
+    load_data(base_trial(options, table.sizes.back(), table.seeds.front()));
+  }
   table.measures = options.on("spiral") ? std::vector<std::string>{"grid_error", "density_error"}
                                         : std::vector<std::string>{"test_error"};
   table.choices = choices_of(options);

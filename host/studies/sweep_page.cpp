@@ -320,6 +320,8 @@ Page sweep_page(const std::string& title, const std::vector<Finding>& findings, 
       "n is the number of rows before any choice, kept the number after it.",
       "Errors are against the true labels: grid error on the cell centres of the plane, density error on fresh draws, "
       "test error on rows held out.",
+      "Of a file the labels are its own. A fifth of its rows is held out, the same for every seed: intervals hold what "
+      "the seeds vary, and not what other rows held out would change.",
       "A network that failed to train (it collapsed to one class, or diverged) counts with the error it has; where "
       "leaving such networks out would change a verdict, the verdict says so.",
       "Verdicts: the 95 % interval (Student's t) of the paired difference over seeds leaves zero out, and there are at "
