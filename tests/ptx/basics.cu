@@ -170,6 +170,8 @@ __global__ void arithmetic(const float* x, const double* y, int n, float* f, dou
 // --- the tensor core's fragments, as the PTX ISA has them
 __global__ void product(const __nv_bfloat16* a, const __nv_bfloat16* b, float* d) {  // (16, 16) (16, 8)
   const int lane = threadIdx.x, g = lane / 4, t = lane % 4;
+  float D[4] = {1, 2, 3, 4};
+#if __CUDA_ARCH__ >= 800
   const auto pair = [](__nv_bfloat16 low, __nv_bfloat16 high) {
     return unsigned(__bfloat16_as_ushort(low)) | unsigned(__bfloat16_as_ushort(high)) << 16;
   };
@@ -179,8 +181,6 @@ __global__ void product(const __nv_bfloat16* a, const __nv_bfloat16* b, float* d
     A[r] = pair(a[row * 16 + column], a[row * 16 + column + 1]);
   }
   for (int r = 0; r < 2; ++r) B[r] = pair(b[(2 * t + 8 * r) * 8 + g], b[(2 * t + 8 * r + 1) * 8 + g]);
-  float D[4] = {1, 2, 3, 4};
-#if __CUDA_ARCH__ >= 800
   asm volatile(
       "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
       : "+f"(D[0]), "+f"(D[1]), "+f"(D[2]), "+f"(D[3])
