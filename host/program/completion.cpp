@@ -66,16 +66,16 @@ void join_at_equals(std::vector<std::string>& words) {
   }
 }
 
-constexpr const char* kBash = R"(# Completion of scalelab in bash: the program itself says what fits.
+constexpr const char* kBash = R"END(# Completion of scalelab in bash: the program itself says what fits.
 _scalelab() {
   local word
   COMPREPLY=()
   while IFS=$'\t' read -r word _; do
-    COMPREPLY+=("$word")
-  done < <("${COMP_WORDS[0]/#\~/$HOME}" complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)
+    [ -z "$word" ] || COMPREPLY+=("$word")
+  done <<<"$("${COMP_WORDS[0]/#\~/$HOME}" complete -- "${COMP_WORDS[@]:1:COMP_CWORD}" 2>/dev/null)"
 }
 complete -o default -F _scalelab scalelab
-)";
+)END";
 
 constexpr const char* kZsh = R"(#compdef scalelab
 # Completion of scalelab in zsh: the program itself says what fits.
