@@ -2,7 +2,7 @@
 """Plants one small change at a time in ops, statistics and device code, and demands that a test fails.
 
     tests/mutants.py --build build --count 24 --seed 1                  # files drawn from all below
-    tests/mutants.py --build build --since HEAD~1 --seconds 100         # only what has changed: for CI
+    tests/mutants.py --build build --since HEAD~1 --seconds 60          # only lines that have changed since: for CI
     tests/mutants.py --build build --files host/evidence/law.cpp        # these
     tests/mutants.py --build build --files 'kernels/*.cu*' --kinds barrier fence fragment alignment comparison constant
 
@@ -126,6 +126,20 @@ def mutants_of(file):
                     if (new := changed_line(code, match, to)) not in (None, code):
                         found.append(Mutant(file, number, kind, new + line[len(code):]))
     return found
+
+
+def changed_since(commit):
+    """{file: numbers of its lines that a commit did not have}"""
+    said = subprocess.run(['git', 'diff', '-U0', '--no-color', '--no-ext-diff', commit], cwd=ROOT, check=True,
+                          capture_output=True, text=True, errors='replace').stdout
+    lines, file = collections.defaultdict(set), ''
+    for line in said.split('\n'):
+        if line.startswith('+++ b/'):
+            file = line[len('+++ b/'):]
+        elif match := re.match(r'@@ -\S+ \+(\d+)(?:,(\d+))? @@', line):
+            first = int(match[1]) - 1
+            lines[file].update(range(first, first + int(match[2] or 1)))
+    return lines
 
 
 def drawn(mutants, count, seed):
@@ -288,18 +302,17 @@ def main():
     options.add_argument('--seed', type=int, default=1)
     options.add_argument('--files', nargs='*', default=FILES, help='patterns')
     options.add_argument('--kinds', nargs='*', choices=list(KINDS), default=list(KINDS))
-    options.add_argument('--since', help='only files that differ from this commit')
+    options.add_argument('--since', help='only lines that this commit does not have')
     options.add_argument('--seconds', type=float, default=float('inf'), help='begin no mutant after so many')
     options.add_argument('--list', action='store_true', help='print the mutants and stop')
     given = options.parse_args()
     files = sorted({str(f.relative_to(ROOT)) for p in given.files for f in ROOT.glob(p)})
-    if given.since:
-        changed = subprocess.run(['git', 'diff', '--name-only', given.since], cwd=ROOT, check=True, capture_output=True,
-                                 text=True).stdout.split()
-        files = [file for file in files if file in changed]
     has_ptx = (pathlib.Path(given.build) / 'tests/ptx/ptx_scalelab').exists()
     files = [file for file in files if tests_of(file) and (has_ptx or not on_device(file))]
     mutants = [mutant for file in files for mutant in mutants_of(file) if mutant.kind in given.kinds]
+    if given.since:
+        changed = changed_since(given.since)
+        mutants = [mutant for mutant in mutants if mutant.line in changed[mutant.file]]
     mutants = drawn(mutants, given.count, given.seed)
     if not mutants:
         print('nothing to change')

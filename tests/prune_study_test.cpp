@@ -206,6 +206,22 @@ TEST_F(PruneStudy, ThePerceptronStandsBesideItsTheory) {
   }
 }
 
+TEST_F(PruneStudy, WhereNoTrialGaveAResultNothingIsFound) {
+  const Words words = {"prune-study", "--out",   "out",     "--quiet",     "--problem", "perceptron", "--dimension",
+                       "8",           "--sizes", "8,16,32", "--fractions", "0.5",       "--seeds",    "0,1"};
+  good(words);
+  EXPECT_FALSE(results("out")["findings"].empty());
+  std::string rows = read_file(folder_ / "out" / "rows-1-of-1.jsonl");
+  const std::string ok = "\"status\":\"ok\"";
+  for (std::size_t at = 0; (at = rows.find(ok, at)) != std::string::npos;)
+    rows.replace(at, ok.size(), "\"status\":\"failed: by hand\"");
+  write_text(folder_ / "out" / "rows-1-of-1.jsonl", rows);
+  const Finished none = run(words);
+  EXPECT_EQ(none.code, 1) << none.err;
+  EXPECT_EQ(none.out.find("theory"), std::string::npos) << none.out;
+  EXPECT_EQ(results("out")["findings"], nlohmann::json::array());
+}
+
 TEST_F(PruneStudy, PeoplesOwnPointsAreStudiedToo) {
   good({"dataset", "--n", "400", "--seed", "3", "--out", "p.csv", "--quiet"});
   good({"prune-study", "--out", "out", "--quiet", "--data", "p.csv", "--model", "knn-1", "--scores",
