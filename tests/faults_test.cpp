@@ -3,7 +3,9 @@
 #include <cstdlib>
 #include <map>
 #include <set>
+#include <sstream>
 
+#include "host/program/error.h"
 #include "tests/program.h"
 
 namespace scalelab::host {
@@ -32,9 +34,9 @@ std::vector<Writing> writing_commands() {
       {"prune_study", joined({"prune-study", "--sizes", "10,20", "--model", "knn-1", "--scores", "margin"}, {small})},
       {"curriculum", joined({"curriculum", "--orders", "curriculum"}, {network, small})},
       {"lottery", joined({"lottery", "--levels", "1"}, {network, small})},
-      {"xor",
-       joined({"xor", "--seeds", "0,1", "--dimension", "4", "--widths", "2", "--time", "1", "--test-examples", "10"},
-              {})},
+      {"xor", joined({"xor", "--seeds", "0,1", "--dimension", "4", "--widths", "2", "--time", "1", "--test-examples",
+                      "10", "--evaluations", "2"},
+                     {})},
       {"theory", joined({"theory", "--alpha", "1,3", "--fractions", "1,0.5"}, {})},
       {"show", {"show", "shown", "--out", "out"}},
   };
@@ -74,6 +76,7 @@ class Faults : public Program, public testing::WithParamInterface<Writing> {
   std::map<std::string, std::string> left() const {
     std::map<std::string, std::string> found;
     for (const auto& entry : fs::recursive_directory_iterator(folder_ / "out")) {
+      if (!entry.is_regular_file()) continue;
       std::string text = read_file(entry.path());
       const std::string end = entry.path().extension();
       if (end == ".jsonl") text = measured(text);
@@ -107,16 +110,23 @@ class Faults : public Program, public testing::WithParamInterface<Writing> {
     EXPECT_EQ(finished.err.rfind("scalelab: ", 0), 0U) << where << finished.err;
   }
 
+  // Calls 1 to `count`: all where there are few, and otherwise as many spread over them, the last with them.
+  static std::vector<long> some_of(long count) {
+    const long few = std::min(count, 15L);
+    std::vector<long> taken;
+    for (long i = 1; i <= few; ++i) taken.push_back(count * i / few);
+    return taken;
+  }
+
   long calls = 0;
 };
 
 TEST_P(Faults, KilledAtAnyStepTheSameCommandDoesTheRest) {
   empty();
-  faulty("kill");
+  ASSERT_EQ(faulty("kill").code, 0);
   const auto whole = left();
-  const long steps = calls;
-  ASSERT_GT(steps, 4);
-  for (long step = 1; step <= steps; ++step) {
+  ASSERT_GT(calls, 4);
+  for (const long step : some_of(calls)) {
     const std::string where = "step " + std::to_string(step) + ": ";
     empty();
     EXPECT_EQ(faulty(step % 2 == 0 ? "kill" : "torn", step).code, 1000 + SIGKILL) << where;
@@ -129,10 +139,10 @@ TEST_P(Faults, KilledAtAnyStepTheSameCommandDoesTheRest) {
 
 TEST_P(Faults, ADiskThatFailsIsOneLineAndTheResultBeforeIsWholeOrGone) {
   empty();
-  faulty("full");
+  ASSERT_EQ(faulty("full").code, 0);
   const auto whole = left();
-  const long steps = calls;
-  for (long step = 1; step <= steps; ++step) {  // upon a result that is there
+  for (const long step : some_of(calls)) {
+    if (step % 4 < 2) empty();  // otherwise upon what is there
     const char* const fault = step % 2 == 0 ? "full" : "broken";
     const std::string where = std::string(fault) + " at step " + std::to_string(step) + ": ";
     const Finished finished = faulty(fault, step);
@@ -141,7 +151,9 @@ TEST_P(Faults, ADiskThatFailsIsOneLineAndTheResultBeforeIsWholeOrGone) {
       one_line(finished, where);
     }
     nothing_half_done(where);
-    for (const auto& [file, text] : left()) EXPECT_EQ(text, whole.at(file)) << where << file;
+    for (const auto& [file, text] : left()) {  // of a store's rows there may be some
+      if (!file.ends_with(".jsonl")) EXPECT_EQ(text, whole.at(file)) << where << file;
+    }
   }
   EXPECT_EQ(run(GetParam().words).code, 0);
   EXPECT_EQ(left(), whole);
@@ -161,10 +173,8 @@ TEST_P(Faults, ShortReadsAndWritesNoThreadsAndAClockThatRunsBackChangeNothing) {
 
 TEST_P(Faults, FilesThatCannotBeOpenedAreOneLine) {
   empty();
-  faulty("files");
-  const auto whole = left();
-  const long steps = calls;
-  for (long step = 1; step <= steps; ++step) {
+  ASSERT_EQ(faulty("files").code, 0);
+  for (const long step : some_of(calls)) {
     const std::string where = "file " + std::to_string(step) + ": ";
     empty();
     const Finished finished = faulty("files", step);
@@ -188,7 +198,10 @@ TEST_P(Faults, MemoryThatIsRefusedIsOneLine) {
       const std::string where = std::string(fault) + " " + std::to_string(step) + ": ";
       empty();
       const Finished finished = faulty(fault, step);
-      if (finished.code != 0) {
+      if (finished.code == kSomeFailed) {
+        EXPECT_NE(finished.out.find("failed"), std::string::npos)
+            << where << "a trial may fail by itself: " << finished.out;
+      } else if (finished.code != 0) {
         EXPECT_EQ(finished.code, kOutOfMemory) << where << finished.err;
         one_line(finished, where);
       } else {
