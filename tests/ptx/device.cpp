@@ -18,7 +18,7 @@ const Device& device() {
   static const Device chosen = [] {
     const std::string arch = setting("PTX_ARCH", "90");
     Device one = arch == "80" ? devices[1] : arch == "75" ? devices[2] : devices[0];
-    one.sms = std::stoi(setting("PTX_MULTIPROCESSORS", std::to_string(one.sms)));
+    one.sms = std::stoi(setting("PTX_MULTIPROCESSORS", std::to_string(one.sms).c_str()));
     return one;
   }();
   return chosen;
