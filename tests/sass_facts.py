@@ -56,7 +56,9 @@ def by_kernel(text, start):
     names = kernel_resources.demangled([re.match(r"\s*(\w+)", part)[1] for part in parts])
     found = {}
     for name, part in zip(names, parts):
-        name = re.sub(r"\(anonymous namespace\)::|scalelab::cuda::|\(int\)|\(bool\)|^void ", "", name).replace("> >", ">>")
+        name = re.sub(r"\(anonymous namespace\)::|scalelab::cuda::|\(int\)|\(bool\)|^void ", "", name)
+        while "> >" in name:
+            name = name.replace("> >", ">>")
         found[re.match(r"[\w:]+(<[^()]*>)?", name)[0]] = part
     return found
 

@@ -33,6 +33,7 @@ CHARGES = [
     (r"(and|or|xor)\.pred", {"integer": 0.5}),
     (r"(min|max)\.[su]64", {"integer": 4}),
     (r"(shl|or)\.b64", {"integer": 1}),  # two, or none where they only join two registers
+    (r"or\.b32", {}),  # part of the shift before it (LEA) or of the logic round it (LOP3)
     (r"\w+\.(\w+\.)*[subf]64", {"integer": 2}),
     (r"", {"integer": 1}),
 ]
