@@ -242,8 +242,8 @@ TEST_F(Prune, BadInputEndsInOneLine) {
        "out"},
       3, "row 1");
   bad({"prune", "--data", "zero.npy", "--clusters", "1", "--near-duplicates", "0.1", "--out", "out"}, 3, "row 1");
-  bad({"prune", "--data", "p.csv", "--labels", "y.npy", "--clusters", "1", "--fraction", "0.5", "--out", "out"}, 2,
-      "last column");
+  bad({"prune", "--data", "p.csv", "--labels", "y.npy", "--clusters", "1", "--fraction", "0.5", "--out", "out"}, 3,
+      "every column is a coordinate");
   bad({"prune", "--data", "x.npy", "--clusters", "5", "--fraction", "0.5", "--out", "x.npy"}, 74, "x.npy");
 }
 

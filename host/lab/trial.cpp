@@ -7,6 +7,7 @@
 #include <concepts>
 #include <limits>
 
+#include "host/data/source.h"
 #include "host/lab/model.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
@@ -62,6 +63,7 @@ template <class T, class Visit>
 void each_member(T& trial, Visit&& visit) {
   const std::span<const char* const> any;
   visit("data", trial.data, any);
+  visit("labels", trial.labels, any);
   visit("fingerprint", trial.fingerprint, any);
   visit("n", trial.n, 1, 1e9);
   visit("seed", trial.seed, 0, 4294967295.0);
@@ -86,13 +88,12 @@ void each_member(T& trial, Visit&& visit) {
   visit("test_seed", trial.test_seed, 0, 9.2e18);
 }
 
-bool built_in(const std::string& data) { return data == "spiral" || data == "perceptron"; }
-
 }  // namespace
 
 bool Trial::is_knn() const { return model.starts_with("knn-"); }
 bool Trial::is_network() const { return model.starts_with("mlp-"); }
 bool Trial::is_spiral() const { return data == "spiral"; }
+bool Trial::is_file() const { return data != "spiral" && data != "perceptron"; }
 
 nlohmann::json to_json(const Trial& trial) {
   nlohmann::json object = nlohmann::json::object();
@@ -165,7 +166,10 @@ Trial resolved(Trial trial) {
   } else if (trial.grid < 1 || trial.density_points < 1) {
     refuse("grid", "and 'density_points' must be at least 1 for the spiral");
   }
-  if (!built_in(trial.data) && trial.fingerprint.empty()) trial.fingerprint = fingerprint_of(trial.data);
+  if (!trial.is_file() && !trial.labels.empty())
+    refuse("labels", "are for data in a file, and the data are " + trial.data);
+  if (trial.is_file() && trial.fingerprint.empty())
+    trial.fingerprint = fingerprint_of(Source{trial.data, trial.labels});
 
   const bool scored = trial.keep == "hard" || trial.keep == "easy";
   const bool ordered = trial.order != "shuffled" && trial.order != "random";
@@ -178,7 +182,7 @@ Trial resolved(Trial trial) {
   } else if (trial.score == "none") {
     refuse("score", fmt::format("is missing: '{}' must know what is hard", scored ? "keep" : "order"));
   }
-  if (trial.score == "margin" && !built_in(trial.data)) {
+  if (trial.score == "margin" && trial.is_file()) {
     refuse("score", "'margin' is the distance to the true boundary, which is not known of a file");
   }
   if (trial.data == "perceptron" && scored && trial.score != "margin") {
@@ -209,7 +213,8 @@ Model network_of(const Trial& trial, const std::string& name, int features, int 
 
 std::string trial_id(const Trial& trial) {
   nlohmann::json object = to_json(trial);
-  if (!built_in(trial.data)) object.erase("data");  // its fingerprint says what it is, wherever it lies
+  if (trial.is_file()) object.erase("data");  // their fingerprint says what they are, wherever they lie
+  object.erase("labels");
   if (trial.precision == "fp32") object.erase("precision");
   if (trial.test_seed == 0) object.erase("test_seed");
   object["numerics"] = kNumerics;

@@ -18,10 +18,12 @@ inline constexpr int kNumerics = 1;
 
 struct Trial {
   // Data. "spiral": the mixture and the manifold of scalelab/spiral.h. "perceptron": Gaussian inputs, labelled by the
-  // sign of the first. Otherwise a file of labelled points (read_points_csv), every feature scaled to [-1, 1] by its
-  // range in the file; a fifth of the rows is held out for the test, the same for every seed.
+  // sign of the first. Otherwise labelled points in files (source.h), every feature scaled to [-1, 1] by its range
+  // in the file, pixels by (v - 128) / 128 all alike. Data that bring a test set are tested on it; of others a fifth of
+  // the rows is held out for the test, the same for every seed.
   std::string data = "spiral";
-  std::string fingerprint;  // of the file: a hash of its bytes; empty for the built-in problems
+  std::string labels;       // of a file: a file of its labels, where it does not bring them
+  std::string fingerprint;  // of the files: a hash of their bytes; empty for the built-in problems
   std::int64_t n = 1000;    // training points before any choice
   std::uint64_t seed = 0;   // of the points (of a file: which n), the start, the shuffles and random choices; < 2^32
   double noise = 0;         // probability that a training label is turned over (spiral)
@@ -57,6 +59,7 @@ struct Trial {
   bool is_knn() const;
   bool is_network() const;
   bool is_spiral() const;
+  bool is_file() const;  // whether data and labels name files
   bool operator==(const Trial&) const = default;
 };
 

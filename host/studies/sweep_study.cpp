@@ -217,7 +217,7 @@ Outcome sweep_command(const std::string& file, const SweepOptions& options, Sess
     sweep = ready_sweep(file);
   }
   if (sweep.is_discarded()) throw Failure(kMisuse, fmt::format("{}: is not JSON", file));
-  const std::vector<Trial> trials = expand_sweep(sweep, file);
+  const std::vector<Trial> trials = expand_sweep(sweep, file, fs::path(file).parent_path());
   Study study{.command = "sweep", .experiment = sweep.value("name", name)};
   study.title = sweep.value("title", "Sweep: " + study.experiment);
   study.result = run_sweep(trials, options, session);
