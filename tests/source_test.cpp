@@ -397,7 +397,7 @@ class SameFiles : public Files {
       std::vector<std::string> got;
       const auto document = result("study");
       for (const auto& row : document["rows"]) {
-        EXPECT_EQ(row["status"], "ok");
+        EXPECT_NE(row["status"].get<std::string>().rfind("failed", 0), 0U) << row["status"];
         got.push_back(row["test_error"].dump() + " " + row["train_error"].dump());
       }
       EXPECT_FALSE(got.empty());

@@ -80,12 +80,14 @@ TEST(Trial, WhatCannotMatterDoesNotChangeTheId) {
   }
 }
 
-// The ids of trials from before there was a choice of precision, or of the test's draws, are still theirs.
-TEST(Trial, TheIdOfTheDefaultsNamesNeitherPrecisionNorTestSeed) {
+// The ids of trials from before there was a choice of precision, of the test's draws or of files of labels are still
+// theirs.
+TEST(Trial, TheIdOfTheDefaultsNamesNeitherPrecisionNorTestSeedNorLabels) {
   const Trial trial = resolved({});
   Json object = to_json(trial);
   EXPECT_EQ(object.erase("precision"), 1U);
   EXPECT_EQ(object.erase("test_seed"), 1U);
+  EXPECT_EQ(object.erase("labels"), 1U);
   object["numerics"] = kNumerics;
   EXPECT_EQ(trial_id(trial), fingerprint_of_text(object.dump()));
 }

@@ -80,7 +80,8 @@ Trial trial_from_json(const nlohmann::json& object);
 const std::vector<std::string>& member_names();  // in the order in which they stand above
 
 // 16 hex digits: a hash of the canonical JSON of a resolved trial and of kNumerics. A file counts by its fingerprint;
-// fp32 and test seed 0, which trials had no others of at first, count as not named.
+// its name and that of its labels do
+// not count, nor do fp32 and test seed 0, which trials had no others of at first.
 std::string trial_id(const Trial& trial);
 
 }  // namespace scalelab::host
