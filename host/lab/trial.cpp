@@ -66,7 +66,9 @@ void each_member(T& trial, Visit&& visit) {
   visit("labels", trial.labels, any);
   visit("fingerprint", trial.fingerprint, any);
   visit("n", trial.n, 1, 1e9);
+  visit("world", trial.world, 0, 4294967295.0);
   visit("seed", trial.seed, 0, 4294967295.0);
+  visit("start", trial.start, 0, 1e6);
   visit("noise", trial.noise, 0, 1);
   visit("dimension", trial.dimension, 0, 10000);
   visit("model", trial.model, any);
@@ -94,6 +96,8 @@ bool Trial::is_knn() const { return model.starts_with("knn-"); }
 bool Trial::is_network() const { return model.starts_with("mlp-"); }
 bool Trial::is_spiral() const { return data == "spiral"; }
 bool Trial::is_file() const { return data != "spiral" && data != "perceptron"; }
+// Bits 32 to 39 are for the draws of scores and tickets (difficulty.h, lottery.h).
+std::uint64_t Trial::start_seed() const { return seed | start << 40; }
 
 nlohmann::json to_json(const Trial& trial) {
   nlohmann::json object = nlohmann::json::object();
@@ -151,6 +155,7 @@ Trial resolved(Trial trial) {
   } else {
     if (trial.order != "shuffled") refuse("order", fmt::format("is for networks, and the model is {}", trial.model));
     if (trial.ticket != "dense") refuse("ticket", fmt::format("is for networks, and the model is {}", trial.model));
+    trial.start = 0;
     // A score may train networks of its own (el2n, forgetting, ddd, hidden features): then their shape counts.
     const bool trains =
         trial.score == "el2n" || trial.score == "forgetting" || trial.score == "ddd" || trial.features == "hidden";
@@ -161,11 +166,12 @@ Trial resolved(Trial trial) {
   }
   if (!trial.is_spiral()) {
     if (trial.noise != 0) refuse("noise", "is for the spiral alone");
+    if (trial.world != 0) refuse("world", "is for the spiral alone");
     trial.grid = trial.density_points = 0;
-    trial.test_seed = 0;
-  } else if (trial.grid < 1 || trial.density_points < 1) {
-    refuse("grid", "and 'density_points' must be at least 1 for the spiral");
+  } else if (trial.grid < 1) {
+    refuse("grid", "must be at least 1 for the spiral");
   }
+  if (trial.density_points == 0) trial.test_seed = 0;
   if (!trial.is_file() && !trial.labels.empty())
     refuse("labels", "are for data in a file, and the data are " + trial.data);
   if (trial.is_file() && trial.fingerprint.empty())
@@ -216,7 +222,9 @@ std::string trial_id(const Trial& trial) {
   if (trial.is_file()) object.erase("data");  // their fingerprint says what they are, wherever they lie
   object.erase("labels");
   if (trial.precision == "fp32") object.erase("precision");
-  if (trial.test_seed == 0) object.erase("test_seed");
+  for (const char* seed : {"world", "start", "test_seed"}) {
+    if (object.at(seed) == 0) object.erase(seed);
+  }
   object["numerics"] = kNumerics;
   return fingerprint_of_text(object.dump());
 }
