@@ -23,13 +23,13 @@ const char* const kFormatsHelp =
     "Files of rows, known by their first bytes:\n"
     "  .npy           rows (n, d) or images (n, height, width) of float32, float16 or uint8\n"
     "  IDX            as MNIST and its relatives are published, plain or .gz; images become rows\n"
-    "  text           a table; cells between commas, semicolons, tabs, bars or spaces, a header or none. The last\n"
-    "                 column is the label, unless there is --labels\n"
-    "Files of labels: .npy of integers or text, IDX, or text with one label a line. Labels are not asked for beside\n"
-    "A-images-idx3-ubyte, whose labels lie in A-labels-idx1-ubyte; --labels none: there are none.\n"
-    "Data sets with a test set of their own: a folder with train-images-idx3-ubyte, train-labels-idx1-ubyte,\n"
-    "t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, or fashion-mnist, which Debian's package\n"
-    "dataset-fashion-mnist installs.\n";
+    "  text           a table; cells between commas, semicolons, tabs, bars or spaces; a header or none.\n"
+    "                 The last column is the label, unless there is --labels\n"
+    "Files of labels: .npy of integers or text, IDX, or text with one label a line. Those of\n"
+    "A-images-idx3-ubyte are found in A-labels-idx1-ubyte beside it. --labels none: there are none.\n"
+    "Data with a test set of their own: a folder with train-images-idx3-ubyte, train-labels-idx1-ubyte,\n"
+    "t10k-images-idx3-ubyte and t10k-labels-idx1-ubyte, plain or .gz; or fashion-mnist, which Debian's\n"
+    "package dataset-fashion-mnist installs.\n";
 
 namespace {
 
