@@ -105,6 +105,33 @@ double mass(const Mixture& mixture, double x0, double x1, double y0, double y1) 
   return sum;
 }
 
+TEST(Mixture, TheMassOfCellsIsThatOfTheNormalDistribution) {
+  for (const std::uint64_t world : {0, 5}) {
+    const Mixture mixture = mixture_of_world(world);
+    const double whole = mass(mixture, -1, 1, -1, 1);
+    for (const std::int64_t size : {1, 7, 48, 1024}) {
+      const CellMass cells(mixture, size);
+      double sum = 0;
+      for (std::int64_t row = 0; row < size; ++row) sum += cells.of(row, 0, size);
+      EXPECT_NEAR(sum, 1, 1e-12);
+      const double cell = 2.0 / static_cast<double>(size);
+      for (const std::int64_t row : {std::int64_t{0}, size / 3, size - 1}) {
+        for (const std::int64_t begin : {std::int64_t{0}, size / 2}) {
+          const auto at = [&](std::int64_t i) { return -1 + static_cast<double>(i) * cell; };
+          EXPECT_NEAR(cells.of(row, begin, size), mass(mixture, at(begin), 1, at(row), at(row + 1)) / whole, 1e-12);
+          EXPECT_NEAR(cells.of(row, begin, begin + 1),
+                      mass(mixture, at(begin), at(begin + 1), at(row), at(row + 1)) / whole, 1e-12);
+        }
+      }
+    }
+  }
+}
+
+TEST(Mixture, WorldZeroIsTheDefaultAndOthersComeFromTheirSeed) {
+  EXPECT_EQ(mixture_of_world(0).spots[3].x, default_mixture().spots[3].x);
+  EXPECT_EQ(mixture_of_world(7).spots[3].x, random_mixture(7).spots[3].x);
+}
+
 TEST(Dataset, PointsFollowTheTruncatedMixture) {
   constexpr std::int64_t n = 200000;
   constexpr int kSide = 16;

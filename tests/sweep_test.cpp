@@ -72,7 +72,9 @@ TEST(Trial, WhatCannotMatterDoesNotChangeTheId) {
                                     {{"order", "anti"}},
                                     {{"grid", 100}},
                                     {{"density_points", 10}},
-                                    {{"test_seed", 1}}};
+                                    {{"density_points", 10}, {"test_seed", 1}},
+                                    {{"world", 1}},
+                                    {{"start", 1}}};
   for (const Json& other : others) {
     Json members = base;
     members.update(other);
@@ -80,12 +82,12 @@ TEST(Trial, WhatCannotMatterDoesNotChangeTheId) {
   }
 }
 
-// The ids of trials from before there was a choice of precision, or of the test's draws, are still theirs.
-TEST(Trial, TheIdOfTheDefaultsNamesNeitherPrecisionNorTestSeed) {
+// The ids of trials from before there was a choice of precision, world, start or the test's draws are still theirs.
+TEST(Trial, TheIdOfTheDefaultsNamesNoMemberThatTrialsDidNotHaveAtFirst) {
   const Trial trial = resolved({});
   Json object = to_json(trial);
   EXPECT_EQ(object.erase("precision"), 1U);
-  EXPECT_EQ(object.erase("test_seed"), 1U);
+  for (const char* seed : {"world", "start", "test_seed"}) EXPECT_EQ(object.erase(seed), 1U);
   object["numerics"] = kNumerics;
   EXPECT_EQ(trial_id(trial), fingerprint_of_text(object.dump()));
 }

@@ -57,59 +57,7 @@ std::string shown(std::string_view cell) {
   return "'" + text + (cell.size() > 40 ? "...'" : "'");
 }
 
-// e^x for |x| <= 2, by the Taylor series of e^(x/8) (next term below 1e-19) squared three times: arithmetic that is the
-// same everywhere, as in math.h.
-double exponential(double x) {
-  const double t = x / 8;
-  double series = 1.0;
-  for (int n = 14; n >= 1; --n) series = std::fma(series, t / n, 1.0);
-  for (int square = 0; square < 3; ++square) series *= series;
-  return series;
-}
-
-Mixture parse_mixture(std::string_view csv) {
-  Mixture mixture;
-  std::size_t begin = csv.find('\n') + 1;  // behind the header
-  while (begin < csv.size()) {
-    const std::size_t end = std::min(csv.find('\n', begin), csv.size());
-    double values[4] = {};
-    const char* from = csv.data() + begin;
-    for (double& value : values) {
-      const auto [stop, error] = std::from_chars(from, csv.data() + end, value);
-      if (error != std::errc()) throw std::logic_error("the built-in mixture cannot be read");
-      from = stop + 1;  // behind the comma
-    }
-    mixture.spots.push_back({values[0], values[1], values[2], values[3]});
-    begin = end + 1;
-  }
-  return mixture;
-}
-
 }  // namespace
-
-const Mixture& default_mixture() {
-  static const Mixture mixture = parse_mixture(embedded::mixture_default_csv);
-  return mixture;
-}
-
-Mixture random_mixture(std::uint64_t seed, int spots) {
-  if (spots < 1) throw std::invalid_argument(fmt::format("a mixture needs at least one spot, not {}", spots));
-  constexpr double kSmallest = 0.06, kLargest = 0.25;
-  const double span = natural_log(kLargest / kSmallest);
-  Mixture mixture;
-  double total = 0;
-  for (int i = 0; i < spots; ++i) {
-    const auto index = static_cast<std::uint64_t>(i);
-    const Words a = random_words(seed, Stream::mixture, index, 0), b = random_words(seed, Stream::mixture, index, 1);
-    const double weight = 0.5 + uniform_double(b[2], b[3]);
-    mixture.spots.push_back({std::fma(2.0, uniform_double(a[0], a[1]), -1.0),
-                             std::fma(2.0, uniform_double(a[2], a[3]), -1.0),
-                             kSmallest * exponential(span * uniform_double(b[0], b[1])), weight});
-    total += weight;
-  }
-  for (auto& spot : mixture.spots) spot.weight /= total;
-  return mixture;
-}
 
 Dataset sample_spiral(const Mixture& mixture, const Spiral& spiral, std::int64_t n, std::uint64_t seed,
                       double label_noise) {

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "host/data/mixture.h"
 #include "scalelab/spiral.h"
 
 namespace scalelab::host {
@@ -20,20 +21,6 @@ struct Dataset {
 
   std::int64_t size() const { return static_cast<std::int64_t>(labels.size()); }
 };
-
-// Gaussian spots in the plane, truncated to [-1, 1]^2.
-struct Mixture {
-  struct Spot {
-    double x, y, sigma, weight;
-  };
-  std::vector<Spot> spots;
-};
-
-// The 24 spots of mixture-default.csv.
-const Mixture& default_mixture();
-// Other mixtures: centres uniform in the domain, sigma log-uniform in [.06, .25], weights uniform in [.5, 1.5],
-// normalised.
-Mixture random_mixture(std::uint64_t seed, int spots = 24);
 
 // n points of the mixture, labelled by the spiral (1 inside, 0 outside), each label turned over with probability
 // `label_noise`. Point i depends on (seed, i) alone, so that the first n of a larger set are the smaller set; the same

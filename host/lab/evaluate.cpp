@@ -104,7 +104,7 @@ Dataset gaussian(const Trial& trial) {
 }
 
 // Trials that see the same points.
-auto data_key(const Trial& t) { return std::tuple(t.data, t.n, t.seed, t.noise, t.dimension); }
+auto data_key(const Trial& t) { return std::tuple(t.data, t.n, t.world, t.seed, t.noise, t.dimension); }
 
 // Points and labels, on the host and in backend memory.
 struct Points {
@@ -150,12 +150,14 @@ struct KeptRows {
 // What errors on the spiral are measured on.
 struct SpiralTest {
   SpiralTest(const Trial& trial, Context& context)
-      : truth(context, Spiral{}, trial.grid),
-        draws(sample_spiral(default_mixture(), Spiral{}, trial.density_points, kTestDraws | trial.test_seed)),
-        points(context, draws.points, {trial.density_points, 2}) {}
+      : truth(context, Spiral{}, mixture_of_world(trial.world), trial.grid) {
+    if (trial.density_points == 0) return;
+    draws = sample_spiral(mixture_of_world(trial.world), Spiral{}, trial.density_points, kTestDraws | trial.test_seed);
+    points.emplace(context, draws.points, std::initializer_list<std::int64_t>{trial.density_points, 2});
+  }
   GridTruth truth;
-  Dataset draws;
-  Buffer<float> points;
+  Dataset draws;  // none: the density error is the truth's
+  std::optional<Buffer<float>> points;
 };
 
 // Trials with equal keys differ in the k of kNN alone.
@@ -256,7 +258,7 @@ class Evaluation {
     return *slot;
   }
   const SpiralTest& spiral_test(const Trial& trial) {
-    auto& slot = spiral_tests_[{trial.grid, trial.density_points, trial.test_seed}];
+    auto& slot = spiral_tests_[{trial.world, trial.grid, trial.density_points, trial.test_seed}];
     if (!slot) slot = std::make_unique<SpiralTest>(trial, context_);
     return *slot;
   }
@@ -310,8 +312,9 @@ class Evaluation {
     };
     const auto train = errors_on(kept.points, kept.labels);
     const SpiralTest* spiral = trial.is_spiral() ? &spiral_test(trial) : nullptr;
-    const auto test = spiral != nullptr ? errors_on(spiral->points, spiral->draws.labels)
-                                        : errors_on(*points(trial).test, points(trial).data.test.labels);
+    std::vector<double> test(ks.size());  // by points; the spiral's by its map where there are no draws
+    if (spiral == nullptr) test = errors_on(*points(trial).test, points(trial).data.test.labels);
+    if (spiral != nullptr && spiral->points) test = errors_on(*spiral->points, spiral->draws.labels);
     const double shared = (now() - start) / static_cast<double>(std::max<std::size_t>(1, ks.size()));
     for (std::size_t j = 0; j < ks.size(); ++j) {
       const double map_start = now();
@@ -322,6 +325,7 @@ class Evaluation {
       if (spiral != nullptr) {
         const GridScore score = spiral->truth.knn(kept.points, kept.device_labels, ks[j]);
         result.values["grid_error"] = score.error;
+        if (!spiral->points) result.values["density_error"] = score.density_error;
         if (score.one_class()) result.status = "collapsed";
       }
       result.seconds = shared + now() - map_start;
@@ -370,11 +374,11 @@ class Evaluation {
     run.inputs = *all.train;
     run.labels = *all.train_labels;
     run.epochs = trial.epochs;
-    run.seed = trial.seed;
+    run.seed = trial.start_seed();
     if (trial.order != "shuffled") {
       const std::vector<float> none;
       const std::vector<int> visits = visit_order(trial.order == "random" ? none : difficulty_of(trial), rows_[i],
-                                                  all.data.train.labels, trial.order, trial.epochs, trial.seed);
+                                                  all.data.train.labels, trial.order, trial.epochs, trial.start_seed());
       run.rows = keep.emplace_back(context_, visits, std::initializer_list<std::int64_t>{std::ssize(visits)});
       run.epochs = 1;
       run.shuffle = false;
@@ -397,7 +401,9 @@ class Evaluation {
       const SpiralTest& test = spiral_test(trial);
       const GridScore score = test.truth.network(shape, parameters);
       result.values["grid_error"] = score.error;
-      result.values["density_error"] = network_point_error(shape, parameters, test.points, test.draws.labels, context_);
+      result.values["density_error"] =
+          test.points ? network_point_error(shape, parameters, *test.points, test.draws.labels, context_)
+                      : score.density_error;
       if (score.one_class()) result.status = "collapsed";
       return result;
     }
@@ -421,7 +427,7 @@ class Evaluation {
     for (const std::size_t i : indices) {
       guarded({i}, [&] {
         MlpRun run = network_run(i, kept);
-        const std::vector<float> start = initial_parameters(run.shape, trials_[i].seed);
+        const std::vector<float> start = initial_parameters(run.shape, trials_[i].start_seed());
         run.parameters =
             parameters.emplace_back(context_, start, std::initializer_list<std::int64_t>{std::ssize(start)});
         run.diverged = diverged.emplace_back(context_, std::vector{-1}, std::initializer_list<std::int64_t>{1});
@@ -480,7 +486,8 @@ class Evaluation {
   std::exception_ptr unreported_;
   std::map<std::size_t, std::vector<int>> rows_;
   std::map<decltype(data_key(Trial{})), std::unique_ptr<Points>> points_;
-  std::map<std::tuple<std::int64_t, std::int64_t, std::uint64_t>, std::unique_ptr<SpiralTest>> spiral_tests_;
+  std::map<std::tuple<std::uint64_t, std::int64_t, std::int64_t, std::uint64_t>, std::unique_ptr<SpiralTest>>
+      spiral_tests_;
   std::map<std::string, std::vector<float>> difficulties_;
 };
 
@@ -498,7 +505,7 @@ std::int64_t training_rows(const std::string& file) {
 
 TrialData load_data(const Trial& trial) {
   if (trial.is_spiral()) {
-    return {sample_spiral(default_mixture(), Spiral{}, trial.n, trial.seed, trial.noise), {}};
+    return {sample_spiral(mixture_of_world(trial.world), Spiral{}, trial.n, trial.seed, trial.noise), {}};
   }
   if (trial.data == "perceptron") return {gaussian(trial), {}};
   return from_file(trial);

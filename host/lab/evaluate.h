@@ -14,7 +14,8 @@
 namespace scalelab::host {
 
 // What came of a trial. Errors are fractions.
-//   spiral              grid_error, density_error (against the truth), train_error (against the labels given), kept
+//   spiral              grid_error, density_error (against the truth; Trial::density_points says how it is counted),
+//                       train_error (against the labels given), kept
 //   perceptron, files   test_error, train_error, kept
 //   tickets             also weights (of the hidden layers, left) and density (of those, of the dense network's)
 struct Measurement {
@@ -30,7 +31,7 @@ struct Measurement {
 };
 
 // Training rows of a trial before any choice, and what its error is measured on (no rows for the spiral, whose test is
-// the grid and fresh draws, nor for the perceptron, whose error is an angle).
+// the grid, nor for the perceptron, whose error is an angle).
 struct TrialData {
   Dataset train, test;
 };

@@ -126,8 +126,12 @@ CLI::Option* add_grid(CLI::App& app, std::int64_t& grid) {
 }
 
 CLI::Option* add_density_points(CLI::App& app, std::int64_t& points) {
-  return app.add_option("--density-points", points, "Fresh draws that the spiral's density error is counted on")
-      ->check(whole_number(100, kMostPoints))
+  return app
+      .add_option(
+          "--density-points", points,
+          "Fresh draws that the spiral's density error is counted on; 0: none, the label map is weighted by the "
+          "mixture's density, which has no sampling noise")
+      ->check(whole_number(0, kMostPoints))
       ->group(kMeasureGroup);
 }
 

@@ -33,7 +33,7 @@ struct StudyOptions {
   std::vector<std::string> scores, features = {"input"};
   std::vector<double> fractions = {0.2, 0.4}, angles = {0, 20};
   std::vector<int> clusters = {10, 100, 1000};
-  std::int64_t samples = 1000000, grid = 512, density_points = 100000;
+  std::int64_t samples = 1000000, grid = 512, density_points = 0;
   int dimension = 200, width = 64, layers = 3;
   std::string precision = "fp32";
   double noise = 0;
