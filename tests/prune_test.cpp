@@ -237,7 +237,8 @@ TEST_F(Prune, BadInputEndsInOneLine) {
       "2 labels");
   bad({"prune", "--data", "x.npy", "--labels", "x.npy", "--clusters", "5", "--fraction", "0.5", "--out", "out"}, 3,
       "integers are needed");
-  bad({"prune", "--data", "y.npy", "--clusters", "5", "--fraction", "0.5", "--out", "out"}, 3, "float32, float16 or uint8");
+  bad({"prune", "--data", "y.npy", "--clusters", "5", "--fraction", "0.5", "--out", "out"}, 3,
+      "float32, float16 or uint8");
   bad({"prune", "--data", "zero.npy", "--score", "kmeans-cosine", "--clusters", "1", "--fraction", "0.5", "--out",
        "out"},
       3, "row 1");

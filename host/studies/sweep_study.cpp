@@ -274,13 +274,12 @@ Command add_sweep(CLI::App& program) {
   app->add_option("file", options->file, "A JSON file of grids, or a ready-made sweep: " + ready_sweep_names())
       ->required();
   add_sweep_options(*app, options->sweep);
-  add_notes(
-      *app, {"scalelab sweep scaling --out scaling", "scalelab sweep mine.json --shard 3/8 --out mine"},
-      {"A file: {\"title\": text, \"grids\": [{KEY: value or list, ...}, ...]}; a grid is run in every\n"
-       "combination of its lists. Keys: data, labels, n, seeds (\"0..9\"), noise, model, width, hidden_layers,\n"
-       "epochs or samples (epochs times n), precision, keep, score, fraction, clusters, features, order,\n"
-       "ticket, level, grid, density_points; dimension and probe_angle for data = perceptron.\n",
-       kFormatsHelp});
+  add_notes(*app, {"scalelab sweep scaling --out scaling", "scalelab sweep mine.json --shard 3/8 --out mine"},
+            {"A file: {\"title\": text, \"grids\": [{KEY: value or list, ...}, ...]}; a grid is run in every\n"
+             "combination of its lists. Keys: data, labels, n, seeds (\"0..9\"), noise, model, width, hidden_layers,\n"
+             "epochs or samples (epochs times n), precision, keep, score, fraction, clusters, features, order,\n"
+             "ticket, level, grid, density_points; dimension and probe_angle for data = perceptron.\n",
+             kFormatsHelp});
   return {app, [options](Session& session) { return sweep_command(options->file, options->sweep, session); },
           // What a file asks for is known only when it is read; a sweep is long.
           [] {
