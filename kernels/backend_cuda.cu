@@ -246,7 +246,7 @@ const Backend* cuda_backend(std::string* why_not) {
     return nullptr;
   }
   static const Backend table{
-      .name = cuda::kBackendName,
+      .name = "cuda",
       .open = cuda::open,
       .close = cuda::close,
       .allocate = cuda::allocate,
