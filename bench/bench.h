@@ -29,9 +29,11 @@ struct Workload {
   double units = 0;
   std::string unit;
   double bytes = 0;
-  double flop = 0;      // fp32, a fused multiply-add is two
-  double minima = 0;    // comparisons and minima
-  std::string counted;  // how flop and minima are counted, where that is not obvious
+  double flop = 0;         // fp32, a fused multiply-add is two
+  double minima = 0;       // comparisons and minima
+  double tensor_flop = 0;  // of tensor cores: bf16 products, summed in fp32
+  double cache_bytes = 0;  // that at least pass through the cache which multiprocessors share
+  std::string counted;     // how these are counted, where that is not obvious
 };
 
 // Timings of somebody else's code on the same arrays.
@@ -47,9 +49,14 @@ struct Peer {
 // A case, ready to run. What `make` allocates lives here.
 struct Problem {
   Workload work;
+  std::function<void()> prepare;             // what each run begins from, not timed; may be empty
   std::function<void()> run;                 // what is timed; returns when the answer is there
   std::function<std::string()> check;        // empty, or what is wrong with the answer of the last run
   std::function<std::vector<Peer>()> peers;  // may be empty
+  void run_once() const {
+    if (prepare) prepare();
+    run();
+  }
 };
 
 // Parameters of a case, by name: whole numbers, or a text (kind of data, ids or labels).
@@ -93,6 +100,10 @@ struct Op {
   std::map<std::string, Limits> limits;  // of the parameters that are words, or not just any number from 1 on
   std::function<Problem(const Parameters&, Context&)> make;
   std::vector<CostLine> lines;
+  // Cases that fill a GPU, and take minutes without one: timed where a GPU is asked for and they fit. `bytes`: what such
+  // a case takes at most, on the device and about as much again beside it.
+  std::vector<Parameters> large;
+  std::function<double(const Parameters&)> bytes;
 };
 // All of them, in the order in which they are listed. Failure(kMisuse) for a name that none of them has.
 const std::vector<Op>& all_ops();
@@ -110,13 +121,17 @@ bool wanted(const std::string& name, const std::string& filter);
 // host::Failure(kMisuse), naming `option`, unless every parameter is there and within its limits.
 void check_parameters(const Op& op, const Parameters& parameters, const std::string& option);
 
-// The default cases of the ops asked for, or along axes ("n=1e4,1e5"), which are lists over the op's first case, every
-// one with every other; of these the ones that the filter wants. Failure(kMisuse) where none is.
+// The default cases of the ops asked for, with `large` also those that fill a GPU, or along axes ("n=1e4,1e5"), which are
+// lists over the op's first case, every one with every other; of these the ones that the filter wants. Failure(kMisuse)
+// where none is.
 inline constexpr const char* kEveryOp = "all";
 struct CaseChoice {
   std::string op = kEveryOp, filter{};
   std::vector<std::string> axes{};
+  bool large = false;
 };
+// Bytes that a case needs, on the device and as many again beside it; 0 for cases that every machine holds.
+double need_of(const Case& one);
 std::vector<Case> chosen_cases(const CaseChoice& choice);
 
 // --- timing ---------------------------------------------------------------------------------------------------------
@@ -129,14 +144,17 @@ struct Round {
   std::uint64_t throttle = 0;
 };
 
-// One round: a run to warm up, a cold run where wanted, then samples until `seconds` are over, at least `least`. A
-// sample is as many runs as take a millisecond. Energy is that of windows of a fifth of a second and longer: the
+// One round: runs to warm up, for `warm` seconds and at least one, a cold run where wanted, then samples until `seconds`
+// are over, at least `least`. A sample is as many runs as take a millisecond. Where a run takes more than kLong times
+// `seconds`, one sample behind the warm-up is all. Energy is that of windows of a fifth of a second and longer: the
 // counter behind it moves in steps.
 struct Pace {
   double seconds = 0;
   std::size_t least = 3;
   bool cold = true;
+  double warm = 0;  // an idle GPU has lowered its clock, and takes a tenth of a second to raise it
 };
+inline constexpr double kLong = 10;
 // Seconds on a clock that only goes forward: of the wall, and of this process on its CPUs.
 struct Clocks {
   std::function<double()> wall, cpu;
@@ -178,7 +196,7 @@ Verdict compare_in_pairs(std::span<const double> a, std::span<const double> b, d
 // The share of its roof that a run of `seconds` reaches, and which roof: the resource that would take longest by
 // itself.
 struct Roof {
-  std::string name;  // memory, fma, minimum; empty when nothing is counted or the ceiling is unknown
+  std::string name;  // memory, fma, minimum, tensor, cache; empty when nothing is counted or no ceiling is known
   double floor_seconds = 0, share = 0;
 };
 Roof binding_roof(const Workload& work, const Ceilings& ceilings, double seconds);
@@ -206,6 +224,14 @@ struct Takeover {
   double at, low, high;
 };
 Takeover takeover(std::span<const Rung> a, std::span<const Rung> b);
+
+// --- data -----------------------------------------------------------------------------------------------------------
+
+// (count, wide) numbers, of which draw(i, row) makes row i; made on all processors. What was made under the same name is
+// not made again while it is remembered: a machine with little memory forgets the oldest.
+using Numbers = std::shared_ptr<const std::vector<float>>;
+Numbers drawn(const std::string& name, std::int64_t count, std::int64_t wide,
+              const std::function<void(std::int64_t i, float* row)>& draw);
 
 // --- peers ----------------------------------------------------------------------------------------------------------
 
@@ -235,17 +261,20 @@ class PeerFolder {
 };
 
 // What a shell command printed, and its exit status. After a signal to this program it is killed, with all it started,
-// and host::Interrupted is thrown.
+// and host::Interrupted is thrown; after `limit` seconds it is killed likewise, and is `late`.
 struct Said {
   std::string output;
   int status = 0;
+  bool late = false;
 };
-Said run_command(const std::string& line);
+Said run_command(const std::string& line, double limit = INFINITY);
 
 // The peers of `python3 bench/peers/SCRIPT ARGUMENTS`, which prints one JSON object a line: {"who", "units", "unit",
 // "wall", "cpu", "note"}, or {"who", "absent"}. How the answer of one that was timed compares with ours, `answer` says of
-// its row, whose other members are for it. SCALELAB_PYTHON names another interpreter, SCALELAB_PEERS another folder, and
-// `threads` limits its libraries. One absent peer when the script cannot be run.
+// its row, whose other members are for it. SCALELAB_PYTHON names another interpreter, SCALELAB_PEERS another folder,
+// SCALELAB_PEER_SECONDS another limit than kPeerSeconds for a script, and `threads` limits its libraries. One absent peer
+// when the script cannot be run, fails, with the last line of what it complained of, or is late.
+inline constexpr double kPeerSeconds = 900;
 std::vector<Peer> python_peers(const std::string& script, const std::string& arguments, int threads,
                                const std::function<std::string(const nlohmann::json& row)>& answer);
 

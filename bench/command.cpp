@@ -93,9 +93,12 @@ Command add_run(CLI::App& bench) {
   add_out(*app, options->out);
   add_notes(*app, {"scalelab bench run --op knn --axis n=1e4,1e5,1e6", "scalelab bench run --peers -o mine.json"});
   return {app, [options](Session& session) -> Outcome {
+            // A profiler's run of everything is not meant for what takes minutes under it.
+            options->choice.large =
+                session.common.backend == "cuda" && (!options->profile || !options->choice.filter.empty());
             const std::vector<Case> cases = chosen_cases(options->choice);
             if (options->profile) {
-              for (const Case& one : cases) op_named(one.op).make(one.parameters, session.context).run();
+              for (const Case& one : cases) op_named(one.op).make(one.parameters, session.context).run_once();
               return {nlohmann::json::object(), fmt::format("{} cases were run once.\n", cases.size()), kDone};
             }
             const auto document = measure_cases(cases, *options, session);
@@ -112,12 +115,18 @@ Command add_list(CLI::App& bench) {
             nlohmann::json document = {{"ops", nlohmann::json::array()}, {"lines", nlohmann::json::array()}};
             for (const Op& op : all_ops()) {
               text += fmt::format("{}: {}\n", op.name, op.what);
-              nlohmann::json names = nlohmann::json::array();
+              nlohmann::json names = nlohmann::json::array(), large = nlohmann::json::array();
               for (const Parameters& parameters : op.cases) {
                 names.push_back(case_name(op.name, parameters));
                 text += "  " + case_name(op.name, parameters) + "\n";
               }
-              document["ops"].push_back({{"name", op.name}, {"what", op.what}, {"cases", names}});
+              for (const Parameters& parameters : op.large) {
+                const double need = need_of({op.name, parameters});
+                large.push_back({{"name", case_name(op.name, parameters)}, {"bytes", need}});
+                text += fmt::format("  {}  (with --backend cuda, {:.1f} GB free)\n", case_name(op.name, parameters),
+                                    1e-9 * need);
+              }
+              document["ops"].push_back({{"name", op.name}, {"what", op.what}, {"cases", names}, {"large", large}});
             }
             text += "Lines of bench cost\n";
             for (const Op& op : all_ops()) {

@@ -103,12 +103,13 @@ Peer nanoflann(const Arrays& a, const std::vector<int>& our_ids, const std::vect
 
 std::vector<Peer> peers(const Arrays& a, Context& context) {
   std::vector<Peer> list;
+  const bool on_gpu = &context.backend() != &cpu_backend();  // beside a GPU stand those that use one
   const std::vector<int> our_ids = a.ids.to_host();
   const std::vector<std::uint8_t> our_labels = a.labels.to_host();
 #if SCALELAB_HAS_NANOFLANN
-  list.push_back(nanoflann(a, our_ids, our_labels, context));
+  if (!on_gpu) list.push_back(nanoflann(a, our_ids, our_labels, context));
 #else
-  list.push_back({"nanoflann", "nanoflann.hpp was not found (libnanoflann-dev)", {}, {}, "", ""});
+  if (!on_gpu) list.push_back({"nanoflann", "nanoflann.hpp was not found (libnanoflann-dev)", {}, {}, "", ""});
 #endif
   // Whole rows, evenly spaced, so that peers see neighbouring queries one after the other as in the whole grid.
   const std::int64_t rows = std::clamp<std::int64_t>(65536 / a.size, 1, a.size), sample = rows * a.size;
@@ -135,14 +136,26 @@ std::vector<Peer> peers(const Arrays& a, Context& context) {
   const char* names = a.labels_wanted ? "scikit-learn"
                       : a.n <= 20000  ? "scipy,scikit-learn,faiss"
                                       : "scipy,scikit-learn";
-  const auto answer = [&](const nlohmann::json& row) {
+  const auto answer = [&](const nlohmann::json& row) -> std::string {
     const std::string who = row.at("who");
+    if (a.labels_wanted && on_gpu) {  // their neighbours, and a vote that their time is without
+      const std::vector<int> ids = folder.read<int>(who + ".ids.i32", static_cast<std::size_t>(sample * a.k));
+      std::vector<std::uint8_t> votes;
+      for (std::int64_t i = 0; i < sample; ++i) votes.push_back(vote(&ids[i * a.k], a.k, a.data.labels));
+      return compare_labels(labels_of_asked, votes) + ", their vote not timed";
+    }
     if (a.labels_wanted) {
       return compare_labels(labels_of_asked, folder.read<std::uint8_t>(who + ".labels.u8", labels_of_asked.size()));
     }
     return compare_neighbours(a.data.points, asked, 2, a.k, ids_of_asked,
-                              folder.read<int>(who + ".ids.i32", ids_of_asked.size()), who == "faiss");
+                              folder.read<int>(who + ".ids.i32", ids_of_asked.size()), on_gpu || who == "faiss");
   };
+  if (on_gpu) {
+    return python_peers("knn_gpu.py",
+                        fmt::format("{} {} 2 {} {} {} 1 cuda torch-gpu,cuvs,faiss-gpu,keops", folder.path(), a.n,
+                                    sample, a.size * a.size, a.k),
+                        context.threads(), answer);
+  }
   const std::string arguments = fmt::format("{} {} 2 {} {} {} 1 {} {}", folder.path(), a.n, sample, a.size * a.size,
                                             a.k, a.labels_wanted ? "labels" : "ids", names);
   const auto more = python_peers("knn.py", arguments, context.threads(), answer);
@@ -194,6 +207,11 @@ Problem make(const Parameters& parameters, Context& context) {
   return problem;
 }
 
+double needed_bytes(const Parameters& p) {
+  const double cells = value_of(p, "grid") * value_of(p, "grid");
+  return cells * (p["what"] == "ids" ? 4 * value_of(p, "k") : 1) * 1.1 + 80 * value_of(p, "n");
+}
+
 // Growth with the cells, the references and the neighbours.
 std::vector<CostLine> lines() {
   const auto bytes = [](const Parameters& p) {
@@ -233,7 +251,10 @@ Op grid_op() {
            {"k", {{}, 1, kMaxNeighbours}},
            {"noise-percent", {{}, 0, 100}}},
           make,
-          lines()};
+          lines(),
+          {c("ids", "uniform", 10000, 16384, 5, 0), c("labels", "mixture", 10000, 16384, 5, 0),
+           c("labels", "mixture", 1000000, 16384, 5, 10)},
+          needed_bytes};
 }
 
 }  // namespace scalelab::bench

@@ -13,21 +13,18 @@ namespace scalelab::bench {
 namespace {
 
 // d features, and zeros up to `wide`.
-std::vector<float> make_points(const std::string& kind, std::int64_t n, std::int64_t d, std::int64_t wide) {
-  std::vector<float> points(static_cast<std::size_t>(n * wide));
-  for (std::int64_t i = 0; i < n; ++i) {
+Numbers make_points(const std::string& kind, std::int64_t n, std::int64_t d, std::int64_t wide) {
+  return drawn(fmt::format("kmeans {} {} {} {}", kind, n, d, wide), n, wide, [=](std::int64_t i, float* row) {
     for (std::int64_t f = 0; f < d; ++f) {
-      float& x = points[static_cast<std::size_t>(i * wide + f)];
       const auto at = static_cast<std::uint64_t>(i);
       const auto lane = static_cast<std::uint32_t>(f);
-      x = uniform_float(random_words(1, Stream::points, at, lane)[0]);
+      row[f] = uniform_float(random_words(1, Stream::points, at, lane)[0]);
       if (kind == "clusters") {  // 64 spots of deviation 0.01
         const float centre = uniform_float(random_words(2, Stream::points, at % 64, lane)[0]);
-        x = centre + 0.01F * static_cast<float>(normal_pair(random_words(3, Stream::points, at, lane)).first);
+        row[f] = centre + 0.01F * static_cast<float>(normal_pair(random_words(3, Stream::points, at, lane)).first);
       }
     }
-  }
-  return points;
+  });
 }
 
 struct Arrays {
@@ -37,7 +34,8 @@ struct Arrays {
         d(p.value("padded", p["d"].get<std::int64_t>())),  // zeros behind the data change no distance
         k(p["k"]),
         iterations(p["iterations"]),
-        points(make_points(p["data"], n, p["d"], d)),
+        held(make_points(p["data"], n, p["d"], d)),
+        points(*held),
         p_(c, points, {n, d}),
         centroids(c, {k, d}),
         labels(c, {n}) {
@@ -47,15 +45,17 @@ struct Arrays {
       start.insert(start.end(), at, at + d);
     }
   }
+  void begin() { centroids.upload(start); }
   void fit(int rounds) {
-    centroids.upload(start);
     result = context.backend().kmeans_fit(p_, centroids, labels, {.max_iterations = rounds, .tolerance = 0}, context);
     context.synchronize();
   }
   Context& context;
   std::int64_t n, d, k;
   int iterations;
-  std::vector<float> points, start;
+  Numbers held;
+  const std::vector<float>& points;
+  std::vector<float> start;
   Buffer<float> p_;
   Buffer<float> centroids;
   Buffer<int> labels;
@@ -102,13 +102,18 @@ std::vector<Peer> peers(Arrays& a) {
   folder.write("start.f32", a.start);
   bool once = false;  // ours, after the one iteration that theirs are compared after
   const auto answer = [&](const nlohmann::json& row) {
-    if (!once) a.fit(1);
+    if (!once) {
+      a.begin();
+      a.fit(1);
+    }
     once = true;
     const std::string who = row.at("who");
     return compare(a, folder.read<float>(who + ".centroids.f32", a.start.size()),
                    folder.read<int>(who + ".labels.i32", static_cast<std::size_t>(a.n)));
   };
-  return python_peers("kmeans.py", fmt::format("{} {} {} {} {} 1", folder.path(), a.n, a.d, a.k, a.iterations),
+  const char* device = &a.context.backend() != &cpu_backend() ? "cuda" : "cpu";
+  return python_peers("kmeans.py",
+                      fmt::format("{} {} {} {} {} 1 {}", folder.path(), a.n, a.d, a.k, a.iterations, device),
                       a.context.threads(), answer);
 }
 
@@ -126,14 +131,16 @@ Problem make(const Parameters& parameters, Context& context) {
     problem.work.minima = assignments * n * k;
     problem.work.counted = "a multiply-add for every pair and feature";
   }
+  problem.prepare = [arrays] { arrays->begin(); };
   problem.run = [arrays] { arrays->fit(arrays->iterations); };
   problem.check = [arrays]() -> std::string {
     const Arrays& a = *arrays;
     // The labels are those of the centroids returned: of every distance in fp32, the smallest, and the lower index.
     const auto centroids = a.centroids.to_host();
     const auto labels = a.labels.to_host();
-    for (std::int64_t s = 0; s < 200; ++s) {
-      const std::int64_t i = s * (a.n - 1) / 199;
+    const std::int64_t asked = std::clamp<std::int64_t>(1000000000 / (a.k * a.d), 20, 200);
+    for (std::int64_t s = 0; s < asked; ++s) {
+      const std::int64_t i = s * (a.n - 1) / (asked - 1);
       float best = INFINITY;
       int nearest = -1;
       for (std::int64_t j = 0; j < a.k; ++j) {
@@ -158,12 +165,14 @@ Problem make(const Parameters& parameters, Context& context) {
   return problem;
 }
 
+double needed_bytes(const Parameters& p) {
+  const double d = p.value("padded", value_of(p, "d"));
+  return value_of(p, "n") * (24 * d + 24) + 32 * value_of(p, "k") * d;
+}
+
 // Sorted tiles against every pair, by points and by clusters, and many features.
 std::vector<CostLine> lines() {
-  const auto bytes = [](const Parameters& p) {
-    const double d = p.value("padded", value_of(p, "d"));
-    return value_of(p, "n") * (24 * d + 24) + 32 * value_of(p, "k") * d;
-  };
+  const auto bytes = needed_bytes;
   const auto points = [](const Parameters& p) { return value_of(p, "n"); };
   const auto terms = [](const Parameters& p) { return value_of(p, "n") * value_of(p, "k") * value_of(p, "d"); };
   const Parameters near = {{"data", "uniform"}, {"n", 100000}, {"d", 2}, {"k", 100}, {"iterations", 10}};
@@ -193,7 +202,9 @@ Op kmeans_op() {
            c("uniform", 1000000, 3, 1000, 10), c("uniform", 100000, 512, 100, 5), c("clusters", 100000, 512, 100, 5)},
           {{"data", {{"uniform", "clusters"}}}},
           make,
-          lines()};
+          lines(),
+          {c("uniform", 100000000, 2, 1000, 10), c("uniform", 1000000, 1536, 10000, 2)},
+          needed_bytes};
 }
 
 }  // namespace scalelab::bench

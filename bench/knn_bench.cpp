@@ -39,16 +39,13 @@ float coordinate(const std::string& kind, std::uint64_t i, std::uint32_t f, bool
 }
 
 // (count, wide): d features, and zeros behind them.
-std::vector<float> make_points(const std::string& kind, std::int64_t count, std::int64_t d, std::int64_t wide,
-                               bool query) {
-  std::vector<float> points(static_cast<std::size_t>(count * wide));
-  for (std::int64_t i = 0; i < count; ++i) {
+Numbers make_points(const std::string& kind, std::int64_t count, std::int64_t d, std::int64_t wide, bool query) {
+  const std::string name = fmt::format("knn {} {} {} {} {}", kind, count, d, wide, query);
+  return drawn(name, count, wide, [=](std::int64_t i, float* row) {
     for (std::int64_t f = 0; f < d; ++f) {
-      points[static_cast<std::size_t>(i * wide + f)] =
-          coordinate(kind, static_cast<std::uint64_t>(i), static_cast<std::uint32_t>(f), query);
+      row[f] = coordinate(kind, static_cast<std::uint64_t>(i), static_cast<std::uint32_t>(f), query);
     }
-  }
-  return points;
+  });
 }
 
 struct Arrays {
@@ -59,14 +56,16 @@ struct Arrays {
         q(p["q"]),
         d(p.value("padded", p["d"].get<std::int64_t>())),
         k(p["k"]),
-        references(make_points(p["data"], n, p["d"], d, false)),
-        queries(make_points(p["data"], q, p["d"], d, true)),
+        held{make_points(p["data"], n, p["d"], d, false), make_points(p["data"], q, p["d"], d, true)},
+        references(*held[0]),
+        queries(*held[1]),
         r(context, references, {n, d}),
         x(context, queries, {q, d}),
         indices(context, {q, k}),
         distances(context, {q, k}) {}
   std::int64_t n, q, d, k;
-  std::vector<float> references, queries;
+  Numbers held[2];
+  const std::vector<float>&references, &queries;
   Buffer<float> r, x;
   Buffer<int> indices;
   Buffer<float> distances;
@@ -95,8 +94,9 @@ Peer nanoflann(const Arrays& a, const std::vector<int>& ours, Context& context) 
 
 std::vector<Peer> peers(const Arrays& a, Context& context) {
   std::vector<Peer> list;
+  const bool on_gpu = &context.backend() != &cpu_backend();  // beside a GPU stand those that use one
   const std::vector<int> ours = a.indices.to_host();
-  if (a.d <= kTreeFeatures) {
+  if (a.d <= kTreeFeatures && !on_gpu) {
 #if SCALELAB_HAS_NANOFLANN
     if (a.d == 2) list.push_back(nanoflann<2>(a, ours, context));
     if (a.d == 3) list.push_back(nanoflann<3>(a, ours, context));
@@ -121,12 +121,10 @@ std::vector<Peer> peers(const Arrays& a, Context& context) {
                               folder.read<int>(who + ".ids.i32", ours_of_asked.size()), !subtracts);
   };
   const auto add = [&](std::vector<Peer> more) { list.insert(list.end(), more.begin(), more.end()); };
-  add(python_peers("knn.py", fmt::format("{} ids {}", shape, names), context.threads(), answer));
+  if (!on_gpu) add(python_peers("knn.py", fmt::format("{} ids {}", shape, names), context.threads(), answer));
   // KeOps looks at every pair: on the CPU it is asked where that is a second's work.
   const bool few = static_cast<double>(a.n) * static_cast<double>(sample) * static_cast<double>(a.d) < 1e9;
-  const char* of_device = &context.backend() != &cpu_backend() ? " cuda torch-gpu,cupy,keops"
-                          : few                                ? " cpu cupy,keops"
-                                                               : " cpu cupy";
+  const char* of_device = on_gpu ? " cuda torch-gpu,cuvs,faiss-gpu,cupy,keops" : few ? " cpu cupy,keops" : " cpu cupy";
   add(python_peers("knn_gpu.py", shape + of_device, context.threads(), answer));
   return list;
 }
@@ -142,7 +140,8 @@ Problem make(const Parameters& parameters, Context& context) {
   if (a.d > kTreeFeatures) {
     problem.work.flop = 2 * n * q * d;
     problem.work.minima = n * q;
-    problem.work.counted = "a multiply-add for every pair and feature";
+    problem.work.counted =
+        "a multiply-add for every pair and feature; exact distances subtract first, and reach half of that at most";
   } else {
     problem.work.flop = 3 * q * d * static_cast<double>(a.k);
     problem.work.counted = "the k answers alone";
@@ -154,8 +153,9 @@ Problem make(const Parameters& parameters, Context& context) {
   problem.check = [arrays]() -> std::string {
     const Arrays& a = *arrays;
     const auto ids = arrays->indices.to_host();
-    for (std::int64_t s = 0; s < 20; ++s) {
-      const std::int64_t i = s * (a.q - 1) / 19;
+    const std::int64_t asked = std::clamp<std::int64_t>(4000000000 / (a.n * a.d), 3, 20);
+    for (std::int64_t s = 0; s < asked; ++s) {
+      const std::int64_t i = s * (a.q - 1) / (asked - 1);
       const auto want = nearest_by_search(a.references, a.d, &a.queries[static_cast<std::size_t>(i * a.d)], a.k);
       if (!std::equal(want.begin(), want.end(), ids.begin() + i * a.k)) {
         return fmt::format("query {}: the neighbours are not those of a search of all references", i);
@@ -167,12 +167,14 @@ Problem make(const Parameters& parameters, Context& context) {
   return problem;
 }
 
+double needed_bytes(const Parameters& p) {
+  const double d = p.value("padded", value_of(p, "d"));
+  return 24 * (value_of(p, "n") + value_of(p, "q")) * d + 20 * value_of(p, "q") * value_of(p, "k");
+}
+
 // A tree against every pair, the k that are asked for, and many features.
 std::vector<CostLine> lines() {
-  const auto bytes = [](const Parameters& p) {
-    const double d = p.value("padded", value_of(p, "d"));
-    return 24 * (value_of(p, "n") + value_of(p, "q")) * d + 20 * value_of(p, "q") * value_of(p, "k");
-  };
+  const auto bytes = needed_bytes;
   const auto points = [](const Parameters& p) { return value_of(p, "n") + value_of(p, "q"); };
   const auto terms = [](const Parameters& p) { return value_of(p, "n") * value_of(p, "q") * value_of(p, "d"); };
   const Parameters near = {{"data", "uniform"}, {"n", 100000}, {"q", 100000}, {"d", 2}, {"k", 5}};
@@ -201,9 +203,15 @@ Op knn_op() {
   for (std::size_t kind = 2; kind < kKinds.size(); ++kind) {
     for (const int d : {2, 3}) cases.push_back(c(kKinds[kind], 100000, 100000, d, 5));
   }
-  return {"knn", "the k nearest of n references for q arbitrary queries in d dimensions",
-          cases, {{"data", {kKinds}}, {"k", {{}, 1, kMaxNeighbours}}},
-          make,  lines()};
+  return {"knn",
+          "the k nearest of n references for q arbitrary queries in d dimensions",
+          cases,
+          {{"data", {kKinds}}, {"k", {{}, 1, kMaxNeighbours}}},
+          make,
+          lines(),
+          {c("uniform", 10000000, 10000000, 2, 5), c("uniform", 100000, 100000, 128, 10),
+           c("uniform", 1000000, 100000, 768, 10)},
+          needed_bytes};
 }
 
 }  // namespace scalelab::bench

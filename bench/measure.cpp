@@ -57,27 +57,45 @@ Clocks steady_clocks() {
 
 Round time_round(const Problem& problem, const Pace& pace, Context& context, const Power* power, const Clocks& clocks) {
   Round round;
-  problem.run();
-  if (pace.cold) {
+  // Wall seconds of a run, without what prepares it.
+  const auto timed = [&] {
+    if (problem.prepare) problem.prepare();
+    const double before = clocks.wall();
+    problem.run();
+    return clocks.wall() - before;
+  };
+  double once = 0;
+  const double begin = clocks.wall();
+  do {
+    once = timed();
+  } while (clocks.wall() - begin < pace.warm);
+  const bool brief = !(pace.seconds > 0 && once > kLong * pace.seconds);
+  if (pace.cold && brief) {
     CacheEmptier caches(context);
+    if (problem.prepare) problem.prepare();
     caches.empty();
     context.synchronize();
     const double before = clocks.wall();
     problem.run();
     round.cold = clocks.wall() - before;
   }
-  const double once_before = clocks.wall();
-  problem.run();
-  const double once = clocks.wall() - once_before;
+  if (brief) once = timed();
   const int runs = std::clamp(static_cast<int>(std::ceil(1e-3 / std::max(once, 1e-7))), 1, 10000);
+  const int together = problem.prepare ? 1 : runs;  // between two looks at the clocks
   Power::Reading before;
   if (power != nullptr) before = power->read();
   const double start = clocks.wall();
-  while (round.wall.size() < pace.least || clocks.wall() - start < pace.seconds) {
-    const double wall = clocks.wall(), cpu = clocks.cpu();
-    for (int run = 0; run < runs; ++run) problem.run();
-    round.wall.push_back((clocks.wall() - wall) / runs);
-    round.cpu.push_back((clocks.cpu() - cpu) / runs);
+  while (round.wall.size() < (brief ? pace.least : 1) || clocks.wall() - start < pace.seconds) {
+    double wall = 0, cpu = 0;
+    for (int done = 0; done < runs; done += together) {
+      if (problem.prepare) problem.prepare();
+      const double wall_before = clocks.wall(), cpu_before = clocks.cpu();
+      for (int run = 0; run < together; ++run) problem.run();
+      wall += clocks.wall() - wall_before;
+      cpu += clocks.cpu() - cpu_before;
+    }
+    round.wall.push_back(wall / runs);
+    round.cpu.push_back(cpu / runs);
   }
   if (power != nullptr) {
     const Power::Reading after = power->read();
@@ -149,6 +167,8 @@ Roof binding_roof(const Workload& work, const Ceilings& ceilings, double seconds
   consider("memory", work.bytes, ceilings.copy_bytes);
   consider("fma", work.flop, ceilings.fma_flop);
   consider("minimum", work.minima, ceilings.minimum_ops);
+  consider("tensor", work.tensor_flop, ceilings.tensor_flop);
+  consider("cache", work.cache_bytes, ceilings.cache_bytes);
   return roof;
 }
 

@@ -15,7 +15,8 @@
 namespace scalelab::bench {
 namespace {
 
-constexpr int kLast = 5;  // losses are means over this many last epochs: one alone jumps from batch to batch
+constexpr int kOnChip = 64;  // networks up to this width are trained without leaving a multiprocessor
+constexpr int kLast = 5;     // losses are means over this many last epochs: one alone jumps from batch to batch
 
 // Three hidden layers, two features. Training, per sample: forward 4 w^2 + 6 w, backward twice that without the
 // gradient with respect to the inputs. Scoring: the forward part.
@@ -23,9 +24,8 @@ double train_flop(double w) { return 12 * w * w + 14 * w; }
 double score_flop(double w) { return 4 * w * w + 6 * w; }
 
 // Uniform +-1/sqrt(fan_in).
-std::vector<float> start(const MlpShape& shape, std::uint64_t seed) {
-  std::vector<float> values(static_cast<std::size_t>(parameter_count(shape)));
-  std::size_t at = 0;
+void draw_start(const MlpShape& shape, std::uint64_t seed, float* values) {
+  std::uint64_t at = 0;
   for (int l = 0; l <= shape.hidden_layers; ++l) {
     const int fan_in = l == 0 ? feature_count(shape) : shape.width;
     const int fan_out = l == shape.hidden_layers ? shape.outputs : shape.width;
@@ -34,7 +34,11 @@ std::vector<float> start(const MlpShape& shape, std::uint64_t seed) {
       values[at] = bound * (2 * uniform_float(random_words(seed, Stream::weights, at)[0]) - 1);
     }
   }
-  return values;
+}
+// (m, p): of networks with the seeds 0, 1, ...
+Numbers starts_of(const MlpShape& shape, std::int64_t m) {
+  return drawn(fmt::format("mlp {} {}", shape.width, m), m, parameter_count(shape),
+               [&shape](std::int64_t i, float* values) { draw_start(shape, static_cast<std::uint64_t>(i), values); });
 }
 
 // --- training -------------------------------------------------------------------------------------------------------
@@ -62,13 +66,16 @@ struct Training : SpiralPoints {
         batch(p["batch"]),
         epochs(p["epochs"]),
         n(p["n"]),
+        shape{.width = width},
+        starts(starts_of(shape, m)),
+        parameters(c, {m, parameter_count(shape)}),
         losses(c, {m, epochs}) {
     if (epochs < 1) throw std::invalid_argument("mlp: to train takes at least 1 epoch");
     inputs.emplace_back(c, points, std::initializer_list<std::int64_t>{n, 2});
     labels.emplace_back(c, classes, std::initializer_list<std::int64_t>{n});
     for (std::int64_t i = 0; i < m; ++i) {
       MlpRun run;
-      run.shape.width = width;
+      run.shape = shape;
       run.inputs = inputs[0];
       run.labels = labels[0];
       run.epochs = epochs;
@@ -77,15 +84,14 @@ struct Training : SpiralPoints {
       run.schedule = Schedule::constant;
       run.seed = static_cast<std::uint64_t>(i);
       run.precision = host::parse_precision(p["precision"]);
-      starts.push_back(start(run.shape, run.seed));
-      parameters.emplace_back(c, std::initializer_list<std::int64_t>{parameter_count(run.shape)});
-      run.parameters = parameters.back();
+      run.parameters = View<float>(parameters.view().data() + i * size(), {size()});
       run.epoch_losses = View<float>(losses.view().data() + i * epochs, {epochs});
       runs.push_back(run);
     }
   }
+  std::int64_t size() const { return parameter_count(shape); }
+  void begin() { parameters.upload(*starts); }
   void run() {
-    for (std::size_t i = 0; i < runs.size(); ++i) parameters[i].upload(starts[i]);
     context.backend().mlp_train(runs, context);
     context.synchronize();
   }
@@ -104,23 +110,25 @@ struct Training : SpiralPoints {
   std::int64_t n;
   std::vector<Buffer<float>> inputs;
   std::vector<Buffer<std::uint8_t>> labels;
+  MlpShape shape;
+  Numbers starts;
+  Buffer<float> parameters;
   Buffer<float> losses;
-  std::vector<std::vector<float>> starts;
-  std::vector<Buffer<float>> parameters;
   std::vector<MlpRun> runs;
 };
 
+// Where the peers run: beside a GPU stand those that use one.
+const char* device_of(const Context& context) { return &context.backend() == &cpu_backend() ? "cpu" : "gpu"; }
+
 std::vector<Peer> training_peers(const Training& t) {
-  std::vector<Peer> list;
-  if (t.runs[0].precision != Precision::fp32) return list;
+  if (t.runs[0].precision != Precision::fp32) return {};
   const PeerFolder folder;
-  std::vector<float> rows, starts;  // the peers begin with the same numbers, but for scikit-learn, which draws its own
+  std::vector<float> rows;  // the peers begin with the same numbers, but for scikit-learn, which draws its own
   for (std::int64_t i = 0; i < t.n; ++i) {
     rows.insert(rows.end(), {t.points[2 * i], t.points[2 * i + 1], static_cast<float>(t.classes[i])});
   }
-  for (const auto& start : t.starts) starts.insert(starts.end(), start.begin(), start.end());
   folder.write("rows.f32", rows);
-  folder.write("start.f32", starts);
+  folder.write("start.f32", *t.starts);
   const double ours = t.loss();
   const auto answer = [&](const nlohmann::json& row) -> std::string {
     if (!row.contains("loss")) return "";
@@ -133,17 +141,10 @@ std::vector<Peer> training_peers(const Training& t) {
                                                      : "its sums in another order";
     return fmt::format("loss reached {:.4f}, ours {:.4f} ({}){}", loss, ours, why, near ? "" : ": NOT COMPARABLE");
   };
-  std::vector<std::string> devices = {"cpu"};
-  if (&t.context.backend() != &cpu_backend()) devices.emplace_back("gpu");
-  for (const std::string& device : devices) {
-    const std::string arguments = fmt::format(
-        "train {0}/rows.f32 --start {0}/start.f32 --width {1} --batch {2} --epochs {3} --models {4} "
-        "--device {5}{6}",
-        folder.path(), t.width, t.batch, t.epochs, t.m, device, t.width == 64 ? " --compile" : "");
-    const auto more = python_peers("mlp.py", arguments, 1, answer);
-    list.insert(list.end(), more.begin(), more.end());
-  }
-  return list;
+  const std::string arguments = fmt::format(
+      "train {0}/rows.f32 --start {0}/start.f32 --width {1} --batch {2} --epochs {3} --models {4} --device {5}{6}",
+      folder.path(), t.width, t.batch, t.epochs, t.m, device_of(t.context), t.width == 64 ? " --compile" : "");
+  return python_peers("mlp.py", arguments, 1, answer);
 }
 
 Problem make_training(const Parameters& parameters, Context& context) {
@@ -152,13 +153,24 @@ Problem make_training(const Parameters& parameters, Context& context) {
   Problem problem;
   problem.work.units = static_cast<double>(t.m * t.n) * t.epochs;
   problem.work.unit = "sample";
-  if (t.runs[0].precision == Precision::fp32) {  // the roof of fp32 says nothing of tensor cores
+  const Precision precision = t.runs[0].precision;
+  if (precision == Precision::fp32) {
     problem.work.flop = problem.work.units * train_flop(t.width);
     problem.work.counted = "12 w^2 + 14 w a sample";
+  } else {  // the products between hidden layers, of which bf16x3 makes three of one; what is left is little
+    const double products = precision == Precision::bf16x3 ? 3 : 1;
+    problem.work.tensor_flop = products * problem.work.units * 12 * t.width * t.width;
+    problem.work.counted = fmt::format("{} w^2 a sample on tensor cores", 12 * products);
+  }
+  if (t.width > kOnChip) {
+    const double steps = std::ceil(static_cast<double>(t.n) / (t.batch == 0 ? t.n : t.batch)) * t.epochs;
+    problem.work.cache_bytes = static_cast<double>(t.m) * steps * 32 * static_cast<double>(t.size());
+    problem.work.counted += "; a step reads a network's weights twice, and reads and writes them and both moments";
   }
   // The points and labels, each network's parameters to and fro, and its losses.
   problem.work.bytes = 9.0 * static_cast<double>(t.n) +
-                       static_cast<double>(t.m) * (8.0 * static_cast<double>(t.starts[0].size()) + 4.0 * t.epochs);
+                       static_cast<double>(t.m) * (8.0 * static_cast<double>(t.size()) + 4.0 * t.epochs);
+  problem.prepare = [training] { training->begin(); };
   problem.run = [training] { training->run(); };
   problem.check = [training]() -> std::string {
     const std::vector<float> losses = training->losses.to_host();
@@ -170,11 +182,16 @@ Problem make_training(const Parameters& parameters, Context& context) {
       }
     }
     // The first network alone gives the bits that it gives among the others.
-    const auto together = training->parameters[0].to_host();
-    training->parameters[0].upload(training->starts[0]);
+    const auto first = [&] {
+      auto all = training->parameters.to_host();
+      all.resize(static_cast<std::size_t>(training->size()));
+      return all;
+    };
+    const auto together = first();
+    training->begin();
     training->context.backend().mlp_train(std::span(training->runs).first(1), training->context);
     training->context.synchronize();
-    return training->parameters[0].to_host() == together ? "" : "a network's bits depend on its neighbours";
+    return first() == together ? "" : "a network's bits depend on its neighbours";
   };
   problem.peers = [training] { return training_peers(*training); };
   return problem;
@@ -229,7 +246,8 @@ struct Scoring {
   }
   // As drawn, or trained for the case's epochs on 1000 points of the spiral.
   std::vector<float> network(const Parameters& p, Context& c) const {
-    std::vector<float> drawn = start(shape, 1);
+    std::vector<float> drawn(static_cast<std::size_t>(parameter_count(shape)));
+    draw_start(shape, 1, drawn.data());
     if (p["epochs"] == 0) return drawn;
     const SpiralPoints data(1000);
     const Buffer<float> points(c, data.points, {1000, 2});
@@ -318,8 +336,9 @@ std::vector<Peer> scoring_peers(const Scoring& s) {
   folder.write("start.f32", s.values);
   folder.write("points.f32", s.inputs.to_host());
   return python_peers("mlp.py",
-                      fmt::format("forward {0}/points.f32 --start {0}/start.f32 --scores {0}/scores.f32 --width {1}",
-                                  folder.path(), s.shape.width),
+                      fmt::format("forward {0}/points.f32 --start {0}/start.f32 --scores {0}/scores.f32 --width {1} "
+                                  "--device {2}",
+                                  folder.path(), s.shape.width, device_of(s.context)),
                       1, [&](const nlohmann::json&) {
                         return compare(s, folder.read<float>("scores.f32", static_cast<std::size_t>(s.side * s.side)));
                       });
@@ -384,15 +403,40 @@ Problem make_scoring(const Parameters& parameters, Context& context) {
   return problem;
 }
 
+// Networks that fill a GPU: two blocks for each multiprocessor of 132, and eight; and maps of 16384 x 16384 cells.
+std::vector<Parameters> large_cases() {
+  const auto train = [](int m, int width, const char* precision) {
+    return Parameters{{"what", "train"}, {"m", m},    {"width", width},        {"batch", 64},
+                      {"epochs", 10},    {"n", 1000}, {"precision", precision}};
+  };
+  std::vector<Parameters> cases = {train(1, 256, "fp32"), train(8, 128, "fp32"), train(8, 256, "fp32")};
+  for (const int width : {16, 64, 128, 256}) {
+    for (const int m : {264, 1056}) cases.push_back(train(m, width, "fp32"));
+    cases.push_back(train(264, width, "bf16x3"));
+  }
+  for (const char* what : {"map", "polar-map"}) {
+    cases.push_back({{"what", what},
+                     {"m", 1},
+                     {"width", 64},
+                     {"batch", 64},
+                     {"epochs", 300},
+                     {"n", 1 << 28},
+                     {"precision", "fp32"}});
+  }
+  return cases;
+}
+// Of a case of training, with what ops take beside the parameters; of a map, with that by mlp_forward beside it.
+double needed_bytes(const Parameters& p) {
+  const double w = value_of(p, "width"), numbers = 2 * w * w + 6 * w + 1;
+  if (p["what"] != "train") return 24 * value_of(p, "n");
+  return 40 * value_of(p, "n") + value_of(p, "m") * (40 * numbers + 8 * value_of(p, "epochs"));
+}
+
 // Growth with the width, with how many networks train at once, and with the cells of a map.
 std::vector<CostLine> lines() {
   const auto numbers = [](const Parameters& p) {  // of a network's parameters: two inputs, three hidden layers
     const double w = value_of(p, "width");
     return 2 * w * w + 6 * w + 1;
-  };
-  const auto map_bytes = [](const Parameters& p) { return 24 * value_of(p, "n"); };
-  const auto train_bytes = [=](const Parameters& p) {
-    return 40 * value_of(p, "n") + value_of(p, "m") * (40 * numbers(p) + 8 * value_of(p, "epochs"));
   };
   const auto drawn = [=](const Parameters& p) { return value_of(p, "n") * numbers(p); };
   const auto seen = [=](const Parameters& p) {
@@ -405,9 +449,9 @@ std::vector<CostLine> lines() {
   const std::string by_width = "Training a network of three hidden layers, 1,000 points, 10 epochs, by width";
   const std::string by_m = "Training m networks 2-64-64-64-1 at once, 1,000 points, 10 epochs";
   const std::string by_cells = "Labels of a network 2-64-64-64-1 at n cells";
-  return {{"mlp-width", by_width, "", train, "width", doubling(4, kMaxWidth), "", train_bytes},
-          {"mlp-m", by_m, "", train, "m", doubling(1, 65536, 4), "", train_bytes, "mlp_train", seen},
-          {"mlp-map", by_cells, "", map, "n", doubling(4096, 1 << 30, 4), "", map_bytes, "grid_mlp", drawn}};
+  return {{"mlp-width", by_width, "", train, "width", doubling(4, kMaxWidth), "", needed_bytes},
+          {"mlp-m", by_m, "", train, "m", doubling(1, 65536, 4), "", needed_bytes, "mlp_train", seen},
+          {"mlp-map", by_cells, "", map, "n", doubling(4096, 1 << 30, 4), "", needed_bytes, "grid_mlp", drawn}};
 }
 
 }  // namespace
@@ -435,7 +479,9 @@ Op mlp_op() {
             const bool train = parameters["what"] == "train";
             return train ? make_training(parameters, context) : make_scoring(parameters, context);
           },
-          lines()};
+          lines(),
+          large_cases(),
+          needed_bytes};
 }
 
 }  // namespace scalelab::bench

@@ -118,11 +118,18 @@ std::vector<Parameters> along(const Op& op, const std::vector<Parameters>& cases
 
 }  // namespace
 
+double need_of(const Case& one) {
+  const Op& op = op_named(one.op);
+  const bool large = std::find(op.large.begin(), op.large.end(), one.parameters) != op.large.end();
+  return large ? op.bytes(one.parameters) : 0;
+}
+
 std::vector<Case> chosen_cases(const CaseChoice& choice) {
   std::vector<Case> list;
   for (const Op& op : all_ops()) {
     if (choice.op != kEveryOp && choice.op != op.name) continue;
     std::vector<Parameters> cases = op.cases;
+    if (choice.large) cases.insert(cases.end(), op.large.begin(), op.large.end());
     if (!choice.axes.empty()) cases = {op.cases[0]};
     for (const std::string& axis : choice.axes) cases = along(op, cases, axis);
     for (const Parameters& parameters : cases) {

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cerrno>
+#include <chrono>
 #include <csignal>
 #include <cstdlib>
 #include <cstring>
@@ -41,7 +42,8 @@ void PeerFolder::read(const std::string& name, void* data, std::size_t bytes) co
   std::memcpy(data, text.data(), bytes);
 }
 
-Said run_command(const std::string& line) {
+Said run_command(const std::string& line, double limit) {
+  const auto began = std::chrono::steady_clock::now();
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error("no pipe can be made for " + line);
   posix_spawn_file_actions_t files;
@@ -72,6 +74,9 @@ Said run_command(const std::string& line) {
   try {
     for (;;) {
       host::throw_if_interrupted();
+      said.late = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count() > limit;
+      if (said.late) ::kill(-child, SIGKILL);
+      if (said.late) break;
       pollfd waiting{ends[0], POLLIN, 0};
       if (::poll(&waiting, 1, 100) <= 0) continue;
       std::array<char, 4096> chunk;
@@ -90,6 +95,19 @@ Said run_command(const std::string& line) {
   return said;
 }
 
+namespace {
+
+// What a script said last on its way out.
+std::string last_line(const std::string& text) {
+  std::string last = "it said nothing";
+  for (const std::string& line : host::split(text, '\n')) {
+    if (line.find_first_not_of(" \t\r") != std::string::npos) last = line.substr(0, 200);
+  }
+  return last;
+}
+
+}  // namespace
+
 std::vector<Peer> python_peers(const std::string& script, const std::string& arguments, int threads,
                                const std::function<std::string(const nlohmann::json& row)>& answer) {
   const char* named = std::getenv("SCALELAB_PYTHON");
@@ -99,10 +117,15 @@ std::vector<Peer> python_peers(const std::string& script, const std::string& arg
   if (!fs::exists(file)) {
     return {{.who = script, .absent = file.string() + " is not there: SCALELAB_PEERS names the folder bench/peers"}};
   }
-  const auto [output, status] =
+  const char* seconds = std::getenv("SCALELAB_PEER_SECONDS");
+  const double limit = seconds != nullptr ? std::atof(seconds) : kPeerSeconds;
+  const PeerFolder folder_of_complaints;
+  const fs::path complaints = fs::path(folder_of_complaints.path()) / "stderr";
+  const auto [output, status, late] =
       run_command(fmt::format("PYTHONDONTWRITEBYTECODE=1 OMP_NUM_THREADS={0} OPENBLAS_NUM_THREADS={0} "
-                              "MKL_NUM_THREADS={0} {1} '{2}' {3} 2>/dev/null",
-                              threads, python, file.string(), arguments));
+                              "MKL_NUM_THREADS={0} {1} '{2}' {3} 2>'{4}'",
+                              threads, python, file.string(), arguments, complaints.string()),
+                  limit);
   std::vector<Peer> peers;
   for (const std::string& line : host::split(output, '\n')) {
     const auto row = nlohmann::json::parse(line, nullptr, false);
@@ -116,12 +139,17 @@ std::vector<Peer> python_peers(const std::string& script, const std::string& arg
     }
     peers.push_back(std::move(peer));
   }
-  if (status != 0) {
+  if (late) {
+    peers.push_back({.who = script,
+                     .absent = fmt::format("ended after {} s, its limit (SCALELAB_PEER_SECONDS); who is not named here "
+                                           "had no turn",
+                                           limit)});
+  } else if (status != 0) {
     peers.push_back(
         {.who = script,
-         .absent = fmt::format("{} ended with status {}: are numpy and the peers installed? SCALELAB_PYTHON "
-                               "names the interpreter that has them",
-                               python, status)});
+         .absent = fmt::format("{} ended with status {}: {} (SCALELAB_PYTHON names an interpreter that has numpy and "
+                               "the peers)",
+                               python, status, last_line(host::file_text(complaints)))});
   }
   return peers;
 }

@@ -162,6 +162,8 @@ nlohmann::json row_of(const Case& one, const Backend& backend, const Measured& m
                         {"bytes", m.work.bytes},
                         {"flop", m.work.flop},
                         {"minima", m.work.minima},
+                        {"tensor_flop", m.work.tensor_flop},
+                        {"cache_bytes", m.work.cache_bytes},
                         {"counted", m.work.counted}};
   if (!m.wrong.empty()) {
     row["wrong"] = m.wrong;
@@ -247,6 +249,12 @@ std::string row_text(const nlohmann::json& row, const std::string& clock,
                         roof.at("name").get<std::string>());
   }
   if (row.contains("joules")) text += fmt::format("  {:.3g} J", number_at(row, "joules"));
+  if (row.contains("megahertz")) text += fmt::format("  {:.0f} MHz", number_at(row, "megahertz"));
+  if (row.contains("predicted")) {
+    const double floor = number_at(row["predicted"], "seconds");
+    text += fmt::format("\n  counted floor            {:>10}  by {}; the time is {} times that", time_text(floor),
+                        row["predicted"].value("bound", std::string("?")), ratio_text(middle / floor));
+  }
   text += "\n";
   for (const auto& peer : row.value("peers", nlohmann::json::array())) {
     const std::string who = peer.value("who", std::string("?")), why = peer.value("absent", std::string());
@@ -313,6 +321,9 @@ std::string text_of(const nlohmann::json& document) {
   }
   for (const auto& [who, why] : absent) {
     text += fmt::format("Absent: {} ({})\n", who, fmt::to_string(fmt::join(why, "; ")));
+  }
+  for (const auto& one : document.value("left_out", nlohmann::json::array())) {
+    text += fmt::format("Left out: {} ({})\n", one.value("name", std::string("?")), one.value("why", std::string()));
   }
   const std::string power = document.value("power", "NVML");
   if (power != "NVML") text += fmt::format("{}\n", power);

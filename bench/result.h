@@ -34,7 +34,16 @@ struct Measured {
   std::vector<Round> rounds;
   std::vector<Peer> peers;
 };
+// Without a prediction.
 nlohmann::json row_of(const Case& one, const Backend& backend, const Measured& measured, const Ceilings& ceilings);
+// Whether counts of instructions (counted.cpp) hold for a device, by how its backend describes it; the floor that they
+// give a row of it, as its `predicted`, where its case was counted; that of one case; all cases counted, by name, and the
+// ceilings for which their file names floors.
+bool is_counted_for(const std::string& device);
+void add_prediction(nlohmann::json& row, const Workload& work, const Ceilings& ceilings);
+Roof counted_floor(const nlohmann::json& counted, const Workload& work, const Ceilings& ceilings);
+const nlohmann::json& counted_cases();
+const nlohmann::json& counted_ceilings();
 // {parameter, exponent, low, high, from, to}: how time grows from x = `from` to `to`.
 nlohmann::json growth_json(const std::string& parameter, const Growth& law, double from, double to);
 nlohmann::json ceilings_json(const Ceilings& ceilings);

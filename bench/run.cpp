@@ -1,5 +1,7 @@
 #include "bench/run.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <cmath>
 #include <fstream>
@@ -68,6 +70,19 @@ nlohmann::json exponents(const nlohmann::json& rows) {
   return list;
 }
 
+constexpr double kWarm = 0.1;  // seconds of runs after which a GPU keeps the clock that it has under load
+
+// Why a case cannot be run here; empty: it can.
+std::string why_left_out(const Case& one, Context& context) {
+  const double need = need_of(one);
+  if (need == 0) return "";
+  Context host(cpu_backend(), 0, 1);
+  const auto free =
+      static_cast<double>(std::min(host.backend().memory_free(host), context.backend().memory_free(context)));
+  if (need <= free) return "";
+  return fmt::format("needs {:.1f} GB, on the device and on the host; {:.1f} GB are free", 1e-9 * need, 1e-9 * free);
+}
+
 // One round of a case: in the first its answer is checked, in the last its peers are timed. A case that is wrong, or
 // known well enough, is left alone. Returns the share of stolen time.
 double take_round(const Case& one, const RunOptions& options, int round, Measured& measured, const Power* power,
@@ -78,18 +93,20 @@ double take_round(const Case& one, const RunOptions& options, int round, Measure
   const Problem problem = op_named(one.op).make(one.parameters, context);
   if (round == 0) {
     measured.work = problem.work;
-    problem.run();
+    problem.run_once();
     measured.wrong = problem.check();
     if (!measured.wrong.empty()) return 0;
   }
   double stolen = 0;
   if (!known) {
     const Ticks before;
-    measured.rounds.push_back(time_round(problem, {.seconds = options.budget / options.rounds}, context, power));
+    const bool on_gpu = &context.backend() != &cpu_backend();
+    const Pace pace{.seconds = options.budget / options.rounds, .warm = on_gpu ? kWarm : 0};
+    measured.rounds.push_back(time_round(problem, pace, context, power));
     stolen = stolen_since(before);
   }
   if (with_peers && problem.peers) {
-    problem.run();
+    problem.run_once();
     measured.peers = problem.peers();
   }
   return stolen;
@@ -97,7 +114,7 @@ double take_round(const Case& one, const RunOptions& options, int round, Measure
 
 }  // namespace
 
-nlohmann::json measure_cases(const std::vector<Case>& cases, const RunOptions& options, host::Session& session) {
+nlohmann::json measure_cases(const std::vector<Case>& chosen, const RunOptions& options, host::Session& session) {
   Context& context = session.context;
   context.progress = nullptr;  // the bench says itself how far it is
   session.progress.update("bench run: ceilings", 0, 1);
@@ -105,6 +122,12 @@ nlohmann::json measure_cases(const std::vector<Case>& cases, const RunOptions& o
   nlohmann::json document = document_of(before, session);
   document["clock"] = options.clock;
   const auto power = power_of(context, document);
+  std::vector<Case> cases;
+  for (const Case& one : chosen) {
+    const std::string why = why_left_out(one, context);
+    if (why.empty()) cases.push_back(one);
+    if (!why.empty()) document["left_out"].push_back({{"name", case_name(one.op, one.parameters)}, {"why", why}});
+  }
 
   std::vector<Measured> measured(cases.size());
   const std::int64_t total = options.rounds * std::ssize(cases);
@@ -122,6 +145,7 @@ nlohmann::json measure_cases(const std::vector<Case>& cases, const RunOptions& o
   document["ceilings"] = ceilings_json(ceilings);
   for (std::size_t i = 0; i < cases.size(); ++i) {
     document["rows"].push_back(row_of(cases[i], context.backend(), measured[i], ceilings));
+    if (is_counted_for(document["device"])) add_prediction(document["rows"].back(), measured[i].work, ceilings);
   }
   if (stolen > 0) document["stolen"] = stolen;
   document["exponents"] = exponents(document["rows"]);

@@ -17,7 +17,7 @@ struct RunOptions {
   bool peers = false;
 };
 
-// The document (result.h), with `exponents`: how time grows along each parameter that has three values or more;
+// The document (result.h), with `left_out`: cases that do not fit here, and why; `exponents`: how time grows along each parameter that has three values or more;
 // `clock`; and `stolen`, the largest share of the processors' time that other machines on the same hardware took during
 // a case, where it was over 2 %.
 nlohmann::json measure_cases(const std::vector<Case>& cases, const RunOptions& options, host::Session& session);

@@ -33,7 +33,7 @@ std::string command_line(const std::string& program, const Case& one, bool check
 
 // Of a turn: what it printed as JSON, or {"wrong": what it said instead}.
 nlohmann::json turn_of(const std::string& program, const Case& one, bool check, const host::Common& common) {
-  const auto [output, status] = run_command(command_line(program, one, check, common));
+  const auto [output, status, late] = run_command(command_line(program, one, check, common));
   auto turn = nlohmann::json::parse(output, nullptr, false);
   if (turn.is_object() && (turn.contains("wrong") || (turn.contains("wall") && turn.contains("cpu")))) return turn;
   const std::string line = output.substr(0, output.find('\n'));
@@ -55,7 +55,7 @@ nlohmann::json take_turn(const std::string& text, double seconds, Context& conte
   const std::vector<char> shift(16 * (std::random_device()() % 256));
   const Problem problem = op.make(one["parameters"], context);
   if (one.value("check", false)) {
-    problem.run();
+    problem.run_once();
     const std::string wrong = problem.check();
     if (!wrong.empty()) return {{"wrong", wrong}};
   }

@@ -1,6 +1,7 @@
 // The CUDA backend's table: streams, the stream-ordered pool, copies, errors.
 #include <cstdint>
 #include <cstdlib>
+#include <map>
 #include <mutex>
 #include <set>
 #include <source_location>
@@ -71,11 +72,56 @@ bool has_pools(int device) {
   return cudaDeviceGetAttribute(&pools, cudaDevAttrMemoryPoolsSupported, device) == cudaSuccess && pools != 0;
 }
 
+// A pool for each device that has a Context, and how many share it. What an op releases stays in it, so that the next op
+// need not ask the driver again; with the device's last Context all of it goes back. It is not the device's default pool,
+// which belongs to everybody in the process.
+class Pools {
+ public:
+  void join(int device) {
+    const std::lock_guard hold(lock_);
+    Shared& shared = pools_[device];
+    if (shared.contexts == 0) shared.pool = make(device);
+    ++shared.contexts;
+  }
+  void leave(int device) noexcept {
+    const std::lock_guard hold(lock_);
+    Shared& shared = pools_[device];
+    if (--shared.contexts == 0) cudaMemPoolDestroy(shared.pool);
+  }
+  cudaMemPool_t of(int device) {
+    const std::lock_guard hold(lock_);
+    return pools_[device].pool;
+  }
+
+ private:
+  struct Shared {
+    cudaMemPool_t pool = nullptr;
+    int contexts = 0;
+  };
+  static cudaMemPool_t make(int device) {
+    cudaMemPoolProps properties{};
+    properties.allocType = cudaMemAllocationTypePinned;
+    properties.location.type = cudaMemLocationTypeDevice;
+    properties.location.id = device;
+    cudaMemPool_t pool = nullptr;
+    SCALELAB_CHECK(cudaMemPoolCreate(&pool, &properties));
+    std::uint64_t keep_all = UINT64_MAX;
+    SCALELAB_CHECK(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep_all));
+    return pool;
+  }
+  std::mutex lock_;
+  std::map<int, Shared> pools_;
+};
+// Never destroyed: a Context may outlive what is.
+Pools& pools() {
+  static Pools* const all = new Pools;
+  return *all;
+}
+
 // What the pool has reserved and nobody uses: the driver counts it as used, an op may have it.
 std::size_t unused_in_pool(const Context& context) {
-  cudaMemPool_t pool = nullptr;
   std::uint64_t reserved = 0, used = 0;
-  SCALELAB_CHECK(cudaDeviceGetDefaultMemPool(&pool, context.device()));
+  cudaMemPool_t pool = pools().of(context.device());
   SCALELAB_CHECK(cudaMemPoolGetAttribute(pool, cudaMemPoolAttrReservedMemCurrent, &reserved));
   SCALELAB_CHECK(cudaMemPoolGetAttribute(pool, cudaMemPoolAttrUsedMemCurrent, &used));
   return reserved - used;
@@ -87,13 +133,11 @@ void open(Context& context) {
     throw std::invalid_argument("device " + std::to_string(context.device()) + " has no memory pools");
   }
   select_device(context);
-  // What an op releases stays with the process, so that the next op need not ask the driver again.
-  cudaMemPool_t pool = nullptr;
-  SCALELAB_CHECK(cudaDeviceGetDefaultMemPool(&pool, context.device()));
-  std::uint64_t keep_all = UINT64_MAX;
-  SCALELAB_CHECK(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keep_all));
+  pools().join(context.device());
   cudaStream_t stream = nullptr;
-  SCALELAB_CHECK(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking));
+  const cudaError_t status = cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
+  if (status != cudaSuccess) pools().leave(context.device());
+  SCALELAB_CHECK(status);
   context.stream = stream;
 }
 
@@ -101,6 +145,7 @@ void close(Context& context) noexcept {
   cudaSetDevice(context.device());
   cudaStreamSynchronize(stream_of(context));
   cudaStreamDestroy(stream_of(context));
+  pools().leave(context.device());
   cudaGetLastError();
   context.stream = nullptr;
 }
@@ -109,15 +154,14 @@ void* allocate(std::size_t bytes, Context& context) {
   select_device(context);
   void* memory = nullptr;
   const std::size_t asked = bytes == 0 ? 1 : bytes;
-  cudaError_t status = cudaMallocAsync(&memory, asked, stream_of(context));
+  cudaMemPool_t pool = pools().of(context.device());
+  cudaError_t status = cudaMallocFromPoolAsync(&memory, asked, pool, stream_of(context));
   if (status == cudaErrorMemoryAllocation) {
     // The pool may hold enough, in pieces that work still queued will give back: wait, trim, try once more.
     cudaGetLastError();
     SCALELAB_CHECK(cudaStreamSynchronize(stream_of(context)));
-    cudaMemPool_t pool = nullptr;
-    SCALELAB_CHECK(cudaDeviceGetDefaultMemPool(&pool, context.device()));
     SCALELAB_CHECK(cudaMemPoolTrimTo(pool, 0));
-    status = cudaMallocAsync(&memory, asked, stream_of(context));
+    status = cudaMallocFromPoolAsync(&memory, asked, pool, stream_of(context));
   }
   if (status == cudaErrorMemoryAllocation) {
     cudaGetLastError();
@@ -202,7 +246,7 @@ const Backend* cuda_backend(std::string* why_not) {
     return nullptr;
   }
   static const Backend table{
-      .name = cuda::kBackendName,
+      .name = "cuda",
       .open = cuda::open,
       .close = cuda::close,
       .allocate = cuda::allocate,

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
-#include <string>
 
 #include "kernels/cuda/device.cuh"
 
@@ -112,7 +111,6 @@ __global__ void barrier_kernel(int steps) {
   for (int step = 0; step < steps; ++step) __syncthreads();
 }
 
-#ifndef SCALELAB_SIMT
 // Four accumulators a warp, each of a 16 x 8 tile; k = 16: 4096 operations an instruction.
 __global__ void tensor_kernel(int steps, float* sink) {
   float sums[4][4] = {};
@@ -133,7 +131,6 @@ __global__ void tensor_kernel(int steps, float* sink) {
   for (int c = 0; c < 4; ++c) sum += sums[c][0] + sums[c][1] + sums[c][2] + sums[c][3];
   if (sum == -1.0F) *sink = sum;
 }
-#endif
 
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
@@ -165,11 +162,9 @@ Ceilings measure_ceilings(double seconds, Context& context) {
   int multiprocessors = 0, major = 0;
   SCALELAB_CHECK(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, context.device()));
   SCALELAB_CHECK(cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, context.device()));
-  const bool executor = std::string(kBackendName) == "simt";
-  // The executor makes a multiprocessor's worth of threads one after the other: few blocks and small arrays there.
-  const std::int64_t blocks = executor ? 1 : 8 * static_cast<std::int64_t>(multiprocessors);
-  const std::int64_t memory = executor ? 1 << 10 : std::int64_t{1} << 24;  // float4s: 256 MiB, beyond any L2
-  const std::int64_t cached = executor ? 1 << 10 : std::int64_t{1} << 20;  // 16 MiB, within it
+  const std::int64_t blocks = 8 * static_cast<std::int64_t>(multiprocessors);
+  const std::int64_t memory = std::int64_t{1} << 24;  // float4s: 256 MiB, beyond any L2
+  const std::int64_t cached = std::int64_t{1} << 20;  // 16 MiB, within it
   const double share = seconds / 9;
   Scratch<float4> from(memory, context), to(memory, context);
   Scratch<float> sink(1, context);
@@ -197,13 +192,11 @@ Ceilings measure_ceilings(double seconds, Context& context) {
   ceilings.shared_bytes = threads * 8 * line / seconds_of_a_step(share, context, [&](int steps) {
                             launch(context, blocks, kThreads, sizeof(SharedLines), shared_kernel, steps, sink.data());
                           });
-#ifndef SCALELAB_SIMT
   if (major >= 8) {
     ceilings.tensor_flop = threads / kWarp * 4 * 4096 / seconds_of_a_step(share, context, [&](int steps) {
                              launch(context, blocks, kThreads, 0, tensor_kernel, steps, sink.data());
                            });
   }
-#endif
   ceilings.barrier_seconds =
       seconds_of_a_step(share, context, [&](int steps) { launch(context, 1, kThreads, 0, barrier_kernel, steps); });
   double launch_seconds = 1;

@@ -4,7 +4,9 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
+#include <cstdlib>
 #include <set>
 
 #include "bench/cost.h"
@@ -147,6 +149,144 @@ TEST(Roof, IsTheResourceThatTakesLongest) {
   EXPECT_EQ(roof.floor_seconds, 2);
   EXPECT_EQ(roof.share, 0.5);
   EXPECT_EQ(binding_roof({}, ceilings, 1).name, "");
+  ceilings.tensor_flop = 1e6;
+  ceilings.cache_bytes = 10;
+  work.tensor_flop = 3e6;
+  EXPECT_EQ(binding_roof(work, ceilings, 4).name, "tensor");
+  work.cache_bytes = 100;
+  EXPECT_EQ(binding_roof(work, ceilings, 4).name, "cache");
+}
+
+// A clock that runs move: what prepares a run takes ten times as long as the run, and is not in its time.
+TEST(Round, TimesNeitherWhatPreparesARunNorWhatWarmsUp) {
+  Context context(cpu_backend(), 0, 1);
+  double now = 0;
+  int prepared = 0, run = 0;
+  Problem problem;
+  problem.prepare = [&] {
+    now += 10;
+    ++prepared;
+  };
+  problem.run = [&] {
+    now += 1;
+    ++run;
+  };
+  const Clocks clocks{.wall = [&now] { return now; }, .cpu = [&now] { return now; }};
+  const Round round = time_round(problem, {.seconds = 1, .warm = 30}, context, nullptr, clocks);
+  EXPECT_EQ(round.wall, std::vector<double>(3, 1));
+  EXPECT_EQ(round.cold, 1);
+  EXPECT_EQ(prepared, run);
+  EXPECT_EQ(run, 3 + 1 + 1 + 3);  // to warm up, cold, once more, and the samples
+  // A run of more than ten times the round's seconds is timed once.
+  run = 0;
+  EXPECT_EQ(time_round(problem, {.seconds = 0.05}, context, nullptr, clocks).wall, std::vector<double>(1, 1));
+  EXPECT_EQ(run, 2);
+}
+
+TEST(Drawn, IsMadeRowByRowAndOnce) {
+  std::atomic<int> made = 0;
+  const auto rows = [&](std::int64_t i, float* row) {
+    ++made;
+    row[0] = static_cast<float>(i);
+    row[1] = -1;
+  };
+  const Numbers one = drawn("bench_test", 1009, 2, rows), again = drawn("bench_test", 1009, 2, rows);
+  EXPECT_EQ(made, 1009);
+  EXPECT_EQ(one, again);
+  for (std::size_t i = 0; i < 1009; ++i) EXPECT_EQ((*one)[2 * i], static_cast<float>(i));
+  drawn("bench_test of another name", 5, 2, rows);
+  EXPECT_EQ(made, 1014);
+}
+
+TEST(LargeCases, AreChosenOnlyWhereTheyAreWantedAndNameTheirNeed) {
+  std::size_t large = 0;
+  for (const Op& op : all_ops()) large += op.large.size();
+  EXPECT_EQ(chosen_cases({.large = true}).size(), chosen_cases({}).size() + large);
+  EXPECT_EQ(chosen_cases({.op = "knn", .axes = {"n=10"}, .large = true}).size(), 1U);
+  for (const Op& op : all_ops()) {
+    EXPECT_FALSE(op.large.empty()) << op.name;
+    for (const Parameters& parameters : op.large) {
+      check_parameters(op, parameters, "large");
+      EXPECT_GT(need_of({op.name, parameters}), 0);
+    }
+    for (const Parameters& parameters : op.cases) EXPECT_EQ(need_of({op.name, parameters}), 0);
+  }
+}
+
+TEST(CountedFloor, IsOfTheSlowestPipeOfEachKernelAndItsShareOfTheDevice) {
+  Ceilings ceilings;  // instructions of warps a second: 2 of any kind, 1 of integers, 4 lines of shared memory
+  ceilings.minimum_ops = 32;
+  ceilings.fma_flop = 128;
+  ceilings.shared_bytes = 512;
+  ceilings.copy_bytes = 10;
+  const nlohmann::json counted = {
+      {"kernels",
+       {{{"name", "a"}, {"launches", 1}, {"share", 0.5}, {"issue", 100}, {"integer", 80}, {"shared", 40}},
+        {{"name", "b"}, {"launches", 3}, {"share", 1}, {"issue", 30}, {"fp32", 30}, {"tensor", 1e9}}}}};
+  Workload work;
+  const Roof floor = counted_floor(counted, work, ceilings);
+  EXPECT_EQ(floor.name, "integer");
+  EXPECT_NEAR(floor.floor_seconds, 80 / 0.5 + 15 + 4 * 2e-6, 1e-9);  // what has no ceiling bounds nothing
+  work.bytes = 2000;
+  EXPECT_EQ(counted_floor(counted, work, ceilings).name, "memory");
+}
+
+// The committed table says of each case what the program makes of the same counts.
+TEST(CountedFloor, TheCommittedTableIsOfTheCommittedCounts) {
+  std::set<std::string> names;
+  for (const Case& one : chosen_cases({.large = true})) names.insert(case_name(one.op, one.parameters));
+  for (const auto& [name, counted] : counted_cases().items()) {
+    EXPECT_TRUE(names.contains(name)) << name << " is no case";
+    Ceilings ceilings;
+    for (const auto& [member, value] : {std::pair{"copy_bytes", &ceilings.copy_bytes},
+                                        {"fma_flop", &ceilings.fma_flop},
+                                        {"minimum_ops", &ceilings.minimum_ops},
+                                        {"shared_bytes", &ceilings.shared_bytes},
+                                        {"tensor_flop", &ceilings.tensor_flop}}) {
+      *value = counted_ceilings().at(member);
+    }
+    Workload work;
+    work.bytes = counted.at("bytes");
+    const Roof floor = counted_floor(counted, work, ceilings);
+    EXPECT_EQ(floor.name, counted.at("bound")) << name;
+    EXPECT_NEAR(floor.floor_seconds / counted.at("floor_seconds").get<double>(), 1, 1e-3) << name;
+  }
+}
+
+// Scripts of peers, run by a shell in the place of Python.
+class Peers : public testing::Test {
+ protected:
+  Peers() {
+    ::setenv("SCALELAB_PYTHON", "sh", 1);
+    ::setenv("SCALELAB_PEERS", folder_.path().c_str(), 1);
+  }
+  ~Peers() override {
+    for (const char* name : {"SCALELAB_PYTHON", "SCALELAB_PEERS", "SCALELAB_PEER_SECONDS"}) ::unsetenv(name);
+  }
+  std::vector<Peer> told_by(const std::string& script) {
+    folder_.write("peer.py", script.data(), script.size());
+    return python_peers("peer.py", "", 1, [](const nlohmann::json&) { return "the same"; });
+  }
+  PeerFolder folder_;
+};
+
+TEST_F(Peers, OneThatFailsSaysWhyInItsLastWords) {
+  const auto peers = told_by(
+      "echo '{\"who\": \"one\", \"wall\": [1], \"cpu\": [1]}'; echo first >&2; echo no module numpy >&2; echo >&2; "
+      "exit 3");
+  ASSERT_EQ(peers.size(), 2U);
+  EXPECT_EQ(peers[0].who, "one");
+  EXPECT_EQ(peers[0].answer, "the same");
+  EXPECT_NE(peers[1].absent.find("status 3: no module numpy"), std::string::npos) << peers[1].absent;
+}
+
+TEST_F(Peers, OneThatHangsIsEndedAndWhatItToldBeforeIsKept) {
+  EXPECT_TRUE(run_command("cat; sleep 100000", 0).late);
+  EXPECT_FALSE(run_command("true").late);
+  ::setenv("SCALELAB_PEER_SECONDS", "0", 1);
+  const auto peers = told_by("sleep 100000");
+  ASSERT_EQ(peers.size(), 1U);
+  EXPECT_NE(peers[0].absent.find("its limit"), std::string::npos) << peers[0].absent;
 }
 
 TEST(Roof, IsTheBetterOfTwoMeasurements) {
@@ -312,7 +452,7 @@ TEST(Cost, RoutesAgree) {
     for (const int padded : {2, 4}) {
       parameters["padded"] = padded;
       const Problem problem = op.make(parameters, context);
-      problem.run();
+      problem.run_once();
       EXPECT_EQ(problem.check(), "") << case_name(op.name, parameters);
     }
   }
@@ -354,7 +494,7 @@ TEST(Ops, AnswersAreChecked) {
       value = std::min<std::int64_t>(value.get<std::int64_t>(), key == "batch" ? 64 : key == "width" ? 8 : 200);
     }
     const Problem problem = op.make(small, context);
-    problem.run();
+    problem.run_once();
     EXPECT_EQ(problem.check(), "") << case_name(op.name, small);
     EXPECT_GT(problem.work.units, 0) << op.name;
     EXPECT_FALSE(problem.work.unit.empty()) << op.name;
@@ -374,7 +514,7 @@ TEST(Ops, EveryKindOfDataIsAnsweredRight) {
       }
       small["k"] = 5;
       const Problem problem = op.make(small, context);
-      problem.run();
+      problem.run_once();
       EXPECT_EQ(problem.check(), "") << case_name(op.name, small);
     }
   }

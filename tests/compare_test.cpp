@@ -142,7 +142,7 @@ TEST(Compare, NumbersAreWorded) {
 TEST(Compare, MisuseIsOneLineAndLeavesNothing) {
   for (const std::string bad : {"--grid 0", "--grid 100000", "--epochs 0", "--noise 0.7", "--noise nan", "--seeds 4..0",
                                 "--sizes 0", "--models forest", "--models knn-9 --sizes 5,10", "--width 1",
-                                "--hidden-layers 5", "--density-points 0", "--curve-to -1", "--noise-panel 2"}) {
+                                "--hidden-layers 5", "--density-points -1", "--curve-to -1", "--noise-panel 2"}) {
     std::string line;
     EXPECT_EQ(failure_code(bad, &line), kMisuse) << bad;
     EXPECT_EQ(line.find('\n'), std::string::npos) << line;

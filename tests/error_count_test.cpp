@@ -51,7 +51,7 @@ TEST_P(ScoreTest, HandMadeMapsInBandsOfAnySize) {
   ASSERT_GT(inside, 0.25);
   ASSERT_LT(inside, 0.36);
   for (const std::int64_t band_rows : {0, 1, 5, 36, 37, 1000}) {
-    const GridTruth grid(context, Spiral{}, size, band_rows);
+    const GridTruth grid(context, Spiral{}, default_mixture(), size, band_rows);
     const GridScore right = grid.score(copy_of(truth, size, context));
     EXPECT_EQ(right.error, 0);
     EXPECT_DOUBLE_EQ(right.class_one, inside);
@@ -76,9 +76,37 @@ TEST_P(ScoreTest, HandMadeMapsInBandsOfAnySize) {
   }
 }
 
+// Runs of wrong cells at the edges of rows and bands, and single ones.
+TEST_P(ScoreTest, TheDensityErrorIsTheMassOfTheWrongCells) {
+  Context context(backend());
+  const std::int64_t size = 37;
+  const std::vector<std::uint8_t> truth = true_labels({.size = size});
+  std::vector<std::uint8_t> map = truth;
+  for (const std::size_t cell : {0, 1, 36, 37, 38, 300, 301, 302, 303, 304, 305, 306, 307, 308, 700, 1331, 1368}) {
+    map[cell] ^= 1;
+  }
+  const CellMass mass(mixture_of_world(2), size);
+  double want = 0;
+  for (std::int64_t cell = 0; cell < size * size; ++cell) {
+    if (map[cell] != truth[cell]) want += mass.of(cell / size, cell % size, cell % size + 1);
+  }
+  const double one =
+      GridTruth(context, Spiral{}, mixture_of_world(2), size).score(copy_of(map, size, context)).density_error;
+  EXPECT_NEAR(one, want, 1e-15);
+  ASSERT_GT(one, 1e-3);
+  for (const std::int64_t band_rows : {1, 5, 36}) {
+    const GridTruth grid(context, Spiral{}, mixture_of_world(2), size, band_rows);
+    EXPECT_EQ(grid.score(copy_of(map, size, context)).density_error, one);
+    EXPECT_EQ(grid.score(copy_of(truth, size, context)).density_error, 0);
+  }
+  for (auto& label : map = truth) label ^= 1;
+  EXPECT_NEAR(GridTruth(context, Spiral{}, mixture_of_world(2), size).score(copy_of(map, size, context)).density_error,
+              1, 1e-12);
+}
+
 TEST_P(ScoreTest, OnePointPaintsTheGridInItsColour) {
   Context context(backend());
-  const GridTruth grid(context, Spiral{}, 33, 4);
+  const GridTruth grid(context, Spiral{}, default_mixture(), 33, 4);
   const Buffer<float> point(context, std::vector{0.1F, 0.2F}, {1, 2});
   const Buffer<std::uint8_t> label(context, std::vector<std::uint8_t>{1}, {1});
   const GridScore score = grid.knn(point, label, 1);
@@ -99,7 +127,7 @@ TEST_P(ScoreTest, HalfPlanesOfANetworkAndOfTwoPoints) {
   double wrong = 0;
   const auto truth = true_labels({.size = size});
   for (std::size_t cell = 0; cell < truth.size(); ++cell) wrong += truth[cell] != (cell % size >= size / 2 ? 1 : 0);
-  const GridTruth grid(context, Spiral{}, size, 7);
+  const GridTruth grid(context, Spiral{}, default_mixture(), size, 7);
   EXPECT_DOUBLE_EQ(grid.knn(points, labels, 1).error, wrong / size / size);
   EXPECT_DOUBLE_EQ(grid.network(shape, parameters).error, wrong / size / size);
   EXPECT_DOUBLE_EQ(grid.network(shape, parameters).class_one, 0.5);

@@ -4,6 +4,11 @@
 #include <fmt/format.h>
 #include <gtest/gtest.h>
 
+#include <cmath>
+#include <set>
+
+#include "host/program/error.h"
+
 #include "tests/support.h"
 
 namespace scalelab::host {
@@ -70,6 +75,49 @@ TEST(Evaluate, AnotherTestSeedDrawsOtherTestPointsAndLeavesTheRest) {
   const auto both = measured({small("knn-1"), resolved(other)}, cpu_backend());
   EXPECT_EQ(both[0].values.at("grid_error"), both[1].values.at("grid_error"));
   EXPECT_NE(both[0].values.at("density_error"), both[1].values.at("density_error"));
+}
+
+TEST(Evaluate, WithoutDrawsTheDensityErrorIsThatOfTheMapAndNearThatOfManyDraws) {
+  Trial weighted = small("knn-3");
+  weighted.density_points = 0;
+  weighted.test_seed = 5;  // of no draws
+  Trial other = weighted;
+  other.test_seed = 6;
+  EXPECT_EQ(trial_id(resolved(weighted)), trial_id(resolved(other)));
+  Trial drawn = weighted;
+  drawn.density_points = 100000;
+  for (const std::uint64_t world : {0, 3}) {
+    weighted.world = drawn.world = world;
+    weighted.grid = drawn.grid = 512;
+    const auto both = measured({resolved(weighted), resolved(drawn)}, cpu_backend());
+    const double p = both[1].values.at("density_error");
+    EXPECT_NE(both[0].values.at("density_error"), both[0].values.at("grid_error"));
+    EXPECT_NEAR(both[0].values.at("density_error"), p, 5 * std::sqrt(p * (1 - p) / 100000)) << world;
+  }
+}
+
+TEST(Evaluate, AWorldChangesThePointsAndAStartChangesNetworksAlone) {
+  const auto with = [](const char* model, std::uint64_t world, std::uint64_t start) {
+    Trial trial = small(model);
+    trial.world = world;
+    trial.start = start;
+    return resolved(trial);
+  };
+  EXPECT_EQ(trial_id(with("knn-1", 0, 1)), trial_id(with("knn-1", 0, 0)));
+  EXPECT_NE(trial_id(with("mlp-xy", 0, 1)), trial_id(with("mlp-xy", 0, 0)));
+  const auto results = measured({with("knn-1", 0, 0), with("knn-1", 1, 0), with("mlp-xy", 0, 0), with("mlp-xy", 1, 0),
+                                 with("mlp-xy", 0, 1), with("mlp-xy", 0, 2)},
+                                cpu_backend());
+  std::set<std::string> seen;
+  for (const auto& result : results) {
+    const float weight = result.parameters.empty() ? 0 : result.parameters[0];
+    EXPECT_TRUE(seen.insert(fmt::format("{} {:a}", bits(result), weight)).second) << bits(result);
+  }
+  EXPECT_EQ(seen.size(), results.size());
+  Trial file = small("mlp-xy");
+  file.data = "perceptron";
+  file.world = 1;
+  EXPECT_THROW(resolved(file), Failure);
 }
 
 TEST(Evaluate, ANetworkBringsItsParameters) {

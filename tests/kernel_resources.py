@@ -20,6 +20,7 @@ import pathlib
 import re
 import shlex
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -174,16 +175,26 @@ def demangled(names):
     return subprocess.run(["c++filt"], input="\n".join(names), text=True, capture_output=True, check=True).stdout.split("\n")
 
 
-def ptxas_report(words, directory, arch):
-    """[(kernel with its template arguments, namespace, registers, stack, spill stores, spill loads, shared)]"""
+def ptxas_report(words, directory, path, arch, expressions):
+    """[(kernel with its template arguments, registers, stack, spill stores, spill loads, shared)] of a .cu file, and the
+    values of C++ expressions in it: they become an array of the device, which stands in the PTX as numbers."""
     with tempfile.TemporaryDirectory() as folder:
         words = list(words)
-        words[words.index("-o") + 1] = os.path.join(folder, "kernels.cubin")
-        words[words.index("-c")] = "-cubin"
-        words += [f"-gencode=arch=compute_{arch},code=sm_{arch}", "-Xptxas=-v"]
+        words[words.index("-o") + 1] = f"{folder}/kernels.cubin"
+        source = words.index("-c") + 1
+        words[source - 1:source + 1] = "-cubin", f"{folder}/kernels.cu"
+        words += [f"-gencode=arch=compute_{arch},code=sm_{arch}", "-Xptxas=-v", "--keep", f"--keep-dir={folder}"]
+        pathlib.Path(f"{folder}/kernels.cu").write_text(
+            f'#include "{path}"\nnamespace scalelab::cuda {{\nextern __device__ const unsigned long long resource_values[] = '
+            f'{{{", ".join([*expressions, "0"])}}};\n}}\n')
         done = subprocess.run(words, cwd=directory, text=True, capture_output=True)
-    if done.returncode != 0:
-        sys.exit(done.stdout + done.stderr)
+        if done.returncode != 0:
+            sys.exit(done.stdout + done.stderr)
+        ptx = pathlib.Path(f"{folder}/kernels.ptx").read_text()
+    unit, text = re.search(r"\.(b8|u64) \w*resource_values\w*\[\d*\] = \{([^}]*)\}", ptx).groups()  # without zeros at its end
+    numbers = [int(number) for number in text.split(",")]
+    memory = bytes(numbers) if unit == "b8" else struct.pack(f"<{len(numbers)}Q", *numbers)
+    values = struct.unpack(f"<{len(expressions)}Q", memory.ljust(8 * len(expressions), b"\0")[:8 * len(expressions)])
     rows, name, stack = [], None, (0, 0, 0)
     for line in done.stderr.split("\n"):
         if match := re.search(r"Compiling entry function '(\w+)'", line):
@@ -202,7 +213,7 @@ def ptxas_report(words, directory, arch):
         match = re.match(r"(?:void )?((?:\w+::|\(anonymous namespace\)::)*)(\w+(?:<[^()]*>)?)\(", full)
         if match and match[1].startswith("scalelab::"):  # not the kernels of Thrust and CUB
             report.append((re.sub(r"\(int\)|\(bool\)", "", match[2]), *row[1:]))
-    return report
+    return report, values
 
 
 def loop_over_candidates(code, kernel, queries):
@@ -276,26 +287,6 @@ def print_loops(commands):
         print(f"{kernel:<34} {loads:>10} {queries:>8} {fewest / pairs:>8.2f} {most / pairs:>8.2f} {rate / 1e12:>14.2f}")
 
 
-def evaluate(path, expressions):
-    """The values of C++ expressions of a .cu file (its path in the tree), by way of g++ and the headers of the test executor."""
-    lines = [f'#include "{path}"', "using namespace scalelab::cuda;",
-             "extern const unsigned long long values[] = {"] + [f"  ({e})," for e in expressions] + ["};"]
-    words = ["g++", "-std=c++20", "-w", "-O1", "-S", "-x", "c++", "-", "-o", "-", "-DSCALELAB_SIMT", f"-I{ROOT}", f"-I{ROOT}/include",
-             f"-I{ROOT}/tests/simt/include"]
-    done = subprocess.run(words, input="\n".join(lines), text=True, capture_output=True)
-    if done.returncode != 0:
-        sys.exit(done.stderr)
-    body = done.stdout.split("\nvalues:\n")[1]
-    values = []
-    for line in body.split("\n"):
-        match = re.match(r"\s+\.(quad|xword|zero)\s+(\d+)", line)
-        if not match or len(values) >= len(expressions):
-            break
-        values += [0] * (int(match[2]) // 8) if match[1] == "zero" else [int(match[2])]
-    assert len(values) == len(expressions), done.stdout
-    return values
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("build", type=pathlib.Path)
@@ -309,25 +300,21 @@ def main():
         commands = {f: c for f, c in commands.items() if f[:-3] in arguments.only.split(",")}
     archs = arguments.arch.split(",")
     failures, table = [], []
-    launches = {}
+    expressions = {}  # of each file: threads and shared memory of each kernel, in turn
     for file in commands:
-        if file not in KERNELS:
-            continue
-        expressions = []
-        for kernel, (threads, shared, *_) in KERNELS[file].items():
+        expressions[file] = []
+        for kernel, (threads, shared, *_) in KERNELS.get(file, {}).items():
             inside = re.search(r"<(.*)>", kernel)
             for index, value in enumerate(inside[1].split(", ") if inside else []):
                 shared = re.sub(rf"\bT{index}\b", value, shared)
-            expressions += [threads, shared]
-        values = evaluate(commands[file][2], expressions)
-        for kernel, threads, shared in zip(KERNELS[file], values[::2], values[1::2]):
-            launches[file, kernel] = threads, shared
+            expressions[file] += [threads, shared]
     jobs = [(file, arch) for file in commands for arch in archs]
     with concurrent.futures.ThreadPoolExecutor(os.cpu_count()) as pool:
-        reports = list(pool.map(lambda job: ptxas_report(*commands[job[0]][:2], job[1]), jobs))
+        reports = list(pool.map(lambda job: ptxas_report(*commands[job[0]], job[1], expressions[job[0]]), jobs))
     print(f"{'kernel':<34} {'sm':>4} {'regs':>5} {'stack':>6} {'spill st/ld':>12} {'shared':>8} {'threads':>8} {'occupancy':>10}")
-    for (file, arch), report in zip(jobs, reports):
+    for (file, arch), (report, values) in zip(jobs, reports):
         limits = KERNELS.get(file, {})
+        launches = dict(zip(limits, zip(values[::2], values[1::2])))
         for kernel in limits.keys() - {row[0] for row in report}:
             failures.append(f"{file} sm_{arch}: {kernel} is listed but does not exist")
         for kernel, registers, stack, stores, loads, static in sorted(report):
@@ -337,7 +324,7 @@ def main():
             if stack > STACK and file not in UNLIMITED:
                 failures.append(f"{where}: {stack} bytes of stack, {stores} of spill stores")
             if kernel in limits:
-                threads, shared = launches[file, kernel]
+                threads, shared = launches[kernel]
                 _, _, most_registers, least_occupancy = limits[kernel]
                 row["threads"], row["shared"] = threads, static + shared
                 row["occupancy"] = occupancy(arch, registers, threads, static + shared)

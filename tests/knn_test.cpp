@@ -591,10 +591,8 @@ TEST_P(KnnTest, RefusesWhatDoesNotFit) {
   EXPECT_NE(complaint({0, 2}, {4, 2}, {4, 1}, {4, 1}).find("0 references"), std::string::npos);
   EXPECT_NE(complaint({20}, {4, 2}, {4, 1}, {4, 1}).find("axes"), std::string::npos);
   // k is wrong even when there is nothing to ask.
-  EXPECT_NE(
-      complaint({10, 2}, {0, 2}, {0, 11}, {0, 11}).find("k = 11"),
-      std::string::
-          npos);  // Queries are numbered by int. Nothing is read before the check: the views need no memory of that size behind them.
+  EXPECT_NE(complaint({10, 2}, {0, 2}, {0, 11}, {0, 11}).find("k = 11"), std::string::npos);
+  // Queries are numbered by int. Nothing is read before the check: the views need no memory of that size behind them.
   const std::int64_t many = std::int64_t{1} << 31;
   float number = 0;
   int index = 0;

@@ -3,8 +3,8 @@
 // mlp.h promises agreement within rounding only. But both twins form every sum by the same chain of fused multiply-adds
 // and share their elementary functions step for step, so that in fp32 nothing may differ at all: any difference is a
 // mistake in one of them, and what one backend trained the other can repeat. Only an epoch's loss is a sum in fp64
-// whose order is open: it may differ by one unit in the last place of fp32. Below fp32 the same holds in the test
-// executor, which adds as the CPU does; a GPU's tensor cores do not, and mlp_test holds them to bounds.
+// whose order is open: it may differ by one unit in the last place of fp32. Below fp32 the same holds where tests/ptx
+// adds as the CPU does (PTX_MMA=chain); a GPU's tensor cores do not, and mlp_test holds them to bounds.
 #include <gtest/gtest.h>
 
 #include <algorithm>

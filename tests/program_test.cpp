@@ -9,6 +9,7 @@
 
 #include "host/data/dataset.h"
 #include "host/data/png.h"
+#include "host/data/source.h"
 #include "host/program/command.h"
 #include "tests/program.h"
 #include "tests/support.h"
@@ -408,7 +409,7 @@ TEST_F(Program, DatasetWritesThePointsOfItsSeed) {
   const std::string summary = good({"dataset", "--n", "300", "--seed", "7", "--noise", "0.1", "--out", "p.csv"});
   EXPECT_NE(summary.find("seed 7"), std::string::npos);
   const Dataset want = sample_spiral(default_mixture(), Spiral{}, 300, 7, 0.1),
-                got = read_points_csv(folder_ / "p.csv");
+                got = read_labelled({folder_ / "p.csv"}).all;
   EXPECT_TRUE(test::same_bits(got.points, want.points));
   EXPECT_TRUE(test::same_bits(got.labels, want.labels));
   EXPECT_EQ(good({"dataset", "--n", "300", "--seed", "7", "--noise", "0.1", "--out", "-"}),
@@ -418,7 +419,7 @@ TEST_F(Program, DatasetWritesThePointsOfItsSeed) {
   EXPECT_EQ(document["n"], 300);
   EXPECT_EQ(document["seed"], 0);
   EXPECT_EQ(document["mixture_seed"], 0);
-  EXPECT_TRUE(test::same_bits(read_points_csv(folder_ / "q.csv").points,
+  EXPECT_TRUE(test::same_bits(read_labelled({folder_ / "q.csv"}).all.points,
                               sample_spiral(random_mixture(0), Spiral{}, 300, 0).points));
 }
 

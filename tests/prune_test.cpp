@@ -237,13 +237,14 @@ TEST_F(Prune, BadInputEndsInOneLine) {
       "2 labels");
   bad({"prune", "--data", "x.npy", "--labels", "x.npy", "--clusters", "5", "--fraction", "0.5", "--out", "out"}, 3,
       "integers are needed");
-  bad({"prune", "--data", "y.npy", "--clusters", "5", "--fraction", "0.5", "--out", "out"}, 3, "float32 or float16");
+  bad({"prune", "--data", "y.npy", "--clusters", "5", "--fraction", "0.5", "--out", "out"}, 3,
+      "float32, float16 or uint8");
   bad({"prune", "--data", "zero.npy", "--score", "kmeans-cosine", "--clusters", "1", "--fraction", "0.5", "--out",
        "out"},
       3, "row 1");
   bad({"prune", "--data", "zero.npy", "--clusters", "1", "--near-duplicates", "0.1", "--out", "out"}, 3, "row 1");
-  bad({"prune", "--data", "p.csv", "--labels", "y.npy", "--clusters", "1", "--fraction", "0.5", "--out", "out"}, 2,
-      "last column");
+  bad({"prune", "--data", "p.csv", "--labels", "y.npy", "--clusters", "1", "--fraction", "0.5", "--out", "out"}, 3,
+      "every column is a coordinate");
   bad({"prune", "--data", "x.npy", "--clusters", "5", "--fraction", "0.5", "--out", "x.npy"}, 74, "x.npy");
 }
 

@@ -24,9 +24,8 @@ inline bool wants_small() {
   return small != nullptr && std::string(small) == "1";
 }
 
-// A test of an op is a TEST_P of this fixture and runs once per backend: `cpu`, and `cuda` (or, in a build for the test
-// executor, `simt`). Without a device the second is visibly skipped; SCALELAB_REQUIRE_CUDA=1 turns the skip into a
-// failure.
+// A test of an op is a TEST_P of this fixture and runs once per backend: `cpu` and `cuda`. Without a device the second is
+// visibly skipped; SCALELAB_REQUIRE_CUDA=1 turns the skip into a failure.
 class OnBackend : public testing::TestWithParam<const char*> {
  protected:
   void SetUp() override {
@@ -44,9 +43,9 @@ class OnBackend : public testing::TestWithParam<const char*> {
   }
   const Backend& backend() const { return *backend_; }
   bool on_cpu() const { return backend_ == &cpu_backend(); }
-  // Where a CPU executes the kernels a thread costs microseconds: tests shrink their sizes there, and on any device
-  // under SCALELAB_SMALL=1.
-  bool on_executor() const { return std::string(backend_->name) == "simt" || (!on_cpu() && wants_small()); }
+  // Where a CPU executes the kernels (tests/ptx) a thread costs microseconds: tests shrink their sizes there, and on any
+  // device under SCALELAB_SMALL=1, which says so.
+  bool on_executor() const { return !on_cpu() && wants_small(); }
   // Whether to leave out this one of many trials: never elsewhere, on the executor all but the first of every `every`.
   // An odd number that divides no loop's length lets every value of every loop have its turn.
   bool leave_out(int every) { return on_executor() && trials_++ % every != 0; }
@@ -145,8 +144,8 @@ inline std::int64_t uniform_int(std::uint64_t seed, std::uint64_t index, std::in
 }
 
 // A test of cuda's results against cpu's: two Contexts, whether shapes may be large, and whether sums on tensor cores are
-// added in the CPU's order, as a GPU does not promise: in the test executor, and in tests/ptx with PTX_MMA=chain. Skipped
-// or failed without a device as OnBackend is; SCALELAB_SMALL=1 keeps shapes small on a GPU too.
+// added in the CPU's order, as a GPU does not promise, but tests/ptx does with PTX_MMA=chain. Skipped or failed without a
+// device as OnBackend is; SCALELAB_SMALL=1 keeps shapes small on a GPU too.
 class TwinBackends : public testing::Test {
  protected:
   void SetUp() override {
@@ -158,9 +157,8 @@ class TwinBackends : public testing::Test {
       GTEST_SKIP() << "no cuda backend: " << why;
     }
     const char* order = std::getenv("PTX_MMA");
-    const bool executor = std::string(other->name) == "simt";
-    on_gpu_ = !executor && !wants_small();
-    sums_known_ = executor || (order != nullptr && std::string(order) == "chain");
+    on_gpu_ = !wants_small();
+    sums_known_ = order != nullptr && std::string(order) == "chain";
     cpu_.emplace(cpu_backend());
     cuda_.emplace(*other);
   }

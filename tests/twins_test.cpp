@@ -1,6 +1,6 @@
 // twins: what the cuda backend answers is what the cpu backend answers, bit for bit: neighbours, labels, maps,
-// assignments, whole k-means runs. On the test executor the sizes are small, and so they are on a GPU with
-// SCALELAB_SMALL=1 (for sanitizers); otherwise a GPU also takes 10^8 queries.
+// assignments, whole k-means runs. With SCALELAB_SMALL=1 (tests/ptx, sanitizers) the sizes are small; otherwise a GPU also
+// takes 10^8 queries.
 #include <gtest/gtest.h>
 
 #include <algorithm>

@@ -234,7 +234,8 @@ TEST_P(XorSgdBackends, AgreeOnTheErrorFunctionButForRounding) {
   p.test_examples = on_executor() ? 40 : 500;
   const std::vector<XorRun> runs = {{1, 6, Order::curriculum}, {2, 3, Order::anti}};
   const auto got = train_on(backend(), p, runs), want = train(p, runs);
-  // The C libraries' erf and exp differ in the last bit: an example at the very boundary may be judged differently.
+  // The erf and exp of CUDA (which tests/ptx executes) and of the C library differ in the last bit: an example at the very
+  // boundary may be judged differently.
   for (std::size_t i = 0; i < want.size(); ++i) EXPECT_NEAR(got[i], want[i], 1.01F / p.test_examples);
 }
 

@@ -1,9 +1,10 @@
-"""Lloyd's iterations of scikit-learn, FAISS and flash-kmeans (on a GPU) from the points and start centroids of
-kmeans_bench, for its table.
+"""Lloyd's iterations of scikit-learn and FAISS, or on a GPU of flash-kmeans, cuVS and FAISS, from the points and start
+centroids of kmeans_bench, for its table.
 
-Usage: kmeans.py FOLDER N D K ITERATIONS SECONDS
+Usage: kmeans.py FOLDER N D K ITERATIONS SECONDS cpu|cuda
 FOLDER holds points.f32 (N, D) and start.f32 (K, D), raw little-endian. Prints one JSON object a line (bench.h); leaves
-WHO.centroids.f32 and WHO.labels.i32 after one iteration, for the answers to be compared.
+WHO.centroids.f32 and WHO.labels.i32 after one iteration, for the answers to be compared. On a GPU points are there before
+the clock starts, and what comes of them stays there, as ours does; FAISS takes them from the host, as its note says.
 """
 
 import os
@@ -16,20 +17,22 @@ from peer import attempt, setting, tell, timed, version_of
 
 warnings.filterwarnings("ignore")
 folder, n, d, k, iterations = sys.argv[1], *map(int, sys.argv[2:6])
-seconds = float(sys.argv[6])
+seconds, device = float(sys.argv[6]), sys.argv[7]
 points = np.fromfile(f"{folder}/points.f32", np.float32).reshape(n, d)
 start = np.fromfile(f"{folder}/start.f32", np.float32).reshape(k, d)
 
 
-def report(who, run):
-    """Times run(iterations) after a warm-up of one iteration, which is also the answer to compare."""
-    centroids, labels = run(1)
+def report(who, run, package=None, note=""):
+    """Times run(iterations) after a warm-up of one iteration, which is also the answer to compare: centroids and labels,
+    as arrays or as functions that fetch them from a device."""
+    answer = run(1)
+    for name, kind, value in zip(("centroids.f32", "labels.i32"), (np.float32, np.int32), answer):
+        np.ascontiguousarray(value() if callable(value) else value, kind).tofile(f"{folder}/{who}.{name}")
+    run(iterations)
     wall, cpu, _ = timed(lambda: run(iterations), 2, seconds)
-    np.ascontiguousarray(centroids, np.float32).tofile(f"{folder}/{who}.centroids.f32")
-    np.ascontiguousarray(labels, np.int32).tofile(f"{folder}/{who}.labels.i32")
-    threads = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count()))
-    tell(who, n * k * iterations, "pair", wall, cpu,
-         f"{setting(version_of(who), threads)}; {1e3 * np.median(wall) / iterations:.1f} ms/iteration")
+    version = version_of(package or who)
+    where = f"{version}, GPU" if device == "cuda" else setting(version, int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())))
+    tell(who, n * k * iterations, "pair", wall, cpu, f"{where}; {1e3 * np.median(wall) / iterations:.1f} ms/iteration{note}")
 
 
 def scikit_learn(count):
@@ -64,9 +67,39 @@ def flash_kmeans(count):
     if count == 1:  # its labels are those of the centroids before
         labels = fit(centroids, 1)[0]
     torch.cuda.synchronize()
-    return centroids[0].cpu().numpy(), labels[0].cpu().numpy()
+    return lambda: centroids[0].cpu().numpy(), lambda: labels[0].cpu().numpy()
+
+
+def cuvs(count):
+    import cupy
+    from cuvs.cluster import kmeans
+
+    if not on_gpu:
+        on_gpu.extend((cupy.asarray(points), cupy.asarray(start)))
+    settings = kmeans.KMeansParams(n_clusters=k, init_method="Array", max_iter=count, tol=0.0)
+    centroids, _, _ = kmeans.fit(settings, on_gpu[0], centroids=on_gpu[1].copy())
+    labels, _ = kmeans.predict(settings, on_gpu[0], centroids)
+    cupy.cuda.get_current_stream().synchronize()
+    return lambda: cupy.asnumpy(cupy.asarray(centroids)), lambda: cupy.asnumpy(cupy.asarray(labels))
+
+
+def faiss_gpu(count):
+    import faiss
+
+    if not hasattr(faiss, "get_num_gpus") or faiss.get_num_gpus() == 0:
+        raise ImportError("FAISS finds no GPU, or is the package without")
+    model = faiss.Kmeans(d, k, niter=count, nredo=1, max_points_per_centroid=n, min_points_per_centroid=1, gpu=1)
+    model.train(points, init_centroids=start)
+    return model.centroids, lambda: model.index.search(points, 1)[1][:, 0]
 
 
 on_gpu = []
-for who, run in (("scikit-learn", scikit_learn), ("faiss-cpu", faiss_cpu), ("flash-kmeans", flash_kmeans)):
-    attempt(who, lambda: report(who, run))
+if device == "cuda":
+    for who, run, package, note in (("flash-kmeans", flash_kmeans, "flash-kmeans", ""),
+                                    ("cuvs", cuvs, "cuvs-cu13", ", labels of the last centroids included"),
+                                    ("faiss-gpu", faiss_gpu, "faiss-gpu", ", points copied from the host")):
+        on_gpu.clear()
+        attempt(who, lambda: report(who, run, package, note))
+else:
+    for who, run in (("scikit-learn", scikit_learn), ("faiss-cpu", faiss_cpu)):
+        attempt(who, lambda: report(who, run))

@@ -1,4 +1,4 @@
-"""Neighbours from PyTorch, CuPy and KeOps on a GPU, on the points of knn_bench.
+"""Neighbours from PyTorch, cuVS, FAISS, CuPy and KeOps on a GPU, on the points of knn_bench and grid_bench.
 
 Usage: knn_gpu.py FOLDER N D Q TOTAL K SECONDS DEVICE PEER[,PEER...]
 FOLDER holds references.f32 (N, D) and queries.f32 (Q, D), raw little-endian. The Q queries stand for TOTAL: times are
@@ -11,7 +11,7 @@ import sys
 
 import numpy as np
 
-from peer import attempt, tell, timed
+from peer import attempt, tell, timed, version_of
 
 folder, n, d, q, total, k = sys.argv[1], *map(int, sys.argv[2:7])
 seconds, device, peers = float(sys.argv[7]), sys.argv[8], sys.argv[9].split(",")
@@ -55,6 +55,37 @@ def torch():
     report("torch-gpu", ask, wait, f"{library.__version__}, cdist + topk, {STEP} queries at a time")
 
 
+def cuvs():
+    import cupy
+    from cuvs.neighbors import brute_force
+
+    points, asked = cupy.asarray(references), cupy.asarray(queries)
+
+    def ask():  # building, which only takes norms, is timed, as ours is
+        _, found = brute_force.search(brute_force.build(points, metric="sqeuclidean"), asked, k)
+        return lambda: cupy.asnumpy(cupy.asarray(found))
+
+    report("cuvs", ask, cupy.cuda.get_current_stream().synchronize, f"{version_of('cuvs-cu13')}, brute force")
+
+
+def faiss():
+    import faiss as library
+    import torch
+
+    if not hasattr(library, "get_num_gpus") or library.get_num_gpus() == 0:
+        raise RuntimeError("FAISS finds no GPU, or is the package without")
+    import faiss.contrib.torch_utils  # takes tensors where they are
+
+    points, asked = torch.from_numpy(references).cuda(), torch.from_numpy(queries).cuda()
+    resources = library.StandardGpuResources()
+
+    def ask():
+        _, found = library.knn_gpu(resources, asked, points, k)
+        return lambda: found.cpu().numpy()
+
+    report("faiss-gpu", ask, torch.cuda.synchronize, f"{library.__version__}, every pair")
+
+
 def cupy():
     import cupy as library
 
@@ -94,4 +125,4 @@ def keops():
 
 
 for peer in peers:
-    attempt(peer, {"torch-gpu": torch, "cupy": cupy, "keops": keops}[peer])
+    attempt(peer, {"torch-gpu": torch, "cuvs": cuvs, "faiss-gpu": faiss, "cupy": cupy, "keops": keops}[peer])

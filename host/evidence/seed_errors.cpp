@@ -85,6 +85,15 @@ std::vector<std::string> error_measures(const std::string& data) {
 
 std::string short_measure(const std::string& measure) { return measure.substr(0, measure.find('_')); }
 
+std::string density_words(std::int64_t density_points) {
+  if (density_points == 0) {
+    return "the same with each cell weighted by the share of the mixture's points that fall on it, which is computed "
+           "and not drawn";
+  }
+  return fmt::format("the share of {} fresh draws from the mixture, one fixed set for all models",
+                     grouped(density_points));
+}
+
 const char* verdict_word(int verdict) { return verdict < 0 ? "lower" : verdict > 0 ? "higher" : "undecided"; }
 const char* verdict_word(const Paired& difference) { return verdict_word(difference.verdict()); }
 

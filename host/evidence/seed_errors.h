@@ -50,6 +50,8 @@ SeedErrors seed_errors(const std::vector<SweepRow>& rows, const std::string& mea
 std::vector<std::string> error_measures(const std::string& data);
 // "grid" of "grid_error".
 std::string short_measure(const std::string& measure);
+// How the density error of trials with these density_points is counted, as the end of a sentence.
+std::string density_words(std::int64_t density_points);
 
 // The word for a difference: "lower", "higher", "undecided".
 const char* verdict_word(const Paired& difference);

@@ -46,18 +46,6 @@ std::vector<int> random_order(std::int64_t n, std::uint64_t seed, int lane) {
   return order;
 }
 
-// e^x from arithmetic alone, so that it is the same everywhere: x = m ln 2 + r, the Taylor series of e^r to r^13
-// (|r| < 0.35: next term below 5e-18). Below -700 it is e^-700.
-double exponential(double x) {
-  x = std::clamp(x, -700.0, 700.0);
-  const double m = std::rint(x * 1.4426950408889634);
-  double r = std::fma(m, -0x1.62e42fefa38p-1, x);  // ln 2 in two parts, as in math.h
-  r = std::fma(m, -0x1.ef35793c7673p-45, r);
-  double series = 1;
-  for (int n = 13; n >= 1; --n) series = std::fma(series, r / n, 1.0);
-  return std::ldexp(series, static_cast<int>(m));
-}
-
 // Length of p - onehot, p the class probabilities.
 double error_length(std::span<const float> scores, int label) {
   if (scores.size() == 1) {  // (p, 1 - p) against the label
@@ -540,6 +528,7 @@ std::string difficulty_key(const Trial& trial) {
   key.data = trial.data;
   key.fingerprint = trial.fingerprint;
   key.n = trial.n;
+  key.world = trial.world;
   key.seed = trial.seed;
   key.noise = trial.noise;
   key.dimension = trial.dimension;

@@ -2,12 +2,35 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 
 namespace scalelab::host {
 
 namespace {
 // Points scored in one call: bounds the memory of neighbours and scores.
 constexpr std::int64_t kChunk = std::int64_t{1} << 18;
+
+// The first place from `at` on where two rows differ (or, with `equal`, where they do not), else `size`. Stretches that
+// are equal are passed over eight cells at a time.
+std::int64_t next_place(const std::uint8_t* a, const std::uint8_t* b, std::int64_t at, std::int64_t size, bool equal) {
+  for (; at < size; ++at) {
+    while (!equal && at + 8 <= size && std::memcmp(a + at, b + at, 8) == 0) at += 8;
+    if (at < size && (a[at] == b[at]) == equal) return at;
+  }
+  return size;
+}
+
+// The mass of the cells of one row whose labels differ.
+double mass_of_wrong(const CellMass& mass, std::int64_t row, const std::uint8_t* truth, const std::uint8_t* labels,
+                     std::int64_t size) {
+  double sum = 0;
+  for (std::int64_t at = 0; (at = next_place(truth, labels, at, size, false)) < size;) {
+    const std::int64_t end = next_place(truth, labels, at, size, true);
+    sum += mass.of(row, at, end);
+    at = end;
+  }
+  return sum;
+}
 }  // namespace
 
 std::uint8_t vote(std::span<const int> neighbours, std::span<const std::uint8_t> labels) {
@@ -22,11 +45,17 @@ std::uint8_t vote(std::span<const int> neighbours, std::span<const std::uint8_t>
   return best;
 }
 
-GridTruth::GridTruth(Context& context, const Spiral& spiral, std::int64_t size, std::int64_t band_rows)
-    : context_(context), grid_{.size = size}, band_rows_(band_rows), truth_(context, {size, size}) {
+GridTruth::GridTruth(Context& context, const Spiral& spiral, const Mixture& mixture, std::int64_t size,
+                     std::int64_t band_rows)
+    : context_(context),
+      grid_{.size = size},
+      band_rows_(band_rows),
+      truth_(context, {size, size}),
+      mass_(mixture, size) {
   if (band_rows_ <= 0) band_rows_ = std::max<std::int64_t>(1, kBandCells / size);
   band_rows_ = std::min(band_rows_, size);
   context_.backend().grid_spiral_labels(spiral, grid_, 0, truth_, context_);
+  host_truth_ = truth_.to_host();
 }
 
 GridScore GridTruth::score(const Paint& paint) const {
@@ -34,15 +63,23 @@ GridScore GridTruth::score(const Paint& paint) const {
   Buffer<std::uint8_t> band(context_, {band_rows_, grid_.size});
   Buffer<std::int64_t> counts(context_, {2, 2});
   counts.upload(std::array<std::int64_t, 4>{});
+  std::vector<std::uint8_t> labels;
+  double mass = 0;  // of the wrong cells
   for (std::int64_t row = 0; row < grid_.size; row += band_rows_) {
     const std::int64_t rows = std::min(band_rows_, grid_.size - row);
     const View<std::uint8_t> part = band.view().rows(0, rows);
     paint(row, part);
     backend.label_confusion(truth_.view().rows(row, rows), part, counts, context_);
+    labels.resize(static_cast<std::size_t>(part.size()));
+    backend.download(labels.data(), part.data(), labels.size(), context_);
+    for (std::int64_t r = 0; r < rows; ++r) {
+      mass += mass_of_wrong(mass_, row + r, host_truth_.data() + (row + r) * grid_.size, labels.data() + r * grid_.size,
+                            grid_.size);
+    }
   }
   const std::vector<std::int64_t> c = counts.to_host();  // (truth, model)
   const auto cells = static_cast<double>(grid_.size) * static_cast<double>(grid_.size);
-  return {static_cast<double>(c[1] + c[2]) / cells, static_cast<double>(c[1] + c[3]) / cells};
+  return {static_cast<double>(c[1] + c[2]) / cells, mass, static_cast<double>(c[1] + c[3]) / cells};
 }
 
 GridScore GridTruth::knn(View<const float> references, View<const std::uint8_t> labels, int k) const {

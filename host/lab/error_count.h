@@ -1,5 +1,5 @@
-// score: how wrong a model is, against the truth: on a grid (every place counts alike) and on points (places count as
-// the data visit them).
+// error_count: how wrong a model is, against the truth: on a grid, where every place counts alike or as often as the data
+// visit it, and on points.
 #pragma once
 
 #include <cstdint>
@@ -7,6 +7,7 @@
 #include <span>
 #include <vector>
 
+#include "host/data/mixture.h"
 #include "scalelab/buffer.h"
 
 namespace scalelab::host {
@@ -15,19 +16,22 @@ namespace scalelab::host {
 std::uint8_t vote(std::span<const int> neighbours, std::span<const std::uint8_t> labels);
 
 struct GridScore {
-  double error = 0;      // fraction of cells whose label is not the true one
-  double class_one = 0;  // fraction of cells labelled 1
+  double error = 0;          // fraction of cells whose label is not the true one
+  double density_error = 0;  // the same, each cell weighted by the share of the mixture's points that fall on it
+  double class_one = 0;      // fraction of cells labelled 1
   bool one_class() const { return class_one == 0 || class_one == 1; }
 };
 
 // The true labels of a G x G grid over the domain, one byte a cell in backend memory, and the comparison of label maps
-// with them. Maps are made and compared in bands of rows, so that one map never takes more than kBandCells bytes.
+// with them. Maps are made and compared in bands of rows, so that one map never takes more than kBandCells bytes. The
+// weights are summed on the host, run by run of wrong cells, so that they are the same bits for equal maps.
 class GridTruth {
  public:
   static constexpr std::int64_t kBandCells = std::int64_t{1} << 24;
 
   // band_rows: rows to a band, 0 for as many as kBandCells allows. The Context must outlive this.
-  GridTruth(Context& context, const Spiral& spiral, std::int64_t size, std::int64_t band_rows = 0);
+  GridTruth(Context& context, const Spiral& spiral, const Mixture& mixture, std::int64_t size,
+            std::int64_t band_rows = 0);
 
   const Grid& grid() const { return grid_; }
   View<const std::uint8_t> labels() const { return truth_; }  // (G, G)
@@ -43,6 +47,8 @@ class GridTruth {
   Grid grid_;
   std::int64_t band_rows_;
   Buffer<std::uint8_t> truth_;
+  std::vector<std::uint8_t> host_truth_;
+  CellMass mass_;
 };
 
 // The fraction of the points whose predicted label is not the one given, for kNN at each k of `ks` (one search serves

@@ -14,6 +14,7 @@
 #include <tuple>
 #include <utility>
 
+#include "host/data/source.h"
 #include "host/lab/difficulty.h"
 #include "host/lab/error_count.h"
 #include "host/lab/lottery.h"
@@ -33,6 +34,9 @@ constexpr std::uint64_t kTestDraws = std::uint64_t{1} << 63;
 // Seed of the order in which a file's rows are dealt out: the first fifth is the test.
 constexpr std::uint64_t kHoldOut = std::uint64_t{1} << 62;
 
+// Rows that the training error of kNN is counted on where there are more features than the trees take.
+constexpr std::int64_t kFarTrainRows = 10000;
+
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 Dataset gather(const Dataset& from, std::span<const std::uint32_t> rows) {
@@ -49,40 +53,95 @@ Dataset gather(const Dataset& from, std::span<const std::uint32_t> rows) {
   return to;
 }
 
-// Every feature to [-1, 1] by its range; a feature without a range to 0.
-void scale_features(Dataset& data) {
-  const auto d = static_cast<std::size_t>(data.features);
+// Every feature to [-1, 1]: pixels by one scale that float holds without a rounding, so that distances keep their order
+// and their ties; others by their range in `all`, and a feature without a range to 0.
+void scale_features(Dataset& all, std::optional<Dataset>& test) {
+  const auto each = [&](auto&& scale) {
+    for (Dataset* data : {&all, test ? &*test : nullptr}) {
+      if (data != nullptr) scale(*data);
+    }
+  };
+  if (all.pixels) {
+    each([](Dataset& data) {
+      for (float& value : data.points) value = (value - 128) / 128;
+    });
+    return;
+  }
+  const auto d = static_cast<std::size_t>(all.features);
   for (std::size_t c = 0; c < d; ++c) {
-    float low = data.points[c], high = low;
-    for (std::size_t i = c; i < data.points.size(); i += d) {
-      low = std::min(low, data.points[i]);
-      high = std::max(high, data.points[i]);
+    float low = all.points[c], high = low;
+    for (std::size_t i = c; i < all.points.size(); i += d) {
+      low = std::min(low, all.points[i]);
+      high = std::max(high, all.points[i]);
     }
     const double range = static_cast<double>(high) - low;
-    for (std::size_t i = c; i < data.points.size(); i += d) {
-      const double share = range > 0 ? (static_cast<double>(data.points[i]) - low) / range : 0.5;
-      data.points[i] = static_cast<float>(2 * share - 1);
-    }
+    each([&](Dataset& data) {
+      for (std::size_t i = c; i < data.points.size(); i += d) {
+        const double share = range > 0 ? (static_cast<double>(data.points[i]) - low) / range : 0.5;
+        data.points[i] = static_cast<float>(2 * share - 1);
+      }
+    });
   }
 }
 
-std::int64_t held_out_of(std::int64_t rows) { return std::max<std::int64_t>(1, rows / 5); }
+// Points of files, scaled, and what they were read from. The last ones stay in memory: a sweep asks for them again and
+// again.
+struct FilePoints {
+  std::string fingerprint;
+  SourcePoints points;
+  std::int64_t held_out() const { return points.test ? 0 : std::max<std::int64_t>(1, points.all.size() / 5); }
+  std::int64_t pool() const { return points.all.size() - held_out(); }
+};
+FilePoints& last_read() {
+  static FilePoints last;
+  return last;
+}
+
+const FilePoints& file_points(const Trial& trial) {
+  const Source source{trial.data, trial.labels};
+  const std::string fingerprint = fingerprint_of(source);
+  if (!trial.fingerprint.empty() && trial.fingerprint != fingerprint) {
+    throw Failure(kBadData, trial.data + ": was changed meanwhile; run the same command again");
+  }
+  FilePoints& last = last_read();
+  if (last.fingerprint == fingerprint) return last;
+  last = {};  // before others are read: memory is for one
+  SourcePoints points = read_labelled(source);
+  scale_features(points.all, points.test);
+  last = {fingerprint, std::move(points)};
+  return last;
+}
+
+// Rows and features that a trial's data have. Of files that were not read yet nothing is known.
+struct DataShape {
+  double features = 2, outputs = 1, test = 0;
+};
+DataShape shape_of(const Trial& trial) {
+  if (!trial.is_file()) return {static_cast<double>(trial.dimension > 0 ? trial.dimension : 2)};
+  const FilePoints& last = last_read();
+  if (last.fingerprint.empty() || last.fingerprint != trial.fingerprint) return {};
+  const SourcePoints& points = last.points;
+  return {static_cast<double>(points.all.features), points.all.classes > 2 ? points.all.classes : 1.0,
+          static_cast<double>(points.test ? points.test->size() : last.held_out())};
+}
+
+void require_rows(const Trial& trial, const FilePoints& file) {
+  if (trial.n <= file.pool()) return;
+  const std::string rest = file.points.test ? "" : fmt::format(" and {} are held out", file.held_out());
+  throw Failure(kMisuse, fmt::format("{}: n = {} was asked for; of its {} rows {} are for training{}", trial.data,
+                                     trial.n, file.points.all.size(), file.pool(), rest));
+}
 
 TrialData from_file(const Trial& trial) {
-  Dataset all = read_points_csv(trial.data);
-  scale_features(all);
-  const auto total = static_cast<std::uint32_t>(all.size());
-  const auto held_out = static_cast<std::uint32_t>(held_out_of(all.size())), pool = total - held_out;
-  if (trial.n > pool) {
-    throw Failure(kMisuse,
-                  fmt::format("{}: n = {} was asked for; of its {} rows {} are for training and {} are held out",
-                              trial.data, trial.n, total, pool, held_out));
-  }
-  const Shuffle deal(total, kHoldOut, 0), choose(pool, trial.seed, 0);
+  const FilePoints& file = file_points(trial);
+  require_rows(trial, file);
+  const Dataset& all = file.points.all;
+  const auto held_out = static_cast<std::uint32_t>(file.held_out()), pool = static_cast<std::uint32_t>(file.pool());
+  const Shuffle deal(pool + held_out, kHoldOut, 0), choose(pool, trial.seed, 0);
   std::vector<std::uint32_t> train, test;
   for (std::uint32_t i = 0; i < held_out; ++i) test.push_back(deal(i));
   for (std::uint32_t i = 0; i < trial.n; ++i) train.push_back(deal(held_out + choose(i)));
-  return {gather(all, train), gather(all, test)};
+  return {gather(all, train), file.points.test ? *file.points.test : gather(all, test)};
 }
 
 Dataset gaussian(const Trial& trial) {
@@ -104,7 +163,7 @@ Dataset gaussian(const Trial& trial) {
 }
 
 // Trials that see the same points.
-auto data_key(const Trial& t) { return std::tuple(t.data, t.n, t.seed, t.noise, t.dimension); }
+auto data_key(const Trial& t) { return std::tuple(t.data, t.labels, t.n, t.world, t.seed, t.noise, t.dimension); }
 
 // Points and labels, on the host and in backend memory.
 struct Points {
@@ -150,12 +209,14 @@ struct KeptRows {
 // What errors on the spiral are measured on.
 struct SpiralTest {
   SpiralTest(const Trial& trial, Context& context)
-      : truth(context, Spiral{}, trial.grid),
-        draws(sample_spiral(default_mixture(), Spiral{}, trial.density_points, kTestDraws | trial.test_seed)),
-        points(context, draws.points, {trial.density_points, 2}) {}
+      : truth(context, Spiral{}, mixture_of_world(trial.world), trial.grid) {
+    if (trial.density_points == 0) return;
+    draws = sample_spiral(mixture_of_world(trial.world), Spiral{}, trial.density_points, kTestDraws | trial.test_seed);
+    points.emplace(context, draws.points, std::initializer_list<std::int64_t>{trial.density_points, 2});
+  }
   GridTruth truth;
-  Dataset draws;
-  Buffer<float> points;
+  Dataset draws;  // none: the density error is the truth's
+  std::optional<Buffer<float>> points;
 };
 
 // Trials with equal keys differ in the k of kNN alone.
@@ -256,7 +317,7 @@ class Evaluation {
     return *slot;
   }
   const SpiralTest& spiral_test(const Trial& trial) {
-    auto& slot = spiral_tests_[{trial.grid, trial.density_points, trial.test_seed}];
+    auto& slot = spiral_tests_[{trial.world, trial.grid, trial.density_points, trial.test_seed}];
     if (!slot) slot = std::make_unique<SpiralTest>(trial, context_);
     return *slot;
   }
@@ -308,10 +369,15 @@ class Evaluation {
     const auto errors_on = [&](View<const float> queries, std::span<const std::uint8_t> labels) {
       return knn_point_errors(kept.points, kept.labels, ks, queries, labels, context_);
     };
-    const auto train = errors_on(kept.points, kept.labels);
+    // Beyond the trees' features a search costs as much for every row: some rows are enough there.
+    const auto rows = std::ssize(kept.labels);
+    const auto some =
+        points(trial).data.train.features > kTreeFeatures ? std::min<std::int64_t>(rows, kFarTrainRows) : rows;
+    const auto train = errors_on(kept.points.rows(0, some), kept.labels.first(static_cast<std::size_t>(some)));
     const SpiralTest* spiral = trial.is_spiral() ? &spiral_test(trial) : nullptr;
-    const auto test = spiral != nullptr ? errors_on(spiral->points, spiral->draws.labels)
-                                        : errors_on(*points(trial).test, points(trial).data.test.labels);
+    std::vector<double> test(ks.size());  // by points; the spiral's by its map where there are no draws
+    if (spiral == nullptr) test = errors_on(*points(trial).test, points(trial).data.test.labels);
+    if (spiral != nullptr && spiral->points) test = errors_on(*spiral->points, spiral->draws.labels);
     const double shared = (now() - start) / static_cast<double>(std::max<std::size_t>(1, ks.size()));
     for (std::size_t j = 0; j < ks.size(); ++j) {
       const double map_start = now();
@@ -322,6 +388,7 @@ class Evaluation {
       if (spiral != nullptr) {
         const GridScore score = spiral->truth.knn(kept.points, kept.device_labels, ks[j]);
         result.values["grid_error"] = score.error;
+        if (!spiral->points) result.values["density_error"] = score.density_error;
         if (score.one_class()) result.status = "collapsed";
       }
       result.seconds = shared + now() - map_start;
@@ -370,11 +437,11 @@ class Evaluation {
     run.inputs = *all.train;
     run.labels = *all.train_labels;
     run.epochs = trial.epochs;
-    run.seed = trial.seed;
+    run.seed = trial.start_seed();
     if (trial.order != "shuffled") {
       const std::vector<float> none;
       const std::vector<int> visits = visit_order(trial.order == "random" ? none : difficulty_of(trial), rows_[i],
-                                                  all.data.train.labels, trial.order, trial.epochs, trial.seed);
+                                                  all.data.train.labels, trial.order, trial.epochs, trial.start_seed());
       run.rows = keep.emplace_back(context_, visits, std::initializer_list<std::int64_t>{std::ssize(visits)});
       run.epochs = 1;
       run.shuffle = false;
@@ -397,7 +464,9 @@ class Evaluation {
       const SpiralTest& test = spiral_test(trial);
       const GridScore score = test.truth.network(shape, parameters);
       result.values["grid_error"] = score.error;
-      result.values["density_error"] = network_point_error(shape, parameters, test.points, test.draws.labels, context_);
+      result.values["density_error"] =
+          test.points ? network_point_error(shape, parameters, *test.points, test.draws.labels, context_)
+                      : score.density_error;
       if (score.one_class()) result.status = "collapsed";
       return result;
     }
@@ -421,7 +490,7 @@ class Evaluation {
     for (const std::size_t i : indices) {
       guarded({i}, [&] {
         MlpRun run = network_run(i, kept);
-        const std::vector<float> start = initial_parameters(run.shape, trials_[i].seed);
+        const std::vector<float> start = initial_parameters(run.shape, trials_[i].start_seed());
         run.parameters =
             parameters.emplace_back(context_, start, std::initializer_list<std::int64_t>{std::ssize(start)});
         run.diverged = diverged.emplace_back(context_, std::vector{-1}, std::initializer_list<std::int64_t>{1});
@@ -480,25 +549,35 @@ class Evaluation {
   std::exception_ptr unreported_;
   std::map<std::size_t, std::vector<int>> rows_;
   std::map<decltype(data_key(Trial{})), std::unique_ptr<Points>> points_;
-  std::map<std::tuple<std::int64_t, std::int64_t, std::uint64_t>, std::unique_ptr<SpiralTest>> spiral_tests_;
+  std::map<std::tuple<std::uint64_t, std::int64_t, std::int64_t, std::uint64_t>, std::unique_ptr<SpiralTest>>
+      spiral_tests_;
   std::map<std::string, std::vector<float>> difficulties_;
 };
 
 double parameters_of(const Trial& trial) {
   const double w = trial.width;
-  return w * w * (trial.hidden_layers - 1) + 5 * w;
+  const DataShape shape = shape_of(trial);
+  return w * w * (trial.hidden_layers - 1) + w * (shape.features + shape.outputs + 2);
 }
 
 }  // namespace
 
-std::int64_t training_rows(const std::string& file) {
-  const std::int64_t rows = read_points_csv(file).size();
-  return rows - held_out_of(rows);
+std::int64_t training_rows(const Trial& trial) { return file_points(trial).pool(); }
+
+void require_fits(const Trial& trial) {
+  if (!trial.is_file()) return;
+  const FilePoints& file = file_points(trial);
+  require_rows(trial, file);
+  const Model model = parse_model(trial.model);
+  if (file.points.all.features != 2 && model.shape.encoding != Encoding::none) {
+    throw Failure(kMisuse, fmt::format("{}: needs 2 features, and {} has {}; use mlp-xy", trial.model, trial.data,
+                                       file.points.all.features));
+  }
 }
 
 TrialData load_data(const Trial& trial) {
   if (trial.is_spiral()) {
-    return {sample_spiral(default_mixture(), Spiral{}, trial.n, trial.seed, trial.noise), {}};
+    return {sample_spiral(mixture_of_world(trial.world), Spiral{}, trial.n, trial.seed, trial.noise), {}};
   }
   if (trial.data == "perceptron") return {gaussian(trial), {}};
   return from_file(trial);
@@ -520,6 +599,10 @@ double estimated_seconds(const Trial& trial) {
   const double test = static_cast<double>(trial.density_points) + static_cast<double>(trial.grid * trial.grid) / 20;
   const double kept = n * trial.fraction;
   double seconds = 4e-7 * n;  // drawing the points
+  const DataShape shape = shape_of(trial);
+  if (trial.is_knn() && shape.features > kTreeFeatures) {
+    return seconds + kept * (shape.test + std::min(kept, static_cast<double>(kFarTrainRows))) * shape.features / 2e10;
+  }
   if (trial.is_knn()) return seconds + 3e-6 * n + 4e-7 * test;
   if (trial.data == "perceptron") return seconds + 2e-9 * kept * kept * trial.dimension;
   const double per_sample = 6 * parameters_of(trial) / 5e10 + 3e-7;  // forward and backward at 50 GFLOP/s a core
@@ -530,12 +613,12 @@ double estimated_seconds(const Trial& trial) {
   if (trial.score == "ddd") scoring = 5;
   if (trial.features == "hidden") scoring += 1;
   seconds += scoring * trial.epochs * n * per_sample / 8;  // shared by the trials of one difficulty
-  return seconds + training + (test + n) * per_sample / 3;
+  return seconds + training + (test + shape.test + n) * per_sample / 3;
 }
 
 double estimated_bytes(const Trial& trial) {
-  const double d = trial.dimension > 0 ? trial.dimension : 2;
-  double bytes = static_cast<double>(trial.n) * (8 * d + 40);
+  const DataShape shape = shape_of(trial);
+  double bytes = (static_cast<double>(trial.n) + shape.test) * (8 * shape.features + 40);
   if (trial.order != "shuffled") bytes += 8.0 * static_cast<double>(trial.n) * trial.epochs;
   if (trial.is_network()) bytes += 40 * parameters_of(trial);
   return bytes;

@@ -15,6 +15,7 @@
 #include <tuple>
 
 #include "embedded.h"
+#include "host/data/source.h"
 #include "host/lab/store.h"
 #include "host/program/environment.h"
 #include "host/program/error.h"
@@ -113,7 +114,7 @@ void add_sweep_options(CLI::App& app, SweepOptions& options) {
   app.add_flag("--dry-run", options.dry_run, "Show the plan and stop");
 }
 
-std::vector<Trial> expand_sweep(const nlohmann::json& file, const std::string& name) {
+std::vector<Trial> expand_sweep(const nlohmann::json& file, const std::string& name, const fs::path& folder) {
   const auto refuse = [&](const std::string& why) { throw Failure(kMisuse, fmt::format("{}: {}", name, why)); };
   if (!file.is_object()) refuse("is not a JSON object with 'grids', as {\"grids\": [{\"n\": [250, 500]}]}");
   for (const auto& [key, value] : file.items()) {
@@ -170,6 +171,8 @@ std::vector<Trial> expand_sweep(const nlohmann::json& file, const std::string& n
         if (samples > 0) {
           trial.epochs = static_cast<int>(std::clamp(std::round(samples / static_cast<double>(trial.n)), 1.0, 1e7));
         }
+        if (trial.is_file() && !is_known_data_set(trial.data)) trial.data = folder / trial.data;
+        if (!trial.labels.empty() && trial.labels != "none") trial.labels = folder / trial.labels;
         trial = resolved(std::move(trial));
         if (ids.insert(trial_id(trial)).second) trials.push_back(std::move(trial));
       } catch (const Failure& failure) {
@@ -304,6 +307,7 @@ void run_groups(const std::vector<Trial>& trials, const Plan& plan, Store& store
 
 SweepResult run_sweep(const std::vector<Trial>& trials, const SweepOptions& options, Session& session,
                       const Measured& measured) {
+  for (const Trial& trial : trials) require_fits(trial);
   const int threads = session.context.threads();
   std::optional<Store> store;
   if (!options.dry_run) {

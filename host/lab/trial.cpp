@@ -7,6 +7,7 @@
 #include <concepts>
 #include <limits>
 
+#include "host/data/source.h"
 #include "host/lab/model.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
@@ -62,9 +63,12 @@ template <class T, class Visit>
 void each_member(T& trial, Visit&& visit) {
   const std::span<const char* const> any;
   visit("data", trial.data, any);
+  visit("labels", trial.labels, any);
   visit("fingerprint", trial.fingerprint, any);
   visit("n", trial.n, 1, 1e9);
+  visit("world", trial.world, 0, 4294967295.0);
   visit("seed", trial.seed, 0, 4294967295.0);
+  visit("start", trial.start, 0, 1e6);
   visit("noise", trial.noise, 0, 1);
   visit("dimension", trial.dimension, 0, 10000);
   visit("model", trial.model, any);
@@ -86,13 +90,14 @@ void each_member(T& trial, Visit&& visit) {
   visit("test_seed", trial.test_seed, 0, 9.2e18);
 }
 
-bool built_in(const std::string& data) { return data == "spiral" || data == "perceptron"; }
-
 }  // namespace
 
 bool Trial::is_knn() const { return model.starts_with("knn-"); }
 bool Trial::is_network() const { return model.starts_with("mlp-"); }
 bool Trial::is_spiral() const { return data == "spiral"; }
+bool Trial::is_file() const { return data != "spiral" && data != "perceptron"; }
+// Bits 32 to 39 are for the draws of scores and tickets (difficulty.h, lottery.h).
+std::uint64_t Trial::start_seed() const { return seed | start << 40; }
 
 nlohmann::json to_json(const Trial& trial) {
   nlohmann::json object = nlohmann::json::object();
@@ -150,6 +155,7 @@ Trial resolved(Trial trial) {
   } else {
     if (trial.order != "shuffled") refuse("order", fmt::format("is for networks, and the model is {}", trial.model));
     if (trial.ticket != "dense") refuse("ticket", fmt::format("is for networks, and the model is {}", trial.model));
+    trial.start = 0;
     // A score may train networks of its own (el2n, forgetting, ddd, hidden features): then their shape counts.
     const bool trains =
         trial.score == "el2n" || trial.score == "forgetting" || trial.score == "ddd" || trial.features == "hidden";
@@ -160,12 +166,16 @@ Trial resolved(Trial trial) {
   }
   if (!trial.is_spiral()) {
     if (trial.noise != 0) refuse("noise", "is for the spiral alone");
+    if (trial.world != 0) refuse("world", "is for the spiral alone");
     trial.grid = trial.density_points = 0;
-    trial.test_seed = 0;
-  } else if (trial.grid < 1 || trial.density_points < 1) {
-    refuse("grid", "and 'density_points' must be at least 1 for the spiral");
+  } else if (trial.grid < 1) {
+    refuse("grid", "must be at least 1 for the spiral");
   }
-  if (!built_in(trial.data) && trial.fingerprint.empty()) trial.fingerprint = fingerprint_of(trial.data);
+  if (trial.density_points == 0) trial.test_seed = 0;
+  if (!trial.is_file() && !trial.labels.empty())
+    refuse("labels", "are for data in a file, and the data are " + trial.data);
+  if (trial.is_file() && trial.fingerprint.empty())
+    trial.fingerprint = fingerprint_of(Source{trial.data, trial.labels});
 
   const bool scored = trial.keep == "hard" || trial.keep == "easy";
   const bool ordered = trial.order != "shuffled" && trial.order != "random";
@@ -178,7 +188,7 @@ Trial resolved(Trial trial) {
   } else if (trial.score == "none") {
     refuse("score", fmt::format("is missing: '{}' must know what is hard", scored ? "keep" : "order"));
   }
-  if (trial.score == "margin" && !built_in(trial.data)) {
+  if (trial.score == "margin" && trial.is_file()) {
     refuse("score", "'margin' is the distance to the true boundary, which is not known of a file");
   }
   if (trial.data == "perceptron" && scored && trial.score != "margin") {
@@ -209,9 +219,12 @@ Model network_of(const Trial& trial, const std::string& name, int features, int 
 
 std::string trial_id(const Trial& trial) {
   nlohmann::json object = to_json(trial);
-  if (!built_in(trial.data)) object.erase("data");  // its fingerprint says what it is, wherever it lies
+  if (trial.is_file()) object.erase("data");  // their fingerprint says what they are, wherever they lie
+  object.erase("labels");
   if (trial.precision == "fp32") object.erase("precision");
-  if (trial.test_seed == 0) object.erase("test_seed");
+  for (const char* seed : {"world", "start", "test_seed"}) {
+    if (object.at(seed) == 0) object.erase(seed);
+  }
   object["numerics"] = kNumerics;
   return fingerprint_of_text(object.dump());
 }

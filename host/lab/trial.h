@@ -18,12 +18,16 @@ inline constexpr int kNumerics = 1;
 
 struct Trial {
   // Data. "spiral": the mixture and the manifold of scalelab/spiral.h. "perceptron": Gaussian inputs, labelled by the
-  // sign of the first. Otherwise a file of labelled points (read_points_csv), every feature scaled to [-1, 1] by its
-  // range in the file; a fifth of the rows is held out for the test, the same for every seed.
+  // sign of the first. Otherwise labelled points in files (source.h), every feature scaled to [-1, 1] by its range
+  // in the file, pixels by (v - 128) / 128 all alike. Data that bring a test set are tested on it; of others a fifth of
+  // the rows is held out for the test, the same for every seed.
   std::string data = "spiral";
-  std::string fingerprint;  // of the file: a hash of its bytes; empty for the built-in problems
+  std::string labels;       // of a file: a file of its labels, where it does not bring them
+  std::string fingerprint;  // of the files: a hash of their bytes; empty for the built-in problems
   std::int64_t n = 1000;    // training points before any choice
-  std::uint64_t seed = 0;   // of the points (of a file: which n), the start, the shuffles and random choices; < 2^32
+  std::uint64_t world = 0;  // of the mixture that the spiral's points come from: 0 the default one (mixture.h)
+  std::uint64_t seed = 0;   // of the points (of a file: which n) and random choices; below 2^32
+  std::uint64_t start = 0;  // which of many starts (weights and shuffles) on those points, for networks
   double noise = 0;         // probability that a training label is turned over (spiral)
   int dimension = 0;        // perceptron: of its inputs; 0 otherwise
 
@@ -50,13 +54,16 @@ struct Trial {
   int level = 0;
 
   // Measured on.
-  std::int64_t grid = 512;               // G of the spiral's grid error
-  std::int64_t density_points = 100000;  // fresh draws of the density error
-  std::uint64_t test_seed = 0;           // of those draws; below 2^63
+  std::int64_t grid = 512;  // G of the spiral's grid error
+  // Density error: 0: the label map, weighted by the mixture's density; else fresh draws from the mixture, so many.
+  std::int64_t density_points = 0;
+  std::uint64_t test_seed = 0;  // of those draws; below 2^63
 
   bool is_knn() const;
   bool is_network() const;
   bool is_spiral() const;
+  bool is_file() const;              // whether data and labels name files
+  std::uint64_t start_seed() const;  // of the weights and shuffles: another for every seed and start
   bool operator==(const Trial&) const = default;
 };
 
@@ -77,7 +84,8 @@ Trial trial_from_json(const nlohmann::json& object);
 const std::vector<std::string>& member_names();  // in the order in which they stand above
 
 // 16 hex digits: a hash of the canonical JSON of a resolved trial and of kNumerics. A file counts by its fingerprint;
-// fp32 and test seed 0, which trials had no others of at first, count as not named.
+// its name and that of its labels do not count, nor do fp32, world 0, start 0 and test seed 0, which trials had no
+// others of at first.
 std::string trial_id(const Trial& trial);
 
 }  // namespace scalelab::host

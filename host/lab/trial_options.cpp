@@ -34,11 +34,13 @@ const char* const kScoresHelp =
     "  forgetting     how often a network in training goes from right to wrong on the row\n"
     "  ddd            of 10 networks trained on random halves, how many misclassify the row unseen\n";
 
-CLI::Option* add_data(CLI::App& app, std::string& data) {
+CLI::Option* add_data(CLI::App& app, std::string& data, std::string& labels) {
+  app.add_option("--labels", labels, "File of the labels of --data, where the data do not bring them")
+      ->group(kDataGroup);
   return app
       .add_option("--data", data,
-                  "CSV of labelled points (the last column is the label) in place of the spiral; a fifth is held out "
-                  "for the test")
+                  "Labelled points of your own: .npy, IDX or text, see the end; a fifth is held out for the test, or "
+                  "fashion-mnist, with its own test set")
       ->group(kDataGroup);
 }
 
@@ -126,8 +128,12 @@ CLI::Option* add_grid(CLI::App& app, std::int64_t& grid) {
 }
 
 CLI::Option* add_density_points(CLI::App& app, std::int64_t& points) {
-  return app.add_option("--density-points", points, "Fresh draws that the spiral's density error is counted on")
-      ->check(whole_number(100, kMostPoints))
+  return app
+      .add_option(
+          "--density-points", points,
+          "Fresh draws that the spiral's density error is counted on; 0: none, the label map is weighted by the "
+          "mixture's density, which has no sampling noise")
+      ->check(whole_number(0, kMostPoints))
       ->group(kMeasureGroup);
 }
 

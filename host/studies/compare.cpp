@@ -277,7 +277,7 @@ namespace {
 struct Arguments {
   std::string sizes = "1000,10000", seeds = "0..4", precision = "fp32";
   std::vector<std::string> models = default_models();
-  std::int64_t grid = 1024, density_points = 100000, curve_to = 256000;
+  std::int64_t grid = 1024, density_points = 0, curve_to = 256000;
   int epochs = 1000, width = 64, hidden_layers = 3;
   bool same_epochs = false;
   double noise = 0, noise_panel = 0.1;

@@ -27,7 +27,7 @@ struct CompareOptions {
   int epochs = 1000;
   bool same_epochs = false;
   double noise = 0;  // probability that a training label is flipped; errors are against the truth
-  std::int64_t density_points = 100000;
+  std::int64_t density_points = 0;
   std::int64_t curve_to = 256000;  // largest n of the kNN curve (250, 500, 1000, 2000, ...); 0: no curve
   double noise_panel = 0.1;        // label noise of the kNN panel; 0: no panel
   std::uint64_t seed = 0;          // of the test draws and of the laws' bootstrap; below 2^63

@@ -296,7 +296,7 @@ std::optional<Finding> one_against_five(const Comparison& c) {
   f.title = settled(verdicts[0]) && settled(verdicts[1])
                 ? fmt::format("k = 1 beats k = 5 at every n from {} to {}{}, on both errors", f.table.front()[0],
                               f.table.back()[0], noise)
-                : fmt::format("k = 1 against k = 5{}: on the grid, {}; on fresh draws, {}", noise,
+                : fmt::format("k = 1 against k = 5{}: on the grid, {}; by density, {}", noise,
                               counted_verdicts(verdicts[0]), counted_verdicts(verdicts[1]));
   f.text = fmt::format(
       "The error at k = 1 minus that at k = 5, paired over {}. What is independent here are the seeds: a seed's "
@@ -394,11 +394,13 @@ std::optional<Finding> why_one_is_better(const Comparison& c) {
 std::optional<Finding> law(const Comparison& c) {
   Finding f{.id = "law"};
   f.columns = {"model", "error", "law", "why"};
+  std::vector<double> sizes;  // of the first law
   for (const Curve& curve : c.curves.curves) {
     if (!curve.trial.is_knn() || curve.trial.noise != c.options.noise) continue;
     for (const char* measure : kMeasures) {
       const auto law = curve.laws.find(measure);
       if (law == curve.laws.end()) continue;
+      if (sizes.empty()) sizes = law->second.law.sizes;
       f.table.push_back({curve.trial.model, short_measure(measure), law->second.worded(), law->second.law.why});
     }
   }
@@ -410,7 +412,7 @@ std::optional<Finding> law(const Comparison& c) {
       "in "
       "every sweep; each must predict the largest n, which it has not seen. Bootstrap intervals over seeds. The theory "
       "of a flat boundary gives n^-0.5 where neighbourhoods are small against the width of the bands.",
-      grouped(c.options.curve_sizes().front()), grouped(c.options.curve_sizes().back()));
+      grouped(std::llround(sizes.front())), grouped(std::llround(sizes.back())));
   return f;
 }
 

@@ -85,7 +85,7 @@ std::string gallery(const Comparison& comparison, const std::vector<Figure>& fig
                                   trained ? fmt::format("grid {} %<br>density {} %", grid, density)
                                           : fmt::format("did not train: {}", html_escape(measured->status))),
                       fmt::format("{} trained on {} points: {}", model.name, grouped(figure.n),
-                                  trained ? fmt::format("{} % of the grid and {} % of fresh draws wrong", grid, density)
+                                  trained ? fmt::format("{} % of the grid wrong, by density {} %", grid, density)
                                           : fmt::format("did not train ({})", measured->status)));
     }
     html += "</div></article>";
@@ -177,8 +177,8 @@ std::vector<std::string> methods(const Comparison& comparison) {
       fmt::format("Label noise in training: {:g} %. Errors are always against the true labels.", 100 * options.noise),
       fmt::format(
           "Grid error: the share of the {0} \u00d7 {0} cell centres of the plane that is given the wrong colour. "
-          "Density error: the same share of {1} fresh draws from the mixture, one fixed set for all models.",
-          grouped(options.grid), grouped(options.density_points)),
+          "Density error: {1}.",
+          grouped(options.grid), density_words(options.density_points)),
       fmt::format(
           "Networks: {} hidden layers of {} units, ReLU; weights and biases start uniform from \u22121/\u221afan-in to "
           "1/\u221afan-in; "

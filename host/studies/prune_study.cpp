@@ -10,6 +10,7 @@
 #include <optional>
 #include <set>
 
+#include "host/data/source.h"
 #include "host/evidence/finding.h"
 #include "host/evidence/law.h"
 #include "host/evidence/series.h"
@@ -29,11 +30,11 @@ namespace scalelab::host {
 namespace {
 
 struct StudyOptions {
-  std::string problem = "spiral", data, model, sizes, seeds = "0..4", keeps = "hard,easy";
+  std::string problem = "spiral", data, labels, model, sizes, seeds = "0..4", keeps = "hard,easy";
   std::vector<std::string> scores, features = {"input"};
   std::vector<double> fractions = {0.2, 0.4}, angles = {0, 20};
   std::vector<int> clusters = {10, 100, 1000};
-  std::int64_t samples = 1000000, grid = 512, density_points = 100000;
+  std::int64_t samples = 1000000, grid = 512, density_points = 0;
   int dimension = 200, width = 64, layers = 3;
   std::string precision = "fp32";
   double noise = 0;
@@ -121,13 +122,32 @@ std::vector<std::string> default_scores(const StudyOptions& options) {
   return names;
 }
 
+Trial base_trial(const StudyOptions& options, std::int64_t n, std::uint64_t seed) {
+  Trial trial;
+  trial.data = options.on("file") ? options.data : options.problem;
+  trial.labels = options.labels;
+  trial.n = n;
+  trial.seed = seed;
+  trial.noise = options.noise;
+  trial.model = options.model;
+  trial.width = options.width;
+  trial.hidden_layers = options.layers;
+  trial.precision = options.precision;
+  trial.epochs =
+      static_cast<int>(std::max(1.0, std::round(static_cast<double>(options.samples) / static_cast<double>(n))));
+  trial.grid = options.grid;
+  trial.density_points = options.density_points;
+  if (options.on("perceptron")) trial.dimension = options.dimension;
+  return trial;
+}
+
 std::string default_sizes(const StudyOptions& options) {
   if (options.on("spiral")) return "1000,2000,4000,8000,16000";
   std::set<std::int64_t> sizes;
   if (options.on("perceptron")) {
     for (const int part : {1, 2, 4, 8, 16}) sizes.insert(std::int64_t{part} * options.dimension);
   } else {
-    const std::int64_t pool = training_rows(options.data);
+    const std::int64_t pool = training_rows(base_trial(options, 1, 0));
     for (const int part : {16, 8, 4, 2, 1}) sizes.insert(std::max<std::int64_t>(1, pool / part));
   }
   return fmt::format("{}", fmt::join(sizes, ","));
@@ -191,24 +211,6 @@ std::vector<Choice> choices_of(const StudyOptions& options) {
     list.push_back({"boundary rule", "hard", "boundary", "input", 0, 0, kByRule});
   }
   return list;
-}
-
-Trial base_trial(const StudyOptions& options, std::int64_t n, std::uint64_t seed) {
-  Trial trial;
-  trial.data = options.on("file") ? options.data : options.problem;
-  trial.n = n;
-  trial.seed = seed;
-  trial.noise = options.noise;
-  trial.model = options.model;
-  trial.width = options.width;
-  trial.hidden_layers = options.layers;
-  trial.precision = options.precision;
-  trial.epochs =
-      static_cast<int>(std::max(1.0, std::round(static_cast<double>(options.samples) / static_cast<double>(n))));
-  trial.grid = options.grid;
-  trial.density_points = options.density_points;
-  if (options.on("perceptron")) trial.dimension = options.dimension;
-  return trial;
 }
 
 // The share of rows that one of their 8 nearest contradicts.
@@ -594,9 +596,6 @@ Outcome run(const StudyOptions& given, Session& session) {
   const StudyOptions& options = table.options;
   table.seeds = parse_seeds(options.seeds);
   table.sizes = parse_sizes(options.sizes.empty() ? default_sizes(options) : options.sizes);
-  if (options.on("file")) {  // what is wrong with it is said before anything is run
-    load_data(base_trial(options, table.sizes.back(), table.seeds.front()));
-  }
   table.measures = options.on("spiral") ? std::vector<std::string>{"grid_error", "density_error"}
                                         : std::vector<std::string>{"test_error"};
   table.choices = choices_of(options);
@@ -642,8 +641,7 @@ Command add_prune_study(CLI::App& program) {
       "prune-study", "What choosing the data is worth: every score of difficulty beside a random choice of as many");
   app->add_option("--problem", options->problem, "spiral, or perceptron: Gaussian inputs and a max-margin student")
       ->check(CLI::IsMember({"spiral", "perceptron"}));
-  app->add_option("--data", options->data,
-                  "In place of a problem: labelled points (CSV), a fifth held out for the test");
+  add_data(*app, options->data, options->labels);
   add_model(*app, options->model);
   add_sizes(*app, options->sizes);
   add_fractions(*app, options->fractions);
@@ -672,7 +670,7 @@ Command add_prune_study(CLI::App& program) {
   add_density_points(*app, options->density_points);
   add_sweep_options(*app, options->sweep);
   add_notes(*app, {"scalelab prune-study --scores margin,kmeans --clusters 100 --seeds 0..4 --out study"},
-            {kModelsHelp, kScoresHelp});
+            {kModelsHelp, kScoresHelp, kFormatsHelp});
   return {app, [options](Session& session) { return run(*options, session); }};
 }
 

@@ -318,8 +318,10 @@ Page sweep_page(const std::string& title, const std::vector<Finding>& findings, 
       "One trial is one model on one set; a seed is one draw of points, one start and one order of samples. A smaller "
       "set is the beginning of a larger one of the same seed, so series are compared pair by pair.",
       "n is the number of rows before any choice, kept the number after it.",
-      "Errors are against the true labels: grid error on the cell centres of the plane, density error on fresh draws, "
-      "test error on rows held out.",
+      fmt::format(
+          "Errors are against the true labels. Grid error: the share of the plane's cell centres. Density error: "
+          "{}. Test error: the share of the rows held out.",
+          density_words(curves.series.empty() ? 0 : curves.series[0].trial.density_points)),
       "Of a file the labels are its own. A fifth of its rows is held out, the same for every seed: intervals hold what "
       "the seeds vary, and not what other rows held out would change.",
       "A network that failed to train (it collapsed to one class, or diverged) counts with the error it has; where "

@@ -11,6 +11,7 @@
 #include <optional>
 #include <set>
 
+#include "host/data/source.h"
 #include "host/lab/sweep.h"
 #include "host/program/environment.h"
 #include "host/program/error.h"
@@ -217,7 +218,7 @@ Outcome sweep_command(const std::string& file, const SweepOptions& options, Sess
     sweep = ready_sweep(file);
   }
   if (sweep.is_discarded()) throw Failure(kMisuse, fmt::format("{}: is not JSON", file));
-  const std::vector<Trial> trials = expand_sweep(sweep, file);
+  const std::vector<Trial> trials = expand_sweep(sweep, file, fs::path(file).parent_path());
   Study study{.command = "sweep", .experiment = sweep.value("name", name)};
   study.title = sweep.value("title", "Sweep: " + study.experiment);
   study.result = run_sweep(trials, options, session);
@@ -275,9 +276,10 @@ Command add_sweep(CLI::App& program) {
   add_sweep_options(*app, options->sweep);
   add_notes(*app, {"scalelab sweep scaling --out scaling", "scalelab sweep mine.json --shard 3/8 --out mine"},
             {"A file: {\"title\": text, \"grids\": [{KEY: value or list, ...}, ...]}; a grid is run in every\n"
-             "combination of its lists. Keys: data, n, seeds (\"0..9\"), noise, model, width, hidden_layers, epochs\n"
-             "or samples (epochs times n), precision, keep, score, fraction, clusters, features, order, ticket,\n"
-             "level, grid, density_points; dimension and probe_angle for data = perceptron.\n"});
+             "combination of its lists. Keys: data, labels, n, seeds (\"0..9\"), noise, model, width, hidden_layers,\n"
+             "epochs or samples (epochs times n), precision, keep, score, fraction, clusters, features, order,\n"
+             "ticket, level, grid, density_points; dimension and probe_angle for data = perceptron.\n",
+             kFormatsHelp});
   return {app, [options](Session& session) { return sweep_command(options->file, options->sweep, session); },
           // What a file asks for is known only when it is read; a sweep is long.
           [] {

@@ -1,10 +1,5 @@
 // device: what every .cu file shares: checked calls, launches, scratch memory, named ranges, warp helpers, and the
 // sort.
-//
-// All that the CUDA twins use of CUDA beyond this header: threadIdx/blockIdx/gridDim/blockDim, __syncthreads,
-// __syncwarp, __shfl_sync, __shfl_xor_sync, __ballot_sync, __any_sync, atomicAdd/Min/Max on integers, float4, and the
-// bit casts. The test executor (tests/simt/) compiles the same files with g++ in place of nvcc; its cuda_runtime.h
-// supplies simt::dynamic_shared and simt::cluster_barrier, and this is the only file that knows.
 #pragma once
 
 #include <cuda_runtime.h>
@@ -21,12 +16,6 @@
 #include "scalelab/view.h"
 
 namespace scalelab::cuda {
-
-#ifdef SCALELAB_SIMT
-inline constexpr const char* kBackendName = "simt";
-#else
-inline constexpr const char* kBackendName = "cuda";
-#endif
 
 // --- host side -------------------------------------------------------------------------------------------------------
 
@@ -133,19 +122,13 @@ inline constexpr unsigned kAllLanes = 0xffffffffU;
 // The block's dynamic shared memory, as the one struct that its launch sized it for.
 template <class T>
 __device__ inline T* dynamic_shared() {
-#ifdef SCALELAB_SIMT
-  return simt::dynamic_shared<T>();
-#else
   extern __shared__ __align__(16) unsigned char scalelab_dynamic_shared[];
   return reinterpret_cast<T*>(scalelab_dynamic_shared);
-#endif
 }
 
 // The barrier of a cluster: orders what its blocks wrote before it to all memory for what they read behind it.
 __device__ inline void cluster_barrier() {
-#ifdef SCALELAB_SIMT
-  simt::cluster_barrier();
-#elif defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
   asm volatile("barrier.cluster.arrive.release;" ::: "memory");
   asm volatile("barrier.cluster.wait.acquire;" ::: "memory");
 #else

@@ -1,8 +1,8 @@
 // mma: numbers in bf16, the tensor-core instruction that multiplies them, each behind one wrapper, and a warp's
 // products of split numbers.
 //
-// An architecture without the instruction computes the same product from the warp's fragments by shuffles, and so does
-// the test executor: there, and only there, its sums have a known order.
+// An architecture without the instruction computes the same product from the warp's fragments by shuffles: there, and
+// only there, its sums have a known order.
 #pragma once
 
 #include "kernels/cuda/device.cuh"

@@ -1,5 +1,6 @@
-// What the CUDA backend does on devices that few machines have, imitated: several devices, none with memory pools, and a
-// pool that keeps what was released. Run by ctest with the settings that each test names.
+// What the CUDA backend does on devices that few machines have, imitated: several devices, none with memory pools; and
+// whose memory it keeps. Run by ctest with the settings that each test names.
+#include <cuda_runtime_api.h>
 #include <gtest/gtest.h>
 
 #include <cstdint>
@@ -38,6 +39,40 @@ TEST(PtxBackend, MemoryThatThePoolKeepsIsFree) {
   const std::size_t before = context.backend().memory_free(context);
   { const Buffer<float> large(context, {1 << 26}); }
   EXPECT_EQ(context.backend().memory_free(context), before);
+}
+
+// Whoever uses the device's default pool in the same process finds it as they left it.
+TEST(PtxBackend, TheDefaultPoolIsOthers) {
+  cudaMemPool_t pool = nullptr;
+  std::uint64_t keeps = 4096, reserved = 1;
+  ASSERT_EQ(cudaDeviceGetDefaultMemPool(&pool, 0), cudaSuccess);
+  ASSERT_EQ(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keeps), cudaSuccess);
+  Context context(*cuda_backend());
+  const Buffer<float> buffer(context, {1000});
+  ASSERT_EQ(cudaMemPoolGetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keeps), cudaSuccess);
+  ASSERT_EQ(cudaMemPoolGetAttribute(pool, cudaMemPoolAttrReservedMemCurrent, &reserved), cudaSuccess);
+  EXPECT_EQ(keeps, 4096U);
+  EXPECT_EQ(reserved, 0U);
+}
+
+// While a device has a Context its ops' memory stays with the process; with the last one it goes back.
+TEST(PtxBackend, TheLastContextGivesAllMemoryBack) {
+  const auto free_now = [] {
+    std::size_t free_bytes = 0, total = 0;
+    EXPECT_EQ(cudaMemGetInfo(&free_bytes, &total), cudaSuccess);
+    return free_bytes;
+  };
+  const std::size_t before = free_now();
+  {
+    Context one(*cuda_backend());
+    {
+      Context another(*cuda_backend());
+      const Buffer<float> large(another, {1 << 20});
+      another.synchronize();
+    }
+    EXPECT_LE(free_now(), before - (4 << 20));
+  }
+  EXPECT_EQ(free_now(), before);
 }
 
 // PTX_POOLS=0.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <string>
 
 #include "tests/ptx/machine.h"
 
@@ -14,8 +15,13 @@ const Device& device() {
       {"PTX machine, like an A100", 8, 0, 108, 164 << 10, 163 << 10, 2048, 32, 40 << 20, std::size_t{8} << 30, 1.41},
       {"PTX machine, like a T4", 7, 5, 40, 64 << 10, 64 << 10, 1024, 16, 4 << 20, std::size_t{8} << 30, 1.59},
   };
-  static const std::string arch = setting("PTX_ARCH", "90");
-  return arch == "80" ? devices[1] : arch == "75" ? devices[2] : devices[0];
+  static const Device chosen = [] {
+    const std::string arch = setting("PTX_ARCH", "90");
+    Device one = arch == "80" ? devices[1] : arch == "75" ? devices[2] : devices[0];
+    one.sms = std::stoi(setting("PTX_MULTIPROCESSORS", std::to_string(one.sms).c_str()));
+    return one;
+  }();
+  return chosen;
 }
 
 std::string demangled(const std::string& name) {

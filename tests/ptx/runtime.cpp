@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdio>
 #include <fstream>
+#include <map>
 #include <set>
 #include <unordered_map>
 
@@ -18,6 +19,12 @@ struct CUevent_st {
 struct CUstream_st {
   int device = 0;
 };
+// Bytes in use and reserved: what the pool has reserved stays with it until it is trimmed, or somebody waits for the
+// device and it has more than `keeps`.
+struct CUmemPoolHandle_st {
+  std::uint64_t used = 0, reserved = 0, keeps = 0;
+  void trim(std::uint64_t to) { reserved = std::max(used, std::min(reserved, to)); }
+};
 
 namespace {
 
@@ -28,8 +35,9 @@ thread_local int current_device = 0;
 int device_count() { return std::stoi(setting("PTX_DEVICES", "1")); }
 bool has_pools() { return std::string(setting("PTX_POOLS", "1")) == "1"; }
 bool has_clusters() { return std::string(setting("PTX_CLUSTERS", "1")) == "1"; }
-std::size_t pool_used = 0, pool_reserved = 0;  // bytes; what the pool has reserved stays with it until it is trimmed
-std::unordered_map<void*, std::size_t> pool_pieces;
+std::map<int, CUmemPoolHandle_st> default_pools;  // by device
+std::set<cudaMemPool_t> pools;                    // these, and those made by cudaMemPoolCreate
+std::unordered_map<void*, std::pair<cudaMemPool_t, std::size_t>> pool_pieces;
 cudaError_t returns(cudaError_t error) {
   if (error != cudaSuccess) last_error = error;
   return error;
@@ -406,7 +414,8 @@ cudaError_t cudaFuncGetName(const char** name, const void* function) {
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
   *total = memory::total();
   const std::lock_guard hold(lock);
-  *free = memory::total() - memory::used() - (pool_reserved - pool_used);
+  *free = memory::total() - memory::used();
+  for (const cudaMemPool_t pool : pools) *free -= pool->reserved - pool->used;
   return cudaSuccess;
 }
 cudaError_t cudaMalloc(void** to, std::size_t bytes) {
@@ -419,21 +428,26 @@ cudaError_t cudaFree(void* at) {
   return returns(at == nullptr || memory::release(reinterpret_cast<std::uint64_t>(at)) ? cudaSuccess
                                                                                        : cudaErrorInvalidValue);
 }
-cudaError_t cudaMallocAsync(void** to, std::size_t bytes, cudaStream_t) {
+cudaError_t cudaMallocFromPoolAsync(void** to, std::size_t bytes, cudaMemPool_t pool, cudaStream_t) {
   if (!has_pools()) return returns(cudaErrorNotSupported);
   const std::lock_guard hold(lock);
   const cudaError_t status = cudaMalloc(to, bytes);
   if (status != cudaSuccess || bytes == 0) return status;
-  pool_pieces[*to] = bytes;
-  pool_used += bytes;
-  pool_reserved = std::max(pool_reserved, pool_used);
+  pool_pieces[*to] = {pool, bytes};
+  pool->used += bytes;
+  pool->reserved = std::max(pool->reserved, pool->used);
   return cudaSuccess;
+}
+cudaError_t cudaMallocAsync(void** to, std::size_t bytes, cudaStream_t stream) {
+  cudaMemPool_t pool = nullptr;
+  const cudaError_t status = cudaDeviceGetDefaultMemPool(&pool, stream_device(stream));
+  return status != cudaSuccess ? status : cudaMallocFromPoolAsync(to, bytes, pool, stream);
 }
 cudaError_t cudaFreeAsync(void* at, cudaStream_t) {
   const std::lock_guard hold(lock);
   const auto piece = pool_pieces.find(at);
   if (piece != pool_pieces.end()) {
-    pool_used -= piece->second;
+    piece->second.first->used -= piece->second.second;
     pool_pieces.erase(piece);
   }
   return cudaFree(at);
@@ -503,21 +517,40 @@ cudaError_t cudaGetSymbolAddress(void** at, const void* symbol) {
 }
 cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int device) {
   if (!has_pools()) return returns(cudaErrorNotSupported);
-  *pool = reinterpret_cast<cudaMemPool_t>(0x10);
+  const std::lock_guard hold(lock);
+  pools.insert(*pool = &default_pools[device]);
   return check_device(device);
 }
-cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, cudaMemPoolAttr, void*) { return cudaSuccess; }
-cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t, cudaMemPoolAttr attribute, void* value) {
-  if (attribute != cudaMemPoolAttrReservedMemCurrent && attribute != cudaMemPoolAttrUsedMemCurrent) {
-    return returns(cudaErrorInvalidValue);
-  }
+cudaError_t cudaMemPoolCreate(cudaMemPool_t* pool, const cudaMemPoolProps* properties) {
+  if (!has_pools()) return returns(cudaErrorNotSupported);
   const std::lock_guard hold(lock);
-  *static_cast<std::uint64_t*>(value) = attribute == cudaMemPoolAttrUsedMemCurrent ? pool_used : pool_reserved;
+  pools.insert(*pool = new CUmemPoolHandle_st);
+  return check_device(properties->location.id);
+}
+// What it lent out and did not get back is lent out still.
+cudaError_t cudaMemPoolDestroy(cudaMemPool_t pool) {
+  const std::lock_guard hold(lock);
+  return returns(pools.erase(pool) == 1 ? cudaSuccess : cudaErrorInvalidValue);
+}
+cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribute, void* value) {
+  if (attribute != cudaMemPoolAttrReleaseThreshold) return returns(cudaErrorInvalidValue);
+  pool->keeps = *static_cast<std::uint64_t*>(value);
   return cudaSuccess;
 }
-cudaError_t cudaMemPoolTrimTo(cudaMemPool_t, std::size_t keep) {
+cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribute, void* value) {
   const std::lock_guard hold(lock);
-  pool_reserved = std::max(pool_used, std::min(pool_reserved, keep));
+  const auto is = [&](cudaMemPoolAttr asked, std::uint64_t bytes) {
+    if (attribute == asked) *static_cast<std::uint64_t*>(value) = bytes;
+    return attribute == asked;
+  };
+  const bool known = is(cudaMemPoolAttrReleaseThreshold, pool->keeps) ||
+                     is(cudaMemPoolAttrReservedMemCurrent, pool->reserved) ||
+                     is(cudaMemPoolAttrUsedMemCurrent, pool->used);
+  return returns(known ? cudaSuccess : cudaErrorInvalidValue);
+}
+cudaError_t cudaMemPoolTrimTo(cudaMemPool_t pool, std::size_t keep) {
+  const std::lock_guard hold(lock);
+  pool->trim(keep);
   return cudaSuccess;
 }
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* at) {
@@ -532,7 +565,11 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const vo
 cudaError_t cudaStreamCreate(cudaStream_t* stream) { return *stream = new CUstream_st{current_device}, cudaSuccess; }
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) { return cudaStreamCreate(stream); }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) { return delete stream, cudaSuccess; }
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaStreamSynchronize(cudaStream_t) {
+  const std::lock_guard hold(lock);
+  for (const cudaMemPool_t pool : pools) pool->trim(pool->keeps);
+  return cudaSuccess;
+}
 cudaError_t cudaStreamQuery(cudaStream_t) { return cudaSuccess; }
 cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
 cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* status) {
