@@ -123,7 +123,7 @@ Command add_list(CLI::App& bench) {
               for (const Parameters& parameters : op.large) {
                 const double need = need_of({op.name, parameters});
                 large.push_back({{"name", case_name(op.name, parameters)}, {"bytes", need}});
-                text += fmt::format("  {}  (with --backend cuda, {:.1f} GB free)\n", case_name(op.name, parameters),
+                text += fmt::format("  {}  (with --backend cuda, and {:.2g} GB free)\n", case_name(op.name, parameters),
                                     1e-9 * need);
               }
               document["ops"].push_back({{"name", op.name}, {"what", op.what}, {"cases", names}, {"large", large}});
