@@ -4,7 +4,8 @@
 Use: tests/sass_facts.py BUILD_DIR [--arch 90a,80,75] [--keep DIR]
 
 For each architecture: instructions of a kernel; loads and stores of local memory; MUFU instructions and calls (of what a
-division or a square root does with zeros, subnormal numbers and the like: warps that come there are several times slower);
+division or a square root does with zeros, subnormal numbers and the like: warps that come there are several times slower;
+before sm_90 also of operations on warps that may have parted);
 how many of its loads from global and from shared memory take 16 bytes a thread; and of its hot loop (that with most
 products in machine code) the instructions, and how many of them are products.
 
