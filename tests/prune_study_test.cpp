@@ -224,8 +224,9 @@ TEST_F(PruneStudy, ThePerceptronStandsBesideItsTheory) {
 }
 
 TEST_F(PruneStudy, WhereNoTrialGaveAResultNothingIsFound) {
-  const Words words = {"prune-study", "--out",   "out",     "--quiet",     "--problem", "perceptron", "--dimension",
-                       "8",           "--sizes", "8,16,32", "--fractions", "0.5",       "--seeds",    "0,1"};
+  const Words words = {"prune-study", "--out", "out",      "--quiet", "--problem",   "perceptron",
+                       "--dimension", "8",     "--sizes",  "8",       "--fractions", "0.5",
+                       "--seeds",     "0,1",   "--angles", "0",       "--keep",      "hard"};
   good(words);
   EXPECT_FALSE(results("out")["findings"].empty());
   std::string rows = read_file(folder_ / "out" / "rows-1-of-1.jsonl");
