@@ -322,8 +322,10 @@ Page sweep_page(const std::string& title, const std::vector<Finding>& findings, 
           "Errors are against the true labels. Grid error: the share of the plane's cell centres. Density error: "
           "{}. Test error: the share of the rows held out.",
           density_words(curves.series.empty() ? 0 : curves.series[0].trial.density_points)),
-      "Of a file the labels are its own. A fifth of its rows is held out, the same for every seed: intervals hold what "
-      "the seeds vary, and not what other rows held out would change.",
+      "Of files the labels are their own. Data that bring a test set are tested on it; of others a fifth of the rows "
+      "is "
+      "held out, the same for every seed. Intervals hold what the seeds vary, and not what other test rows would "
+      "change.",
       "A network that failed to train (it collapsed to one class, or diverged) counts with the error it has; where "
       "leaving such networks out would change a verdict, the verdict says so.",
       "Verdicts: the 95 % interval (Student's t) of the paired difference over seeds leaves zero out, and there are at "
