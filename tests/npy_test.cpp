@@ -184,19 +184,21 @@ TEST_F(Npy, WhatIsWrongIsNamed) {
       complaint("x,y,label\n1,2,0\n"),
       "is no .npy file, it looks like text; in Python: numpy.save(out, numpy.loadtxt(file, 'f4', delimiter=','))");
   EXPECT_EQ(complaint(std::string("\1\2\3\4\5\6\7\0\1\2\3\4", 12)), "is no .npy file");
-  EXPECT_EQ(complaint(npy(dictionary("<i4", "(2, 3)"), numbers)), "holds int32; float32 or float16 is needed");
-  EXPECT_EQ(complaint(npy(dictionary("<i8", "(1, 3)"), numbers)), "holds int64; float32 or float16 is needed");
-  EXPECT_EQ(complaint(npy(dictionary("|O", "(2, 3)"), numbers)), "holds Python objects; float32 or float16 is needed");
+  EXPECT_EQ(complaint(npy(dictionary("<i4", "(2, 3)"), numbers)), "holds int32; float32, float16 or uint8 is needed");
+  EXPECT_EQ(complaint(npy(dictionary("<i8", "(1, 3)"), numbers)), "holds int64; float32, float16 or uint8 is needed");
+  EXPECT_EQ(complaint(npy(dictionary("|O", "(2, 3)"), numbers)),
+            "holds Python objects; float32, float16 or uint8 is needed");
   EXPECT_EQ(complaint(npy("{'descr': [('x', '<f4')], 'fortran_order': False, 'shape': (6,), }", numbers)),
-            "holds type [('x', '<f4')]; float32 or float16 is needed");
+            "holds type [('x', '<f4')]; float32, float16 or uint8 is needed");
   EXPECT_EQ(complaint(npy(dictionary("<\n\x1b[2J\xff", "(2, 3)"), numbers)),
-            "holds type <??[2J?; float32 or float16 is needed");
+            "holds type <??[2J?; float32, float16 or uint8 is needed");
   EXPECT_EQ(complaint(npy(dictionary(">f4", "(2, 3)"), numbers)),
-            "holds big-endian float32; little-endian float32 or float16 is needed");
+            "holds big-endian float32; little-endian float32, float16 or uint8 is needed");
   EXPECT_EQ(complaint(npy(dictionary("<f4", "(2, 3)", "True"), numbers)),
             "is in Fortran order; save it in C order (numpy.ascontiguousarray)");
   EXPECT_EQ(complaint(npy(dictionary("<f4", "()"), numbers)), "has 0 axes; (rows, features) is needed");
-  EXPECT_EQ(complaint(npy(dictionary("<f4", "(1, 2, 3)"), numbers)), "has 3 axes; (rows, features) is needed");
+  EXPECT_EQ(complaint(npy(dictionary("<f4", "(2, 3, 4)"), numbers)),
+            "is cut short: its header promises shape (2, 3, 4), and 24 bytes follow");
   EXPECT_EQ(complaint(npy(dictionary("<f4", "(0, 3)"), "")), "has shape (0, 3) and so no numbers");
   EXPECT_EQ(complaint(npy(dictionary("<f4", "(3, 3)"), numbers)),
             "is cut short: its header promises shape (3, 3), and 24 bytes follow");

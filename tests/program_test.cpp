@@ -9,6 +9,7 @@
 
 #include "host/data/dataset.h"
 #include "host/data/png.h"
+#include "host/data/source.h"
 #include "host/program/command.h"
 #include "tests/program.h"
 #include "tests/support.h"
@@ -132,9 +133,9 @@ TEST_F(Program, BadConfigs) {
   config(R"({"grid": true})", "'grid' must be");
   config(R"({"grid": null})", "'grid' must be");
   config(R"({"quiet": 1})", "'quiet' must be true or false");
-  config(R"({"grid": 10)", "c.json: is not a JSON object");
+  config(R"({"grid": 10)", "c.json: line 1, column 12: is not JSON");
   config("[1]", "c.json: is not a JSON object");
-  config("", "c.json: is not a JSON object");
+  config("", "c.json: line 1, column 1: is not JSON");
   bad({"boundary", "--data", "p.csv", "--out", "out", "--config", "none.json"}, 2, "none.json: cannot be read");
 }
 
@@ -408,7 +409,7 @@ TEST_F(Program, DatasetWritesThePointsOfItsSeed) {
   const std::string summary = good({"dataset", "--n", "300", "--seed", "7", "--noise", "0.1", "--out", "p.csv"});
   EXPECT_NE(summary.find("seed 7"), std::string::npos);
   const Dataset want = sample_spiral(default_mixture(), Spiral{}, 300, 7, 0.1),
-                got = read_points_csv(folder_ / "p.csv");
+                got = read_labelled({folder_ / "p.csv"}).all;
   EXPECT_TRUE(test::same_bits(got.points, want.points));
   EXPECT_TRUE(test::same_bits(got.labels, want.labels));
   EXPECT_EQ(good({"dataset", "--n", "300", "--seed", "7", "--noise", "0.1", "--out", "-"}),
@@ -418,7 +419,7 @@ TEST_F(Program, DatasetWritesThePointsOfItsSeed) {
   EXPECT_EQ(document["n"], 300);
   EXPECT_EQ(document["seed"], 0);
   EXPECT_EQ(document["mixture_seed"], 0);
-  EXPECT_TRUE(test::same_bits(read_points_csv(folder_ / "q.csv").points,
+  EXPECT_TRUE(test::same_bits(read_labelled({folder_ / "q.csv"}).all.points,
                               sample_spiral(random_mixture(0), Spiral{}, 300, 0).points));
 }
 
@@ -503,7 +504,9 @@ TEST_F(Program, KnnBoundaryIsTheVoteOfTheNearest) {
     labels.push_back(numbers[i % 4]);
   }
   write_text(folder_ / "p.csv", csv);
-  good({"boundary", "--data", "p.csv", "--k", "5", "--grid", "33", "--extent", "100,104,99,103", "--out", "o"});
+  const std::string text =
+      good({"boundary", "--data", "p.csv", "--k", "5", "--grid", "33", "--extent", "100,104,99,103", "--out", "o"});
+  EXPECT_NE(text.find("(each point is its own nearest neighbour)"), std::string::npos) << text;
   const auto map = npy_values<std::uint8_t>("o/labels.npy");
   ASSERT_EQ(map.size(), 33U * 33U);
   for (std::size_t row = 0; row < 33; ++row) {

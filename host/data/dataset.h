@@ -1,8 +1,7 @@
-// dataset: labelled points, where they come from, and the CSV they travel in.
+// dataset: labelled points, and those of the spiral problem.
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -11,13 +10,16 @@
 
 namespace scalelab::host {
 
+inline constexpr int kMostClasses = 256;
+
 struct Dataset {
   std::vector<float> points;         // (n, d)
   std::vector<std::uint8_t> labels;  // (n), 0 .. classes - 1
   int features = 2;                  // d
   int classes = 2;
-  std::vector<std::string> class_names;  // what each class is called in the file it came from
-  std::string fingerprint{};             // of that file's bytes (files.h)
+  std::vector<std::string> class_names{};  // what each class is called in the file it came from
+  // Whether all features are pixels, whole numbers 0 to 255 in one unit.
+  bool pixels = false;
 
   std::int64_t size() const { return static_cast<std::int64_t>(labels.size()); }
 };
@@ -27,14 +29,5 @@ struct Dataset {
 // bits on every machine.
 Dataset sample_spiral(const Mixture& mixture, const Spiral& spiral, std::int64_t n, std::uint64_t seed,
                       double label_noise = 0);
-
-// Header `x,y,label`, then one point a line; floats with the fewest digits that read back to the same bits.
-void write_points_csv(const std::filesystem::path& file, const Dataset& data);
-// Any numeric columns and a last column of labels (numbers or names; up to 256 classes, numbered in sorted order: by
-// value when all are integers, else by name). Cells are separated by commas, or, where the first line has none, by
-// semicolons or tabs. A first line of names is a header. Throws Failure(kBadData) naming file, line and column: missing,
-// empty, ragged, non-numeric, not finite, fewer than two classes, a first line that is neither names nor a point, labels
-// that are no UTF-8, a file of another kind (file_kind.h). The file is read once: it may be a pipe.
-Dataset read_points_csv(const std::filesystem::path& file);
 
 }  // namespace scalelab::host

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <memory>
 
+#include "host/data/csv.h"
 #include "host/data/dataset.h"
 #include "host/program/command.h"
 #include "host/program/environment.h"

@@ -149,8 +149,8 @@ struct Opened {
     size = static_cast<std::size_t>(status.st_size);
 
     unsigned char start[12] = {};
-    if (size < 10 || ::pread(closer.descriptor, start, sizeof start, 0) < 10 ||
-        std::memcmp(start, "\x93NUMPY", 6) != 0) {
+    read_at(0, start, std::min(size, sizeof start));
+    if (size < 10 || std::memcmp(start, "\x93NUMPY", 6) != 0) {
       const std::string_view bytes(reinterpret_cast<const char*>(start), std::min(size, sizeof start));
       const std::string kind = kind_of_file(bytes);
       const bool text = std::all_of(bytes.begin(), bytes.end(),
@@ -170,14 +170,21 @@ struct Opened {
     if (size < prefix + header_size) fail("is cut short inside its header");
     if (header_size > 1 << 20) fail("has a header of over a megabyte");
     std::string text(header_size, '\0');
-    if (::pread(closer.descriptor, text.data(), header_size, static_cast<off_t>(prefix)) !=
-        static_cast<ssize_t>(header_size)) {
-      fail("cannot be read");
-    }
+    read_at(prefix, text.data(), header_size);
     if (!HeaderParser(text).parse(header)) fail("has a header that cannot be read");
     offset = prefix + header_size;
   }
   [[noreturn]] void fail(const std::string& what) const { throw Failure(kBadData, name + ": " + what); }
+  // All of so many bytes, of which the system may give a few at a time.
+  void read_at(std::size_t from, void* to, std::size_t bytes) const {
+    for (std::size_t done = 0; done < bytes;) {
+      const ssize_t got =
+          ::pread(closer.descriptor, static_cast<char*>(to) + done, bytes - done, static_cast<off_t>(from + done));
+      if (got < 0 && errno == EINTR) continue;
+      if (got <= 0) fail("cannot be read to its end");
+      done += static_cast<std::size_t>(got);
+    }
+  }
 
   // Fails unless exactly the numbers of the header's shape follow, `width` bytes each.
   void require_whole(std::int64_t rows, std::int64_t features, std::size_t width) const {
@@ -191,6 +198,14 @@ struct Opened {
     if (r * f * width != size - offset) {
       fail(fmt::format("holds more than the shape {} that its header promises: {} bytes follow", shape, size - offset));
     }
+  }
+
+  // The bytes of a whole file of n rows of `width` bytes.
+  std::vector<unsigned char> rows(std::int64_t n, std::size_t width) const {
+    require_whole(n, 1, width);
+    std::vector<unsigned char> bytes(static_cast<std::size_t>(n) * width);
+    read_at(offset, bytes.data(), bytes.size());
+    return bytes;
   }
 
   std::string name;
@@ -226,25 +241,30 @@ NpyMatrix::NpyMatrix(const std::filesystem::path& file, bool round_float64) : na
   } else if (header.descr == "<f2" || header.descr == "=f2") {
     type_ = Type::float16;
     width = 2;
+  } else if (header.descr == "|u1" || header.descr == "<u1") {
+    type_ = Type::uint8;
+    width = 1;
   } else if ((header.descr == "<f8" || header.descr == "=f8") && round_float64) {
     type_ = Type::float64;
     width = 8;
   } else if (header.descr == "<f8" || header.descr == "=f8") {
     fail("holds float64; save it as float32, or say --round-float64 to have each number rounded");
   } else if (!header.descr.empty() && header.descr[0] == '>') {
-    fail(fmt::format("holds big-endian {}; little-endian float32 or float16 is needed", type_name(header.descr)));
+    fail(
+        fmt::format("holds big-endian {}; little-endian float32, float16 or uint8 is needed", type_name(header.descr)));
   } else {
-    fail(fmt::format("holds {}; float32 or float16 is needed", type_name(header.descr)));
+    fail(fmt::format("holds {}; float32, float16 or uint8 is needed", type_name(header.descr)));
   }
-  const bool two_axes = header.shape.size() == 2;
-  if (!two_axes && header.shape.size() != 1) {
-    fail(fmt::format("has {} axes; (rows, features) is needed", header.shape.size()));
-  }
-  if (header.fortran_order && two_axes && header.shape[0] > 1 && header.shape[1] > 1) {
+  if (header.shape.empty()) fail("has 0 axes; (rows, features) is needed");
+  if (header.fortran_order &&
+      std::count_if(header.shape.begin(), header.shape.end(), [](auto e) { return e > 1; }) > 1) {
     fail("is in Fortran order; save it in C order (numpy.ascontiguousarray)");
   }
   rows_ = header.shape[0];
-  features_ = two_axes ? header.shape[1] : 1;
+  features_ = 1;
+  for (std::size_t axis = 1; axis < header.shape.size(); ++axis) {
+    if (__builtin_mul_overflow(features_, header.shape[axis], &features_)) features_ = INT64_MAX;  // cut short, then
+  }
   opened.require_whole(rows_, features_, width);
   bytes_ = opened.size;
   map_ = ::mmap(nullptr, bytes_, PROT_READ, MAP_PRIVATE, opened.closer.descriptor, 0);
@@ -285,6 +305,8 @@ void NpyMatrix::read(std::int64_t begin, std::int64_t count, std::span<float> to
   // The header need not leave the numbers aligned: they are copied by bytes.
   if (type_ == Type::float32) {
     std::memcpy(to.data(), values_ + first * sizeof(float), to.size_bytes());
+  } else if (type_ == Type::uint8) {
+    std::copy_n(values_ + first, to.size(), to.begin());
   } else if (type_ == Type::float16) {
     for (std::size_t i = 0; i < to.size(); ++i) {
       std::uint16_t half = 0;
@@ -331,14 +353,7 @@ std::vector<std::int64_t> read_npy_integers(const std::filesystem::path& file) {
     opened.fail(fmt::format("has shape ({}); one integer a row is needed", fmt::join(shape, ", ")));
   }
   const auto width = static_cast<std::size_t>(descr[2] - '0');
-  opened.require_whole(shape[0], 1, width);
-  std::vector<unsigned char> bytes(static_cast<std::size_t>(shape[0]) * width);
-  for (std::size_t done = 0; done < bytes.size();) {
-    const ssize_t got = ::pread(opened.closer.descriptor, bytes.data() + done, bytes.size() - done,
-                                static_cast<off_t>(opened.offset + done));
-    if (got <= 0) opened.fail("cannot be read");
-    done += static_cast<std::size_t>(got);
-  }
+  const std::vector<unsigned char> bytes = opened.rows(shape[0], width);
   std::vector<std::int64_t> values;
   values.reserve(static_cast<std::size_t>(shape[0]));
   for (std::size_t i = 0; i < bytes.size(); i += width) {
@@ -351,6 +366,74 @@ std::vector<std::int64_t> read_npy_integers(const std::filesystem::path& file) {
     values.push_back(static_cast<std::int64_t>(bits));
   }
   return values;
+}
+
+namespace {
+
+// A code point as UTF-8; what is none becomes a byte that UTF-8 does not have.
+void append_utf8(std::string& text, std::uint32_t c) {
+  const auto tail = [&](int shift) { text += static_cast<char>(0x80 | (c >> shift & 0x3f)); };
+  if (c < 0x80) {
+    text += static_cast<char>(c);
+  } else if (c < 0x800) {
+    text += static_cast<char>(0xc0 | c >> 6);
+    tail(0);
+  } else if (c < 0x10000) {
+    text += static_cast<char>(0xe0 | c >> 12);
+    tail(6);
+    tail(0);
+  } else if (c < 0x110000) {
+    text += static_cast<char>(0xf0 | c >> 18);
+    tail(12);
+    tail(6);
+    tail(0);
+  } else {
+    text += '\xff';
+  }
+}
+
+// NumPy's str: characters of four bytes, zeros behind the last; or its bytes.
+std::string text_at(const unsigned char* from, std::size_t width, bool wide) {
+  std::string text;
+  for (std::size_t at = 0; at < width; at += wide ? 4 : 1) {
+    std::uint32_t c = from[at];
+    if (wide) std::memcpy(&c, from + at, sizeof c);
+    if (wide) {
+      append_utf8(text, c);
+    } else {
+      text += static_cast<char>(c);
+    }
+  }
+  while (!text.empty() && text.back() == '\0') text.pop_back();
+  return text;
+}
+
+}  // namespace
+
+std::vector<std::string> read_npy_labels(const std::filesystem::path& file) {
+  std::vector<std::string> labels;
+  const Opened opened(file);
+  const std::string& descr = opened.header.descr;
+  const bool wide = descr.starts_with("<U") || descr.starts_with("=U");
+  if (!wide && !descr.starts_with("|S")) {
+    if (descr.ends_with("O")) opened.fail("holds Python objects; in Python: numpy.save(file, y.astype(str))");
+    for (const std::int64_t label : read_npy_integers(file)) labels.push_back(std::to_string(label));
+    return labels;
+  }
+  const auto& shape = opened.header.shape;
+  if (shape.size() != 1 && !(shape.size() == 2 && shape[1] == 1)) {
+    opened.fail(fmt::format("has shape ({}); one label a row is needed", fmt::join(shape, ", ")));
+  }
+  std::size_t characters = 0;
+  const char* end = descr.data() + descr.size();
+  const auto [stop, error] = std::from_chars(descr.data() + 2, end, characters);
+  if (error != std::errc() || stop != end || characters < 1 || characters > 1 << 16) {
+    opened.fail(fmt::format("holds {}; labels of 1 to 65536 characters are needed", type_name(descr)));
+  }
+  const std::size_t width = characters * (wide ? 4 : 1);
+  const std::vector<unsigned char> bytes = opened.rows(shape[0], width);
+  for (std::size_t at = 0; at < bytes.size(); at += width) labels.push_back(text_at(bytes.data() + at, width, wide));
+  return labels;
 }
 
 FeatureRanges::FeatureRanges(std::int64_t features)
@@ -392,28 +475,6 @@ double FeatureRanges::squared_diagonal() const {
     squared += range * range;
   }
   return squared;
-}
-
-std::span<const float> checked_rows(const NpyMatrix& matrix, std::vector<float>& own) {
-  const std::int64_t n = matrix.rows(), d = matrix.features();
-  const std::span<const float> mapped = matrix.mapped();
-  FeatureRanges ranges(d);
-  if (mapped.empty()) {
-    own = matrix.read_all();
-    ranges.add(own);
-  } else {
-    const std::int64_t piece = std::max<std::int64_t>(1, (1 << 20) / d);
-    std::vector<float> rows(static_cast<std::size_t>(std::min(piece, n) * d));
-    for (std::int64_t begin = 0; begin < n; begin += piece) {
-      const std::int64_t count = std::min(piece, n - begin);
-      const auto part = std::span(rows).first(static_cast<std::size_t>(count * d));
-      matrix.read(begin, count, part);
-      ranges.add(part);
-    }
-  }
-  ranges.require_near(matrix.name());
-  ranges.require_apart(matrix.name());
-  return mapped.empty() ? std::span<const float>(own) : mapped;
 }
 
 template <class T>

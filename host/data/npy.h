@@ -16,13 +16,14 @@
 namespace scalelab::host {
 
 // A matrix of finite numbers in a .npy file: n rows of d features, mapped and not copied, so that a file larger than
-// memory can be read in parts. A 1-D array of length n is a matrix of n rows and one feature.
+// memory can be read in parts. A 1-D array of length n is a matrix of n rows and one feature; of
+// more than two axes all but the first are features, as of images (n, height, width).
 //
-// float32 is taken as it is and float16 widened, both without loss. float64 is refused unless asked for, because
+// float32 is taken as it is, float16 and unsigned bytes are widened, all without loss. float64 is refused unless asked for, because
 // rounding can change which of two rows is the nearer one.
 //
 // Opening throws Failure(kBadData) that names the file and what is wrong: missing, no .npy file, another type, another
-// byte order, Fortran order, no or more than two axes, an empty axis, a file shorter or longer than its header says.
+// byte order, Fortran order, no axes, an empty axis, a file shorter or longer than its header says.
 class NpyMatrix {
  public:
   explicit NpyMatrix(const std::filesystem::path& file, bool round_float64 = false);
@@ -33,6 +34,7 @@ class NpyMatrix {
   std::int64_t rows() const { return rows_; }          // n >= 1
   std::int64_t features() const { return features_; }  // d >= 1
   const std::string& name() const { return name_; }
+  bool bytes() const { return type_ == Type::uint8; }  // pixels, 0 to 255
 
   // Copies rows [begin, begin + count) as fp32 to `to` (count, d). Throws Failure(kBadData) naming the first value that
   // is not finite, or a file that was changed since it was opened.
@@ -44,7 +46,7 @@ class NpyMatrix {
   void require_unchanged() const;
 
  private:
-  enum class Type { float16, float32, float64 };
+  enum class Type { uint8, float16, float32, float64 };
   std::string name_;
   int descriptor_ = -1;
   struct stat status_ {};  // when it was opened
@@ -58,6 +60,8 @@ class NpyMatrix {
 
 // One integer a row, from a .npy file of any integer type, of shape (n) or (n, 1), n >= 1. Failure(kBadData) as above.
 std::vector<std::int64_t> read_npy_integers(const std::filesystem::path& file);
+// One label a row, from such a file or one of text (str or bytes of NumPy, of one axis).
+std::vector<std::string> read_npy_labels(const std::filesystem::path& file);
 
 // The range of each feature over all rows seen, and whether fp32 can hold squared distances between such rows.
 class FeatureRanges {
@@ -74,10 +78,6 @@ class FeatureRanges {
   double squared_diagonal() const;
   std::vector<float> low_, high_;
 };
-
-// All rows of a matrix, each checked to be finite and within range of the others (FeatureRanges, Failure(kBadData)):
-// where they lie, or copied to `own` where the file's type asks for that. The matrix and `own` must outlive them.
-std::span<const float> checked_rows(const NpyMatrix& matrix, std::vector<float>& own);
 
 // A .npy file of a known shape, written in pieces; it appears whole on `commit` (files.h).
 template <class T>

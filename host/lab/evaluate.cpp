@@ -14,6 +14,7 @@
 #include <tuple>
 #include <utility>
 
+#include "host/data/source.h"
 #include "host/lab/difficulty.h"
 #include "host/lab/error_count.h"
 #include "host/lab/lottery.h"
@@ -33,6 +34,9 @@ constexpr std::uint64_t kTestDraws = std::uint64_t{1} << 63;
 // Seed of the order in which a file's rows are dealt out: the first fifth is the test.
 constexpr std::uint64_t kHoldOut = std::uint64_t{1} << 62;
 
+// Rows that the training error of kNN is counted on where there are more features than the trees take.
+constexpr std::int64_t kFarTrainRows = 10000;
+
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 Dataset gather(const Dataset& from, std::span<const std::uint32_t> rows) {
@@ -49,40 +53,95 @@ Dataset gather(const Dataset& from, std::span<const std::uint32_t> rows) {
   return to;
 }
 
-// Every feature to [-1, 1] by its range; a feature without a range to 0.
-void scale_features(Dataset& data) {
-  const auto d = static_cast<std::size_t>(data.features);
+// Every feature to [-1, 1]: pixels by one scale that float holds without a rounding, so that distances keep their order
+// and their ties; others by their range in `all`, and a feature without a range to 0.
+void scale_features(Dataset& all, std::optional<Dataset>& test) {
+  const auto each = [&](auto&& scale) {
+    for (Dataset* data : {&all, test ? &*test : nullptr}) {
+      if (data != nullptr) scale(*data);
+    }
+  };
+  if (all.pixels) {
+    each([](Dataset& data) {
+      for (float& value : data.points) value = (value - 128) / 128;
+    });
+    return;
+  }
+  const auto d = static_cast<std::size_t>(all.features);
   for (std::size_t c = 0; c < d; ++c) {
-    float low = data.points[c], high = low;
-    for (std::size_t i = c; i < data.points.size(); i += d) {
-      low = std::min(low, data.points[i]);
-      high = std::max(high, data.points[i]);
+    float low = all.points[c], high = low;
+    for (std::size_t i = c; i < all.points.size(); i += d) {
+      low = std::min(low, all.points[i]);
+      high = std::max(high, all.points[i]);
     }
     const double range = static_cast<double>(high) - low;
-    for (std::size_t i = c; i < data.points.size(); i += d) {
-      const double share = range > 0 ? (static_cast<double>(data.points[i]) - low) / range : 0.5;
-      data.points[i] = static_cast<float>(2 * share - 1);
-    }
+    each([&](Dataset& data) {
+      for (std::size_t i = c; i < data.points.size(); i += d) {
+        const double share = range > 0 ? (static_cast<double>(data.points[i]) - low) / range : 0.5;
+        data.points[i] = static_cast<float>(2 * share - 1);
+      }
+    });
   }
 }
 
-std::int64_t held_out_of(std::int64_t rows) { return std::max<std::int64_t>(1, rows / 5); }
+// Points of files, scaled, and what they were read from. The last ones stay in memory: a sweep asks for them again and
+// again.
+struct FilePoints {
+  std::string fingerprint;
+  SourcePoints points;
+  std::int64_t held_out() const { return points.test ? 0 : std::max<std::int64_t>(1, points.all.size() / 5); }
+  std::int64_t pool() const { return points.all.size() - held_out(); }
+};
+FilePoints& last_read() {
+  static FilePoints last;
+  return last;
+}
+
+const FilePoints& file_points(const Trial& trial) {
+  const Source source{trial.data, trial.labels};
+  const std::string fingerprint = fingerprint_of(source);
+  if (!trial.fingerprint.empty() && trial.fingerprint != fingerprint) {
+    throw Failure(kBadData, trial.data + ": was changed meanwhile; run the same command again");
+  }
+  FilePoints& last = last_read();
+  if (last.fingerprint == fingerprint) return last;
+  last = {};  // before others are read: memory is for one
+  SourcePoints points = read_labelled(source);
+  scale_features(points.all, points.test);
+  last = {fingerprint, std::move(points)};
+  return last;
+}
+
+// Rows and features that a trial's data have. Of files that were not read yet nothing is known.
+struct DataShape {
+  double features = 2, outputs = 1, test = 0;
+};
+DataShape shape_of(const Trial& trial) {
+  if (!trial.is_file()) return {static_cast<double>(trial.dimension > 0 ? trial.dimension : 2)};
+  const FilePoints& last = last_read();
+  if (last.fingerprint.empty() || last.fingerprint != trial.fingerprint) return {};
+  const SourcePoints& points = last.points;
+  return {static_cast<double>(points.all.features), points.all.classes > 2 ? points.all.classes : 1.0,
+          static_cast<double>(points.test ? points.test->size() : last.held_out())};
+}
+
+void require_rows(const Trial& trial, const FilePoints& file) {
+  if (trial.n <= file.pool()) return;
+  const std::string rest = file.points.test ? "" : fmt::format(" and {} are held out", file.held_out());
+  throw Failure(kMisuse, fmt::format("{}: n = {} was asked for; of its {} rows {} are for training{}", trial.data,
+                                     trial.n, file.points.all.size(), file.pool(), rest));
+}
 
 TrialData from_file(const Trial& trial) {
-  Dataset all = read_points_csv(trial.data);
-  scale_features(all);
-  const auto total = static_cast<std::uint32_t>(all.size());
-  const auto held_out = static_cast<std::uint32_t>(held_out_of(all.size())), pool = total - held_out;
-  if (trial.n > pool) {
-    throw Failure(kMisuse,
-                  fmt::format("{}: n = {} was asked for; of its {} rows {} are for training and {} are held out",
-                              trial.data, trial.n, total, pool, held_out));
-  }
-  const Shuffle deal(total, kHoldOut, 0), choose(pool, trial.seed, 0);
+  const FilePoints& file = file_points(trial);
+  require_rows(trial, file);
+  const Dataset& all = file.points.all;
+  const auto held_out = static_cast<std::uint32_t>(file.held_out()), pool = static_cast<std::uint32_t>(file.pool());
+  const Shuffle deal(pool + held_out, kHoldOut, 0), choose(pool, trial.seed, 0);
   std::vector<std::uint32_t> train, test;
   for (std::uint32_t i = 0; i < held_out; ++i) test.push_back(deal(i));
   for (std::uint32_t i = 0; i < trial.n; ++i) train.push_back(deal(held_out + choose(i)));
-  return {gather(all, train), gather(all, test)};
+  return {gather(all, train), file.points.test ? *file.points.test : gather(all, test)};
 }
 
 Dataset gaussian(const Trial& trial) {
@@ -104,7 +163,7 @@ Dataset gaussian(const Trial& trial) {
 }
 
 // Trials that see the same points.
-auto data_key(const Trial& t) { return std::tuple(t.data, t.n, t.world, t.seed, t.noise, t.dimension); }
+auto data_key(const Trial& t) { return std::tuple(t.data, t.labels, t.n, t.world, t.seed, t.noise, t.dimension); }
 
 // Points and labels, on the host and in backend memory.
 struct Points {
@@ -174,7 +233,7 @@ class Evaluation {
       : trials_(trials), session_(session), context_(session.context), done_(done), outer_(context_.progress) {
     for (const Trial& trial : trials) total_ += estimated_seconds(trial);
   }
-  ~Evaluation() { context_.progress = outer_; }
+  ~Evaluation() { context_.progress = std::move(outer_); }  // a copy may ask for memory
 
   void run() {
     std::vector<std::size_t> networks, tickets;
@@ -310,7 +369,11 @@ class Evaluation {
     const auto errors_on = [&](View<const float> queries, std::span<const std::uint8_t> labels) {
       return knn_point_errors(kept.points, kept.labels, ks, queries, labels, context_);
     };
-    const auto train = errors_on(kept.points, kept.labels);
+    // Beyond the trees' features a search costs as much for every row: some rows are enough there.
+    const auto rows = std::ssize(kept.labels);
+    const auto some =
+        points(trial).data.train.features > kTreeFeatures ? std::min<std::int64_t>(rows, kFarTrainRows) : rows;
+    const auto train = errors_on(kept.points.rows(0, some), kept.labels.first(static_cast<std::size_t>(some)));
     const SpiralTest* spiral = trial.is_spiral() ? &spiral_test(trial) : nullptr;
     std::vector<double> test(ks.size());  // by points; the spiral's by its map where there are no draws
     if (spiral == nullptr) test = errors_on(*points(trial).test, points(trial).data.test.labels);
@@ -493,14 +556,23 @@ class Evaluation {
 
 double parameters_of(const Trial& trial) {
   const double w = trial.width;
-  return w * w * (trial.hidden_layers - 1) + 5 * w;
+  const DataShape shape = shape_of(trial);
+  return w * w * (trial.hidden_layers - 1) + w * (shape.features + shape.outputs + 2);
 }
 
 }  // namespace
 
-std::int64_t training_rows(const std::string& file) {
-  const std::int64_t rows = read_points_csv(file).size();
-  return rows - held_out_of(rows);
+std::int64_t training_rows(const Trial& trial) { return file_points(trial).pool(); }
+
+void require_fits(const Trial& trial) {
+  if (!trial.is_file()) return;
+  const FilePoints& file = file_points(trial);
+  require_rows(trial, file);
+  const Model model = parse_model(trial.model);
+  if (file.points.all.features != 2 && model.shape.encoding != Encoding::none) {
+    throw Failure(kMisuse, fmt::format("{}: needs 2 features, and {} has {}; use mlp-xy", trial.model, trial.data,
+                                       file.points.all.features));
+  }
 }
 
 TrialData load_data(const Trial& trial) {
@@ -527,6 +599,10 @@ double estimated_seconds(const Trial& trial) {
   const double test = static_cast<double>(trial.density_points) + static_cast<double>(trial.grid * trial.grid) / 20;
   const double kept = n * trial.fraction;
   double seconds = 4e-7 * n;  // drawing the points
+  const DataShape shape = shape_of(trial);
+  if (trial.is_knn() && shape.features > kTreeFeatures) {
+    return seconds + kept * (shape.test + std::min(kept, static_cast<double>(kFarTrainRows))) * shape.features / 2e10;
+  }
   if (trial.is_knn()) return seconds + 3e-6 * n + 4e-7 * test;
   if (trial.data == "perceptron") return seconds + 2e-9 * kept * kept * trial.dimension;
   const double per_sample = 6 * parameters_of(trial) / 5e10 + 3e-7;  // forward and backward at 50 GFLOP/s a core
@@ -537,12 +613,12 @@ double estimated_seconds(const Trial& trial) {
   if (trial.score == "ddd") scoring = 5;
   if (trial.features == "hidden") scoring += 1;
   seconds += scoring * trial.epochs * n * per_sample / 8;  // shared by the trials of one difficulty
-  return seconds + training + (test + n) * per_sample / 3;
+  return seconds + training + (test + shape.test + n) * per_sample / 3;
 }
 
 double estimated_bytes(const Trial& trial) {
-  const double d = trial.dimension > 0 ? trial.dimension : 2;
-  double bytes = static_cast<double>(trial.n) * (8 * d + 40);
+  const DataShape shape = shape_of(trial);
+  double bytes = (static_cast<double>(trial.n) + shape.test) * (8 * shape.features + 40);
   if (trial.order != "shuffled") bytes += 8.0 * static_cast<double>(trial.n) * trial.epochs;
   if (trial.is_network()) bytes += 40 * parameters_of(trial);
   return bytes;

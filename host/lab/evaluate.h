@@ -16,7 +16,7 @@ namespace scalelab::host {
 // What came of a trial. Errors are fractions.
 //   spiral              grid_error, density_error (against the truth; Trial::density_points says how it is counted),
 //                       train_error (against the labels given), kept
-//   perceptron, files   test_error, train_error, kept
+//   perceptron, files   test_error, train_error (of kNN beyond kTreeFeatures features on the first 10,000 rows kept), kept
 //   tickets             also weights (of the hidden layers, left) and density (of those, of the dense network's)
 struct Measurement {
   // "ok"; "collapsed": one class everywhere; "diverged": loss or weights stopped being finite; "unconverged": the
@@ -36,8 +36,10 @@ struct TrialData {
   Dataset train, test;
 };
 TrialData load_data(const Trial& trial);
-// Rows of a file that are for training; a fifth is held out, the same for every seed.
-std::int64_t training_rows(const std::string& file);
+// Of data in files: the rows that are for training; and Failure(kMisuse or kBadData) where a trial asks for more, or for
+// what its model cannot take.
+std::int64_t training_rows(const Trial& trial);
+void require_fits(const Trial& trial);
 
 // Trials with equal keys share costly work (the scores of difficulty.h, the chain of a ticket, the search of kNN trials
 // that differ in k alone): evaluate them in one call.

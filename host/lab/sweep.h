@@ -41,14 +41,16 @@ struct SweepResult {
 
 // Trials of a sweep file: `{"name": ..., "title": ..., "grids": [{member of Trial: value or list of values, ...}, ...]}`.
 // A grid stands for every combination of its lists; trials that stand in several grids run once. `"seeds": "0..19"` and
-// `"samples": S` (epochs = S / n, at least 1) may stand for `seed` and `epochs`. Failure(kMisuse) names what is wrong.
-std::vector<Trial> expand_sweep(const nlohmann::json& file, const std::string& name);
+// `"samples": S` (epochs = S / n, at least 1) may stand for `seed` and `epochs`; a grid that names no seed has `seed`.
+// Relative names of data and labels are taken from `folder`, where the file lies. Failure(kMisuse) names what is wrong.
+std::vector<Trial> expand_sweep(const nlohmann::json& file, const std::string& name,
+                                const std::filesystem::path& folder = {}, std::uint64_t seed = 0);
 
 // A sweep that ships with the program (host/lab/sweeps/NAME.json); Failure(kMisuse) that lists them when there is none.
 nlohmann::json ready_sweep(const std::string& name);
 std::string ready_sweep_names();  // "a, b, c"
 
-// Runs what the store in options.out does not hold yet: its plan on stderr first, then groups of trials, each row on
+// Runs what the store in options.out does not hold yet, once all trials fit their data (require_fits): its plan on stderr first, then groups of trials, each row on
 // disk as it is done, after `measured` (where given) has seen it. With --dry-run the plan is all. The first signal finishes the group and ends with
 // Failure(kStopped); the same command goes on. Rows are the same bits resumed, sharded and in any order of trials.
 SweepResult run_sweep(const std::vector<Trial>& trials, const SweepOptions& options, Session& session,

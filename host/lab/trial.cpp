@@ -7,9 +7,11 @@
 #include <concepts>
 #include <limits>
 
+#include "host/data/source.h"
 #include "host/lab/model.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
+#include "host/program/input.h"
 
 namespace scalelab::host {
 
@@ -62,6 +64,7 @@ template <class T, class Visit>
 void each_member(T& trial, Visit&& visit) {
   const std::span<const char* const> any;
   visit("data", trial.data, any);
+  visit("labels", trial.labels, any);
   visit("fingerprint", trial.fingerprint, any);
   visit("n", trial.n, 1, 1e9);
   visit("world", trial.world, 0, 4294967295.0);
@@ -88,13 +91,12 @@ void each_member(T& trial, Visit&& visit) {
   visit("test_seed", trial.test_seed, 0, 9.2e18);
 }
 
-bool built_in(const std::string& data) { return data == "spiral" || data == "perceptron"; }
-
 }  // namespace
 
 bool Trial::is_knn() const { return model.starts_with("knn-"); }
 bool Trial::is_network() const { return model.starts_with("mlp-"); }
 bool Trial::is_spiral() const { return data == "spiral"; }
+bool Trial::is_file() const { return data != "spiral" && data != "perceptron"; }
 // Bits 32 to 39 are for the draws of scores and tickets (difficulty.h, lottery.h).
 std::uint64_t Trial::start_seed() const { return seed | start << 40; }
 
@@ -108,9 +110,7 @@ Trial trial_from_json(const nlohmann::json& object) {
   if (!object.is_object()) throw Failure(kMisuse, "trial: is not a JSON object");
   Trial trial;
   std::size_t known = 0;
-  std::string names;
   each_member(trial, [&](const char* name, auto& member, auto&&... may_be) {
-    names += names.empty() ? name : fmt::format(", {}", name);
     const auto found = object.find(name);
     if (found == object.end()) return;
     ++known;
@@ -118,7 +118,7 @@ Trial trial_from_json(const nlohmann::json& object) {
   });
   if (known == object.size()) return trial;
   for (const auto& [key, value] : object.items()) {
-    if (!to_json(trial).contains(key)) refuse(key, "is not known; known are " + names);
+    if (!to_json(trial).contains(key)) throw Failure(kMisuse, "trial: " + not_known(key, member_names()));
   }
   return trial;
 }
@@ -171,7 +171,10 @@ Trial resolved(Trial trial) {
     refuse("grid", "must be at least 1 for the spiral");
   }
   if (trial.density_points == 0) trial.test_seed = 0;
-  if (!built_in(trial.data) && trial.fingerprint.empty()) trial.fingerprint = fingerprint_of(trial.data);
+  if (!trial.is_file() && !trial.labels.empty())
+    refuse("labels", "are for data in a file, and the data are " + trial.data);
+  if (trial.is_file() && trial.fingerprint.empty())
+    trial.fingerprint = fingerprint_of(Source{trial.data, trial.labels});
 
   const bool scored = trial.keep == "hard" || trial.keep == "easy";
   const bool ordered = trial.order != "shuffled" && trial.order != "random";
@@ -184,7 +187,7 @@ Trial resolved(Trial trial) {
   } else if (trial.score == "none") {
     refuse("score", fmt::format("is missing: '{}' must know what is hard", scored ? "keep" : "order"));
   }
-  if (trial.score == "margin" && !built_in(trial.data)) {
+  if (trial.score == "margin" && trial.is_file()) {
     refuse("score", "'margin' is the distance to the true boundary, which is not known of a file");
   }
   if (trial.data == "perceptron" && scored && trial.score != "margin") {
@@ -215,7 +218,8 @@ Model network_of(const Trial& trial, const std::string& name, int features, int 
 
 std::string trial_id(const Trial& trial) {
   nlohmann::json object = to_json(trial);
-  if (!built_in(trial.data)) object.erase("data");  // its fingerprint says what it is, wherever it lies
+  if (trial.is_file()) object.erase("data");  // their fingerprint says what they are, wherever they lie
+  object.erase("labels");
   if (trial.precision == "fp32") object.erase("precision");
   for (const char* seed : {"world", "start", "test_seed"}) {
     if (object.at(seed) == 0) object.erase(seed);

@@ -18,10 +18,12 @@ inline constexpr int kNumerics = 1;
 
 struct Trial {
   // Data. "spiral": the mixture and the manifold of scalelab/spiral.h. "perceptron": Gaussian inputs, labelled by the
-  // sign of the first. Otherwise a file of labelled points (read_points_csv), every feature scaled to [-1, 1] by its
-  // range in the file; a fifth of the rows is held out for the test, the same for every seed.
+  // sign of the first. Otherwise labelled points in files (source.h), every feature scaled to [-1, 1] by its range
+  // in the file, pixels by (v - 128) / 128 all alike. Data that bring a test set are tested on it; of others a fifth of
+  // the rows is held out for the test, the same for every seed.
   std::string data = "spiral";
-  std::string fingerprint;  // of the file: a hash of its bytes; empty for the built-in problems
+  std::string labels;       // of a file: a file of its labels, where it does not bring them
+  std::string fingerprint;  // of the files: a hash of their bytes; empty for the built-in problems
   std::int64_t n = 1000;    // training points before any choice
   std::uint64_t world = 0;  // of the mixture that the spiral's points come from: 0 the default one (mixture.h)
   std::uint64_t seed = 0;   // of the points (of a file: which n) and random choices; below 2^32
@@ -60,6 +62,7 @@ struct Trial {
   bool is_knn() const;
   bool is_network() const;
   bool is_spiral() const;
+  bool is_file() const;              // whether data and labels name files
   std::uint64_t start_seed() const;  // of the weights and shuffles: another for every seed and start
   bool operator==(const Trial&) const = default;
 };
@@ -81,7 +84,8 @@ Trial trial_from_json(const nlohmann::json& object);
 const std::vector<std::string>& member_names();  // in the order in which they stand above
 
 // 16 hex digits: a hash of the canonical JSON of a resolved trial and of kNumerics. A file counts by its fingerprint;
-// fp32, world 0, start 0 and test seed 0, which trials had no others of at first, count as not named.
+// its name and that of its labels do not count, nor do fp32, world 0, start 0 and test seed 0, which trials had no
+// others of at first.
 std::string trial_id(const Trial& trial);
 
 }  // namespace scalelab::host

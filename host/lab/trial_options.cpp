@@ -34,11 +34,13 @@ const char* const kScoresHelp =
     "  forgetting     how often a network in training goes from right to wrong on the row\n"
     "  ddd            of 10 networks trained on random halves, how many misclassify the row unseen\n";
 
-CLI::Option* add_data(CLI::App& app, std::string& data) {
+CLI::Option* add_data(CLI::App& app, std::string& data, std::string& labels) {
+  app.add_option("--labels", labels, "File of the labels of --data, where the data do not bring them")
+      ->group(kDataGroup);
   return app
       .add_option("--data", data,
-                  "CSV of labelled points (the last column is the label) in place of the spiral; a fifth is held out "
-                  "for the test")
+                  "Labelled points of your own: .npy, IDX or text, see the end; a fifth is held out for the test, or "
+                  "fashion-mnist, with its own test set")
       ->group(kDataGroup);
 }
 

@@ -11,7 +11,8 @@
 namespace scalelab::host {
 
 // Data.
-CLI::Option* add_data(CLI::App& app, std::string& data);  // "spiral" or a file; empty: the command's own problem
+// --data and --labels (source.h), in place of the command's own problem.
+CLI::Option* add_data(CLI::App& app, std::string& data, std::string& labels);
 CLI::Option* add_n(CLI::App& app, std::int64_t& n);
 CLI::Option* add_sizes(CLI::App& app, std::string& sizes);
 CLI::Option* add_seeds(CLI::App& app, std::string& seeds);

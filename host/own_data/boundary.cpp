@@ -3,7 +3,7 @@
 //
 // result.json, schema 1: data {file, n}, model (its options), grid, labels {file, shape, bits_per_cell, bit_order},
 // extent {x_min, x_max, y_min, y_max}, classes [{label, name, points, area (a fraction), colour}], seed, train_error (a
-// fraction), seconds {fit, labels}, environment.
+// fraction; of kNN each point is its own nearest neighbour), seconds {fit, labels}, environment.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -16,6 +16,7 @@
 #include "host/data/dataset.h"
 #include "host/data/npy.h"
 #include "host/data/png.h"
+#include "host/data/source.h"
 #include "host/lab/error_count.h"
 #include "host/lab/model.h"
 #include "host/lab/trial_options.h"
@@ -31,8 +32,8 @@ namespace scalelab::host {
 namespace {
 
 struct Options {
-  std::string data, out, extent, model = "knn", encoding = "xy", activation = "relu", schedule = "cosine",
-                                 precision = "fp32";
+  std::string data, labels, out, extent, model = "knn", encoding = "xy", activation = "relu", schedule = "cosine",
+                                         precision = "fp32";
   std::int64_t grid = 1024;
   int k = 5;
   int width = 64, layers = 3, epochs = 0, batch_size = 64;
@@ -235,10 +236,10 @@ Dataset read_points(const Options& options) {
     }
   }
   if (!options.extent.empty()) parse_extent(options.extent);
-  Dataset data = read_points_csv(options.data);
+  Dataset data = read_labelled({options.data, options.labels}).all;
   if (data.features != 2) {
-    throw Failure(kBadData, fmt::format("{}: {} coordinates; a boundary in the plane needs two (x, y, label)",
-                                        options.data, data.features));
+    throw Failure(kBadData,
+                  fmt::format("{}: {} coordinates; a boundary in the plane needs two", options.data, data.features));
   }
   if (options.bits && data.classes != 2) {
     throw Failure(kMisuse,
@@ -325,10 +326,12 @@ nlohmann::json classes_json(const Dataset& data, const std::vector<std::int64_t>
 
 std::string text_of(const Options& options, const nlohmann::json& document, double seconds) {
   std::string text = fmt::format(
-      "{}: {} on {} points of {} classes, {} x {} cells, training error {:.2f} %, seed {}, {:.3g} s\n", options.out,
+      "{}: {} on {} points of {} classes, {} x {} cells, training error {:.2f} %{}, seed {}, {:.3g} s\n", options.out,
       options.model == "knn" ? fmt::format("knn, k = {}", options.k) : fmt::format("mlp on {}", options.encoding),
       document["data"]["n"].get<std::int64_t>(), document["classes"].size(), options.grid, options.grid,
-      100 * document["train_error"].get<double>(), document["seed"].get<std::uint64_t>(), seconds);
+      100 * document["train_error"].get<double>(),
+      options.model == "knn" ? " (each point is its own nearest neighbour)" : "", document["seed"].get<std::uint64_t>(),
+      seconds);
   if (std::ssize(document["classes"]) > kMostToldApart) {
     text += fmt::format(
         "  more than {} classes: some colours of boundary.png are hard to tell apart; labels.npy "
@@ -388,7 +391,8 @@ Command add_boundary(CLI::App& program) {
   auto options = std::make_shared<Options>();
   Options& o = *options;
   CLI::App* app = program.add_subcommand("boundary", "Decision boundary of a model on your own points");
-  app->add_option("--data", o.data, "CSV of x, y and a label (number or name, 2 to 256 classes), header or none")
+  add_data(*app, o.data, o.labels)
+      ->description("Points x, y with labels (numbers or names, 2 to 256 classes): .npy, IDX or text, see the end")
       ->required();
   app->add_option("--model", o.model, "knn or mlp")->check(one_of({"knn", "mlp"}));
   app->add_option("--grid", o.grid, "Cells a side, G")->check(whole_number(1, kMaxGrid));
@@ -422,8 +426,10 @@ Command add_boundary(CLI::App& program) {
   mlp(app->add_option("--weight-decay", o.weight_decay, "Decoupled, on all parameters")->check(real_number(0, 1000)));
   mlp(add_precision(*app, o.precision));
   mlp(app->add_option("--focal", o.focal, "Gamma of the focal loss; 0: cross-entropy")->check(real_number(0, 100)));
-  add_notes(*app, {"scalelab boundary --data points.csv --model knn -k 5 --grid 4096 -o boundary",
-                   "scalelab boundary --data points.csv --model mlp --encoding polar -o boundary-mlp"});
+  add_notes(*app,
+            {"scalelab boundary --data points.csv --model knn -k 5 --grid 4096 -o boundary",
+             "scalelab boundary --data points.csv --model mlp --encoding polar -o boundary-mlp"},
+            {kFormatsHelp});
   const auto needs = [options] {
     const auto cells = static_cast<double>(options->grid) * static_cast<double>(options->grid);
     Needs needs{{}, "--grid"};

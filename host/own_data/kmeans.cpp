@@ -1,4 +1,4 @@
-// scalelab kmeans: Lloyd's k-means of .npy rows.
+// scalelab kmeans: Lloyd's k-means of rows.
 //
 // result.json, schema 1: data {file, n, d}, clusters, init, seed, max_iterations, tolerance, inertia, iterations,
 // converged, repaired (clusters that ran empty on the way), seconds, environment.
@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "host/data/npy.h"
+#include "host/data/source.h"
 #include "host/program/command.h"
 #include "host/program/environment.h"
 #include "host/program/error.h"
@@ -23,14 +24,14 @@ namespace scalelab::host {
 namespace {
 
 struct Options {
-  std::string data, init = "k-means++", out;
+  Source source;
+  std::string init = "k-means++", out;
   int clusters = 0;
   KmeansOptions kmeans;
-  bool round_float64 = false;
 };
 
 // The centroids to begin with, (k, d).
-Buffer<float> start(const Options& options, const NpyMatrix& data, View<const float> points, Session& session) {
+Buffer<float> start(const Options& options, const Rows& data, View<const float> points, Session& session) {
   const std::int64_t k = options.clusters, d = data.features();
   Buffer<float> centroids(session.context, {k, d});
   if (options.init == "k-means++") {
@@ -38,13 +39,13 @@ Buffer<float> start(const Options& options, const NpyMatrix& data, View<const fl
   } else if (options.init == "random") {  // k rows, each once
     std::vector<float> rows(static_cast<std::size_t>(k * d));
     for (std::int64_t j = 0; j < k; ++j) {
-      const auto row = shuffled_index(static_cast<std::uint32_t>(j), static_cast<std::uint32_t>(data.rows()),
+      const auto row = shuffled_index(static_cast<std::uint32_t>(j), static_cast<std::uint32_t>(data.size()),
                                       session.common.seed, 0);
       data.read(row, 1, std::span(rows).subspan(static_cast<std::size_t>(j * d), static_cast<std::size_t>(d)));
     }
     centroids.upload(rows);
   } else {
-    const NpyMatrix file(options.init, options.round_float64);
+    const NpyMatrix file(options.init, options.source.round_float64);
     if (file.rows() != k || file.features() != d) {
       throw Failure(kBadData, fmt::format("{}: has shape ({}, {}); --clusters {} and the data's {} features need "
                                           "({}, {})",
@@ -57,19 +58,15 @@ Buffer<float> start(const Options& options, const NpyMatrix& data, View<const fl
 
 Outcome run(const Options& options, Session& session) {
   Context& context = session.context;
-  const NpyMatrix data(options.data, options.round_float64);
-  const std::int64_t n = data.rows(), d = data.features(), k = options.clusters;
+  Rows data(options.source);
+  const std::int64_t n = data.size(), d = data.features(), k = options.clusters;
   if (k > n) throw Failure(kMisuse, fmt::format("--clusters {}: {} holds only {} rows", k, data.name(), n));
-  if (n > INT32_MAX) {
-    throw Failure(kBadData, fmt::format("{}: {} rows; at most 2147483647 can be labelled", data.name(), n));
-  }
   make_output_folder(options.out);
   const std::filesystem::path folder = options.out;
   NpyWriter<float> centroids_file(folder / "centroids.npy", {k, d});
   NpyWriter<std::int32_t> labels_file(folder / "labels.npy", {n});
 
-  std::vector<float> own;
-  const Input<float> points(context, checked_rows(data, own), {n, d});
+  const Input<float> points(context, data.checked(), {n, d});
   const Stage stage(session, "kmeans");
   Buffer<float> centroids = start(options, data, points, session);
   Buffer<int> labels(context, {n});
@@ -84,7 +81,7 @@ Outcome run(const Options& options, Session& session) {
 
   Outcome outcome;
   outcome.document = {{"schema", 1},
-                      {"data", {{"file", options.data}, {"n", n}, {"d", d}}},
+                      {"data", {{"file", options.source.data}, {"n", n}, {"d", d}}},
                       {"clusters", k},
                       {"init", options.init},
                       {"seed", session.common.seed},
@@ -114,8 +111,8 @@ Outcome run(const Options& options, Session& session) {
 
 Command add_kmeans(CLI::App& program) {
   auto options = std::make_shared<Options>();
-  CLI::App* app = program.add_subcommand("kmeans", "k-means of .npy rows");
-  app->add_option("--data", options->data, "Points (n, d), .npy of float32 or float16")->required();
+  CLI::App* app = program.add_subcommand("kmeans", "k-means of rows");
+  add_rows(*app, options->source);
   app->add_option("--clusters", options->clusters, "Number of clusters")
       ->required()
       ->check(whole_number(1, INT32_MAX))
@@ -127,14 +124,13 @@ Command add_kmeans(CLI::App& program) {
                   "feature; 0: when none moves")
       ->check(real_number(0, HUGE_VAL));
   app->add_option("--init", options->init, "Where to start: k-means++, random (rows), or a .npy file (clusters, d)");
-  app->add_flag("--round-float64", options->round_float64, "Accept float64 files and round them to float32");
   app->add_option("-o,--out", options->out,
                   "Folder for centroids.npy (clusters, d) float32, labels.npy (n) int32 and result.json")
       ->required();
-  add_notes(*app, {"scalelab kmeans --data points.npy --clusters 100 -o clusters"});
+  add_notes(*app, {"scalelab kmeans --data points.npy --clusters 100 -o clusters"}, {kFormatsHelp});
   const auto needs = [options] {
-    const NpyMatrix data(options->data, options->round_float64);
-    const auto n = static_cast<double>(data.rows()), d = static_cast<double>(data.features());
+    const Rows data(options->source);
+    const auto n = static_cast<double>(data.size()), d = static_cast<double>(data.features());
     Needs needs{{{Work::kmeans_near, n}}, "--data"};
     if (d > kTreeFeatures) needs.parts = {{Work::kmeans_far, n * options->clusters * d}};
     return needs;

@@ -1,4 +1,4 @@
-// scalelab knn: the exact k nearest references of every query, from .npy files to .npy files.
+// scalelab knn: the exact k nearest references of every query, from files of rows to .npy files.
 //
 // result.json, schema 1: references {file, n, d, pieces}, queries {file, n, rows_at_a_time}, k, seconds, environment.
 #include <fmt/format.h>
@@ -8,6 +8,7 @@
 #include <optional>
 
 #include "host/data/npy.h"
+#include "host/data/source.h"
 #include "host/program/command.h"
 #include "host/program/environment.h"
 #include "host/program/error.h"
@@ -20,10 +21,13 @@ namespace scalelab::host {
 namespace {
 
 struct Options {
-  std::string data, queries, out;
+  Source references;
+  std::string queries, out;
   int k = 5;
   std::int64_t max_memory = 0;  // bytes, 0: what is free
-  bool round_float64 = false;
+
+  // Columns and types as those of the references.
+  Source query_source() const { return {queries, references.labels.empty() ? "" : "none", references.round_float64}; }
 };
 
 // How much of the references and of the queries is in memory at a time.
@@ -58,7 +62,7 @@ Plan make_plan(std::int64_t n, std::int64_t q, std::int64_t d, std::int64_t k, s
 }
 
 // Rows [first, first + count) of a file in backend memory, by way of `read_bytes` of host memory. Widens `ranges`.
-Buffer<float> load_rows(const NpyMatrix& file, std::int64_t first, std::int64_t count, std::int64_t read_bytes,
+Buffer<float> load_rows(const Rows& file, std::int64_t first, std::int64_t count, std::int64_t read_bytes,
                         FeatureRanges& ranges, Context& context) {
   const std::int64_t d = file.features(), step = std::max<std::int64_t>(read_bytes / (4 * d), 1);
   Buffer<float> rows(context, {count, d});
@@ -73,8 +77,8 @@ Buffer<float> load_rows(const NpyMatrix& file, std::int64_t first, std::int64_t 
   return rows;
 }
 
-void check_rows(const Options& options, const NpyMatrix& references, const NpyMatrix& queries) {
-  const std::int64_t n = references.rows(), d = references.features();
+void check_rows(const Options& options, const Rows& references, const Rows& queries) {
+  const std::int64_t n = references.size(), d = references.features();
   if (queries.features() != d) {
     throw Failure(kBadData, fmt::format("{}: has {} features where {} has {}", queries.name(), queries.features(),
                                         references.name(), d));
@@ -82,15 +86,12 @@ void check_rows(const Options& options, const NpyMatrix& references, const NpyMa
   if (options.k > n) {
     throw Failure(kMisuse, fmt::format("--k {}: {} holds only {} references", options.k, references.name(), n));
   }
-  if (n > INT32_MAX) {
-    throw Failure(kBadData, fmt::format("{}: {} rows; at most 2147483647 can be indexed", references.name(), n));
-  }
 }
 
 Outcome run(const Options& options, Session& session) {
   Context& context = session.context;
-  const NpyMatrix references(options.data, options.round_float64), queries(options.queries, options.round_float64);
-  const std::int64_t n = references.rows(), d = references.features(), q = queries.rows();
+  const Rows references(options.references), queries(options.query_source(), Rows::Part::test);
+  const std::int64_t n = references.size(), d = references.features(), q = queries.size();
   const int k = options.k;
   check_rows(options, references, queries);
   // A fifth of what is free is left to others.
@@ -108,7 +109,7 @@ Outcome run(const Options& options, Session& session) {
   const auto load_piece = [&](std::int64_t piece) {
     return load_rows(references, first_of(piece), first_of(piece + 1) - first_of(piece), read_bytes, ranges, context);
   };
-  const auto check_ranges = [&](const NpyMatrix& file) { ranges.require_near(file.name()); };
+  const auto check_ranges = [&](const Rows& file) { ranges.require_near(file.name()); };
   std::optional<Buffer<float>> whole;
   if (plan.pieces == 1) whole = load_piece(0);
   Stage stage(session, "knn");
@@ -146,7 +147,7 @@ Outcome run(const Options& options, Session& session) {
 
   Outcome outcome;
   outcome.document = {{"schema", 1},
-                      {"references", {{"file", options.data}, {"n", n}, {"d", d}, {"pieces", plan.pieces}}},
+                      {"references", {{"file", options.references.data}, {"n", n}, {"d", d}, {"pieces", plan.pieces}}},
                       {"queries", {{"file", options.queries}, {"n", q}, {"rows_at_a_time", plan.query_rows}}},
                       {"k", k},
                       {"seconds", seconds},
@@ -162,25 +163,28 @@ Outcome run(const Options& options, Session& session) {
 
 Command add_knn(CLI::App& program) {
   auto options = std::make_shared<Options>();
-  CLI::App* app = program.add_subcommand("knn", "Exact k nearest neighbours of .npy rows");
-  app->add_option("--data", options->data, "References (n, d), .npy of float32 or float16")->required();
-  app->add_option("--queries", options->queries, "Queries (q, d), likewise; may be the references")->required();
+  CLI::App* app = program.add_subcommand("knn", "Exact k nearest neighbours of rows");
+  add_rows(*app, options->references)->description("References (n, d): .npy, IDX or text, see the end");
+  app->add_option("--queries", options->queries,
+                  "Queries (q, d), likewise; may be the references. Of a data set with a test set: that")
+      ->required();
   app->add_option("-k,--k", options->k, "Neighbours of each query")->check(whole_number(1, kMaxNeighbours));
   app->add_option("--max-mem", options->max_memory,
                   "Memory for points and neighbours, on the backend, about: 512M, 8G; without it 80 % of what is free. "
                   "References that do not fit are taken in pieces, with the same result")
       ->transform(memory_size())
       ->default_str("");
-  app->add_flag("--round-float64", options->round_float64, "Accept float64 files and round them to float32");
   app->add_option("-o,--out", options->out,
                   "Folder for indices.npy (q, k) int32, distances.npy (q, k) float32, squared and ascending, and "
                   "result.json")
       ->required();
-  add_notes(*app, {"scalelab knn --data references.npy --queries queries.npy -k 10 -o neighbours"});
+  add_notes(*app,
+            {"scalelab knn --data references.npy --queries queries.npy -k 10 -o neighbours",
+             "scalelab knn --data fashion-mnist --queries fashion-mnist -k 5 -o neighbours"},
+            {kFormatsHelp});
   const auto needs = [options] {
-    const NpyMatrix references(options->data, options->round_float64),
-        queries(options->queries, options->round_float64);
-    const auto n = static_cast<double>(references.rows()), q = static_cast<double>(queries.rows());
+    const Rows references(options->references), queries(options->query_source(), Rows::Part::test);
+    const auto n = static_cast<double>(references.size()), q = static_cast<double>(queries.size());
     const auto d = static_cast<double>(references.features());
     Needs needs{{{Work::knn_near, n + q}}, "--max-mem"};
     if (d > kTreeFeatures) needs.parts = {{Work::knn_far, n * q * d}};

@@ -5,6 +5,7 @@
 // converged, empty_repaired, empty, sizes}, near_duplicates {eps, within, representative, across_labels}, classes
 // [{label, n, kept}].
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <charconv>
@@ -17,6 +18,7 @@
 #include <set>
 
 #include "host/data/npy.h"
+#include "host/data/source.h"
 #include "host/lab/difficulty.h"
 #include "host/own_data/near_duplicates.h"
 #include "host/program/environment.h"
@@ -31,71 +33,27 @@ namespace scalelab::host {
 namespace {
 
 struct PruneOptions {
-  std::string data, labels, score = "kmeans", keep = "hard", out;
-  double near_duplicates = -1, class_floor = 0.5;
+  Source source;
+  std::string score = "kmeans", keep = "hard", out;
+  double near_duplicates = -1, class_floor = kClassFloor;
   std::optional<double> fraction;
   int clusters = 0;
-  bool round_float64 = false;
 
   bool clustered() const { return score == "kmeans" || score == "kmeans-cosine"; }
   bool duplicates() const { return near_duplicates >= 0; }
   double share() const { return fraction.value_or(1); }  // of all rows, to keep
 };
 
-struct Rows {
-  std::optional<NpyMatrix> file;
-  std::vector<float> own;         // of a file that is not used where it lies
+// What is chosen from.
+struct Choosable {
+  explicit Choosable(const Source& source) : rows(source), values(rows.checked()) {}
+  Rows rows;
   std::span<const float> values;  // (n, d)
-  std::int64_t features = 0;
-  std::vector<int> labels;               // (n), or empty
-  std::vector<std::string> class_names;  // of the labels
-  std::string fingerprint;               // of a CSV file
-  std::int64_t size() const { return static_cast<std::int64_t>(values.size()) / features; }
-  int classes() const { return std::max<int>(1, static_cast<int>(class_names.size())); }
+  std::int64_t size() const { return rows.size(); }
+  std::int64_t features() const { return rows.features(); }
+  const std::vector<int>& labels() const { return rows.labels().of_row; }  // (n), or empty
+  int classes() const { return std::max(1, rows.labels().classes()); }
 };
-
-bool is_csv(const std::string& file) {
-  std::string extension = std::filesystem::path(file).extension().string();
-  std::transform(extension.begin(), extension.end(), extension.begin(),
-                 [](unsigned char c) { return std::tolower(c); });
-  return extension == ".csv" || extension == ".tsv" || extension == ".txt";
-}
-
-// Rows that may be anywhere do not move: `rows` is filled in place.
-void read_rows(const PruneOptions& options, Rows& rows) {
-  if (is_csv(options.data)) {
-    if (!options.labels.empty()) throw Failure(kMisuse, "--labels: the last column of the CSV file holds the labels");
-    Dataset data = read_points_csv(options.data);
-    rows.own = std::move(data.points);
-    rows.values = rows.own;
-    rows.features = data.features;
-    rows.labels.assign(data.labels.begin(), data.labels.end());
-    rows.class_names = data.class_names;
-    rows.fingerprint = data.fingerprint;
-  } else {
-    rows.file.emplace(options.data, options.round_float64);
-    rows.features = rows.file->features();
-    rows.values = checked_rows(*rows.file, rows.own);
-  }
-  if (rows.size() > INT32_MAX) {
-    throw Failure(kBadData,
-                  fmt::format("{}: {} rows; at most 2147483647 can be told apart", options.data, rows.size()));
-  }
-  if (!options.labels.empty()) {
-    const std::vector<std::int64_t> labels = read_npy_integers(options.labels);
-    if (std::ssize(labels) != rows.size()) {
-      throw Failure(kBadData, fmt::format("{}: holds {} labels where {} has {} rows", options.labels, labels.size(),
-                                          options.data, rows.size()));
-    }
-    std::map<std::int64_t, int> classes;
-    for (const std::int64_t label : labels) classes.emplace(label, 0);
-    for (auto& [label, number] : classes) {
-      number = static_cast<int>(rows.class_names.size());
-      rows.class_names.push_back(std::to_string(label));
-    }
-    for (const std::int64_t label : labels) rows.labels.push_back(classes.at(label));
-  }
-}
 
 std::vector<float> random_scores(std::int64_t n, std::uint64_t seed) {
   std::vector<float> scores;
@@ -107,7 +65,11 @@ std::vector<float> random_scores(std::int64_t n, std::uint64_t seed) {
 
 void check_options(const PruneOptions& options) {
   if (options.clustered() && options.clusters == 0) {
-    throw Failure(kMisuse, fmt::format("--score {} needs --clusters; --score random does without", options.score));
+    // Near-duplicates are looked for without clusters as well: it is the default score that asks for them.
+    const char* why = options.duplicates() ? " (the score says which of the near-duplicates stays)" : "";
+    throw Failure(kMisuse, fmt::format("--score {} needs --clusters{}: give --clusters 100, or --score random, which "
+                                       "does without",
+                                       options.score, why));
   }
   if (!options.clustered() && !options.duplicates() && options.clusters != 0) {
     throw Failure(kMisuse,
@@ -119,32 +81,26 @@ void check_options(const PruneOptions& options) {
   }
 }
 
-void check_rows(const PruneOptions& options, const Rows& rows) {
+void check_rows(const PruneOptions& options, const Choosable& rows) {
   if (options.clusters > rows.size()) {
-    throw Failure(kMisuse,
-                  fmt::format("--clusters {}: {} holds only {} rows", options.clusters, options.data, rows.size()));
+    throw Failure(kMisuse, fmt::format("--clusters {}: {} holds only {} rows", options.clusters, options.source.data,
+                                       rows.size()));
   }
-  if (options.score == "class-mean" && rows.labels.empty()) {
-    throw Failure(kMisuse, "--score class-mean needs --labels, or a CSV file with labels");
-  }
-  if (!rows.file) {
-    FeatureRanges ranges(rows.features);
-    ranges.add(rows.values);
-    ranges.require_near(options.data);
-    ranges.require_apart(options.data);
+  if (options.score == "class-mean" && rows.labels().empty()) {
+    throw Failure(kMisuse, "--score class-mean needs --labels, or data that bring their labels");
   }
 }
 
 // The rows at length 1, (n, d), for cosines.
-std::vector<float> directions(const PruneOptions& options, const Rows& rows) {
-  const std::int64_t d = rows.features;
+std::vector<float> directions(const PruneOptions& options, const Choosable& rows) {
+  const std::int64_t d = rows.features();
   std::vector<float> unit = unit_rows(rows.values, d);
   for (std::int64_t row = 0; row < rows.size(); ++row) {
     const auto begin = unit.begin() + row * d;
     if (std::any_of(begin, begin + d, [](float value) { return value != 0; })) continue;
-    throw Failure(kBadData,
-                  fmt::format("{}: row {} is all zeros and has no direction; take it out, or use {}", options.data, row,
-                              options.duplicates() ? "no --near-duplicates" : "--score kmeans"));
+    throw Failure(kBadData, fmt::format("{}: row {} is all zeros and has no direction; take it out, or use {}",
+                                        options.source.data, row,
+                                        options.duplicates() ? "no --near-duplicates" : "--score kmeans"));
   }
   return unit;
 }
@@ -162,7 +118,7 @@ struct Choice {
 };
 
 // The choice among what near-duplicates leave.
-void choose(const PruneOptions& options, const Rows& rows, std::uint64_t seed, Choice& choice) {
+void choose(const PruneOptions& options, const Choosable& rows, std::uint64_t seed, Choice& choice) {
   const std::int64_t n = rows.size();
   choice.wanted = std::clamp<std::int64_t>(std::llround(options.share() * static_cast<double>(n)), 1, n);
   std::vector<int> left, left_labels;
@@ -171,7 +127,7 @@ void choose(const PruneOptions& options, const Rows& rows, std::uint64_t seed, C
     if (choice.duplicate_of[row] != nullptr) continue;
     left.push_back(static_cast<int>(row));
     left_scores.push_back(choice.scores[row]);
-    left_labels.push_back(rows.labels.empty() ? 0 : rows.labels[row]);
+    left_labels.push_back(rows.labels().empty() ? 0 : rows.labels()[row]);
   }
   choice.left = std::ssize(left);
   const double share = static_cast<double>(std::min(choice.wanted, choice.left)) / static_cast<double>(choice.left);
@@ -185,8 +141,8 @@ void choose(const PruneOptions& options, const Rows& rows, std::uint64_t seed, C
   }
 }
 
-Choice choice_of(const PruneOptions& options, const Rows& rows, Session& session) {
-  const std::int64_t n = rows.size(), d = rows.features;
+Choice choice_of(const PruneOptions& options, const Choosable& rows, Session& session) {
+  const std::int64_t n = rows.size(), d = rows.features();
   const std::uint64_t seed = session.common.seed;
   std::vector<float> unit;
   if (options.duplicates() || options.score == "kmeans-cosine") unit = directions(options, rows);
@@ -199,7 +155,7 @@ Choice choice_of(const PruneOptions& options, const Rows& rows, Session& session
   if (options.clustered()) {
     choice.scores = choice.prototypes->distances;
   } else if (options.score == "class-mean") {
-    choice.scores = class_mean_distances(rows.values, d, rows.labels, rows.classes());
+    choice.scores = class_mean_distances(rows.values, d, rows.labels(), rows.classes());
   } else {
     choice.scores = random_scores(n, seed);
   }
@@ -256,49 +212,55 @@ void say_clusters(const PruneOptions& options, const Prototypes& prototypes, Out
       prototypes.iterations, prototypes.converged ? "" : " (not converged)", prototypes.repaired, empty);
 }
 
-void say_duplicates(const PruneOptions& options, const Rows& rows, const Choice& choice, Outcome& outcome) {
+void say_duplicates(const PruneOptions& options, const Choosable& rows, const Choice& choice, Outcome& outcome) {
   const auto across = std::count_if(choice.duplicates.begin(), choice.duplicates.end(), [&](const Duplicate& one) {
-    return !rows.labels.empty() && rows.labels[one.row] != rows.labels[one.matched];
+    return !rows.labels().empty() && rows.labels()[one.row] != rows.labels()[one.matched];
   });
   outcome.document["near_duplicates"] = {
       {"eps", options.near_duplicates},
       {"within", choice.prototypes ? "clusters" : "all rows"},
       {"representative", options.keep == "easy" ? "the easiest row: lowest score, then lowest id"
                                                 : "the hardest row: highest score, then lowest id"},
-      {"across_labels", rows.labels.empty() ? nlohmann::json() : nlohmann::json(across)}};
+      {"across_labels", rows.labels().empty() ? nlohmann::json() : nlohmann::json(across)}};
   if (across > 0) {
     outcome.text += fmt::format("{} of the near-duplicates had another label than the row they match\n", across);
   }
 }
 
-void say_classes(const Rows& rows, const Choice& choice, Outcome& outcome) {
+void say_classes(const PruneOptions& options, const Choosable& rows, const Choice& choice, Outcome& outcome) {
+  constexpr int kMostNamed = 12;  // classes: more are in result.json alone
   auto& list = outcome.document["classes"] = nlohmann::json::array();
   std::vector<std::int64_t> all(static_cast<std::size_t>(rows.classes()));
-  for (const int label : rows.labels) ++all[label];
+  for (const int label : rows.labels()) ++all[label];
+  const auto& names = rows.rows.labels().names;
+  std::vector<std::string> named;
   for (int c = 0; c < rows.classes(); ++c) {
-    list.push_back({{"label", rows.class_names[c]}, {"n", all[c]}, {"kept", choice.kept_of_class[c]}});
+    list.push_back({{"label", names[c]}, {"n", all[c]}, {"kept", choice.kept_of_class[c]}});
+    named.push_back(fmt::format("{}: {} of {}", names[c], choice.kept_of_class[c], all[c]));
   }
+  outcome.text += fmt::format("--class-floor {} asks for {} rows of each class", options.class_floor,
+                              class_floor_rows(options.class_floor, std::ssize(choice.kept), rows.classes()));
+  if (rows.classes() <= kMostNamed) outcome.text += fmt::format("; kept are {}", fmt::join(named, ", "));
+  outcome.text += "\n";
 }
 
-Outcome outcome_of(const PruneOptions& options, const Rows& rows, const Choice& choice, double seconds,
+Outcome outcome_of(const PruneOptions& options, const Choosable& rows, const Choice& choice, double seconds,
                    Session& session) {
   const std::int64_t n = rows.size(), kept = std::ssize(choice.kept), duplicates = std::ssize(choice.duplicates);
   Outcome outcome;
-  outcome.document = {{"schema", 1},
-                      {"data",
-                       {{"file", options.data},
-                        {"fingerprint", rows.file ? fingerprint_of(options.data) : rows.fingerprint},
-                        {"n", n},
-                        {"d", rows.features}}},
-                      {"score", options.score},
-                      {"keep", options.keep},
-                      {"fraction", options.share()},
-                      {"class_floor", options.class_floor},
-                      {"seed", session.common.seed},
-                      {"kept", kept},
-                      {"removed", {{"near_duplicates", duplicates}, {"fraction", n - kept - duplicates}}},
-                      {"seconds", seconds},
-                      {"environment", environment(session)}};
+  outcome.document = {
+      {"schema", 1},
+      {"data",
+       {{"file", options.source.data}, {"fingerprint", rows.rows.fingerprint()}, {"n", n}, {"d", rows.features()}}},
+      {"score", options.score},
+      {"keep", options.keep},
+      {"fraction", options.share()},
+      {"class_floor", options.class_floor},
+      {"seed", session.common.seed},
+      {"kept", kept},
+      {"removed", {{"near_duplicates", duplicates}, {"fraction", n - kept - duplicates}}},
+      {"seconds", seconds},
+      {"environment", environment(session)}};
   outcome.text =
       fmt::format("{}: {} of {} rows kept ({} {}), {} near-duplicates and {} others removed, seed {}\n", options.out,
                   kept, n, options.keep, options.score, duplicates, n - kept - duplicates, session.common.seed);
@@ -308,14 +270,13 @@ Outcome outcome_of(const PruneOptions& options, const Rows& rows, const Choice& 
   }
   if (choice.prototypes) say_clusters(options, *choice.prototypes, outcome);
   if (options.duplicates()) say_duplicates(options, rows, choice, outcome);
-  if (!rows.labels.empty()) say_classes(rows, choice, outcome);
+  if (!rows.labels().empty()) say_classes(options, rows, choice, outcome);
   return outcome;
 }
 
 Outcome run(const PruneOptions& options, Session& session) {
   check_options(options);
-  Rows rows;
-  read_rows(options, rows);
+  const Choosable rows(options.source);
   check_rows(options, rows);
   make_output_folder(options.out);
   const std::filesystem::path folder = options.out;
@@ -330,7 +291,7 @@ Outcome run(const PruneOptions& options, Session& session) {
   scores_file.write(choice.scores);
   Outcome outcome = outcome_of(options, rows, choice, stage.seconds(), session);
 
-  if (rows.file) rows.file->require_unchanged();
+  rows.rows.require_unchanged();
   publish(folder, json_text(outcome.document), kept_file, scores_file, removed_file);
   return outcome;
 }
@@ -340,10 +301,7 @@ Outcome run(const PruneOptions& options, Session& session) {
 Command add_prune(CLI::App& program) {
   auto options = std::make_shared<PruneOptions>();
   CLI::App* app = program.add_subcommand("prune", "Which rows of one's own data to keep, and why not the others");
-  app->add_option("--data", options->data,
-                  "Rows (n, d), .npy of float32 or float16; or labelled points, .csv (the last column is the label)")
-      ->required();
-  app->add_option("--labels", options->labels, "Labels (n), .npy of integers; classes then keep their floor");
+  add_rows(*app, options->source);
   app->add_option("--score", options->score,
                   "How hard a row is: kmeans (distance to the nearest centroid), kmeans-cosine (on unit rows), "
                   "class-mean (distance to the mean of its class), random")
@@ -365,12 +323,11 @@ Command add_prune(CLI::App& program) {
   app->add_option("--class-floor", options->class_floor,
                   "Each class keeps at least this share of an equal part, while it has as many rows")
       ->check(real_number(0, 1));
-  app->add_flag("--round-float64", options->round_float64, "Accept float64 files and round them to float32");
   app->add_option("-o,--out", options->out,
                   "Folder for kept_ids.npy (int64, ascending), scores.npy (n) float32, removed.csv (id, reason, "
                   "matched id, cosine, score) and result.json")
       ->required();
-  add_notes(*app, {"scalelab prune --data rows.npy --clusters 100 --keep hard --fraction 0.4 -o kept"});
+  add_notes(*app, {"scalelab prune --data rows.npy --clusters 100 --keep hard --fraction 0.4 -o kept"}, {kFormatsHelp});
   return {app, [options](Session& session) { return run(*options, session); }};
 }
 

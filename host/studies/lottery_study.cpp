@@ -5,6 +5,7 @@
 #include <memory>
 #include <set>
 
+#include "host/data/source.h"
 #include "host/evidence/finding.h"
 #include "host/evidence/seed_errors.h"
 #include "host/lab/lottery.h"
@@ -182,9 +183,9 @@ Outcome run(const LotteryOptions& given, Session& session) {
     const std::set<int> ascending(list->begin(), list->end());
     list->assign(ascending.begin(), ascending.end());
   }
-  if (options.trial.model.empty()) options.trial.model = options.trial.data == "spiral" ? "mlp-polar" : "mlp-xy";
-  if (options.trial.data != "spiral" && options.n->count() == 0) {
-    options.trial.n = std::min(options.trial.n, training_rows(options.trial.data));
+  if (options.trial.model.empty()) options.trial.model = !options.trial.is_file() ? "mlp-polar" : "mlp-xy";
+  if (options.trial.is_file() && options.n->count() == 0) {
+    options.trial.n = std::min(options.trial.n, training_rows(options.trial));
   }
   const Model model = parse_model(options.trial.model);
   if (model.is_knn()) {
@@ -193,10 +194,6 @@ Outcome run(const LotteryOptions& given, Session& session) {
   const std::vector<Trial> trials = trials_of(options, seeds);
   // What is wrong with data or model is said before anything is run.
   const Dataset data = load_data(trials.front()).train;
-  if (data.features != 2 && model.shape.encoding != Encoding::none) {
-    throw Failure(kMisuse, fmt::format("--model {}: needs 2 features, and {} has {}; use mlp-xy", options.trial.model,
-                                       options.trial.data, data.features));
-  }
   Study study{.command = "lottery", .experiment = "lottery", .title = "What is left when a network is pruned"};
   study.result = run_sweep(trials, options.sweep, session);
   if (options.sweep.dry_run) return {planned_document(study, session), "", kDone};
@@ -243,11 +240,12 @@ Command add_lottery(CLI::App& program) {
   add_epochs(*app, trial.epochs);
   add_precision(*app, trial.precision);
   add_model(*app, trial.model);
-  add_data(*app, trial.data);
+  add_data(*app, trial.data, trial.labels);
   add_grid(*app, trial.grid);
   add_density_points(*app, trial.density_points);
   add_sweep_options(*app, options->sweep);
-  add_notes(*app, {"scalelab lottery --widths 32,64 --levels 3,8 --seeds 0..2 --out lottery"}, {kModelsHelp});
+  add_notes(*app, {"scalelab lottery --widths 32,64 --levels 3,8 --seeds 0..2 --out lottery"},
+            {kModelsHelp, kFormatsHelp});
   return {app, [options](Session& session) { return run(*options, session); },
           [] {
             return Needs{{{Work::mlp_train, 1e12}}, "--seeds"};

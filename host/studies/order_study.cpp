@@ -6,6 +6,7 @@
 #include <memory>
 #include <set>
 
+#include "host/data/source.h"
 #include "host/lab/model.h"
 #include "host/lab/trial_options.h"
 #include "host/lab/visit_order.h"
@@ -61,10 +62,10 @@ std::vector<Trial> trials_of(const OrderStudy& study) {
 
 // What is wrong with the options is said here, before anything is run; the model and the score suit the data.
 OrderStudy checked(OrderStudy study) {
-  const bool spiral = study.trial.data == "spiral";
+  const bool spiral = !study.trial.is_file();
   if (study.trial.model.empty()) study.trial.model = spiral ? "mlp-polar" : "mlp-xy";
   if (study.trial.score.empty()) study.trial.score = spiral ? "margin" : "kmeans";
-  if (!spiral && study.n->count() == 0) study.trial.n = std::min(study.trial.n, training_rows(study.trial.data));
+  if (!spiral && study.n->count() == 0) study.trial.n = std::min(study.trial.n, training_rows(study.trial));
   if (parse_model(study.trial.model).is_knn()) {
     throw Failure(kMisuse, fmt::format("--model {}: only networks see rows in an order", study.trial.model));
   }
@@ -77,7 +78,6 @@ OrderStudy checked(OrderStudy study) {
 Outcome run(const OrderStudy& given, Session& session) {
   const OrderStudy study = checked(given);
   const std::vector<Trial> trials = trials_of(study);
-  if (study.trial.data != "spiral") load_data(trials.front());  // what is wrong with it is said before anything is run
   Study typed{.command = "curriculum",
               .experiment = "curriculum",
               .title = "Easy first, hard first or mixed, on rows of a data set"};
@@ -111,7 +111,7 @@ Command add_curriculum(CLI::App& program) {
   trial.clusters = 100;
   CLI::App* app = program.add_subcommand(
       "curriculum", "Easy first, hard first or mixed: orders of the same rows over widths, on the spiral or a file");
-  add_data(*app, trial.data);
+  add_data(*app, trial.data, trial.labels);
   options->n = add_n(*app, trial.n);
   add_seeds(*app, options->seeds);
   add_model(*app, trial.model)->description("mlp-polar for the spiral, mlp-xy for a file, or another, see the end");
@@ -147,7 +147,7 @@ Command add_curriculum(CLI::App& program) {
              "  sorted         every pass from easy to hard\n"
              "  sorted-anti    every pass from hard to easy\n"
              "On a mixture of Gaussians, with thousands of small networks: scalelab xor.\n",
-             kModelsHelp, kScoresHelp});
+             kModelsHelp, kScoresHelp, kFormatsHelp});
   return {app, [options](Session& session) { return run(*options, session); },
           [] {
             return Needs{{{Work::mlp_train, 1e12}}, "--n"};

@@ -10,6 +10,7 @@
 #include <optional>
 #include <set>
 
+#include "host/data/source.h"
 #include "host/evidence/finding.h"
 #include "host/evidence/law.h"
 #include "host/evidence/series.h"
@@ -29,7 +30,7 @@ namespace scalelab::host {
 namespace {
 
 struct StudyOptions {
-  std::string problem = "spiral", data, model, sizes, seeds = "0..4", keeps = "hard,easy";
+  std::string problem = "spiral", data, labels, model, sizes, seeds = "0..4", keeps = "hard,easy";
   std::vector<std::string> scores, features = {"input"};
   std::vector<double> fractions = {0.2, 0.4}, angles = {0, 20};
   std::vector<int> clusters = {10, 100, 1000};
@@ -45,7 +46,7 @@ struct StudyOptions {
 
 // One way to choose rows, at one fraction (kByRule: as many as the boundary rule keeps).
 struct Choice {
-  std::string name;  // "kmeans(100) hard", whatever the fraction
+  std::string name{}, share{};  // "kmeans(100) hard", "20 %": as in every study (series.h)
   std::string keep, score = "none", features = "input";
   int clusters = 0;
   double angle = 0;
@@ -54,9 +55,25 @@ struct Choice {
   bool all() const { return keep == "all"; }
   bool random() const { return keep == "random"; }
   bool ruled() const { return fraction == kByRule; }
-  std::string share() const { return ruled() ? "as many as the rule" : fmt::format("{:g} %", 100 * fraction); }
-  std::string titled() const { return all() ? name : name + ", " + share(); }
+  std::string titled() const { return all() ? name : name + " " + share; }
+  // Of a trial, what this choice decides; its fraction is kByRule where a rule decides it.
+  void apply_to(Trial& trial) const {
+    trial.keep = keep;
+    trial.score = score;
+    trial.features = features;
+    trial.clusters = clusters;
+    trial.probe_angle = angle;
+    trial.fraction = fraction;
+  }
 };
+
+// With its names, for the problem of `trial`.
+Choice named(Choice choice, Trial trial) {
+  choice.apply_to(trial);
+  choice.name = choice_name(trial);
+  choice.share = share_name(trial);
+  return choice;
+}
 
 // What one choice measured at one size.
 struct Cell {
@@ -121,13 +138,32 @@ std::vector<std::string> default_scores(const StudyOptions& options) {
   return names;
 }
 
+Trial base_trial(const StudyOptions& options, std::int64_t n, std::uint64_t seed) {
+  Trial trial;
+  trial.data = options.on("file") ? options.data : options.problem;
+  trial.labels = options.labels;
+  trial.n = n;
+  trial.seed = seed;
+  trial.noise = options.noise;
+  trial.model = options.model;
+  trial.width = options.width;
+  trial.hidden_layers = options.layers;
+  trial.precision = options.precision;
+  trial.epochs =
+      static_cast<int>(std::max(1.0, std::round(static_cast<double>(options.samples) / static_cast<double>(n))));
+  trial.grid = options.grid;
+  trial.density_points = options.density_points;
+  if (options.on("perceptron")) trial.dimension = options.dimension;
+  return trial;
+}
+
 std::string default_sizes(const StudyOptions& options) {
   if (options.on("spiral")) return "1000,2000,4000,8000,16000";
   std::set<std::int64_t> sizes;
   if (options.on("perceptron")) {
     for (const int part : {1, 2, 4, 8, 16}) sizes.insert(std::int64_t{part} * options.dimension);
   } else {
-    const std::int64_t pool = training_rows(options.data);
+    const std::int64_t pool = training_rows(base_trial(options, 1, 0));
     for (const int part : {16, 8, 4, 2, 1}) sizes.insert(std::max<std::int64_t>(1, pool / part));
   }
   return fmt::format("{}", fmt::join(sizes, ","));
@@ -169,12 +205,13 @@ void add_choices(const StudyOptions& options, const std::string& score, std::vec
     for (const std::string& features : kind.features ? options.features : std::vector<std::string>{"input"}) {
       for (const int k : kind.clusters ? options.clusters : std::vector<int>{0}) {
         for (const double angle : options.on("perceptron") ? options.angles : std::vector<double>{0}) {
-          std::string name = score;
-          if (k > 0) name += fmt::format("({})", k);
-          if (features == "hidden") name += " hidden";
-          if (options.on("perceptron")) name += fmt::format(" {:g} deg", angle);
           for (const double fraction : options.fractions) {
-            list.push_back({name + " " + keep, keep, score, features, k, angle, fraction});
+            list.push_back({.keep = keep,
+                            .score = score,
+                            .features = features,
+                            .clusters = k,
+                            .angle = angle,
+                            .fraction = fraction});
           }
         }
       }
@@ -183,32 +220,15 @@ void add_choices(const StudyOptions& options, const std::string& score, std::vec
 }
 
 std::vector<Choice> choices_of(const StudyOptions& options) {
-  std::vector<Choice> list = {{"all", "all"}};
-  for (const double fraction : options.fractions) list.push_back({"random", "random", "none", "input", 0, 0, fraction});
+  std::vector<Choice> list = {{.keep = "all"}};
+  for (const double fraction : options.fractions) list.push_back({.keep = "random", .fraction = fraction});
   for (const std::string& score : options.scores) add_choices(options, score, list);
   if (options.rule) {
-    list.push_back({"random", "random", "none", "input", 0, 0, kByRule});
-    list.push_back({"boundary rule", "hard", "boundary", "input", 0, 0, kByRule});
+    list.push_back({.keep = "random", .fraction = kByRule});
+    list.push_back({.keep = "hard", .score = "boundary", .fraction = kByRule});
   }
+  for (Choice& choice : list) choice = named(std::move(choice), base_trial(options, 1, 0));
   return list;
-}
-
-Trial base_trial(const StudyOptions& options, std::int64_t n, std::uint64_t seed) {
-  Trial trial;
-  trial.data = options.on("file") ? options.data : options.problem;
-  trial.n = n;
-  trial.seed = seed;
-  trial.noise = options.noise;
-  trial.model = options.model;
-  trial.width = options.width;
-  trial.hidden_layers = options.layers;
-  trial.precision = options.precision;
-  trial.epochs =
-      static_cast<int>(std::max(1.0, std::round(static_cast<double>(options.samples) / static_cast<double>(n))));
-  trial.grid = options.grid;
-  trial.density_points = options.density_points;
-  if (options.on("perceptron")) trial.dimension = options.dimension;
-  return trial;
 }
 
 // The share of rows that one of their 8 nearest contradicts.
@@ -230,12 +250,8 @@ std::vector<Planned> plan_of(const Table& table, Session& session) {
         const Choice& choice = table.choices[c];
         if (choice.clusters > n) continue;
         Trial trial = base_trial(table.options, n, seed);
-        trial.keep = choice.keep;
-        trial.score = choice.score;
-        trial.features = choice.features;
-        trial.clusters = choice.clusters;
-        trial.probe_angle = choice.angle;
-        trial.fraction = choice.ruled() ? rule : choice.fraction;
+        choice.apply_to(trial);
+        if (choice.ruled()) trial.fraction = rule;
         plan.push_back({c, resolved(trial)});
       }
     }
@@ -482,9 +498,9 @@ std::optional<Finding> clusters_finding(const Table& table, nlohmann::json& list
   for (std::size_t c = 0; c < table.choices.size(); ++c) {
     const Choice& choice = table.choices[c];
     if (choice.clusters == 0 || table.cell(c, n) == nullptr) continue;
-    groups[fmt::format("{}{} {}, {}", choice.score, choice.features == "hidden" ? " hidden" : "", choice.keep,
-                       choice.share())]
-        .push_back(c);
+    Trial trial = base_trial(table.options, n, 0);
+    choice.apply_to(trial);
+    groups[choice_name(trial, "clusters") + " " + choice.share].push_back(c);
   }
   std::vector<std::string> depends, none;
   for (const auto& [name, members] : groups) {
@@ -540,19 +556,19 @@ std::optional<Finding> ways_finding(const Table& table, nlohmann::json& list) {
       const Contrast apart = table.against(c, *easy, n, measure);
       if (apart.difference.n == 0) continue;
       own.add(grouped(n), apart);
-      all.add(fmt::format("{}, {} of n {}", score, hard.share(), grouped(n)), apart);
+      all.add(fmt::format("{} {} of n {}", score, hard.share, grouped(n)), apart);
       nlohmann::json entry = to_json(apart);
       entry["score"] = score;
       entry["fraction"] = hard.fraction;
       entry["n"] = n;
       list.push_back(std::move(entry));
-      f.table.push_back({fmt::format("{}, {}", score, hard.share()), grouped(n), percent(apart.mean_what),
-                         percent(apart.mean_against)});
+      f.table.push_back(
+          {fmt::format("{} {}", score, hard.share), grouped(n), percent(apart.mean_what), percent(apart.mean_against)});
       for (const auto& cell : contrast_cells(apart)) f.table.back().push_back(cell);
       f.contrasts.push_back(apart);
     }
     if (!own.empty()) {
-      f.points.push_back(fmt::format("{}, {}: {}", score, hard.share(),
+      f.points.push_back(fmt::format("{} {}: {}", score, hard.share,
                                      own.worded("hard is better at n", "undecided at n", "easy is better at n")));
     }
   }
@@ -594,9 +610,6 @@ Outcome run(const StudyOptions& given, Session& session) {
   const StudyOptions& options = table.options;
   table.seeds = parse_seeds(options.seeds);
   table.sizes = parse_sizes(options.sizes.empty() ? default_sizes(options) : options.sizes);
-  if (options.on("file")) {  // what is wrong with it is said before anything is run
-    load_data(base_trial(options, table.sizes.back(), table.seeds.front()));
-  }
   table.measures = options.on("spiral") ? std::vector<std::string>{"grid_error", "density_error"}
                                         : std::vector<std::string>{"test_error"};
   table.choices = choices_of(options);
@@ -629,6 +642,7 @@ Outcome run(const StudyOptions& given, Session& session) {
   add(clusters_finding(table, study.more["cluster_dependence"]));
   add(ways_finding(table, study.more["hard_or_easy"]));
   add(theory_finding(table));
+  study.first = "control-" + short_measure(table.measures.front());
   const Curves curves = curves_of(study.result.rows, seed);
   std::string text = tables_text(table);
   return finish_study(std::move(study), curves, options.sweep, std::move(text), session);
@@ -642,8 +656,7 @@ Command add_prune_study(CLI::App& program) {
       "prune-study", "What choosing the data is worth: every score of difficulty beside a random choice of as many");
   app->add_option("--problem", options->problem, "spiral, or perceptron: Gaussian inputs and a max-margin student")
       ->check(CLI::IsMember({"spiral", "perceptron"}));
-  app->add_option("--data", options->data,
-                  "In place of a problem: labelled points (CSV), a fifth held out for the test");
+  add_data(*app, options->data, options->labels);
   add_model(*app, options->model);
   add_sizes(*app, options->sizes);
   add_fractions(*app, options->fractions);
@@ -672,7 +685,7 @@ Command add_prune_study(CLI::App& program) {
   add_density_points(*app, options->density_points);
   add_sweep_options(*app, options->sweep);
   add_notes(*app, {"scalelab prune-study --scores margin,kmeans --clusters 100 --seeds 0..4 --out study"},
-            {kModelsHelp, kScoresHelp});
+            {kModelsHelp, kScoresHelp, kFormatsHelp});
   return {app, [options](Session& session) { return run(*options, session); }};
 }
 

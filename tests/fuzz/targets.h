@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include <algorithm>
 #include <cstdlib>
@@ -17,8 +18,11 @@
 #include <string_view>
 #include <vector>
 
-#include "host/data/dataset.h"
+#include "host/data/csv.h"
+#include "host/data/idx.h"
+#include "host/data/labels.h"
 #include "host/data/npy.h"
+#include "host/data/source.h"
 #include "host/program/crossover.h"
 
 // The whole program, to be called.
@@ -93,22 +97,48 @@ inline std::string outcome_of_program(std::vector<std::string> words) {
 inline std::string npy(std::string_view bytes) {
   const fs::path file = file_of(bytes, "a.npy");
   const std::string rows = outcome_of([&] {
-    const host::NpyMatrix matrix(file, true);
-    std::vector<float> own;
-    const auto values = host::checked_rows(matrix, own);
+    host::Rows rows({file, "none", true});
+    const auto values = rows.checked();
     return std::accumulate(values.begin(), values.end(), 0.0);
   });
-  return rows.empty() ? outcome_of([&] { return host::read_npy_integers(file).size(); }) : rows;
+  return rows.empty() ? outcome_of([&] { return host::read_npy_labels(file).size(); }) : rows;
+}
+
+// As they are (which may be what gzip packed), and packed: then their header is reached whatever the checksum says.
+inline std::string idx(std::string_view bytes) {
+  const fs::path plain = file_of(bytes, "a-idx3-ubyte"), packed = folder() / "b-idx3-ubyte.gz";
+  const gzFile to = ::gzopen(packed.c_str(), "wb1");
+  ::gzwrite(to, bytes.data(), static_cast<unsigned>(bytes.size()));
+  ::gzclose(to);
+  std::vector<float> values[2];
+  const fs::path* files[] = {&plain, &packed};
+  for (int i = 0; i < 2; ++i) {
+    const std::string wrong = outcome_of([&] {
+      host::Rows rows({*files[i], "none", true});
+      const auto checked = rows.checked();
+      values[i].assign(checked.begin(), checked.end());
+    });
+    if (!wrong.empty()) return wrong;
+  }
+  // What was packed once more is no such file.
+  if (!bytes.starts_with("\x1f\x8b") && values[0] != values[1]) return "packed and plain differ";
+  return outcome_of([&] { return host::read_idx_integers(plain).size(); });
+}
+
+inline std::string labels(std::string_view bytes) {
+  const fs::path file = file_of(bytes, "labels");
+  return outcome_of([&] { return host::read_labels(file, 3, "rows").classes(); });
 }
 
 inline std::string csv(std::string_view bytes) {
   const fs::path file = file_of(bytes, "a.csv");
   return outcome_of([&] {
-    const host::Dataset data = host::read_points_csv(file);
-    if (data.points.size() != data.labels.size() * static_cast<std::size_t>(data.features)) {
-      throw std::logic_error("as many coordinates as points are not there");
-    }
-  });
+           const host::CsvTable table = host::read_csv(file, true);
+           if (table.values.size() != table.labels.of_row.size() * static_cast<std::size_t>(table.features)) {
+             throw std::logic_error("as many coordinates as points are not there");
+           }
+         }) +
+         outcome_of([&] { return host::read_csv(file, false).features; });
 }
 
 inline std::string crossovers(std::string_view bytes) {
@@ -157,8 +187,8 @@ struct Target {
   const char* name;  // of its folder in tests/fuzz/corpus too
   std::string (*run)(std::string_view bytes);
 };
-inline constexpr Target kTargets[] = {{"npy", npy},     {"csv", csv},      {"crossovers", crossovers},
-                                      {"sweep", sweep}, {"store", store},  {"result", result},
-                                      {"bench", bench}, {"config", config}};
+inline constexpr Target kTargets[] = {
+    {"npy", npy},     {"idx", idx},     {"labels", labels}, {"csv", csv},     {"crossovers", crossovers},
+    {"sweep", sweep}, {"store", store}, {"result", result}, {"bench", bench}, {"config", config}};
 
 }  // namespace scalelab::fuzz
