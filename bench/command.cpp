@@ -18,6 +18,7 @@
 #include "host/program/error.h"
 #include "host/program/files.h"
 #include "host/program/options.h"
+#include "host/program/signals.h"
 
 namespace scalelab::bench {
 
@@ -66,11 +67,11 @@ void leave(const std::string& out, const nlohmann::json& document) {
   if (!out.empty()) write_file(out, json_text(document));
 }
 
-// Fails where an answer was wrong.
+// Fails where an answer was wrong, or a signal stopped it.
 int exit_code_of(const nlohmann::json& document) {
   const auto& rows = document.at("rows");
   const bool wrong = std::any_of(rows.begin(), rows.end(), [](const auto& row) { return row.contains("wrong"); });
-  return wrong ? kCheckFailed : kDone;
+  return wrong ? kCheckFailed : document.contains("stopped") ? kStopped : kDone;
 }
 
 // --- run and list ----------------------------------------------------------------------------------------------------
@@ -101,9 +102,13 @@ Command add_run(CLI::App& bench) {
               for (const Case& one : cases) op_named(one.op).make(one.parameters, session.context).run_once();
               return {nlohmann::json::object(), fmt::format("{} cases were run once.\n", cases.size()), kDone};
             }
-            const auto document = measure_cases(cases, *options, session);
-            leave(options->out, document);
-            return {document, text_of(document), exit_code_of(document)};
+            Outcome outcome{.document = measure_cases(cases, *options, session), .text = ""};
+            // A signal that stopped it is dealt with: what is there is written and printed as usual.
+            if (outcome.document.contains("stopped")) outcome.publishing = std::make_shared<SignalsHeld>();
+            leave(options->out, outcome.document);
+            outcome.text = text_of(outcome.document);
+            outcome.exit_code = exit_code_of(outcome.document);
+            return outcome;
           }};
 }
 
@@ -123,7 +128,7 @@ Command add_list(CLI::App& bench) {
               for (const Parameters& parameters : op.large) {
                 const double need = need_of({op.name, parameters});
                 large.push_back({{"name", case_name(op.name, parameters)}, {"bytes", need}});
-                text += fmt::format("  {}  (with --backend cuda, {:.1f} GB free)\n", case_name(op.name, parameters),
+                text += fmt::format("  {}  (with --backend cuda, and {:.2g} GB free)\n", case_name(op.name, parameters),
                                     1e-9 * need);
               }
               document["ops"].push_back({{"name", op.name}, {"what", op.what}, {"cases", names}, {"large", large}});

@@ -158,13 +158,14 @@ peers() {
   "${SCALELAB_PYTHON:-python3}" -c 'import numpy' 2>&1 || { echo 'no Python with numpy here'; return 127; }
   local few=()
   if [ "$patience" = 1 ]; then  # cases that fill the device, and a score: the others' peers stand in the CPU's table
+    few=(--rounds 1)
     case $1 in
-      knn) few=(--filter 'q=1000000 d=3,q=100000 d=128,d=768') ;;
-      kmeans) few=(--filter 'uniform n=1000000 d=2 k=1000 iterations=10,n=100000000,d=1536') ;;
-      mlp) few=(--filter 'm=1056 width=64,m=264 width=128 batch=64 epochs=10 n=1000 precision=fp32,score m=1 width=64,=1 width=64 batch=64 epochs=60 n=1000 precision=fp32') ;;
+      knn) few+=(--filter 'q=1000000 d=3,q=100000 d=128,d=768') ;;
+      kmeans) few+=(--filter 'uniform n=1000000 d=2 k=1000 iterations=10,n=100000000,d=1536') ;;
+      mlp) few+=(--filter 'm=1056 width=64,m=264 width=128 batch=64 epochs=10 n=1000 precision=fp32,score m=1 width=64,=1 width=64 batch=64 epochs=60 n=1000 precision=fp32') ;;
     esac
   fi
-  SCALELAB_PEER_SECONDS=40 bench "$1" --peers --rounds 1 "${few[@]}" --out "$results/peers-$1.json"
+  SCALELAB_PEER_SECONDS=40 bench "$1" --peers "${few[@]}" --out "$results/peers-$1.json"
 }
 # The two rows of the benches that reach the least share of their roof, once each, under Nsight Compute.
 slowest() {

@@ -146,8 +146,9 @@ std::vector<Chart> cost_charts(const nlohmann::json& document) {
         mean_y += std::log(mark.y);
         ++count;
       }
-      host::DrawnLaw drawn{.text = fmt::format("time grows as {} from {:g} to {:g}; the line ended by {}",
-                                               growth_text(law), from, to, entry.value("ended", ""))};
+      host::DrawnLaw drawn{.text = fmt::format("time grows as {} from {} to {}; the line ended by {}", growth_text(law),
+                                               host::grouped(std::llround(from)), host::grouped(std::llround(to)),
+                                               entry.value("ended", ""))};
       for (const double x : {from, to}) {
         const double y = std::exp(mean_y / count + exponent * (std::log(x) - mean_x / count));
         drawn.curve.push_back({.x = x, .y = y, .low = y, .high = y});

@@ -10,6 +10,7 @@
 
 #include "host/program/environment.h"
 #include "host/program/error.h"
+#include "host/program/input.h"
 #include "host/program/words.h"
 
 namespace scalelab::bench {
@@ -207,7 +208,7 @@ std::unique_ptr<Power> power_of(const Context& context, nlohmann::json& document
 nlohmann::json read_result(const std::string& file) {
   std::ifstream input(file);
   if (!input) throw Failure(host::kBadData, fmt::format("{}: cannot be read", file));
-  auto document = nlohmann::json::parse(input, nullptr, false);
+  auto document = host::parse_json({std::istreambuf_iterator<char>(input), {}}, file, host::kBadData);
   if (!document.is_object() || !document.contains("rows") || document.value("experiment", "") != "bench") {
     throw Failure(host::kBadData, fmt::format("{}: is no result of scalelab bench run", file));
   }
@@ -327,13 +328,18 @@ std::string text_of(const nlohmann::json& document) {
   }
   const std::string power = document.value("power", "NVML");
   if (power != "NVML") text += fmt::format("{}\n", power);
+  if (document.contains("stopped")) {
+    text += fmt::format("Stopped by a signal: {} were timed, some of them in fewer rounds than asked for.\n",
+                        document.at("stopped").get<std::string>());
+  }
   if (document.contains("stolen")) {
     text += fmt::format("Other machines on this hardware took up to {:.0f} % of the processors' time during a case.\n",
                         100 * number_at(document, "stolen"));
   }
   for (const auto& law : document.value("exponents", nlohmann::json::array())) {
-    text += fmt::format("{}: time grows as {} from {:g} to {:g}\n", law.value("op", std::string()), growth_text(law),
-                        number_at(law, "from"), number_at(law, "to"));
+    text += fmt::format("{}: time grows as {} from {} to {}\n", law.value("op", std::string()), growth_text(law),
+                        host::grouped(std::llround(number_at(law, "from"))),
+                        host::grouped(std::llround(number_at(law, "to"))));
   }
   return text;
 }

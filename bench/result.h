@@ -33,6 +33,8 @@ struct Measured {
   std::string wrong;  // what is wrong with the answer: then there are no rounds
   std::vector<Round> rounds;
   std::vector<Peer> peers;
+
+  bool nothing() const { return rounds.empty() && wrong.empty(); }  // it was not run yet
 };
 // Without a prediction.
 nlohmann::json row_of(const Case& one, const Backend& backend, const Measured& measured, const Ceilings& ceilings);

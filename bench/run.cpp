@@ -10,6 +10,7 @@
 #include <string>
 
 #include "bench/result.h"
+#include "host/program/error.h"
 #include "host/program/words.h"
 
 namespace scalelab::bench {
@@ -112,6 +113,29 @@ double take_round(const Case& one, const RunOptions& options, int round, Measure
   return stolen;
 }
 
+// All rounds of all cases, and what a case took as soon as it was timed once. False: a signal stopped them, and what was
+// measured until then is there.
+bool take_rounds(const std::vector<Case>& cases, const RunOptions& options, std::vector<Measured>& measured,
+                 double& stolen, const Power* power, host::Session& session) {
+  const std::int64_t total = options.rounds * std::ssize(cases);
+  std::int64_t done = 0;
+  try {
+    for (int round = 0; round < options.rounds; ++round) {
+      for (std::size_t i = 0; i < cases.size(); ++i) {
+        session.progress.update(fmt::format("bench run, round {} of {}", round + 1, options.rounds), done++, total);
+        stolen = std::max(stolen, take_round(cases[i], options, round, measured[i], power, session.context));
+        if (round > 0 || measured[i].rounds.empty()) continue;
+        session.progress.remark(fmt::format("{}: {} in the first round", case_name(cases[i].op, cases[i].parameters),
+                                            time_text(median(measured[i].rounds[0].wall))));
+      }
+    }
+  } catch (const host::Interrupted&) {
+    if (std::all_of(measured.begin(), measured.end(), [](const Measured& one) { return one.nothing(); })) throw;
+    return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 nlohmann::json measure_cases(const std::vector<Case>& chosen, const RunOptions& options, host::Session& session) {
@@ -130,24 +154,19 @@ nlohmann::json measure_cases(const std::vector<Case>& chosen, const RunOptions& 
   }
 
   std::vector<Measured> measured(cases.size());
-  const std::int64_t total = options.rounds * std::ssize(cases);
-  std::int64_t done = 0;
   double stolen = 0;
-  for (int round = 0; round < options.rounds; ++round) {
-    for (std::size_t i = 0; i < cases.size(); ++i) {
-      session.progress.update("bench run", done++, total);
-      stolen = std::max(stolen, take_round(cases[i], options, round, measured[i], power.get(), context));
-    }
-  }
+  const bool whole = take_rounds(cases, options, measured, stolen, power.get(), session);
 
   // The better of two: a machine that was slow for the first second does not lower its roofs.
   const Ceilings ceilings = better_of(before, context.backend().measure_ceilings(kCeilingSeconds, context));
   document["ceilings"] = ceilings_json(ceilings);
   for (std::size_t i = 0; i < cases.size(); ++i) {
+    if (measured[i].nothing()) continue;  // a signal came before
     document["rows"].push_back(row_of(cases[i], context.backend(), measured[i], ceilings));
     if (is_counted_for(document["device"])) add_prediction(document["rows"].back(), measured[i].work, ceilings);
   }
   if (stolen > 0) document["stolen"] = stolen;
+  if (!whole) document["stopped"] = fmt::format("{} of {} cases", document["rows"].size(), cases.size());
   document["exponents"] = exponents(document["rows"]);
   return document;
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <exception>
 #include <filesystem>
 #include <new>
 #include <string>
@@ -221,7 +222,7 @@ int main(int argc, char** argv) {
   } catch (const OutOfMemory& error) {
     return complain(kOutOfMemory, error.what());
   } catch (const std::bad_alloc&) {
-    return complain(kOutOfMemory, "out of memory; ask for less (a smaller grid, fewer points) or use a larger machine");
+    std::terminate();  // signals.cpp says it in a line: here there may be no memory left to make one
   } catch (const std::length_error&) {
     return complain(kOutOfMemory, "more was asked for than memory can be addressed; ask for less");
   } catch (const std::filesystem::filesystem_error& error) {  // as a name that is too long

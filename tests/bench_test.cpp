@@ -6,11 +6,13 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
+#include <csignal>
 #include <cstdlib>
 #include <set>
 
 #include "bench/cost.h"
 #include "bench/result.h"
+#include "bench/run.h"
 #include "host/program/crossover.h"
 #include "scalelab/random.h"
 #include "tests/program.h"
@@ -522,6 +524,32 @@ TEST(Ops, EveryKindOfDataIsAnsweredRight) {
 
 // --- the program ----------------------------------------------------------------------------------------------------
 
+// The clock that progress goes by stands in for the signal.
+TEST(Run, WhatWasTimedWhenASignalCameIsKept) {
+  const std::vector<Case> cases = chosen_cases({.op = "knn", .axes = {"n=10,20,30", "q=10", "k=1"}});
+  ASSERT_EQ(cases.size(), 3U);
+  const host::Common common;
+  const auto run_until = [&](int last_call) {
+    int calls = 0;
+    host::Progress progress(false, {.terminal = false, .columns = [] { return 80; }, .write = [](std::string_view) {}},
+                            [&calls, last_call]() -> double {
+                              if (++calls > last_call) throw host::Interrupted(SIGINT);
+                              return 0;
+                            });
+    Context context(cpu_backend(), 0, 1);
+    host::Session session{common, context, progress};
+    return measure_cases(cases, {.budget = 0.001, .rounds = 2}, session);
+  };
+  // Its beginning, the ceilings, and two cases.
+  const auto stopped = run_until(4);
+  EXPECT_EQ(stopped["rows"].size(), 2U);
+  EXPECT_EQ(stopped["stopped"], "2 of 3 cases");
+  EXPECT_THROW(run_until(2), host::Interrupted);
+  const auto whole = run_until(100);
+  EXPECT_EQ(whole["rows"].size(), 3U);
+  EXPECT_FALSE(whole.contains("stopped"));
+}
+
 class BenchProgram : public host::Program {
  protected:
   // A result whose one case took `factor` seconds, in seven rounds with this noise.
@@ -749,7 +777,9 @@ TEST_F(BenchProgram, ASignalEndsThePeersToo) {
   ::close(life[1]);
   while (!host::fs::exists(folder_ / "asked") && watch.changed(child)) continue;
   ::kill(child, SIGINT);
-  EXPECT_EQ(finish(child).code, 128 + SIGINT);
+  const host::Finished stopped = finish(child);  // with what was timed before the peer
+  EXPECT_EQ(stopped.code, host::kStopped);
+  EXPECT_NE(stopped.out.find("Stopped by a signal: 1 of 1 cases were timed"), std::string::npos) << stopped.out;
   EXPECT_TRUE(host::fs::exists(folder_ / "asked"));
   // A peer that outlived it would now come through the gate, and end.
   const int gate = ::open((folder_ / "gate").c_str(), O_RDWR | O_CLOEXEC);

@@ -134,6 +134,7 @@ TEST_P(ScoreTest, HalfPlanesOfANetworkAndOfTwoPoints) {
 
   const Buffer<float> queries(context, std::vector{-0.9F, 0.3F, 0.2F, 0.9F, -0.1F, -0.1F, 0.7F, 0.0F}, {4, 2});
   const std::vector<std::uint8_t> asked = {0, 1, 1, 0};
+  EXPECT_EQ(network_predictions(shape, parameters, queries, context), (std::vector<std::uint8_t>{0, 1, 0, 1}));
   EXPECT_EQ(network_point_error(shape, parameters, queries, asked, context), 0.5);
   EXPECT_EQ(knn_point_errors(points, std::vector<std::uint8_t>{0, 1}, std::vector{1}, queries, asked, context),
             std::vector{0.5});

@@ -283,6 +283,7 @@ TEST_F(Experiments, AStudyInWhichEveryTrialFailedFindsNothing) {
       run({"prune-study", "--model", "knn-5", "--sizes", "6,8", "--seeds", "0..2", "--scores", "margin", "--fractions",
            "0.5", "--grid", "16", "--density-points", "100", "--out", "o", "--quiet"});
   EXPECT_EQ(study.code, 1);
+  EXPECT_TRUE(result("o")["findings"].empty());
   write_text(folder_ / "f.json", R"({"grids": [{"model": "knn-5", "n": [6, 8], "seeds": "0..2", "fraction": 0.5,
                                      "keep": "random", "grid": 16, "density_points": 10}]})");
   const Finished sweep = run({"sweep", "f.json", "--out", "s", "--quiet"});

@@ -27,6 +27,8 @@ namespace {
 TEST(Report, TextIsEscaped) {
   EXPECT_EQ(html_escape("<b a=\"1\" c='2'>x & y</b>"), "&lt;b a=&quot;1&quot; c=&#39;2&#39;&gt;x &amp; y&lt;/b&gt;");
   EXPECT_EQ(html_escape("\u03b8 \u00b1"), "\u03b8 \u00b1");
+  // A line does not end between a number and its %.
+  EXPECT_EQ(html_escape("hard, 50 % of 2 sets, error in %"), "hard, 50&nbsp;% of 2 sets, error in %");
 }
 
 TEST(Report, JsonCannotLeaveItsScript) {
@@ -178,7 +180,7 @@ TEST(Story, ASweepOverSizesHasALawThatWasHeldToTheLargest) {
   const std::string html = page_html(page);
   expect_no_network(html);
   EXPECT_NE(html.find("\"held\":[16000.0,"), std::string::npos);
-  EXPECT_NE(html.find("At n 16,000 the lowest density error is that of mlp-polar: 0.39 %"), std::string::npos);
+  EXPECT_NE(html.find("At n 16,000 the lowest density error is that of mlp-polar: 0.39&nbsp;%"), std::string::npos);
 }
 
 TEST(Story, ASweepOverWidthsAndOrdersHasAMapAgainstItsControl) {
@@ -205,7 +207,7 @@ TEST(Story, ASweepOverWidthsAndOrdersHasAMapAgainstItsControl) {
   const std::string html = page_html(page);
   EXPECT_NE(html.find("\"colour\":\"control\""), std::string::npos);
   EXPECT_NE(html.find("id=\"map-density\""), std::string::npos);
-  EXPECT_NE(html.find("lowest of those that are lower: anti has 8.00 % at width 64, random has 10.2 %"),
+  EXPECT_NE(html.find("lowest of those that are lower: anti has 8.00&nbsp;% at width 64, random has 10.2&nbsp;%"),
             std::string::npos);
   // 5 points and the mean of the wobble, (0 + 1 + 4 + 4) / 4 tenths of a point.
   EXPECT_NE(html.find("\">+5.2"), std::string::npos);

@@ -4,6 +4,7 @@
 
 #include <cmath>
 #include <map>
+#include <set>
 
 #include "host/evidence/seed_errors.h"
 #include "host/evidence/statistics.h"
@@ -72,7 +73,7 @@ TEST_F(PruneStudy, CountsThatCollideDoNotChangeTheControl) {
   for (const std::string keep : {"hard", "easy"}) {
     for (const double fraction : {0.25, 0.5}) {
       const std::string share = fraction == 0.25 ? "25 %" : "50 %";
-      const auto found = contrasts(document, "control-grid", keep + " margin " + share);
+      const auto found = contrasts(document, "control-grid", "margin " + keep + " " + share);
       ASSERT_EQ(found.size(), 4U) << keep << share;
       for (const auto& contrast : found) {
         EXPECT_EQ(contrast["against"], "random " + share);
@@ -92,7 +93,7 @@ TEST_F(PruneStudy, CountsThatCollideDoNotChangeTheControl) {
   EXPECT_EQ(checked, 16);
   // `all` has no control among choices; each choice is held against it at the same n.
   EXPECT_TRUE(contrasts(document, "control-grid", "all").empty());
-  for (const auto& contrast : contrasts(document, "all-grid", "margin hard, 25 %")) {
+  for (const auto& contrast : contrasts(document, "all-grid", "margin hard 25 %")) {
     std::vector<double> own, all;
     for (const auto& [seed, error] : errors.at(key("hard", 0.25, contrast["place"]["n"]))) {
       own.push_back(error);
@@ -100,7 +101,7 @@ TEST_F(PruneStudy, CountsThatCollideDoNotChangeTheControl) {
     }
     EXPECT_EQ(contrast["mean"], paired(own, all).mean);
   }
-  EXPECT_EQ(contrasts(document, "all-grid", "margin hard, 25 %").size(), 4U);
+  EXPECT_EQ(contrasts(document, "all-grid", "margin hard 25 %").size(), 4U);
 }
 
 // The rule keeps another share of each seed's rows; that is one choice, paired over all seeds.
@@ -109,7 +110,7 @@ TEST_F(PruneStudy, WhatTheRuleKeepsIsOneChoiceOfAllSeeds) {
   words[7] = "0..4";
   good(words);
   const auto document = results("out");
-  const auto found = contrasts(document, "control-grid", "hard boundary by rule");
+  const auto found = contrasts(document, "control-grid", "boundary hard by rule");
   ASSERT_EQ(found.size(), 4U);
   for (const auto& contrast : found) {
     EXPECT_EQ(contrast["seeds"], 5);
@@ -148,14 +149,14 @@ TEST_F(PruneStudy, EveryChoiceStandsBesideAsManyRowsAtRandom) {
   EXPECT_EQ(hard["grid_error"]["minus_random"]["mean"], against.mean);
   EXPECT_EQ(hard["grid_error"]["minus_random"]["high"], against.interval.high);
   EXPECT_EQ(hard["grid_error"]["minus_random"]["verdict"], verdict_word(against));
-  const auto rule = choice(document, "boundary rule", "rule", 640), control = choice(document, "random", "rule", 640);
+  const auto rule = choice(document, "boundary hard", "rule", 640), control = choice(document, "random", "rule", 640);
   EXPECT_EQ(rule["kept"], control["kept"]);
   ASSERT_EQ(rule_kept.size(), 3U);
   double mean = 0;
   for (const auto& [seed, kept] : rule_kept) mean += static_cast<double>(kept) / 3;
   EXPECT_NEAR(rule["kept"].get<double>(), mean, 1e-9);
-  EXPECT_EQ(law(document, "hard margin 25 %", "density_error")["along"], "kept");
-  EXPECT_EQ(law(document, "hard boundary by rule", "grid_error")["law"]["seeds"], 3);
+  EXPECT_EQ(law(document, "margin hard 25 %", "density_error")["along"], "kept");
+  EXPECT_EQ(law(document, "boundary hard by rule", "grid_error")["law"]["seeds"], 3);
   EXPECT_EQ(law(document, "random 50 %", "grid_error")["law"]["sizes"], (std::vector<double>{40, 80, 160, 320}));
   for (const auto& entry : document["exponents"]) {
     if (entry["choice"] != "margin easy" || entry["fraction"] != 0.5) continue;
@@ -164,9 +165,25 @@ TEST_F(PruneStudy, EveryChoiceStandsBesideAsManyRowsAtRandom) {
     EXPECT_EQ(entry["kept_from"], 40);
     EXPECT_EQ(entry["kept_to"], 320);
   }
+  // The page is headed by what the study is about; a choice has one name in all findings.
+  EXPECT_EQ(document["findings"][0]["id"], "control-grid");
+  std::set<std::string> names;
+  for (const auto& entry : document["choices"]) {
+    const auto& share = entry["fraction"];
+    names.insert(entry["choice"].get<std::string>() + " " +
+                 (share == "rule" ? "by rule"
+                  : share == 0.25 ? "25 %"
+                                  : "50 %"));
+  }
+  for (const auto& finding : document["findings"]) {
+    for (const auto& contrast : finding["contrasts"]) {
+      if (contrast["what"] == "all") continue;
+      EXPECT_TRUE(names.contains(contrast["what"])) << finding["id"] << " " << contrast["what"];
+    }
+  }
   EXPECT_EQ(document["cluster_dependence"].size(), 4U);
   EXPECT_EQ(document["cluster_dependence"][0]["errors"].size(), 3U);
-  EXPECT_NE(text.find("boundary rule"), std::string::npos);
+  EXPECT_NE(text.find("boundary hard"), std::string::npos);
   EXPECT_NE(text.find("falls more steeply than that of as many at random"), std::string::npos);
 }
 
@@ -206,10 +223,28 @@ TEST_F(PruneStudy, ThePerceptronStandsBesideItsTheory) {
   }
 }
 
+TEST_F(PruneStudy, WhereNoTrialGaveAResultNothingIsFound) {
+  const Words words = {"prune-study", "--out",   "out",     "--quiet",     "--problem", "perceptron", "--dimension",
+                       "8",           "--sizes", "8,16,32", "--fractions", "0.5",       "--seeds",    "0,1"};
+  good(words);
+  EXPECT_FALSE(results("out")["findings"].empty());
+  std::string rows = read_file(folder_ / "out" / "rows-1-of-1.jsonl");
+  const std::string ok = "\"status\":\"ok\"";
+  for (std::size_t at = 0; (at = rows.find(ok, at)) != std::string::npos;)
+    rows.replace(at, ok.size(), "\"status\":\"failed: by hand\"");
+  write_text(folder_ / "out" / "rows-1-of-1.jsonl", rows);
+  const Finished none = run(words);
+  EXPECT_EQ(none.code, 1) << none.err;
+  EXPECT_EQ(none.out.find("theory"), std::string::npos) << none.out;
+  EXPECT_EQ(results("out")["findings"], nlohmann::json::array());
+}
+
 TEST_F(PruneStudy, PeoplesOwnPointsAreStudiedToo) {
   good({"dataset", "--n", "400", "--seed", "3", "--out", "p.csv", "--quiet"});
-  good({"prune-study", "--out", "out", "--quiet", "--data", "p.csv", "--model", "knn-1", "--scores",
-        "boundary,class-mean", "--fractions", "0.5", "--seeds", "0..1"});
+  const std::string text = good({"prune-study", "--out", "out", "--quiet", "--data", "p.csv", "--model", "knn-1",
+                                 "--scores", "boundary,class-mean", "--fractions", "0.5", "--seeds", "0..1"});
+  EXPECT_NE(text.find("A fifth of the file's rows is held out for the test, the same for every seed"),
+            std::string::npos);
   const auto document = results("out");
   EXPECT_EQ(document["choices"].back()["n"], 320) << "a fifth is held out";
   EXPECT_TRUE(document["choices"].back().contains("test_error"));

@@ -206,8 +206,11 @@ TEST_F(Prune, ScoresAreThoseOfTheLibraryAndTheSameBitsEveryTime) {
 
 TEST_F(Prune, PointsInACsvFileHaveTheirLabels) {
   write_text(folder_ / "p.csv", "x,y,label\n0,0,a\n1,0,a\n5,0,b\n9,0,b\n4,0,a\n");
-  good(
+  const std::string text = good(
       {"prune", "--data", "p.csv", "--score", "class-mean", "--fraction", "0.4", "--class-floor", "0", "--out", "out"});
+  EXPECT_NE(text.find("--class-floor 0 asks for 0 rows of each class; kept are a: 1 of 3, b: 1 of 2"),
+            std::string::npos)
+      << text;
   // Class a has mean 5/3, b 7: row 4 lies 2.33 from its mean, rows 2 and 3 lie 2, row 0 5/3.
   EXPECT_EQ(npy_values<std::int64_t>("out/kept_ids.npy"), (std::vector<std::int64_t>{2, 4}));
   good({"prune", "--data", "p.csv", "--score", "random", "--fraction", "1", "--out", "all"});
@@ -219,6 +222,8 @@ TEST_F(Prune, BadInputEndsInOneLine) {
   write_npy("zero.npy", std::vector<float>{1, 2, 0, 0}, {2, 2});
   write_text(folder_ / "p.csv", "x,y,label\n0,0,a\n1,0,b\n");
   bad({"prune", "--data", "x.npy", "--fraction", "0.5", "--out", "out"}, 2, "needs --clusters");
+  bad({"prune", "--data", "x.npy", "--near-duplicates", "0.1", "--out", "out"}, 2,
+      "--score kmeans needs --clusters (the score says which of the near-duplicates stays)");
   bad({"prune", "--data", "x.npy", "--clusters", "201", "--fraction", "0.5", "--out", "out"}, 2, "holds only 200 rows");
   bad({"prune", "--data", "x.npy", "--clusters", "0", "--fraction", "0.5", "--out", "out"}, 2, "--clusters");
   bad({"prune", "--data", "x.npy", "--clusters", "5", "--fraction", "0", "--out", "out"}, 2, "--fraction");

@@ -4,7 +4,8 @@
 Use: tests/sass_facts.py BUILD_DIR [--arch 90a,80,75] [--keep DIR]
 
 For each architecture: instructions of a kernel; loads and stores of local memory; MUFU instructions and calls (of what a
-division or a square root does with zeros, subnormal numbers and the like: warps that come there are several times slower);
+division or a square root does with zeros, subnormal numbers and the like: warps that come there are several times slower;
+before sm_90 also of operations on warps that may have parted);
 how many of its loads from global and from shared memory take 16 bytes a thread; and of its hot loop (that with most
 products in machine code) the instructions, and how many of them are products.
 
@@ -56,7 +57,9 @@ def by_kernel(text, start):
     names = kernel_resources.demangled([re.match(r"\s*(\w+)", part)[1] for part in parts])
     found = {}
     for name, part in zip(names, parts):
-        name = re.sub(r"\(anonymous namespace\)::|scalelab::cuda::|\(int\)|\(bool\)|^void ", "", name).replace("> >", ">>")
+        name = re.sub(r"\(anonymous namespace\)::|scalelab::cuda::|\(int\)|\(bool\)|^void ", "", name)
+        while "> >" in name:
+            name = name.replace("> >", ">>")
         found[re.match(r"[\w:]+(<[^()]*>)?", name)[0]] = part
     return found
 
@@ -87,24 +90,32 @@ def hot_loop(lines, made_of):
     count = lambda loop, pattern: sum(re.match(pattern, text) is not None for text, _, _ in lines[loop[0]:loop[1] + 1])
     loops = [(head, tail) for tail, (_, _, head) in enumerate(lines) if head is not None and head < tail]
     # What only jumps back from code that was moved out of the way is no loop: there is no way round it.
-    loops = [one for one in loops if round_trip(lines, one, made_of[0])[1] >= max(2, count(one, made_of[0]) / 2)]
+    loops = [one for one in loops if products_in(way_round(lines, one, made_of[0]), made_of[0]) >= max(2, count(one, made_of[0]) / 2)]
     inner = [one for one in loops if not any(one != o and one[0] <= o[0] and o[1] <= one[1] for o in loops)]
     return max(inner, key=lambda one: (count(one, made_of[1]), one[0] - one[1]), default=None)
 
 
-def round_trip(lines, loop, product, cost=lambda text: 1):
-    """(cost, products) of the cheapest way round a loop that has most of its products."""
-    ways = {loop[0]: (0, 0)}  # index: (-products, cost) of the best way to before it
+def way_round(lines, loop, product, cost=lambda text: 1):
+    """The instructions on the cheapest way round a loop, of those that meet most of its products."""
+    ways, last = {loop[0]: (0, 0, None)}, loop[0]  # index: products, less than none; cost; and the way there, backwards
     for i in range(loop[0], loop[1] + 1):
         if i not in ways:
             continue
         text, conditional, to = lines[i]
-        here = (ways[i][0] - (re.match(product, text) is not None), ways[i][1] + cost(text))
+        here = (ways[i][0] - (re.match(product, text) is not None), ways[i][1] + cost(text), (text, ways[i][2]))
         leaves = not conditional and re.match(r"BRA|EXIT|RET|bra|ret|exit", text)
         for way in ([] if leaves else [i + 1]) + ([to] if to is not None and i < to <= loop[1] else []):
-            ways[way] = min(ways.get(way, (1, 0)), here)
-        ways["end"] = here
-    return ways["end"][1], -ways["end"][0]
+            ways[way] = min(ways.get(way, (1, 0, None)), here, key=lambda one: one[:2])
+        last = here
+    way, back = [], last[2]
+    while back is not None:
+        way.append(back[0])
+        back = back[1]
+    return way
+
+
+def products_in(way, product):
+    return sum(re.match(product, text) is not None for text in way)
 
 
 def facts(code, made_of):
@@ -119,14 +130,20 @@ def facts(code, made_of):
             "LDS.128": share("LDS"), "loop": len(inside), "products": sum(re.match(product, text) is not None for text in inside)}
 
 
+# What the pipe of integers, comparisons and selections runs, of machine code.
+INTEGER = r"U?(ISETP|FSETP|SEL|FSEL|FMNMX|VIMNMX|IMNMX|LOP3|PLOP3|SHF|IADD3|VIADD|LEA|PRMT|IABS|BMSK|SGXT)"
+
+
 def calibration(sass, ptx, of_sass, of_ptx):
-    """Instructions for each product in the hot loop: of PTX, as charged, and of machine code."""
+    """Instructions for each product on the way round the hot loop: of PTX; issued, as charged and of machine code; of integers, likewise."""
     code, text = sass_lines(sass), ptx_lines(ptx)
-    real, of_real = round_trip(code, hot_loop(code, of_sass), of_sass[0], lambda one: not one.startswith("NOP"))
-    loop = hot_loop(text, of_ptx)
-    plain, of_plain = round_trip(text, loop, of_ptx[0], lambda one: 1)
-    cost, of_cost = round_trip(text, loop, of_ptx[0], lambda one: charge.charge(one.split()[0])["issue"])
-    return plain / of_plain, cost / of_cost, real / of_real
+    real = [one for one in way_round(code, hot_loop(code, of_sass), of_sass[0]) if not one.startswith("NOP")]
+    plain = way_round(text, hot_loop(text, of_ptx), of_ptx[0], lambda one: charge.charge(one.split()[0])["issue"])
+    charged = lambda pipe: sum(charge.charge(one.split()[0]).get(pipe, 0) for one in plain)
+    counts = (len(plain), charged("issue"), charged("integer")), (len(real), sum(re.match(INTEGER, one) is not None for one in real))
+    (of_ptx_all, issue, integer), (machine, machine_integer) = (
+        [n / products_in(way, made[0]) for n in numbers] for numbers, way, made in zip(counts, (plain, real), (of_ptx, of_sass)))
+    return of_ptx_all, issue, machine, integer, machine_integer
 
 
 def main():
@@ -156,12 +173,13 @@ def main():
             print(f"{kernel:<37} {arch:>4} {row['instructions']:>6} {row['local']:>6} {row['MUFU']:>5} {row['calls']:>6} {row['LDG.128']:>8} "
                   f"{row['LDS.128']:>8} {row['loop']:>6} {row['products']:>9}")
     if "90a" in arguments.arch.split(","):
-        print("\ninstructions for each product on the shortest way round the hot loop, sm_90a: of PTX; as tests/ptx/charge.py charges them; of machine code")
-        print(f"{'kernel':<37} {'PTX':>6} {'charged':>8} {'machine':>8} {'error':>7}")
+        print("\nfor each product on the shortest way round the hot loop, sm_90a: instructions of PTX; issued, as tests/ptx/charge.py charges them")
+        print("and of machine code; and of these what the pipe of integers and comparisons runs")
+        print(f"{'kernel':<37} {'PTX':>6} {'charged':>8} {'machine':>8} {'error':>7} {'integer':>9} {'machine':>8}")
         for stem, kernel, products in MAIN:
             text = compiled(*commands[stem + ".cu"][:2], stem, "90a", "ptx", folder).read_text()
-            plain, charged, real = calibration(codes[stem, "90a"][kernel], by_kernel(text, r"\.entry ")[kernel], *products)
-            print(f"{kernel:<37} {plain:>6.2f} {charged:>8.2f} {real:>8.2f} {charged / real - 1:>+7.0%}")
+            plain, charged, real, integer, real_integer = calibration(codes[stem, "90a"][kernel], by_kernel(text, r"\.entry ")[kernel], *products)
+            print(f"{kernel:<37} {plain:>6.2f} {charged:>8.2f} {real:>8.2f} {charged / real - 1:>+7.0%} {integer:>9.2f} {real_integer:>8.2f}")
     for line in failures:
         print("EXCEEDED  " + line, file=sys.stderr)
     return 1 if failures else 0

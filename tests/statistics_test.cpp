@@ -9,6 +9,8 @@
 #include <limits>
 #include <vector>
 
+#include "host/evidence/seed_errors.h"
+
 namespace scalelab::host {
 namespace {
 
@@ -61,6 +63,36 @@ TEST(Statistics, TheIntervalOfAMean) {
   EXPECT_NEAR(std::log(g.interval.high / g.mean), half, 1e-6);
   EXPECT_NEAR(std::log(g.mean / g.interval.low), half, 1e-6);
   EXPECT_TRUE(std::isnan(geometric_mean(std::array{1.0, -1.0}).mean));
+}
+
+TEST(Statistics, AnIntervalOfFractionsEndsWhereFractionsDo) {
+  // Student's t would reach from -0.27 to 0.37, and from 0.63 to 1.27.
+  const Summary low = summarize_fractions(std::array{0.025, 0.075}),
+                high = summarize_fractions(std::array{0.925, 0.975});
+  EXPECT_LT(summarize(std::array{0.025, 0.075}).interval.low, 0);
+  EXPECT_EQ(low.interval.low, 0);
+  EXPECT_NEAR(low.interval.high, 0.05 + 12.7062 * 0.025, 1e-5);
+  EXPECT_NEAR(high.interval.low, 0.95 - 12.7062 * 0.025, 1e-5);
+  EXPECT_EQ(high.interval.high, 1);
+  EXPECT_TRUE(std::isnan(summarize_fractions(std::array{0.5}).interval.low));
+  const Paired apart = paired_fractions(std::array{0.0, 0.9}, std::array{0.5, 0.1});
+  EXPECT_EQ(apart.interval.low, -1);
+  EXPECT_EQ(apart.interval.high, 1);
+}
+
+TEST(SeedErrors, IntervalsOfErrorsEndAtZeroAndThoseOfCountsDoNot) {
+  SeedErrors error, kept;
+  for (const std::uint64_t seed : {0, 1}) {
+    SweepRow row;
+    row.trial.seed = seed;
+    row.measurement.status = "ok";
+    row.measurement.values = {{"grid_error", seed == 0 ? 0.025 : 0.075}, {"kept", seed == 0 ? 100.0 : 300.0}};
+    error.add(row, "grid_error");
+    kept.add(row, "kept");
+  }
+  EXPECT_EQ(error.summary().interval.low, 0);
+  EXPECT_EQ(error.worded(), "5.00 [0.00, 36.8]");
+  EXPECT_NEAR(kept.summary().interval.high, 200 + 12.7062 * 100, 0.01);
 }
 
 TEST(Statistics, StudentAgainstTheTable) {

@@ -102,7 +102,7 @@ TEST(Trial, WhatDoesNotFitIsNamed) {
     }
     return "was taken";
   };
-  EXPECT_NE(why({{"widht", 8}}).find("'widht' is not known"), std::string::npos);
+  EXPECT_NE(why({{"widht", 8}}).find("'widht' is not known; did you mean width?"), std::string::npos);
   EXPECT_NE(why({{"n", 0}}).find("'n' must be a whole number from 1"), std::string::npos);
   EXPECT_NE(why({{"n", "many"}}).find("'n' must be"), std::string::npos);
   EXPECT_NE(why({{"n", 10.5}}).find("'n' must be"), std::string::npos);
@@ -129,6 +129,13 @@ TEST(Sweep, AGridStandsForEveryCombination) {
   EXPECT_EQ(expanded(R"({"grids": [{"n": 10, "seeds": "0..3"}, {"n": [10, 20], "seeds": "2..5"}]})").size(), 10U);
 }
 
+TEST(Sweep, AGridWithoutSeedsHasTheOneOfTheCommandLine) {
+  const Json file = Json::parse(R"({"grids": [{"n": [10, 20]}, {"n": 10, "seed": 5}, {"n": 10, "seeds": "0,1"}]})");
+  std::vector<std::uint64_t> seeds;
+  for (const Trial& trial : expand_sweep(file, "file.json", {}, 7)) seeds.push_back(trial.seed);
+  EXPECT_EQ(seeds, (std::vector<std::uint64_t>{7, 7, 5, 0, 1}));
+}
+
 TEST(Sweep, SamplesStandForEpochs) {
   const auto trials = expanded(R"({"grids": [{"n": [1000, 4000, 3000000], "samples": 1000000}]})");
   EXPECT_EQ(trials[0].epochs, 1000);
@@ -139,9 +146,12 @@ TEST(Sweep, SamplesStandForEpochs) {
 TEST(Sweep, WhatAFileMayNotSayIsNamed) {
   EXPECT_NE(refusal("[]").find("file.json: is not a JSON object"), std::string::npos);
   EXPECT_NE(refusal(R"({"grids": []})").find("'grids' must be a list"), std::string::npos);
-  EXPECT_NE(refusal(R"({"grid": []})").find("'grid' is not known"), std::string::npos);
+  EXPECT_NE(refusal(R"({"grid": []})").find("'grid' is not known; did you mean grids?"), std::string::npos);
   EXPECT_NE(refusal(R"({"grids": [{"n": []}]})").find("grid 1: 'n' is an empty list"), std::string::npos);
-  EXPECT_NE(refusal(R"({"grids": [{"n": 10}, {"m": 10}]})").find("grid 2: trial: 'm' is not known"), std::string::npos);
+  EXPECT_NE(refusal(R"({"grids": [{"n": 10}, {"m": 10}]})").find("grid 2: 'm' is not known; known are data, "),
+            std::string::npos);
+  EXPECT_NE(refusal(R"({"grids": [{"sampels": 10}]})").find("'sampels' is not known; did you mean samples?"),
+            std::string::npos);
   EXPECT_NE(refusal(R"({"grids": [{"seeds": "4..0"}]})").find("ends before it begins"), std::string::npos);
   EXPECT_NE(
       refusal(R"({"grids": [{"seed": [7, 8], "seeds": "0..1"}]})").find("grid 1: give 'seed' or 'seeds', not both"),
@@ -416,7 +426,9 @@ TEST_F(SweepProgram, BadInputIsOneLine) {
   bad({"sweep", "none.json", "--out", "out"}, 2, "none.json: no such file");
   bad({"sweep", "nothing", "--out", "out"}, 2, "neither a file nor a ready-made sweep");
   write_text(folder_ / "broken.json", "{");
-  bad({"sweep", "broken.json", "--out", "out"}, 2, "broken.json: is not JSON");
+  bad({"sweep", "broken.json", "--out", "out"}, 2, "broken.json: line 1, column 2: is not JSON");
+  write_text(folder_ / "broken.json", "{\"grids\": [\n  {\"n\": 10,\n   \"model\" \"knn-1\"}]}\n");
+  bad({"sweep", "broken.json", "--out", "out"}, 2, "broken.json: line 3, column 18: is not JSON");
   bad({"sweep", "s.json", "--out", "out", "--shard", "3/2"}, 2, "--shard: '3/2' is not i/n");
   bad({"sweep", "s.json"}, 2, "--out");
   write_text(folder_ / "missing.json", R"({"grids": [{"data": "nowhere.csv", "model": "knn-1", "n": 5}]})");
@@ -494,6 +506,8 @@ TEST_F(SweepProgram, ShowSaysWhatItCannotShow) {
   bad({"show", "empty"}, 3, "holds no result.json");
   fs::create_directories(folder_ / "odd");
   write_text(folder_ / "odd" / "result.json", "[");
+  bad({"show", "odd"}, 3, "result.json: line 1, column 2: is not JSON");
+  write_text(folder_ / "odd" / "result.json", "[]");
   bad({"show", "odd"}, 3, "is not a JSON object");
   write_text(folder_ / "odd" / "result.json", R"({"planned": 1, "rows": [{"params": 3}]})");
   bad({"show", "odd"}, 3, "odd");

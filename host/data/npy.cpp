@@ -149,8 +149,8 @@ struct Opened {
     size = static_cast<std::size_t>(status.st_size);
 
     unsigned char start[12] = {};
-    if (size < 10 || ::pread(closer.descriptor, start, sizeof start, 0) < 10 ||
-        std::memcmp(start, "\x93NUMPY", 6) != 0) {
+    read_at(0, start, std::min(size, sizeof start));
+    if (size < 10 || std::memcmp(start, "\x93NUMPY", 6) != 0) {
       const std::string_view bytes(reinterpret_cast<const char*>(start), std::min(size, sizeof start));
       const std::string kind = kind_of_file(bytes);
       const bool text = std::all_of(bytes.begin(), bytes.end(),
@@ -170,14 +170,21 @@ struct Opened {
     if (size < prefix + header_size) fail("is cut short inside its header");
     if (header_size > 1 << 20) fail("has a header of over a megabyte");
     std::string text(header_size, '\0');
-    if (::pread(closer.descriptor, text.data(), header_size, static_cast<off_t>(prefix)) !=
-        static_cast<ssize_t>(header_size)) {
-      fail("cannot be read");
-    }
+    read_at(prefix, text.data(), header_size);
     if (!HeaderParser(text).parse(header)) fail("has a header that cannot be read");
     offset = prefix + header_size;
   }
   [[noreturn]] void fail(const std::string& what) const { throw Failure(kBadData, name + ": " + what); }
+  // All of so many bytes, of which the system may give a few at a time.
+  void read_at(std::size_t from, void* to, std::size_t bytes) const {
+    for (std::size_t done = 0; done < bytes;) {
+      const ssize_t got =
+          ::pread(closer.descriptor, static_cast<char*>(to) + done, bytes - done, static_cast<off_t>(from + done));
+      if (got < 0 && errno == EINTR) continue;
+      if (got <= 0) fail("cannot be read to its end");
+      done += static_cast<std::size_t>(got);
+    }
+  }
 
   // Fails unless exactly the numbers of the header's shape follow, `width` bytes each.
   void require_whole(std::int64_t rows, std::int64_t features, std::size_t width) const {
@@ -197,12 +204,7 @@ struct Opened {
   std::vector<unsigned char> rows(std::int64_t n, std::size_t width) const {
     require_whole(n, 1, width);
     std::vector<unsigned char> bytes(static_cast<std::size_t>(n) * width);
-    for (std::size_t done = 0; done < bytes.size();) {
-      const ssize_t got =
-          ::pread(closer.descriptor, bytes.data() + done, bytes.size() - done, static_cast<off_t>(offset + done));
-      if (got <= 0) fail("cannot be read");
-      done += static_cast<std::size_t>(got);
-    }
+    read_at(offset, bytes.data(), bytes.size());
     return bytes;
   }
 

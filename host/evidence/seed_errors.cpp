@@ -21,12 +21,13 @@ Paired difference(const SeedErrors& a, const SeedErrors& b, const std::set<std::
     left.push_back(error);
     right.push_back(found->second);
   }
-  return paired(left, right);
+  return paired_fractions(left, right);
 }
 
 }  // namespace
 
 void SeedErrors::add(const SweepRow& row, const std::string& measure) {
+  fractions = measure.ends_with("_error");
   const auto value = row.measurement.values.find(measure);
   if (row.measurement.failed() || value == row.measurement.values.end() || !std::isfinite(value->second)) {
     ++missing;
@@ -40,7 +41,7 @@ void SeedErrors::add(const SweepRow& row, const std::string& measure) {
 Summary SeedErrors::summary() const {
   std::vector<double> values;
   for (const auto& [seed, error] : by_seed) values.push_back(error);
-  return summarize(values);
+  return fractions ? summarize_fractions(values) : summarize(values);
 }
 
 Paired SeedErrors::minus(const SeedErrors& other) const { return difference(*this, other, {}); }

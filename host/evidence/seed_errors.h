@@ -8,7 +8,7 @@
 //
 // What may be said. The error of one is lower or higher than that of another when the 95 % interval of the difference,
 // paired over the seeds that both have, leaves zero out and there are at least three pairs. Everything else is
-// undecided.
+// undecided. An error is a fraction: intervals of errors end at 0 and 100 %, those of differences at 100 points.
 #pragma once
 
 #include <cstdint>
@@ -27,9 +27,10 @@ namespace scalelab::host {
 
 // One measurement of trials that differ in their seed alone.
 struct SeedErrors {
-  std::map<std::uint64_t, double> by_seed;      // fractions
+  std::map<std::uint64_t, double> by_seed;
   std::set<std::uint64_t> collapsed, diverged;  // seeds of those
   int missing = 0;                              // trials beside them that could not be run
+  bool fractions = true;                        // as every error; rows kept and weights are counts
 
   // Another trial's: its measurement, or that it is missing.
   void add(const SweepRow& row, const std::string& measure);

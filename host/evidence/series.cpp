@@ -93,9 +93,9 @@ void name_curves(Curves& curves) {
     if (!kOfTheTest.contains(member)) plain.push_back(member);
   }
   std::map<std::string, int> uses;
-  for (Curve& curve : curves.curves) ++uses[curve.name = series_name(curve.trial, plain)];
+  for (Curve& curve : curves.curves) ++uses[curve.name = series_name(curve.trial, plain, curves.x)];
   for (Curve& curve : curves.curves) {
-    if (uses[curve.name] > 1) curve.name = series_name(curve.trial, curves.others);
+    if (uses[curve.name] > 1) curve.name = series_name(curve.trial, curves.others, curves.x);
   }
 }
 
@@ -150,33 +150,39 @@ std::vector<std::string> varying_members(const std::vector<Series>& list) {
   return names;
 }
 
-std::string series_name(const Trial& trial, const std::vector<std::string>& members) {
-  static const std::set<std::string> kOfTheChoice = {"keep", "score", "fraction", "clusters", "features"};
+std::string choice_name(const Trial& trial, const std::string& axis) {
+  if (trial.keep != "hard" && trial.keep != "easy") return trial.keep;
+  std::string name = trial.score;
+  if (trial.clusters > 0 && axis != "clusters") name += fmt::format("({})", trial.clusters);
+  if (trial.features != "input") name += " " + trial.features;
+  if (trial.data == "perceptron" && axis != "probe_angle") name += fmt::format(" {:g} deg", trial.probe_angle);
+  return name + " " + trial.keep;
+}
+
+std::string share_name(const Trial& trial) {
+  return trial.fraction == kByRule ? "by rule" : fmt::format("{:g} %", 100 * trial.fraction);
+}
+
+std::string series_name(const Trial& trial, const std::vector<std::string>& members, const std::string& axis) {
+  static const std::set<std::string> kOfTheChoice = {"keep",     "score",    "fraction",
+                                                     "clusters", "features", "probe_angle"};
   const nlohmann::json values = to_json(trial);
   std::vector<std::string> parts;
+  bool chosen = false;
   for (const auto& member : members) {
     const nlohmann::json& value = values.at(member);
+    chosen = chosen || kOfTheChoice.contains(member);
     if (kOfTheChoice.contains(member) || absent(member, value)) continue;
     if (member == "noise") {
       if (trial.noise > 0) parts.push_back(fmt::format("{:g} % label noise", 100 * trial.noise));
-    } else if (member == "probe_angle") {
-      if (trial.score != "none") parts.push_back(fmt::format("{:g} deg", trial.probe_angle));
     } else {
       const bool plain = member == "model" || member == "ticket" || member == "order" || member == "data";
       parts.push_back((plain ? "" : member + " ") + text_of(value));
     }
   }
-  const std::string share = trial.fraction == kByRule ? "by rule" : fmt::format("{:g} %", 100 * trial.fraction);
-  if (has(members, "keep") || has(members, "score")) {
-    const bool chosen = trial.keep == "hard" || trial.keep == "easy";
-    std::string choice = trial.keep;
-    if (chosen && has(members, "score")) choice += " " + trial.score;
-    if (chosen && has(members, "clusters") && trial.clusters > 0) choice += fmt::format("({})", trial.clusters);
-    if (chosen && has(members, "features") && trial.features != "input") choice += " " + trial.features;
-    if (trial.keep != "all" && has(members, "fraction")) choice += " " + share;
-    parts.push_back(choice);
-  } else if (has(members, "fraction")) {
-    parts.push_back(share);
+  if (chosen) {
+    parts.push_back(choice_name(trial, axis));
+    if (trial.keep != "all" && axis != "fraction") parts.back() += " " + share_name(trial);
   }
   return fmt::to_string(fmt::join(parts, ", "));
 }

@@ -83,8 +83,14 @@ struct Curves {
 };
 Curves curves_of(const std::vector<SweepRow>& rows, std::uint64_t seed);
 
-// "hard kmeans(100) 20 %", "mlp-polar, width 64": the values of `members`, but for those that do not apply.
-std::string series_name(const Trial& trial, const std::vector<std::string>& members);
+// The choice of rows of a trial, the same in every study: "all", "random", "kmeans(100) hidden hard", "margin 20 deg
+// easy", but for a member that stands along an axis. And how many rows it keeps: "20 %", "by rule".
+std::string choice_name(const Trial& trial, const std::string& axis = "");
+std::string share_name(const Trial& trial);
+
+// "kmeans(100) hard 20 %", "mlp-polar, width 64": the values of `members`, but for those that do not apply, and the
+// choice of rows whole where any of its members is among them. `axis`: the member along x.
+std::string series_name(const Trial& trial, const std::vector<std::string>& members, const std::string& axis);
 
 // One member as a table shows it: "-" where it does not apply, as a kNN's epochs.
 std::string member_text(const Trial& trial, const std::string& member);

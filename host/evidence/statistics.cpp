@@ -31,6 +31,19 @@ Summary summarize(std::span<const double> values) {
   return summary;
 }
 
+namespace {
+// The part of an interval that is possible; NaN stays.
+Interval within(const Interval& interval, double least, double most) {
+  return {std::max(interval.low, least), std::min(interval.high, most)};
+}
+}  // namespace
+
+Summary summarize_fractions(std::span<const double> fractions) {
+  Summary summary = summarize(fractions);
+  summary.interval = within(summary.interval, 0, 1);
+  return summary;
+}
+
 GeometricMean geometric_mean(std::span<const double> values) {
   std::vector<double> logarithms;
   for (const double value : values) logarithms.push_back(value > 0 ? std::log(value) : kNaN);
@@ -74,6 +87,12 @@ Paired paired(std::span<const double> a, std::span<const double> b) {
     term *= static_cast<double>(tosses - i) / (i + 1);
   }
   result.sign_p = std::min(1.0, 2 * sum);
+  return result;
+}
+
+Paired paired_fractions(std::span<const double> a, std::span<const double> b) {
+  Paired result = paired(a, b);
+  result.interval = within(result.interval, -1, 1);
   return result;
 }
 

@@ -22,6 +22,9 @@ struct Summary {
   Interval interval{};        // of the mean, Student's t; NaN when n < 2
 };
 Summary summarize(std::span<const double> values);
+// Of fractions, as every error is one: what lies beyond 0 and 1 is no possible mean, and the interval ends there. It
+// covers the mean as often as before.
+Summary summarize_fractions(std::span<const double> fractions);
 
 // Of positive values whose errors are by factors (ratios, data equivalents): the geometric mean with the interval of
 // the mean logarithm, taken back. NaN for a value that is not positive, and an infinite value leaves no interval.
@@ -47,8 +50,9 @@ struct Paired {
   // there are at least three pairs, because one or two carry no estimate of their own spread worth the name.
   int verdict() const;
 };
-// The spans have one length, or std::invalid_argument.
+// The spans have one length, or std::invalid_argument. Of fractions the interval ends at -1 and 1, as a difference does.
 Paired paired(std::span<const double> a, std::span<const double> b);
+Paired paired_fractions(std::span<const double> a, std::span<const double> b);
 
 // The middle of values that scatter symmetrically about it, however heavy their tails: the median of the means of all
 // pairs (Hodges and Lehmann), and the interval that Wilcoxon's signed-rank test leaves. That test says nothing of fewer

@@ -546,6 +546,10 @@ std::string difficulty_key(const Trial& trial) {
   return to_json(key).dump();
 }
 
+std::int64_t class_floor_rows(double class_floor, std::int64_t kept, int classes) {
+  return static_cast<std::int64_t>(class_floor * static_cast<double>(kept) / classes);
+}
+
 std::vector<int> keep_rows(std::span<const float> difficulty, std::span<const int> labels, int classes,
                            const std::string& keep, double fraction, std::uint64_t seed, double class_floor) {
   const auto n = static_cast<std::int64_t>(labels.size());
@@ -574,7 +578,7 @@ std::vector<int> keep_rows(std::span<const float> difficulty, std::span<const in
     if (difficulty[a] != difficulty[b]) return hard == (difficulty[a] > difficulty[b]);
     return a < b;
   });
-  const auto floor = static_cast<std::int64_t>(class_floor * static_cast<double>(kept) / classes);
+  const auto floor = class_floor_rows(class_floor, kept, classes);
   std::vector<std::int64_t> taken(static_cast<std::size_t>(classes));
   std::vector<int> rows, rest;
   for (const int row : order) {

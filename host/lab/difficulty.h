@@ -50,16 +50,23 @@ std::vector<float> difficulty(const Trial& trial, const Dataset& train, Session&
 // Trials with equal keys have the same difficulty, whatever they keep and in which order they show it.
 std::string difficulty_key(const Trial& trial);
 
+// Of how many rows a choice of `kept` makes sure in each class: this share of an equal part, int(class_floor kept /
+// classes).
+inline constexpr double kClassFloor = 0.5;
+std::int64_t class_floor_rows(double class_floor, std::int64_t kept, int classes);
+
 // The rows kept, ascending: llround(fraction n) of them, at least one. `hard` keeps the largest difficulties, `easy`
-// the smallest, `all` everything; ties go to the lower row. Of each class at least int(class_floor kept / classes) rows
+// the smallest, `all` everything; ties go to the lower row. Of each class at least class_floor_rows(...) rows
 // stay (or all it has), its own hardest or easiest; the rest by rank among all. `random` draws from `seed` without a
 // floor, and what it keeps of a smaller fraction is among what it keeps of a larger. Labels lie in 0 .. classes - 1.
 // Throws std::invalid_argument: fraction outside (0, 1], class_floor outside [0, 1], a difficulty that is NaN, lengths
 // that differ, no rows, another `keep`.
 std::vector<int> keep_rows(std::span<const float> difficulty, std::span<const int> labels, int classes,
-                           const std::string& keep, double fraction, std::uint64_t seed, double class_floor = 0.5);
+                           const std::string& keep, double fraction, std::uint64_t seed,
+                           double class_floor = kClassFloor);
 std::vector<int> keep_rows(std::span<const float> difficulty, std::span<const std::uint8_t> labels, int classes,
-                           const std::string& keep, double fraction, std::uint64_t seed, double class_floor = 0.5);
+                           const std::string& keep, double fraction, std::uint64_t seed,
+                           double class_floor = kClassFloor);
 
 // Distance of each point, (n, 2) in [-1, 1]^2, to the boundary between the spiral's classes, within 1e-7.
 std::vector<float> spiral_distances(const Spiral& spiral, std::span<const float> points, Session& session);

@@ -236,7 +236,7 @@ class Evaluation {
       : trials_(trials), session_(session), context_(session.context), done_(done), outer_(context_.progress) {
     for (const Trial& trial : trials) total_ += estimated_seconds(trial);
   }
-  ~Evaluation() { context_.progress = outer_; }
+  ~Evaluation() { context_.progress = std::move(outer_); }  // a copy may ask for memory
 
   void run() {
     std::vector<std::size_t> networks, tickets;

@@ -21,6 +21,7 @@
 #include "host/program/error.h"
 #include "host/program/file_lock.h"
 #include "host/program/files.h"
+#include "host/program/input.h"
 #include "host/program/options.h"
 #include "host/program/words.h"
 
@@ -114,19 +115,20 @@ void add_sweep_options(CLI::App& app, SweepOptions& options) {
   app.add_flag("--dry-run", options.dry_run, "Show the plan and stop");
 }
 
-std::vector<Trial> expand_sweep(const nlohmann::json& file, const std::string& name, const fs::path& folder) {
+std::vector<Trial> expand_sweep(const nlohmann::json& file, const std::string& name, const fs::path& folder,
+                                std::uint64_t seed) {
   const auto refuse = [&](const std::string& why) { throw Failure(kMisuse, fmt::format("{}: {}", name, why)); };
   if (!file.is_object()) refuse("is not a JSON object with 'grids', as {\"grids\": [{\"n\": [250, 500]}]}");
   for (const auto& [key, value] : file.items()) {
-    if (key != "name" && key != "title" && key != "grids") {
-      refuse(fmt::format("'{}' is not known; known are name, title, grids", key));
-    }
+    if (key != "name" && key != "title" && key != "grids") refuse(not_known(key, {"name", "title", "grids"}));
   }
   for (const char* text : {"name", "title"}) {
     if (file.contains(text) && !file[text].is_string()) refuse(fmt::format("'{}' must be a text", text));
   }
   const auto grids = file.find("grids");
   if (grids == file.end() || !grids->is_array() || grids->empty()) refuse("'grids' must be a list of objects");
+  std::vector<std::string> keys = member_names();
+  keys.insert(keys.end(), {"seeds", "samples"});
   std::vector<Trial> trials;
   std::set<std::string> ids;
   for (std::size_t g = 0; g < grids->size(); ++g) {
@@ -135,7 +137,11 @@ std::vector<Trial> expand_sweep(const nlohmann::json& file, const std::string& n
     double samples = 0;
     std::vector<std::pair<std::string, nlohmann::json>> axes;
     std::size_t combinations = 1;
+    if (!grid.contains("seed") && !grid.contains("seeds")) axes.emplace_back("seed", nlohmann::json::array({seed}));
     for (const auto& [key, value] : grid.items()) {
+      if (std::find(keys.begin(), keys.end(), key) == keys.end()) {
+        refuse(fmt::format("grid {}: {}", g + 1, not_known(key, keys)));
+      }
       if (key == "samples") {
         if (!value.is_number() || !(value.get<double>() >= 1)) {
           refuse(fmt::format("grid {}: 'samples' must be a number from 1", g + 1));
@@ -247,9 +253,10 @@ std::string worded(const Plan& plan, const SweepOptions& options, int threads) {
   if (plan.shards > 1) text += fmt::format(", shard {} of {}", plan.shard, plan.shards);
   text += fmt::format("; {} done before, {} to run", grouped(plan.before), grouped(std::ssize(plan.pending)));
   if (!plan.pending.empty()) {
-    text += fmt::format(" ({}) in {}: about {} on {}, {:.0f} MB; results in {}", counted(plan.networks, "network"),
-                        counted(std::ssize(plan.groups), "group"), duration(plan.seconds / threads),
-                        counted(threads, "thread"), std::max(1.0, plan.bytes / 1e6), options.out.string());
+    text += fmt::format(" ({}) in {}: about {} on {} of an idle machine, {:.0f} MB; results in {}",
+                        counted(plan.networks, "network"), counted(std::ssize(plan.groups), "group"),
+                        duration(plan.seconds / threads), counted(threads, "thread"), std::max(1.0, plan.bytes / 1e6),
+                        options.out.string());
   }
   if (plan.others > 0) {
     text += fmt::format("; {} of other trials stay in {}, not on the page", counted(plan.others, "row"),
@@ -262,6 +269,7 @@ std::string worded(const Plan& plan, const SweepOptions& options, int threads) {
 void run_groups(const std::vector<Trial>& trials, const Plan& plan, Store& store, const Measured& measured,
                 Session& session) {
   const auto surroundings = environment(session);
+  const std::int64_t total = plan.before + std::ssize(plan.pending);
   double finished = 0;
   std::int64_t count = 0;
   for (const auto& group : plan.groups) {
@@ -275,7 +283,8 @@ void run_groups(const std::vector<Trial>& trials, const Plan& plan, Store& store
       const auto outer = session.context.progress;
       session.context.progress = [&](std::int64_t done, std::int64_t whole) {
         const double share = whole > 0 ? static_cast<double>(done) / static_cast<double>(whole) : 0;
-        session.progress.update("sweep", std::llround(1e6 * (finished + cost * share) / plan.seconds), 1000000);
+        session.progress.update(fmt::format("sweep, {} of {} trials", plan.before + count, total),
+                                std::llround(1e6 * (finished + cost * share) / plan.seconds), 1000000);
       };
       const std::string started = utc_now();
       evaluate(members, session, [&](std::size_t j, const Measurement& measurement) {
@@ -297,7 +306,7 @@ void run_groups(const std::vector<Trial>& trials, const Plan& plan, Store& store
     } catch (const Interrupted&) {
       throw Failure(kStopped, fmt::format("stopped by a signal with {} of {} trials on disk; the same command goes on "
                                           "from there",
-                                          plan.before + count, plan.before + std::ssize(plan.pending)));
+                                          plan.before + count, total));
     }
     finished += cost;
   }

@@ -41,10 +41,10 @@ struct SweepResult {
 
 // Trials of a sweep file: `{"name": ..., "title": ..., "grids": [{member of Trial: value or list of values, ...}, ...]}`.
 // A grid stands for every combination of its lists; trials that stand in several grids run once. `"seeds": "0..19"` and
-// `"samples": S` (epochs = S / n, at least 1) may stand for `seed` and `epochs`. Relative names of data and labels are
-// taken from `folder`, where the file lies. Failure(kMisuse) names what is wrong.
+// `"samples": S` (epochs = S / n, at least 1) may stand for `seed` and `epochs`; a grid that names no seed has `seed`.
+// Relative names of data and labels are taken from `folder`, where the file lies. Failure(kMisuse) names what is wrong.
 std::vector<Trial> expand_sweep(const nlohmann::json& file, const std::string& name,
-                                const std::filesystem::path& folder = {});
+                                const std::filesystem::path& folder = {}, std::uint64_t seed = 0);
 
 // A sweep that ships with the program (host/lab/sweeps/NAME.json); Failure(kMisuse) that lists them when there is none.
 nlohmann::json ready_sweep(const std::string& name);

@@ -11,6 +11,7 @@
 #include "host/lab/model.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
+#include "host/program/input.h"
 
 namespace scalelab::host {
 
@@ -109,9 +110,7 @@ Trial trial_from_json(const nlohmann::json& object) {
   if (!object.is_object()) throw Failure(kMisuse, "trial: is not a JSON object");
   Trial trial;
   std::size_t known = 0;
-  std::string names;
   each_member(trial, [&](const char* name, auto& member, auto&&... may_be) {
-    names += names.empty() ? name : fmt::format(", {}", name);
     const auto found = object.find(name);
     if (found == object.end()) return;
     ++known;
@@ -119,7 +118,7 @@ Trial trial_from_json(const nlohmann::json& object) {
   });
   if (known == object.size()) return trial;
   for (const auto& [key, value] : object.items()) {
-    if (!to_json(trial).contains(key)) refuse(key, "is not known; known are " + names);
+    if (!to_json(trial).contains(key)) throw Failure(kMisuse, "trial: " + not_known(key, member_names()));
   }
   return trial;
 }

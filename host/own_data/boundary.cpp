@@ -3,7 +3,7 @@
 //
 // result.json, schema 1: data {file, n}, model (its options), grid, labels {file, shape, bits_per_cell, bit_order},
 // extent {x_min, x_max, y_min, y_max}, classes [{label, name, points, area (a fraction), colour}], seed, train_error (a
-// fraction), seconds {fit, labels}, environment.
+// fraction; of kNN each point is its own nearest neighbour), seconds {fit, labels}, environment.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -326,10 +326,12 @@ nlohmann::json classes_json(const Dataset& data, const std::vector<std::int64_t>
 
 std::string text_of(const Options& options, const nlohmann::json& document, double seconds) {
   std::string text = fmt::format(
-      "{}: {} on {} points of {} classes, {} x {} cells, training error {:.2f} %, seed {}, {:.3g} s\n", options.out,
+      "{}: {} on {} points of {} classes, {} x {} cells, training error {:.2f} %{}, seed {}, {:.3g} s\n", options.out,
       options.model == "knn" ? fmt::format("knn, k = {}", options.k) : fmt::format("mlp on {}", options.encoding),
       document["data"]["n"].get<std::int64_t>(), document["classes"].size(), options.grid, options.grid,
-      100 * document["train_error"].get<double>(), document["seed"].get<std::uint64_t>(), seconds);
+      100 * document["train_error"].get<double>(),
+      options.model == "knn" ? " (each point is its own nearest neighbour)" : "", document["seed"].get<std::uint64_t>(),
+      seconds);
   if (std::ssize(document["classes"]) > kMostToldApart) {
     text += fmt::format(
         "  more than {} classes: some colours of boundary.png are hard to tell apart; labels.npy "

@@ -5,6 +5,7 @@
 // converged, empty_repaired, empty, sizes}, near_duplicates {eps, within, representative, across_labels}, classes
 // [{label, n, kept}].
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <charconv>
@@ -34,7 +35,7 @@ namespace {
 struct PruneOptions {
   Source source;
   std::string score = "kmeans", keep = "hard", out;
-  double near_duplicates = -1, class_floor = 0.5;
+  double near_duplicates = -1, class_floor = kClassFloor;
   std::optional<double> fraction;
   int clusters = 0;
 
@@ -64,7 +65,11 @@ std::vector<float> random_scores(std::int64_t n, std::uint64_t seed) {
 
 void check_options(const PruneOptions& options) {
   if (options.clustered() && options.clusters == 0) {
-    throw Failure(kMisuse, fmt::format("--score {} needs --clusters; --score random does without", options.score));
+    // Near-duplicates are looked for without clusters as well: it is the default score that asks for them.
+    const char* why = options.duplicates() ? " (the score says which of the near-duplicates stays)" : "";
+    throw Failure(kMisuse, fmt::format("--score {} needs --clusters{}: give --clusters 100, or --score random, which "
+                                       "does without",
+                                       options.score, why));
   }
   if (!options.clustered() && !options.duplicates() && options.clusters != 0) {
     throw Failure(kMisuse,
@@ -222,13 +227,21 @@ void say_duplicates(const PruneOptions& options, const Choosable& rows, const Ch
   }
 }
 
-void say_classes(const Choosable& rows, const Choice& choice, Outcome& outcome) {
+void say_classes(const PruneOptions& options, const Choosable& rows, const Choice& choice, Outcome& outcome) {
+  constexpr int kMostNamed = 12;  // classes: more are in result.json alone
   auto& list = outcome.document["classes"] = nlohmann::json::array();
   std::vector<std::int64_t> all(static_cast<std::size_t>(rows.classes()));
   for (const int label : rows.labels()) ++all[label];
+  const auto& names = rows.rows.labels().names;
+  std::vector<std::string> named;
   for (int c = 0; c < rows.classes(); ++c) {
-    list.push_back({{"label", rows.rows.labels().names[c]}, {"n", all[c]}, {"kept", choice.kept_of_class[c]}});
+    list.push_back({{"label", names[c]}, {"n", all[c]}, {"kept", choice.kept_of_class[c]}});
+    named.push_back(fmt::format("{}: {} of {}", names[c], choice.kept_of_class[c], all[c]));
   }
+  outcome.text += fmt::format("--class-floor {} asks for {} rows of each class", options.class_floor,
+                              class_floor_rows(options.class_floor, std::ssize(choice.kept), rows.classes()));
+  if (rows.classes() <= kMostNamed) outcome.text += fmt::format("; kept are {}", fmt::join(named, ", "));
+  outcome.text += "\n";
 }
 
 Outcome outcome_of(const PruneOptions& options, const Choosable& rows, const Choice& choice, double seconds,
@@ -257,7 +270,7 @@ Outcome outcome_of(const PruneOptions& options, const Choosable& rows, const Cho
   }
   if (choice.prototypes) say_clusters(options, *choice.prototypes, outcome);
   if (options.duplicates()) say_duplicates(options, rows, choice, outcome);
-  if (!rows.labels().empty()) say_classes(rows, choice, outcome);
+  if (!rows.labels().empty()) say_classes(options, rows, choice, outcome);
   return outcome;
 }
 

@@ -18,7 +18,12 @@ namespace scalelab::host {
 
 std::string html_escape(std::string_view text) {
   std::string escaped;
-  for (const char c : text) {
+  for (std::size_t i = 0; i < text.size(); ++i) {
+    const char c = text[i];
+    if (i > 0 && std::isdigit(static_cast<unsigned char>(text[i - 1])) != 0 && text.substr(i, 2) == " %") {
+      escaped += "&nbsp;";
+      continue;
+    }
     switch (c) {
       case '&': escaped += "&amp;"; break;
       case '<': escaped += "&lt;"; break;
@@ -360,11 +365,13 @@ std::string heat_map_html(const HeatMap& map) {
 
 namespace {
 
+// The command stands above it.
 std::string environment_html(const nlohmann::json& document) {
   std::vector<std::vector<std::string>> rows;
   const nlohmann::json environment =
       document.is_object() ? document.value("environment", nlohmann::json::object()) : nlohmann::json::object();
   for (const auto& [key, value] : environment.items()) {
+    if (key == "command") continue;
     rows.push_back({key, value.is_string() ? value.get<std::string>() : value.is_null() ? "unknown" : value.dump()});
   }
   return rows.empty() ? "" : table_html({"what", "value"}, rows, "Where it was made");

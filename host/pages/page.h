@@ -20,7 +20,7 @@ namespace scalelab::host {
 
 // --- text ------------------------------------------------------------------------------------------------------------
 
-// Text as it may stand in an element or in a quoted attribute.
+// Text as it may stand in an element or in a quoted attribute; no line ends between a number and its %.
 std::string html_escape(std::string_view text);
 // JSON as it may stand in a <script> element: no `<`, `>` or `&` is left in it.
 std::string script_json(const nlohmann::json& value);

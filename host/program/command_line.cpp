@@ -7,51 +7,15 @@
 #include <algorithm>
 #include <fstream>
 #include <nlohmann/json.hpp>
-#include <numeric>
 #include <string_view>
 
 #include "host/program/error.h"
+#include "host/program/input.h"
 #include "host/program/words.h"
 
 namespace scalelab::host {
 
 namespace {
-
-// Number of single-character edits (insert, delete, replace) between two words.
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  std::iota(row.begin(), row.end(), std::size_t{0});
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({replaced, row[j] + 1, row[j - 1] + 1});
-    }
-  }
-  return row[b.size()];
-}
-
-// "; did you mean X?", or nothing when no name is near.
-std::string suggestion(const std::string& word, const std::vector<std::string>& names) {
-  if (word.size() < 3) return "";  // anything is near to -d
-  std::size_t best = 3;
-  const std::string* nearest = nullptr;
-  for (const auto& name : names) {
-    const std::size_t distance = edit_distance(word, name);
-    if (distance < best) {
-      best = distance;
-      nearest = &name;
-    }
-  }
-  // Else one that ends in the same word: --layers, --hidden-layers.
-  const std::size_t stem = word.find_first_not_of('-');
-  for (std::size_t i = 0; i < names.size() && nearest == nullptr && stem != std::string::npos; ++i) {
-    if (names[i].ends_with("-" + word.substr(stem))) nearest = &names[i];
-  }
-  return nearest == nullptr ? "" : fmt::format("; did you mean {}?", *nearest);
-}
 
 std::vector<std::string> option_names(const CLI::App& app) {
   std::vector<std::string> names;
@@ -90,7 +54,8 @@ std::vector<std::string> config_words(const std::string& file, const CLI::App& a
                                       const std::vector<std::string>& given) {
   std::ifstream input(file);
   if (!input) throw Failure(kMisuse, fmt::format("{}: {}: cannot be read", kConfig, file));
-  const auto config = nlohmann::json::parse(input, nullptr, false);
+  const std::string text{std::istreambuf_iterator<char>(input), {}};
+  const auto config = parse_json(text, fmt::format("{}: {}", kConfig, file), kMisuse);
   if (!config.is_object()) {
     throw Failure(kMisuse, fmt::format("{}: {}: is not a JSON object of options, as {{\"k\": 5}}", kConfig, file));
   }
@@ -106,12 +71,12 @@ std::vector<std::string> config_words(const std::string& file, const CLI::App& a
     if (std::any_of(given.begin(), given.end(), gives)) continue;
     const bool flag = app.get_option(name)->get_expected_max() == 0;
     bool fits = flag == value.is_boolean();
-    const std::string text = flag ? "" : option_text(value, fits);
+    const std::string option = flag ? "" : option_text(value, fits);
     if (!fits) {
       throw Failure(kMisuse, fmt::format("{}: {}: '{}' must be {}", kConfig, file, key,
                                          flag ? "true or false" : "a number, a text or a list of them"));
     }
-    if (!flag) words.push_back(name + "=" + text);
+    if (!flag) words.push_back(name + "=" + option);
     if (flag && value.get<bool>()) words.push_back(name);
   }
   return words;

@@ -65,7 +65,8 @@ void Progress::update(const std::string& stage, std::int64_t done, std::int64_t 
   throw_if_interrupted();
   if (quiet_) return;
   const double now = clock_();
-  const double began = stages_.try_emplace(stage, now).first->second;
+  // A name goes on behind a comma with what changes: "sweep, 34 of 720 trials".
+  const double began = stages_.try_emplace(stage.substr(0, stage.find(',')), now).first->second;
   if (now - started_ < kPatience || now - last_ < (screen_.terminal ? kBetween : kBetweenLines)) return;
   last_ = now;
   const double share = total > 0 ? static_cast<double>(done) / static_cast<double>(total) : 0;

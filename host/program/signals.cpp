@@ -7,6 +7,8 @@
 #include <csignal>
 #include <cstdint>
 #include <cstring>
+#include <exception>
+#include <new>
 
 #include "host/program/error.h"
 
@@ -68,6 +70,24 @@ extern "C" void on_fault(int number, siginfo_t* info, void*) {
   ::raise(number);  // heard when this returns
 }
 
+// An exception that nobody catches: it came out of main, or of a function of a library that may not throw. That memory
+// ran out is said in one line, for which no memory is needed.
+constexpr char kNoMemory[] =
+    "scalelab: out of memory; ask for less (a smaller grid, fewer points) or use a larger machine\n";
+std::terminate_handler terminate_before = nullptr;
+void on_terminate() {
+  try {
+    if (std::current_exception() != nullptr) throw;
+  } catch (const std::bad_alloc&) {
+    remove_temporaries();
+    if (::write(STDERR_FILENO, kNoMemory, sizeof kNoMemory - 1) < 0) {
+    }  // nothing can be done about it
+    ::_exit(kOutOfMemory);
+  } catch (...) {
+  }
+  terminate_before();
+}
+
 // Lets `handler` have a signal that nobody else has taken.
 void take(int number, void (*handler)(int), bool from_anybody = false) {
   struct sigaction old {};
@@ -95,6 +115,7 @@ void take_fault(int number) {
 }  // namespace
 
 void catch_signals() {
+  if (terminate_before == nullptr) terminate_before = std::set_terminate(on_terminate);
   for (const int number : {SIGINT, SIGTERM, SIGUSR1}) take(number, on_signal, true);
   for (const int number : {SIGHUP, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGXCPU, SIGPWR, SIGIO, SIGSTKFLT}) {
     take(number, on_signal);

@@ -98,28 +98,34 @@ class VerdictsByModel {
 std::optional<Finding> data_equivalents(const Comparison& c) {
   const auto all = equivalents(c);
   const std::int64_t n = c.options.sizes.front();
-  const Equivalent* best = nullptr;
+  const Equivalent *least = nullptr, *most = nullptr;
   int candidates = 0;
   for (const Equivalent& e : all) {
     if (e.n != n || e.measure != "grid_error" || e.seeds == 0) continue;
     ++candidates;
-    if (best == nullptr || e.points > best->points) best = &e;
+    if (least == nullptr || e.points < least->points) least = &e;
+    if (most == nullptr || e.points > most->points) most = &e;
   }
-  if (best == nullptr) return std::nullopt;
+  if (most == nullptr) return std::nullopt;
   Finding f{.id = "data-equivalent"};
-  f.title = fmt::format("{} points seen by {} are worth {} points of kNN", grouped(n), best->model, best->worded());
-  if (best->interval_worded() != "-") f.title += fmt::format(" ({})", best->interval_worded());
+  if (candidates == 1) {
+    f.title = fmt::format("{} points seen by {} are worth {} points of kNN", grouped(n), most->model, most->worded());
+    if (most->interval_worded() != "-") f.title += fmt::format(" ({})", most->interval_worded());
+  } else {
+    f.title = fmt::format("{} points seen by a network are worth {} ({}) to {} ({}) points of kNN", grouped(n),
+                          least->worded(), least->model, most->worded(), most->model);
+  }
   f.text = fmt::format(
       "The data equivalent of a network is how many points kNN (k = 1) needs for the same error: the same seed's kNN "
       "curve, read at the network's error. Geometric mean over {}, with the 95 % interval (Student's t of the "
       "logarithms). A seed outside the curve ({} to {} points) counts as the end it left by, and the figure is then "
       "only a bound.",
-      counted(best->seeds, "seed"), grouped(static_cast<std::int64_t>(best->first)),
-      grouped(static_cast<std::int64_t>(best->last)));
+      counted(most->seeds, "seed"), grouped(static_cast<std::int64_t>(most->first)),
+      grouped(static_cast<std::int64_t>(most->last)));
   if (candidates > 1) {
     f.text += fmt::format(
-        " The title names the largest of {} figures on the grid; that it was picked for its size is not in its "
-        "interval.",
+        " The title names the smallest and the largest of {} figures on the grid; that they were picked for their size "
+        "is not in their intervals.",
         candidates);
   }
   f.columns = {"model", "n", "grid", "95 % interval", "density", "95 % interval"};

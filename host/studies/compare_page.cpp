@@ -82,7 +82,7 @@ std::string gallery(const Comparison& comparison, const std::vector<Figure>& fig
       const bool trained = measured->status == "ok";
       html += picture(figure,
                       fmt::format("<b>n = {}</b><span>{}</span>", grouped(figure.n),
-                                  trained ? fmt::format("grid {} %<br>density {} %", grid, density)
+                                  trained ? fmt::format("grid {}&nbsp;%<br>density {}&nbsp;%", grid, density)
                                           : fmt::format("did not train: {}", html_escape(measured->status))),
                       fmt::format("{} trained on {} points: {}", model.name, grouped(figure.n),
                                   trained ? fmt::format("{} % of the grid wrong, by density {} %", grid, density)
@@ -182,13 +182,15 @@ std::vector<std::string> methods(const Comparison& comparison) {
       fmt::format(
           "Networks: {} hidden layers of {} units, ReLU; weights and biases start uniform from \u22121/\u221afan-in to "
           "1/\u221afan-in; "
-          "Adam (0.9, 0.999) at 3e-3 with cosine decay to 0, batches of 64, binary cross-entropy. Epochs: {}{}. "
+          "Adam (0.9, 0.999) at 0.003 with cosine decay to 0, batches of 64, binary cross-entropy. Epochs: {}{}. "
           "Products between hidden layers in {}. "
-          "Extras: focal loss (\u03b3 = 2), layer norm before each activation, decoupled weight decay of 1e-2.",
+          "Extras: focal loss (\u03b3 = 2), layer norm before each activation, decoupled weight decay of 0.01.",
           shape.hidden_layers, shape.width, fmt::to_string(fmt::join(epochs, ", ")),
           options.same_epochs ? "" : ", so that every network sees the same number of samples",
           kPrecisions[static_cast<std::size_t>(network.precision)]),
       "kNN: exact Euclidean neighbours; equal distances in order of index, equal votes to blue.",
+      "Training error: the share of a model's own training points that it gives the wrong colour. For kNN each of them "
+      "is its own nearest neighbour, so that at k = 1 it says nothing.",
       "Means stand with their 95 % interval (Student's t over seeds); ratios and data equivalents are geometric means, "
       "with the interval of their logarithms. A difference is called lower or higher where its 95 % interval, paired "
       "over seeds, leaves zero out and there are at least three pairs; everything else is undecided. No correction for "

@@ -46,7 +46,7 @@ struct StudyOptions {
 
 // One way to choose rows, at one fraction (kByRule: as many as the boundary rule keeps).
 struct Choice {
-  std::string name;  // "kmeans(100) hard", whatever the fraction
+  std::string name{}, share{};  // "kmeans(100) hard", "20 %": as in every study (series.h)
   std::string keep, score = "none", features = "input";
   int clusters = 0;
   double angle = 0;
@@ -55,9 +55,25 @@ struct Choice {
   bool all() const { return keep == "all"; }
   bool random() const { return keep == "random"; }
   bool ruled() const { return fraction == kByRule; }
-  std::string share() const { return ruled() ? "as many as the rule" : fmt::format("{:g} %", 100 * fraction); }
-  std::string titled() const { return all() ? name : name + ", " + share(); }
+  std::string titled() const { return all() ? name : name + " " + share; }
+  // Of a trial, what this choice decides; its fraction is kByRule where a rule decides it.
+  void apply_to(Trial& trial) const {
+    trial.keep = keep;
+    trial.score = score;
+    trial.features = features;
+    trial.clusters = clusters;
+    trial.probe_angle = angle;
+    trial.fraction = fraction;
+  }
 };
+
+// With its names, for the problem of `trial`.
+Choice named(Choice choice, Trial trial) {
+  choice.apply_to(trial);
+  choice.name = choice_name(trial);
+  choice.share = share_name(trial);
+  return choice;
+}
 
 // What one choice measured at one size.
 struct Cell {
@@ -189,12 +205,13 @@ void add_choices(const StudyOptions& options, const std::string& score, std::vec
     for (const std::string& features : kind.features ? options.features : std::vector<std::string>{"input"}) {
       for (const int k : kind.clusters ? options.clusters : std::vector<int>{0}) {
         for (const double angle : options.on("perceptron") ? options.angles : std::vector<double>{0}) {
-          std::string name = score;
-          if (k > 0) name += fmt::format("({})", k);
-          if (features == "hidden") name += " hidden";
-          if (options.on("perceptron")) name += fmt::format(" {:g} deg", angle);
           for (const double fraction : options.fractions) {
-            list.push_back({name + " " + keep, keep, score, features, k, angle, fraction});
+            list.push_back({.keep = keep,
+                            .score = score,
+                            .features = features,
+                            .clusters = k,
+                            .angle = angle,
+                            .fraction = fraction});
           }
         }
       }
@@ -203,13 +220,14 @@ void add_choices(const StudyOptions& options, const std::string& score, std::vec
 }
 
 std::vector<Choice> choices_of(const StudyOptions& options) {
-  std::vector<Choice> list = {{"all", "all"}};
-  for (const double fraction : options.fractions) list.push_back({"random", "random", "none", "input", 0, 0, fraction});
+  std::vector<Choice> list = {{.keep = "all"}};
+  for (const double fraction : options.fractions) list.push_back({.keep = "random", .fraction = fraction});
   for (const std::string& score : options.scores) add_choices(options, score, list);
   if (options.rule) {
-    list.push_back({"random", "random", "none", "input", 0, 0, kByRule});
-    list.push_back({"boundary rule", "hard", "boundary", "input", 0, 0, kByRule});
+    list.push_back({.keep = "random", .fraction = kByRule});
+    list.push_back({.keep = "hard", .score = "boundary", .fraction = kByRule});
   }
+  for (Choice& choice : list) choice = named(std::move(choice), base_trial(options, 1, 0));
   return list;
 }
 
@@ -232,12 +250,8 @@ std::vector<Planned> plan_of(const Table& table, Session& session) {
         const Choice& choice = table.choices[c];
         if (choice.clusters > n) continue;
         Trial trial = base_trial(table.options, n, seed);
-        trial.keep = choice.keep;
-        trial.score = choice.score;
-        trial.features = choice.features;
-        trial.clusters = choice.clusters;
-        trial.probe_angle = choice.angle;
-        trial.fraction = choice.ruled() ? rule : choice.fraction;
+        choice.apply_to(trial);
+        if (choice.ruled()) trial.fraction = rule;
         plan.push_back({c, resolved(trial)});
       }
     }
@@ -484,9 +498,9 @@ std::optional<Finding> clusters_finding(const Table& table, nlohmann::json& list
   for (std::size_t c = 0; c < table.choices.size(); ++c) {
     const Choice& choice = table.choices[c];
     if (choice.clusters == 0 || table.cell(c, n) == nullptr) continue;
-    groups[fmt::format("{}{} {}, {}", choice.score, choice.features == "hidden" ? " hidden" : "", choice.keep,
-                       choice.share())]
-        .push_back(c);
+    Trial trial = base_trial(table.options, n, 0);
+    choice.apply_to(trial);
+    groups[choice_name(trial, "clusters") + " " + choice.share].push_back(c);
   }
   std::vector<std::string> depends, none;
   for (const auto& [name, members] : groups) {
@@ -542,19 +556,19 @@ std::optional<Finding> ways_finding(const Table& table, nlohmann::json& list) {
       const Contrast apart = table.against(c, *easy, n, measure);
       if (apart.difference.n == 0) continue;
       own.add(grouped(n), apart);
-      all.add(fmt::format("{}, {} of n {}", score, hard.share(), grouped(n)), apart);
+      all.add(fmt::format("{} {} of n {}", score, hard.share, grouped(n)), apart);
       nlohmann::json entry = to_json(apart);
       entry["score"] = score;
       entry["fraction"] = hard.fraction;
       entry["n"] = n;
       list.push_back(std::move(entry));
-      f.table.push_back({fmt::format("{}, {}", score, hard.share()), grouped(n), percent(apart.mean_what),
-                         percent(apart.mean_against)});
+      f.table.push_back(
+          {fmt::format("{} {}", score, hard.share), grouped(n), percent(apart.mean_what), percent(apart.mean_against)});
       for (const auto& cell : contrast_cells(apart)) f.table.back().push_back(cell);
       f.contrasts.push_back(apart);
     }
     if (!own.empty()) {
-      f.points.push_back(fmt::format("{}, {}: {}", score, hard.share(),
+      f.points.push_back(fmt::format("{} {}: {}", score, hard.share,
                                      own.worded("hard is better at n", "undecided at n", "easy is better at n")));
     }
   }
@@ -628,6 +642,7 @@ Outcome run(const StudyOptions& given, Session& session) {
   add(clusters_finding(table, study.more["cluster_dependence"]));
   add(ways_finding(table, study.more["hard_or_easy"]));
   add(theory_finding(table));
+  study.first = "control-" + short_measure(table.measures.front());
   const Curves curves = curves_of(study.result.rows, seed);
   std::string text = tables_text(table);
   return finish_study(std::move(study), curves, options.sweep, std::move(text), session);

@@ -11,6 +11,7 @@
 #include "host/program/error.h"
 #include "host/program/file_lock.h"
 #include "host/program/files.h"
+#include "host/program/input.h"
 #include "host/program/options.h"
 #include "host/program/words.h"
 #include "host/studies/compare_page.h"
@@ -72,6 +73,10 @@ std::vector<SweepRow> rows_from(const nlohmann::json& document) {
   return rows;
 }
 
+bool on_a_file(const std::vector<SweepRow>& rows) {
+  return std::any_of(rows.begin(), rows.end(), [](const SweepRow& row) { return !row.trial.fingerprint.empty(); });
+}
+
 double number_of(const nlohmann::json& value) { return value.is_number() ? value.get<double>() : std::nan(""); }
 
 std::vector<Finding> findings_from(const nlohmann::json& document) {
@@ -102,7 +107,7 @@ Page study_page_from(const nlohmann::json& document) {
 nlohmann::json result_in(const fs::path& folder) {
   for (const char* name : {"result.json", "results.json", "curriculum.json", "lottery.json", "theory.json"}) {
     if (!fs::is_regular_file(folder / name)) continue;
-    auto document = nlohmann::json::parse(file_text(folder / name), nullptr, false);
+    auto document = parse_json(file_text(folder / name), (folder / name).string(), kBadData);
     if (document.is_object()) return document;
     throw Failure(kBadData, fmt::format("{}: is not a JSON object", (folder / name).string()));
   }
@@ -220,6 +225,9 @@ Outcome finish_study(Study study, const Curves& curves, const SweepOptions& opti
   // From no result nothing is found.
   if (curves.errors.empty()) study.findings.clear();
   for (Finding& finding : sweep_findings(curves)) study.findings.push_back(std::move(finding));
+  std::stable_partition(study.findings.begin(), study.findings.end(),
+                        [&](const Finding& finding) { return finding.id == study.first; });
+  if (on_a_file(study.result.rows)) text += std::string(kHeldOut) + "\n";
   text += to_text(study.findings);
   nlohmann::json document = study_document(study, curves, session);
   std::shared_ptr<const Page> page;

@@ -33,6 +33,7 @@ struct Study {
   std::string title{};     // of its page
   SweepResult result{};    // a row that a rule chose has kByRule for its fraction
   std::vector<Finding> findings{};
+  std::string first{};  // the id of the finding that is told first and heads the page; empty: the first there is
   nlohmann::json more = nlohmann::json::object();  // members that only this study has
 };
 
@@ -53,6 +54,12 @@ Outcome end_study(const Study& study, nlohmann::json document, const SweepOption
                   std::shared_ptr<const Page> page);
 Outcome finish_study(Study study, const Curves& curves, const SweepOptions& options, std::string text,
                      Session& session);
+
+// What the intervals of a study of a file say, and whether a study is of one.
+inline constexpr const char* kHeldOut =
+    "Data that bring a test set are tested on it; of other files a fifth of the rows is held out, the same for every "
+    "seed. Intervals hold what the seeds vary, and not what other test rows would change.";
+bool on_a_file(const std::vector<SweepRow>& rows);
 
 // The rows and findings of a result that lies on disk; findings as far as a page needs them, without their contrasts.
 std::vector<SweepRow> rows_from(const nlohmann::json& document);

@@ -6,8 +6,10 @@
 #include <cmath>
 #include <set>
 
+#include "host/lab/difficulty.h"
 #include "host/program/environment.h"
 #include "host/program/words.h"
+#include "host/studies/study.h"
 #include "host/studies/sweep_study.h"
 
 namespace scalelab::host {
@@ -206,9 +208,11 @@ Cell error_cell(const Series& series, const std::string& error) {
 std::optional<HeatMap> map_of(const Curves& all, const std::string& error, bool switched) {
   std::set<double> members;
   bool controlled = false;
+  for (const Curve& curve : all.curves) controlled = controlled || curve.control;
   for (const Curve& curve : all.curves) {
-    controlled = controlled || curve.control;
-    for (const auto& [member, point] : curve.points) members.insert(member);
+    for (const auto& [member, point] : curve.points) {
+      if (!controlled || all.control_of(*point.series) != nullptr) members.insert(member);
+    }
   }
   const bool two = all.others.size() == 1 || controlled;
   if (!two || all.curves.size() < 2 || members.size() < 2) return std::nullopt;
@@ -320,18 +324,24 @@ Page sweep_page(const std::string& title, const std::vector<Finding>& findings, 
       "n is the number of rows before any choice, kept the number after it.",
       fmt::format(
           "Errors are against the true labels. Grid error: the share of the plane's cell centres. Density error: "
-          "{}. Test error: the share of the rows held out.",
+          "{}. Test error: the share of the test rows.",
           density_words(curves.series.empty() ? 0 : curves.series[0].trial.density_points)),
-      "Of files the labels are their own. Data that bring a test set are tested on it; of others a fifth of the rows "
-      "is "
-      "held out, the same for every seed. Intervals hold what the seeds vary, and not what other test rows would "
-      "change.",
       "A network that failed to train (it collapsed to one class, or diverged) counts with the error it has; where "
       "leaving such networks out would change a verdict, the verdict says so.",
       "Verdicts: the 95 % interval (Student's t) of the paired difference over seeds leaves zero out, and there are at "
       "least three pairs; everything else is undecided. No correction for the number of comparisons is made.",
       "The intervals of laws are bootstrap intervals over the seeds; with few seeds they are too narrow.",
       "Rows are the same bits resumed, sharded and in any order."};
+  const auto any = [&](const auto& holds) { return std::any_of(curves.series.begin(), curves.series.end(), holds); };
+  if (any([](const Series& s) { return s.trial.keep == "hard" || s.trial.keep == "easy"; })) {
+    page.methods.push_back(fmt::format(
+        "A choice of the hard or the easy rows keeps of each class at least {:g} times an equal part of what it keeps, "
+        "as far as the class has as many rows. A random choice has no such floor.",
+        kClassFloor));
+  }
+  if (any([](const Series& s) { return !s.trial.fingerprint.empty(); })) {
+    page.methods.push_back(std::string("Of a file the labels are its own. ") + kHeldOut);
+  }
   page.command = command_of(document);
   page.document = document;
   return page;

@@ -16,6 +16,7 @@
 #include "host/program/environment.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
+#include "host/program/input.h"
 #include "host/program/options.h"
 #include "host/program/words.h"
 #include "host/studies/study.h"
@@ -61,8 +62,9 @@ std::optional<Finding> control_finding(const Curves& curves, const std::string& 
     for (const auto& [member, point] : curve.points) {
       const Series* control = curves.control_of(*point.series);
       if (control == nullptr) continue;
-      const Contrast c = contrast(curve.name, point.series->of(error), series_name(control->trial, curves.others),
-                                  control->of(error), error, place_of(curves, *point.series));
+      const Contrast c =
+          contrast(curve.name, point.series->of(error), series_name(control->trial, curves.others, curves.x),
+                   control->of(error), error, place_of(curves, *point.series));
       if (c.difference.n == 0) continue;
       verdicts.add(fmt::format("{} at {} {}", curve.name, curves.x, curves.place(member)), c);
       f.table.push_back({c.what, c.against, curves.place(member), percent(c.mean_what), percent(c.mean_against)});
@@ -210,15 +212,14 @@ Outcome sweep_command(const std::string& file, const SweepOptions& options, Sess
   std::string name = file;
   std::error_code unknown;
   if (fs::exists(file, unknown) && !fs::is_directory(file, unknown)) {  // a pipe as well
-    sweep = nlohmann::json::parse(file_text(file), nullptr, false);
+    sweep = parse_json(file_text(file), file, kMisuse);
     name = fs::path(file).stem().string();
   } else if (file.ends_with(".json") || file.find('/') != std::string::npos) {
     throw Failure(kMisuse, fmt::format("{}: no such file", file));
   } else {
     sweep = ready_sweep(file);
   }
-  if (sweep.is_discarded()) throw Failure(kMisuse, fmt::format("{}: is not JSON", file));
-  const std::vector<Trial> trials = expand_sweep(sweep, file, fs::path(file).parent_path());
+  const std::vector<Trial> trials = expand_sweep(sweep, file, fs::path(file).parent_path(), session.common.seed);
   Study study{.command = "sweep", .experiment = sweep.value("name", name)};
   study.title = sweep.value("title", "Sweep: " + study.experiment);
   study.result = run_sweep(trials, options, session);
@@ -278,7 +279,8 @@ Command add_sweep(CLI::App& program) {
             {"A file: {\"title\": text, \"grids\": [{KEY: value or list, ...}, ...]}; a grid is run in every\n"
              "combination of its lists. Keys: data, labels, n, seeds (\"0..9\"), noise, model, width, hidden_layers,\n"
              "epochs or samples (epochs times n), precision, keep, score, fraction, clusters, features, order,\n"
-             "ticket, level, grid, density_points; dimension and probe_angle for data = perceptron.\n",
+             "ticket, level, grid, density_points; dimension and probe_angle for data = perceptron. A grid without\n"
+             "seeds is run for --seed.\n",
              kFormatsHelp});
   return {app, [options](Session& session) { return sweep_command(options->file, options->sweep, session); },
           // What a file asks for is known only when it is read; a sweep is long.

@@ -50,8 +50,7 @@ struct Point {
   int unconverged = 0;  // draws whose perceptron ran out of sweeps
 
   double ratio() const { return theory.error / random; }
-  // "hard 50 %"
-  std::string choice() const { return fmt::format("{} {:g} %", keep, 100 * fraction); }
+  std::string choice() const { return examples_kept(keep, fraction); }
 };
 
 // From which size on a choice has a lower error than a random one (crossover_with_random).
@@ -123,7 +122,7 @@ void simulate(Point& point, const TheoryOptions& options, Session& session) {
     errors.push_back(std::acos(std::clamp<double>(directions[static_cast<std::size_t>(draw) * d], -1, 1)) / kPi);
     point.unconverged += made[draw] < 0;
   }
-  point.simulated = summarize(errors);
+  point.simulated = summarize_fractions(errors);
 }
 
 void simulate(std::vector<Point>& points, const TheoryOptions& options, Session& session) {
@@ -360,6 +359,10 @@ Outcome run_theory(const TheoryOptions& options, Session& session) {
 }
 
 }  // namespace
+
+std::string examples_kept(const std::string& keep, double fraction) {
+  return fmt::format("{} {:g} %", keep, 100 * fraction);
+}
 
 Command add_theory(CLI::App& program) {
   auto options = std::make_shared<TheoryOptions>();

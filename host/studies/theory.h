@@ -10,10 +10,14 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <string>
 
 #include "host/pages/page.h"
 
 namespace scalelab::host {
+
+// "hard 50 %": which examples are kept, and how many.
+std::string examples_kept(const std::string& keep, double fraction);
 
 // The page of such a document, which it carries; it states no number of its own.
 Page theory_page(const nlohmann::json& document);

@@ -1,6 +1,7 @@
 // The page of `theory`: error against examples kept, and what a choice is worth beside a random one of as many.
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <set>
@@ -33,12 +34,18 @@ std::vector<Row> rows_of(const Json& document) {
   return rows;
 }
 
-// The line of a choice of one fraction: a colour for the fraction, whole for the hard and dashed for the easy.
+bool any_simulated(const std::vector<Row>& rows) {
+  return std::any_of(rows.begin(), rows.end(), [](const Row& row) { return row.simulated != nullptr; });
+}
+
+// The line of a choice of one fraction: a colour for the fraction; whole and round for the hard, dashed with diamonds for
+// the easy.
 Line line_of(const Row& row, const std::set<double>& fractions) {
   if (row.keep == "random") return {.name = "random", .control = true};
   const auto index = static_cast<int>(std::distance(fractions.begin(), fractions.find(row.fraction)));
-  return {.name = fmt::format("{} {:g} %", row.keep, 100 * row.fraction),
+  return {.name = examples_kept(row.keep, row.fraction),
           .colour = fmt::format("c{}", index % 8),
+          .shape = row.keep == "easy" ? "rectRot" : "circle",
           .dashed = row.keep == "easy"};
 }
 
@@ -48,13 +55,13 @@ Chart error_chart(const Json& document) {
               .title = "Error against examples kept",
               .subtitle =
                   "Test error of the max-margin perceptron, both axes logarithmic. A colour is a fraction kept; "
-                  "whole lines keep the hardest examples, dashed ones the easiest. Lines are theory; hollow "
-                  "marks are means of simulations with their 95 % interval.",
+                  "whole lines keep the hardest examples, dashed ones the easiest. Lines are theory",
               .x = {.title = "examples kept per dimension", .short_name = "kept", .logarithmic = true},
               .y = {.title = "test error", .logarithmic = true, .percent = true},
               .lines = {},
               .command = command_of(document)};
   const std::vector<Row> rows = rows_of(document);
+  chart.subtitle += any_simulated(rows) ? "; hollow marks are means of simulations with their 95 % interval." : ".";
   std::set<double> fractions;
   std::map<double, double> random;  // by examples kept: every row knows the control's error at its own
   for (const Row& row : rows) {
@@ -150,8 +157,11 @@ Page theory_page(const Json& document) {
       "ones far from it; the fraction kept is what remains of the examples at hand.",
       "Error is the angle between student and teacher over \u03c0. The theory is the replica prediction by the "
       "max-margin formulation (Sorscher et al. 2022, arXiv 2206.14486), solved to about 1e-6.",
-      "A random choice of as many examples is the control throughout: the whole theory curve at the kept size.",
-      "Simulated means stand with their 95 % interval, Student's t over draws; every point uses the same draws."};
+      "A random choice of as many examples is the control throughout: the whole theory curve at the kept size."};
+  if (any_simulated(rows_of(document))) {
+    page.methods.emplace_back(
+        "Simulated means stand with their 95 % interval, Student's t over draws; every point uses the same draws.");
+  }
   page.command = command_of(document);
   page.document = document;
   return page;

@@ -12,10 +12,11 @@ import re
 PIPES = ("issue", "fp32", "integer", "fp64", "special", "tensor", "shared")
 # The first that fits an opcode: what it costs on each pipe; issue is their sum, and `other` what no other pipe has.
 CHARGES = [
-    (r"mov|cvta|ld\.param|(abs|neg)\.f32|not\.pred|bfi\.b64|ret|exit", {}),  # renamed registers, pairs of them, operands, modifiers
+    (r"mov|cvta|ld\.param|(abs|neg)\.f32|not\.pred|(bfi|shl|or)\.b64|ret|exit", {}),  # renamed registers, pairs of them, operands, modifiers
     (r"mma", {"tensor": 1}),
     (r"(ld|st|atom|red|ldu|prefetch|ldmatrix)\b", {"other": 1}),  # and the lines that are counted
     (r"shfl", {"shared": 1}),
+    (r"bra$", {"other": 2}),  # most with BSSY and BSYNC, where warps part and meet; loops without
     (r"bar|barrier|membar|fence|vote|match|redux|activemask|elect|bra|brx|trap|nanosleep|call", {"other": 1}),
     (r"(div|rem)\..*64", {"integer": 30, "fp32": 30, "special": 2}),
     (r"(div|rem)\.[su](32|16)", {"integer": 10, "fp32": 6, "special": 3}),
@@ -32,7 +33,8 @@ CHARGES = [
     (r"(mul|mad|mul24|mad24)\.", {"fp32": 1}),
     (r"(and|or|xor)\.pred", {"integer": 0.5}),
     (r"(min|max)\.[su]64", {"integer": 4}),
-    (r"(shl|or)\.b64", {"integer": 1}),  # two, or none where they only join two registers
+    (r"(add|sub)\.[su]64", {"integer": 1, "fp32": 1}),  # IADD3 and IMAD.X
+    (r"or\.b32", {}),  # part of the shift before it (LEA) or of the logic round it (LOP3)
     (r"\w+\.(\w+\.)*[subf]64", {"integer": 2}),
     (r"", {"integer": 1}),
 ]

@@ -66,12 +66,14 @@ def of_knn(p):
 
 
 def of_kmeans(p):
-    """Sorted tiles: as many points a cluster, but at least 128 clusters, below which there are no tiles. Every pair: less of all.
-    Two numbers of iterations: what is done once is not repeated."""
+    """Sorted tiles: as many points a cluster, but at least 128 clusters, below which there are no tiles. Every pair: fewer points.
+    Two numbers of iterations, for what is done once is not repeated, or two of clusters, for they do not change all."""
     small = dict(p)
     if p["d"] > 3:
-        small.update(n=min(p["n"], 1024), k=min(p["k"], 128))
-        more = p["n"] / small["n"] * p["k"] / small["k"]
+        small.update(n=min(p["n"], 1024))
+        more = p["n"] / small["n"]
+        if p["k"] > 256:
+            return small, more, more, ("k", 128, 256)
     elif p["k"] < 128:
         small.update(n=20000)
         more = p["n"] / small["n"]
