@@ -4,15 +4,39 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 namespace ptx {
+
+[[noreturn]] void die(const std::string& text);  // prints it and ends the process with exit code 86
+const char* setting(const char* name, const char* otherwise);
+
+class Pages {  // of memory that is zero until it is used, and takes none before
+ public:
+  Pages() = default;
+  explicit Pages(std::size_t bytes);
+  Pages(Pages&& other) noexcept : data_(std::exchange(other.data_, nullptr)), bytes_(std::exchange(other.bytes_, 0)) {}
+  Pages& operator=(Pages&& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(bytes_, other.bytes_);
+    return *this;
+  }
+  ~Pages();
+  char* data() const { return data_; }
+  std::size_t bytes() const { return bytes_; }
+
+ private:
+  char* data_ = nullptr;
+  std::size_t bytes_ = 0;
+};
 
 inline constexpr int kLanes = 32;
 using Mask = std::uint32_t;
@@ -37,7 +61,7 @@ struct Range {
 
 // --- global memory (memory.cpp) --------------------------------------------------------------------------------------
 namespace memory {
-std::uint64_t allocate(std::size_t bytes, const char* what);  // 0: out of memory
+std::uint64_t allocate(std::size_t bytes);  // 0: out of memory
 bool release(std::uint64_t address);
 bool find(std::uint64_t address, Range& range);  // the allocation that holds the address
 bool holds(const void* address, std::size_t bytes);
@@ -56,30 +80,11 @@ inline constexpr std::uint32_t kPoison = 0x7fa5a5a5;  // NaN as a float, as a do
 void poison(void* memory, std::size_t bytes);
 
 // --- code ------------------------------------------------------------------------------------------------------------
-enum class Type : std::uint8_t {
-  none,
-  pred,
-  b8,
-  u8,
-  s8,
-  b16,
-  u16,
-  s16,
-  b32,
-  u32,
-  s32,
-  b64,
-  u64,
-  s64,
-  f16,
-  bf16,
-  f16x2,
-  bf16x2,
-  f32,
-  f64,
-  b128
+struct Type {
+  char kind = 0;  // b, u, s, f; h: bf16; p: a predicate; 0: none
+  int bytes = 0;
+  int lane() const { return bytes == 0 || bytes >= 8 ? bytes : 4; }  // bytes of a register, a lane
 };
-int bytes_of(Type type);
 
 // A place in a warp's registers (not negative) or among the kernel's constants (negative: ~place), in bytes.
 using Ref = std::int32_t;
@@ -101,6 +106,9 @@ enum class Kind : std::uint8_t {
   trap,
   yield
 };
+enum class Meet : std::uint8_t { here, anywhere, all };          // of a sync: lanes that a mask names, at any sync, all
+enum class Reduces : std::uint8_t { nothing, all, any, count };  // of a barrier
+using Special = std::function<std::uint32_t(const Warp&, std::uint32_t lane)>;  // what a special register holds
 
 struct Inst {
   Execute run = nullptr;
@@ -111,13 +119,15 @@ struct Inst {
   bool negated = false;    // the guard
   std::uint8_t flags = 0;
   std::uint8_t strong = 0;  // of a memory access: 1: volatile or relaxed, 2: acquires or releases
-  std::uint8_t meet = 0;    // of a sync: 1: lanes may meet at different ones, 2: all lanes; otherwise as a mask says
+  Meet meet = Meet::here;
+  Reduces reduces = Reduces::nothing;
   Space space = Space::generic;
   Ref guard = kNone;
   std::array<Ref, 14> o;    // operands: destinations first
   std::uint16_t defs = 0;   // which of them are written
   std::int64_t imm = 0;     // an address's offset; a branch's target
-  std::uint32_t table = 0;  // of an indexed branch
+  std::uint32_t table = 0;  // of an indexed branch; of a sync the operand that names its lanes
+  const Special* special = nullptr;
   std::uint32_t cache = 0;  // index of a memory access
   std::uint32_t line = 0;   // in the PTX
   std::uint32_t loc = 0;    // in Kernel::locs
@@ -145,8 +155,7 @@ struct Kernel {
   const Module* module = nullptr;
   std::string_view parameters_text, body_text;
   std::uint32_t body_line = 0;
-  int max_threads = 1024, required_threads = 0, min_blocks = 0;
-  std::uint32_t cluster = 0;  // from .reqnctapercluster
+  int max_threads = 1024;
   // Decoded on the first use.
   bool decoded = false;
   std::vector<Variable> parameters, shared, local;
@@ -158,13 +167,11 @@ struct Kernel {
   std::vector<std::vector<std::uint32_t>> tables;
   std::vector<Loc> locs;
   std::uint32_t caches = 0;
-  std::string decode_error;
   std::vector<Count> counts;  // where instructions are counted
 };
 
 struct Module {
   std::string text;
-  std::string target;
   std::map<std::uint32_t, std::string> files;
   std::map<std::string, Variable> globals;
   std::vector<Variable> dynamic_shared, module_shared;
@@ -200,7 +207,6 @@ struct Group {  // lanes of a warp that stand at the same instruction
   std::uint32_t pc = 0;
   Mask mask = 0;
   State state = State::ready;
-  std::uint32_t barrier = 0;
 };
 
 struct Worker;
@@ -227,11 +233,8 @@ struct Warp {
   }
 };
 
-struct BarrierState {
-  std::uint32_t arrived = 0, expected = 0;  // expected 0: all threads
-  bool any = false, all = true;
-  std::uint32_t count = 0;
-  std::vector<std::uint32_t> waiting;  // warps
+struct Barrier {
+  std::uint32_t arrived = 0, votes = 0;  // threads
 };
 
 struct Cluster {
@@ -275,10 +278,9 @@ struct Block {
   char* shared = nullptr;
   std::vector<Warp> warps;
   std::uint32_t live = 0;  // threads that have not exited
-  std::array<BarrierState, 16> barriers;
+  Barrier barrier;
   Cluster* cluster = nullptr;
   std::uint32_t rank = 0;  // in the cluster
-  std::uint64_t issued = 0;
 };
 
 struct MemoryCache {  // of a memory access: the allocation or variable it met last
@@ -299,19 +301,18 @@ void launch_begins(Kernel& kernel);
 void note(Warp& warp, const Inst& inst, Mask lanes, Space space, const std::uint64_t* addresses);
 }  // namespace count
 
+std::string place_of(const Kernel& kernel, const Inst& inst);  // in the PTX and in the source
 [[noreturn]] void fault(Warp& warp, const Inst& inst, Mask lanes, const std::string& what);
 
 // --- the device imitated ---------------------------------------------------------------------------------------------
 struct Device {
   const char* name;
-  int major, minor, sms, shared_per_sm, shared_optin, threads_per_sm, blocks_per_sm, l2;
+  int major, minor, sms, shared_per_sm, shared_optin, threads_per_sm, blocks_per_sm;
   std::size_t memory;
-  double clock_ghz;
 };
 const Device& device();
 int resident_blocks(const Kernel& kernel, int threads, std::size_t dynamic_shared);
 int registers_of(const Kernel& kernel);  // a guess from what is live at once: ptxas is not asked
-const char* setting(const char* name, const char* otherwise);
 std::string demangled(const std::string& name);
 
 }  // namespace ptx

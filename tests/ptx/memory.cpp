@@ -3,6 +3,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <deque>
@@ -14,6 +15,24 @@ namespace ptx {
 const char* setting(const char* name, const char* otherwise) {
   const char* value = std::getenv(name);
   return value != nullptr ? value : otherwise;
+}
+
+void die(const std::string& text) {
+  static std::mutex lock;
+  const std::lock_guard hold(lock);
+  std::fflush(stdout);
+  std::fprintf(stderr, "\nPTX machine: %s\n", text.c_str());
+  _exit(86);
+}
+
+Pages::Pages(std::size_t bytes) : bytes_(bytes) {
+  if (bytes == 0) return;
+  void* const at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+  if (at == MAP_FAILED) die("no addresses for " + std::to_string(bytes) + " bytes");
+  data_ = static_cast<char*>(at);
+}
+Pages::~Pages() {
+  if (data_ != nullptr) munmap(data_, bytes_);
 }
 
 void poison(void* memory, std::size_t bytes) {
@@ -29,18 +48,12 @@ namespace {
 struct Allocation {
   std::size_t bytes = 0, reserved = 0;
 };
-struct Freed {
-  std::uint64_t at;
-  Allocation was;
-};
 constexpr std::size_t kRedzone = 256, kAlign = 512, kPage = 4096, kQuarantine = 256;
 
 void reserve(std::uint64_t address, int protection) {
   void* const at = reinterpret_cast<void*>(address);
   const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
-  if (mmap(at, kArenaBytes, protection, flags, -1, 0) == at) return;
-  std::fprintf(stderr, "PTX machine: the range of device memory cannot be reserved\n");
-  _exit(86);
+  if (mmap(at, kArenaBytes, protection, flags, -1, 0) != at) die("the range of device memory cannot be reserved");
 }
 // Ends the process with a report where host code has used a device address; other faults come again, unhandled.
 void host_touched(int, siginfo_t* info, void*) {
@@ -52,11 +65,11 @@ void host_touched(int, siginfo_t* info, void*) {
 
 struct State {
   std::map<std::uint64_t, Allocation> live;
-  std::deque<Freed> freed;                                  // the last ones, for reports
+  std::deque<std::pair<std::uint64_t, Allocation>> freed;   // the last ones, for reports
   std::map<std::size_t, std::deque<std::uint64_t>> unused;  // by reserved bytes
   std::uint64_t next = kArena + 1 * (1 << 20);
   std::size_t used = 0;
-  std::uint64_t* init = nullptr;  // a bit a byte
+  Pages init;  // a bit a byte
   std::mutex lock;
   State() {
     reserve(kArena, PROT_NONE);
@@ -65,19 +78,16 @@ struct State {
     action.sa_sigaction = host_touched;
     action.sa_flags = SA_SIGINFO | SA_RESETHAND;
     sigaction(SIGSEGV, &action, nullptr);
-    if (std::string(setting("PTX_INITCHECK", "0")) == "1") {
-      init = static_cast<std::uint64_t*>(
-          mmap(nullptr, kArenaBytes / 8, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0));
-      if (init == MAP_FAILED) std::abort();
-    }
+    if (std::string(setting("PTX_INITCHECK", "0")) == "1") init = Pages(kArenaBytes / 8);
   }
 };
 State& state() {
   static State* s = new State;
   return *s;
 }
+std::uint64_t* init_bits() { return reinterpret_cast<std::uint64_t*>(state().init.data()); }
 void set_init(std::uint64_t address, std::size_t bytes, bool value) {
-  std::uint64_t* const init = state().init;
+  std::uint64_t* const init = init_bits();
   for (std::uint64_t at = address - kArena, end = at + bytes; at < end;) {
     const std::uint64_t bit = at % 64, count = std::min<std::uint64_t>(64 - bit, end - at);
     const std::uint64_t mask = (count == 64 ? ~0ULL : (1ULL << count) - 1) << bit;
@@ -91,11 +101,11 @@ void set_init(std::uint64_t address, std::size_t bytes, bool value) {
 
 }  // namespace
 
-bool tracks_init() { return state().init != nullptr; }
+bool tracks_init() { return state().init.data() != nullptr; }
 void mark_init(std::uint64_t address, std::size_t bytes) { set_init(address, bytes, true); }
 bool is_init(std::uint64_t address, std::size_t bytes) {
   for (std::uint64_t at = address - kArena, end = at + bytes; at < end; ++at) {
-    if (!(state().init[at / 64] >> at % 64 & 1)) return false;
+    if ((init_bits()[at / 64] >> at % 64 & 1) == 0) return false;
   }
   return true;
 }
@@ -106,7 +116,7 @@ std::size_t total() {
 }
 std::size_t used() { return state().used; }
 
-std::uint64_t allocate(std::size_t bytes, const char*) {
+std::uint64_t allocate(std::size_t bytes) {
   State& s = state();
   const std::lock_guard hold(s.lock);
   if (s.used + bytes > total()) return 0;
@@ -125,9 +135,8 @@ std::uint64_t allocate(std::size_t bytes, const char*) {
   }
   s.live[at] = {bytes, reserved};
   s.used += bytes;
-  static const bool poisons = std::string(setting("PTX_POISON", "1")) == "1";
-  if (poisons) poison(host(at), bytes);
-  if (s.init != nullptr) set_init(at, reserved, false);
+  poison(host(at), bytes);
+  if (tracks_init()) set_init(at, reserved, false);
   return at;
 }
 
@@ -137,7 +146,7 @@ bool release(std::uint64_t address) {
   const auto found = s.live.find(address);
   if (found == s.live.end()) return false;
   s.used -= found->second.bytes;
-  s.freed.push_back({address, found->second});
+  s.freed.emplace_back(address, found->second);
   if (s.freed.size() > 4096) s.freed.pop_front();
   if (found->second.reserved > 16 * kPage) madvise(host(address), found->second.reserved, MADV_DONTNEED);
   s.unused[found->second.reserved].push_back(address);
@@ -164,33 +173,26 @@ bool holds(const void* address, std::size_t bytes) {
 
 std::string describe(std::uint64_t address) {
   State& s = state();
-  char text[256];
+  char text[32];
   std::snprintf(text, sizeof(text), "0x%llx", static_cast<unsigned long long>(address));
   std::string result = text;
   if (!in_arena(address)) return result + (address < 4096 ? " (null)" : " (no device memory)");
-  auto after = s.live.upper_bound(address);
+  const auto after = s.live.upper_bound(address);
   if (after != s.live.begin()) {
-    const auto before = std::prev(after);
-    const long long over = static_cast<long long>(address - before->first - before->second.bytes);
-    if (over < 0)
-      std::snprintf(text, sizeof(text), " (byte %lld of an allocation of %zu bytes)",
-                    static_cast<long long>(address - before->first), before->second.bytes);
-    else
-      std::snprintf(text, sizeof(text), " (%lld bytes behind an allocation of %zu bytes)", over, before->second.bytes);
-    result += text;
+    const auto& [at, was] = *std::prev(after);
+    const bool within = address < at + was.bytes;
+    result += (within ? " (byte " + std::to_string(address - at) + " of"
+                      : " (" + std::to_string(address - at - was.bytes) + " bytes behind") +
+              " an allocation of " + std::to_string(was.bytes) + " bytes)";
   }
-  if (after != s.live.end()) {
-    std::snprintf(text, sizeof(text), " (%lld bytes before one of %zu bytes)",
-                  static_cast<long long>(after->first - address), after->second.bytes);
-    result += text;
-  }
-  for (auto it = s.freed.rbegin(); it != s.freed.rend(); ++it) {
-    if (address >= it->at && address < it->at + it->was.bytes) {
-      std::snprintf(text, sizeof(text), " (byte %lld of a FREED allocation of %zu bytes)",
-                    static_cast<long long>(address - it->at), it->was.bytes);
-      return result + text;
-    }
-  }
+  if (after != s.live.end())
+    result += " (" + std::to_string(after->first - address) + " bytes before one of " +
+              std::to_string(after->second.bytes) + " bytes)";
+  const auto freed = std::find_if(s.freed.rbegin(), s.freed.rend(),
+                                  [&](const auto& gone) { return address - gone.first < gone.second.bytes; });
+  if (freed != s.freed.rend())
+    result += " (byte " + std::to_string(address - freed->first) + " of a FREED allocation of " +
+              std::to_string(freed->second.bytes) + " bytes)";
   return result;
 }
 

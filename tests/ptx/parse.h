@@ -1,6 +1,7 @@
 // What the parser hands to the choice of operations: an instruction as written, and the means to name its operands.
 #pragma once
 
+#include <algorithm>
 #include <stdexcept>
 
 #include "tests/ptx/machine.h"
@@ -13,7 +14,6 @@ struct Operand {
   int second = -1;          // reg: the q of p|q
   bool negated = false;     // !p
   std::uint64_t bits = 0;   // number
-  char form = 'i';          // number: i, f (0f) or d (0d)
   std::string_view name;    // symbol, or of an address
   std::int64_t offset = 0;  // address
   std::vector<Operand> parts;
@@ -23,14 +23,8 @@ struct Statement {
   std::string_view opcode;
   std::vector<std::string_view> parts;  // of the opcode, between dots
   std::vector<Operand> operands;
-  std::uint32_t line = 0;
-  bool has(std::string_view part) const {
-    for (std::size_t i = 1; i < parts.size(); ++i) {
-      if (parts[i] == part) return true;
-    }
-    return false;
-  }
-  Type type(int from_the_end = 0) const;  // of the last parts that are types
+  bool has(std::string_view part) const { return std::find(parts.begin() + 1, parts.end(), part) != parts.end(); }
+  Type type() const;  // the last part that is one
 };
 
 struct Builder {
@@ -38,7 +32,7 @@ struct Builder {
   virtual Type register_type(int id) const = 0;
   virtual Ref constant(std::uint64_t bits, int lane_bytes) = 0;  // lane_bytes 0: a predicate
   virtual std::uint64_t symbol(std::string_view name, Space& space) = 0;
-  virtual const std::vector<std::uint32_t>* table(std::string_view name, std::uint32_t& index) = 0;
+  virtual std::uint32_t table(std::string_view name) = 0;
   virtual std::uint32_t label(std::string_view name) = 0;  // resolved later: an index of labels
 };
 
@@ -46,8 +40,6 @@ struct Builder {
 void select(const Statement& statement, Inst& inst, Builder& builder);
 
 Type type_named(std::string_view name);
-inline int lane_bytes(Type type) {
-  return type == Type::pred ? 0 : bytes_of(type) == 8 ? 8 : bytes_of(type) == 16 ? 16 : 4;
-}
+void place_registers(Kernel& kernel, const std::vector<Type>& registers);  // registers.cpp
 
 }  // namespace ptx

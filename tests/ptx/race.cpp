@@ -9,11 +9,7 @@
 //
 // One clock ticks at every such event, for all threads: launches run on one thread here. A barrier then orders all
 // accesses of its block with an earlier stamp, and a launch all of the launches before it.
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <cstdio>
 
 #include "tests/ptx/machine.h"
 
@@ -127,12 +123,6 @@ bool ordered(const Me& me, const Reads& reads) {
   return true;
 }
 
-std::string place_of(const Me& me, std::uint32_t at) {
-  const Kernel& kernel = *me.warp.worker->launch->kernel;
-  const Inst& inst = kernel.code[at & ~kAtomic];
-  return "PTX line " + std::to_string(inst.line) + ": " + text_of(kernel, inst.line) + "\n    " +
-         source_of(kernel, inst.loc);
-}
 std::string name_of(std::uint32_t thread) {
   return "block " + std::to_string(thread / threads_in_block) + ", thread " + std::to_string(thread % threads_in_block);
 }
@@ -144,10 +134,11 @@ std::string name_of(const Reads& reads) {
          std::to_string(__builtin_ctz(reads.lanes));
 }
 [[noreturn]] void report(const Me& me, Kind kind, std::uint64_t address, const std::string& whose, std::uint32_t at) {
+  const Kernel& kernel = *me.warp.worker->launch->kernel;
   const std::string where = me.shared ? "shared memory, offset " + std::to_string(address) : memory::describe(address);
   fault(me.warp, me.inst, Mask{1} << me.lane,
         std::string("race: ") + kNames[kind] + " at " + where + "\n  is not ordered after the access by " + whose +
-            "\n  at " + place_of(me, at));
+            "\n  at " + place_of(kernel, kernel.code[at & ~kAtomic]));
 }
 
 void forget(Cell& cell) {
@@ -265,10 +256,7 @@ Thread& thread_of(Block& block, std::uint32_t index) {
 }
 
 void tick() {
-  if (++now == kSplit) {
-    std::fprintf(stderr, "PTX machine: the race detector's clock has run out\n");
-    _exit(86);
-  }
+  if (++now == kSplit) die("the race detector's clock has run out");
 }
 
 void fence(Warp& warp, int lane) {
@@ -299,19 +287,10 @@ bool on() {
 }
 
 void launch_begins(const Launch& launch) {
-  if (launch.grid.size() * launch.block.size() >= kSplit) {
-    std::fprintf(stderr, "PTX machine: a launch of 2^32 threads is too large for the race detector\n");
-    _exit(86);
-  }
-  if (global_cells == nullptr) {
-    void* const memory = mmap(nullptr, kArenaBytes / 4 * sizeof(Cell), PROT_READ | PROT_WRITE,
-                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED) {
-      std::fprintf(stderr, "PTX machine: no addresses for the race detector\n");
-      _exit(86);
-    }
-    global_cells = static_cast<Cell*>(memory);
-  }
+  if (launch.grid.size() * launch.block.size() >= kSplit)
+    die("a launch of 2^32 threads is too large for the race detector");
+  static const Pages memory(kArenaBytes / 4 * sizeof(Cell));
+  global_cells = reinterpret_cast<Cell*>(memory.data());
   tick();
   launch_start = now;
   threads_in_block = static_cast<std::uint32_t>(launch.block.size());

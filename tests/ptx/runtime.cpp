@@ -4,18 +4,13 @@
 #include <zstd.h>
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
-#include <fstream>
 #include <map>
 #include <set>
 #include <unordered_map>
 
 #include "tests/ptx/machine.h"
 
-struct CUevent_st {
-  double at = 0;
-};
 struct CUstream_st {
   int device = 0;
 };
@@ -47,12 +42,6 @@ cudaError_t check_device(int device) {
   return returns(device >= 0 && device < device_count() ? cudaSuccess : cudaErrorInvalidDevice);
 }
 
-[[noreturn]] void die(const std::string& text) {
-  std::fflush(stdout);
-  std::fprintf(stderr, "\nPTX machine: %s\n", text.c_str());
-  _exit(86);
-}
-
 struct FatBinary {
   const void* data = nullptr;
   std::unique_ptr<Module> module;
@@ -62,13 +51,11 @@ struct Entry {  // a kernel as the host knows it
   FatBinary* binary = nullptr;
   std::string name;
   int dynamic_shared_limit = 48 << 10;
-  bool nonportable_cluster = false;
 };
 struct Known {
   std::vector<std::unique_ptr<FatBinary>> binaries;
   std::unordered_map<const void*, std::unique_ptr<Entry>> entries;
   std::set<const void*> handles;  // entries, as cudaKernel_t
-  std::unordered_map<const void*, std::pair<FatBinary*, std::string>> variables;
 };
 Known& known() {
   static Known* k = new Known;
@@ -123,11 +110,6 @@ Module* load(FatBinary& binary) {
   } catch (const std::exception& error) {
     die(error.what());
   }
-  if (const std::string folder = setting("PTX_DUMP", ""); !folder.empty()) {
-    static int count = 0;
-    std::ofstream(folder + "/module" + std::to_string(getpid()) + "_" + std::to_string(count++) + ".ptx")
-        << binary.module->text;
-  }
   return binary.module.get();
 }
 
@@ -175,8 +157,6 @@ cudaError_t check_launch(const Entry& entry, const Kernel& kernel, const Dim& gr
   if (block.size() > 1024 || block.x > 1024 || block.y > 1024 || block.z > 64) return cudaErrorInvalidConfiguration;
   if (grid.x > 0x7fffffff || grid.y > 65535 || grid.z > 65535) return cudaErrorInvalidConfiguration;
   if (static_cast<int>(block.size()) > kernel.max_threads) return cudaErrorInvalidValue;
-  if (kernel.required_threads != 0 && static_cast<int>(block.size()) != kernel.required_threads)
-    return cudaErrorInvalidValue;
   if (static_cast<int>(shared) > entry.dynamic_shared_limit ||
       static_cast<int>(shared + kernel.static_shared) > d.shared_optin)
     return cudaErrorInvalidValue;
@@ -184,11 +164,8 @@ cudaError_t check_launch(const Entry& entry, const Kernel& kernel, const Dim& gr
   if (cluster > 1) {
     if (d.major < 9) return cudaErrorInvalidValue;
     if (!has_clusters()) return cudaErrorInvalidClusterSize;
-    if (cluster > (entry.nonportable_cluster ? 16 : 8)) return cudaErrorInvalidClusterSize;
-    if (grid.x % together.cluster.x != 0 || grid.y % together.cluster.y != 0 || grid.z % together.cluster.z != 0)
-      return cudaErrorInvalidClusterSize;
-    if (together.cluster.y != 1 || together.cluster.z != 1)
-      die("clusters of more than one dimension are not known to this machine");
+    if (cluster > 8 || grid.x % together.cluster.x != 0) return cudaErrorInvalidClusterSize;
+    if (together.cluster.y != 1 || together.cluster.z != 1) die("clusters of more than one dimension are not known");
   }
   const int resident = resident_blocks(kernel, static_cast<int>(block.size()), shared);
   if (resident == 0) return cudaErrorLaunchOutOfResources;
@@ -209,7 +186,6 @@ cudaError_t launch(const void* function, dim3 grid, dim3 block, void** arguments
   run.grid = {grid.x, grid.y, grid.z};
   run.block = {block.x, block.y, block.z};
   run.cluster = together.cluster;
-  if (kernel->cluster > 1 && run.cluster.size() == 1) run.cluster.x = kernel->cluster;
   run.cooperative = together.cooperative;
   status = check_launch(*entry, *kernel, run.grid, run.block, shared, {run.cluster, run.cooperative});
   if (status != cudaSuccess) {
@@ -234,10 +210,6 @@ cudaError_t launch(const void* function, dim3 grid, dim3 block, void** arguments
   }
   execute(run);
   return cudaSuccess;
-}
-
-double now() {
-  return std::chrono::duration<double, std::milli>(std::chrono::steady_clock::now().time_since_epoch()).count();
 }
 
 // A copy's sides must be what its kind says, and lie in what was allocated.
@@ -274,10 +246,7 @@ void __cudaRegisterFunction(void** handle, const char* host, char*, const char* 
   known().handles.insert(entry.get());
   known().entries[host] = std::move(entry);
 }
-void __cudaRegisterVar(void** handle, char* host, char*, const char* name, int, std::size_t, int, int) {
-  const std::lock_guard hold(lock);
-  known().variables[host] = {reinterpret_cast<FatBinary*>(handle), name};
-}
+void __cudaRegisterVar(void**, char*, char*, const char*, int, std::size_t, int, int) {}
 struct CallConfiguration {
   dim3 grid, block;
   std::size_t shared;
@@ -308,16 +277,7 @@ cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void*
                                cudaStream_t stream) {
   return launch(kernel, grid, block, arguments, shared, stream, {});
 }
-cudaError_t __cudaLaunchKernel_ptsz(cudaKernel_t kernel, dim3 grid, dim3 block, void** arguments, std::size_t shared,
-                                    cudaStream_t stream) {
-  return launch(kernel, grid, block, arguments, shared, stream, {});
-}
-
 // --- launches
-cudaError_t cudaLaunchKernel(const void* function, dim3 grid, dim3 block, void** arguments, std::size_t shared,
-                             cudaStream_t stream) {
-  return launch(function, grid, block, arguments, shared, stream, {});
-}
 cudaError_t cudaLaunchCooperativeKernel(const void* function, dim3 grid, dim3 block, void** arguments,
                                         std::size_t shared, cudaStream_t stream) {
   return launch(function, grid, block, arguments, shared, stream, {{}, true});
@@ -346,8 +306,6 @@ cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute attribu
     if (value < 0 || value + static_cast<int>(kernel->static_shared) > device().shared_optin)
       return returns(cudaErrorInvalidValue);
     entry->dynamic_shared_limit = std::max(value, 0);
-  } else if (attribute == cudaFuncAttributeNonPortableClusterSizeAllowed) {
-    entry->nonportable_cluster = value != 0;
   } else if (attribute != cudaFuncAttributePreferredSharedMemoryCarveout) {
     return returns(cudaErrorInvalidValue);
   }
@@ -380,10 +338,6 @@ cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, 
   *blocks = resident_blocks(*kernel, threads, shared);
   return cudaSuccess;
 }
-cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessor(int* blocks, const void* function, int threads,
-                                                          std::size_t shared) {
-  return cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(blocks, function, threads, shared, 0);
-}
 cudaError_t cudaOccupancyMaxActiveClusters(int* clusters, const void* function, const cudaLaunchConfig_t* config) {
   int blocks = 0;
   *clusters = 0;
@@ -395,8 +349,8 @@ cudaError_t cudaOccupancyMaxActiveClusters(int* clusters, const void* function, 
       size = config->attrs[i].val.clusterDim.x * config->attrs[i].val.clusterDim.y * config->attrs[i].val.clusterDim.z;
   }
   const dim3 b = config->blockDim;
-  const cudaError_t status = cudaOccupancyMaxActiveBlocksPerMultiprocessor(
-      &blocks, function, static_cast<int>(b.x * b.y * b.z), config->dynamicSmemBytes);
+  const cudaError_t status = cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(
+      &blocks, function, static_cast<int>(b.x * b.y * b.z), config->dynamicSmemBytes, 0);
   if (status != cudaSuccess) return status;
   *clusters = device().sms / 18 * (16 * blocks / static_cast<int>(size)) +
               1 * (device().sms % 18 * blocks / static_cast<int>(size));  // GPCs of 16 to 18 SMs
@@ -421,7 +375,7 @@ cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
 cudaError_t cudaMalloc(void** to, std::size_t bytes) {
   *to = nullptr;
   if (bytes == 0) return cudaSuccess;
-  *to = reinterpret_cast<void*>(memory::allocate(bytes, "cudaMalloc"));
+  *to = reinterpret_cast<void*>(memory::allocate(bytes));
   return returns(*to != nullptr ? cudaSuccess : cudaErrorMemoryAllocation);
 }
 cudaError_t cudaFree(void* at) {
@@ -452,18 +406,10 @@ cudaError_t cudaFreeAsync(void* at, cudaStream_t) {
   }
   return cudaFree(at);
 }
-cudaError_t cudaMallocHost(void** to, std::size_t bytes) { return *to = std::malloc(bytes), cudaSuccess; }
-cudaError_t cudaHostAlloc(void** to, std::size_t bytes, unsigned) { return cudaMallocHost(to, bytes); }
-cudaError_t cudaFreeHost(void* at) { return std::free(at), cudaSuccess; }
-cudaError_t cudaHostRegister(void*, std::size_t, unsigned) { return cudaSuccess; }
-cudaError_t cudaHostUnregister(void*) { return cudaSuccess; }
 cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
   if (bytes == 0) return cudaSuccess;
-  const bool to_device = kind == cudaMemcpyDefault ? memory::in_arena(reinterpret_cast<std::uint64_t>(to))
-                                                   : kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
-  const bool from_device = kind == cudaMemcpyDefault
-                               ? memory::in_arena(reinterpret_cast<std::uint64_t>(from))
-                               : kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
+  const bool to_device = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
+  const bool from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
   if (!fits(to, bytes, to_device) || !fits(from, bytes, from_device)) return returns(cudaErrorInvalidValue);
   const auto place = [](const void* at, bool device) {
     return device ? memory::host(reinterpret_cast<std::uint64_t>(at)) : static_cast<char*>(const_cast<void*>(at));
@@ -485,36 +431,6 @@ cudaError_t cudaMemset(void* at, int value, std::size_t bytes) {
 cudaError_t cudaMemsetAsync(void* at, int value, std::size_t bytes, cudaStream_t) {
   return cudaMemset(at, value, bytes);
 }
-static cudaError_t symbol_at(const void* symbol, void** at, std::size_t* bytes) {
-  const std::lock_guard hold(lock);
-  const auto found = known().variables.find(symbol);
-  if (found == known().variables.end()) return cudaErrorInvalidSymbol;
-  Module* module = load(*found->second.first);
-  if (module == nullptr) return cudaErrorNoKernelImageForDevice;
-  const auto variable = module->globals.find(found->second.second);
-  if (variable == module->globals.end()) return cudaErrorInvalidSymbol;
-  *at = reinterpret_cast<void*>(variable->second.at);
-  *bytes = variable->second.bytes;
-  return cudaSuccess;
-}
-cudaError_t cudaMemcpyToSymbol(const void* symbol, const void* from, std::size_t bytes, std::size_t offset,
-                               cudaMemcpyKind kind) {
-  void* at = nullptr;
-  std::size_t size = 0;
-  const cudaError_t status = symbol_at(symbol, &at, &size);
-  return status != cudaSuccess ? returns(status) : cudaMemcpy(static_cast<char*>(at) + offset, from, bytes, kind);
-}
-cudaError_t cudaMemcpyFromSymbol(void* to, const void* symbol, std::size_t bytes, std::size_t offset,
-                                 cudaMemcpyKind kind) {
-  void* at = nullptr;
-  std::size_t size = 0;
-  const cudaError_t status = symbol_at(symbol, &at, &size);
-  return status != cudaSuccess ? returns(status) : cudaMemcpy(to, static_cast<char*>(at) + offset, bytes, kind);
-}
-cudaError_t cudaGetSymbolAddress(void** at, const void* symbol) {
-  std::size_t size = 0;
-  return returns(symbol_at(symbol, at, &size));
-}
 cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int device) {
   if (!has_pools()) return returns(cudaErrorNotSupported);
   const std::lock_guard hold(lock);
@@ -530,7 +446,9 @@ cudaError_t cudaMemPoolCreate(cudaMemPool_t* pool, const cudaMemPoolProps* prope
 // What it lent out and did not get back is lent out still.
 cudaError_t cudaMemPoolDestroy(cudaMemPool_t pool) {
   const std::lock_guard hold(lock);
-  return returns(pools.erase(pool) == 1 ? cudaSuccess : cudaErrorInvalidValue);
+  if (pools.erase(pool) == 0) return returns(cudaErrorInvalidValue);
+  if (pool->used == 0) delete pool;
+  return cudaSuccess;
 }
 cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribute, void* value) {
   if (attribute != cudaMemPoolAttrReleaseThreshold) return returns(cudaErrorInvalidValue);
@@ -553,37 +471,21 @@ cudaError_t cudaMemPoolTrimTo(cudaMemPool_t pool, std::size_t keep) {
   pool->trim(keep);
   return cudaSuccess;
 }
-cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const void* at) {
-  *attributes = {};
-  attributes->type =
-      memory::in_arena(reinterpret_cast<std::uint64_t>(at)) ? cudaMemoryTypeDevice : cudaMemoryTypeUnregistered;
-  attributes->devicePointer = const_cast<void*>(at);
+
+// --- streams
+cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
+  *stream = new CUstream_st{current_device};
   return cudaSuccess;
 }
-
-// --- streams and events
-cudaError_t cudaStreamCreate(cudaStream_t* stream) { return *stream = new CUstream_st{current_device}, cudaSuccess; }
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) { return cudaStreamCreate(stream); }
-cudaError_t cudaStreamDestroy(cudaStream_t stream) { return delete stream, cudaSuccess; }
+cudaError_t cudaStreamDestroy(cudaStream_t stream) {
+  delete stream;
+  return cudaSuccess;
+}
 cudaError_t cudaStreamSynchronize(cudaStream_t) {
   const std::lock_guard hold(lock);
   for (const cudaMemPool_t pool : pools) pool->trim(pool->keeps);
   return cudaSuccess;
 }
-cudaError_t cudaStreamQuery(cudaStream_t) { return cudaSuccess; }
-cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
-cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* status) {
-  return *status = cudaStreamCaptureStatusNone, cudaSuccess;
-}
-cudaError_t cudaEventCreate(cudaEvent_t* event) { return *event = new CUevent_st, cudaSuccess; }
-cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) { return cudaEventCreate(event); }
-cudaError_t cudaEventRecord(cudaEvent_t event, cudaStream_t) { return event->at = now(), cudaSuccess; }
-cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
-cudaError_t cudaEventQuery(cudaEvent_t) { return cudaSuccess; }
-cudaError_t cudaEventElapsedTime(float* milliseconds, cudaEvent_t begin, cudaEvent_t end) {
-  return *milliseconds = static_cast<float>(end->at - begin->at), cudaSuccess;
-}
-cudaError_t cudaEventDestroy(cudaEvent_t event) { return delete event, cudaSuccess; }
 
 // --- the device
 cudaError_t cudaGetDeviceCount(int* count) { return *count = device_count(), cudaSuccess; }
@@ -594,78 +496,35 @@ cudaError_t cudaSetDevice(int device) {
   return status;
 }
 cudaError_t cudaDeviceSynchronize() { return cudaSuccess; }
-cudaError_t cudaDeviceReset() { return cudaSuccess; }
 cudaError_t cudaDeviceGetPCIBusId(char* bus, int length, int device) {
   std::snprintf(bus, static_cast<std::size_t>(length), "0000:00:00.0");
   return check_device(device);
 }
-cudaError_t cudaRuntimeGetVersion(int* version) { return *version = CUDART_VERSION, cudaSuccess; }
-cudaError_t cudaDriverGetVersion(int* version) { return *version = CUDART_VERSION, cudaSuccess; }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int ordinal) {
   const Device& d = device();
   *p = {};
   std::snprintf(p->name, sizeof(p->name), "%s", d.name);
   p->totalGlobalMem = memory::total();
-  p->sharedMemPerBlock = 48 << 10;
-  p->sharedMemPerBlockOptin = static_cast<std::size_t>(d.shared_optin);
-  p->sharedMemPerMultiprocessor = static_cast<std::size_t>(d.shared_per_sm);
-  p->reservedSharedMemPerBlock = d.major >= 8 ? 1024 : 0;
-  p->regsPerBlock = p->regsPerMultiprocessor = 65536;
-  p->warpSize = 32;
-  p->maxThreadsPerBlock = 1024;
-  p->maxThreadsDim[0] = p->maxThreadsDim[1] = 1024;
-  p->maxThreadsDim[2] = 64;
-  p->maxGridSize[0] = 0x7fffffff;
-  p->maxGridSize[1] = p->maxGridSize[2] = 65535;
-  p->totalConstMem = 64 << 10;
   p->major = d.major;
   p->minor = d.minor;
   p->multiProcessorCount = d.sms;
-  p->maxThreadsPerMultiProcessor = d.threads_per_sm;
-  p->maxBlocksPerMultiProcessor = d.blocks_per_sm;
-  p->l2CacheSize = d.l2;
-  p->memoryBusWidth = 5120;
-  p->cooperativeLaunch = 1;
-  p->unifiedAddressing = 1;
-  p->concurrentKernels = 1;
-  p->memoryPoolsSupported = has_pools();
-  p->clusterLaunch = d.major >= 9;
   return check_device(ordinal);
 }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int ordinal) {
   const Device& d = device();
-  switch (attribute) {
-    case cudaDevAttrMaxThreadsPerBlock: *value = 1024; break;
-    case cudaDevAttrMaxBlockDimX:
-    case cudaDevAttrMaxBlockDimY: *value = 1024; break;
-    case cudaDevAttrMaxBlockDimZ: *value = 64; break;
-    case cudaDevAttrMaxGridDimX: *value = 0x7fffffff; break;
-    case cudaDevAttrMaxGridDimY:
-    case cudaDevAttrMaxGridDimZ: *value = 65535; break;
-    case cudaDevAttrMaxSharedMemoryPerBlock: *value = 48 << 10; break;
-    case cudaDevAttrMaxSharedMemoryPerBlockOptin: *value = d.shared_optin; break;
-    case cudaDevAttrMaxSharedMemoryPerMultiprocessor: *value = d.shared_per_sm; break;
-    case cudaDevAttrReservedSharedMemoryPerBlock: *value = d.major >= 8 ? 1024 : 0; break;
-    case cudaDevAttrWarpSize: *value = 32; break;
-    case cudaDevAttrMaxRegistersPerBlock:
-    case cudaDevAttrMaxRegistersPerMultiprocessor: *value = 65536; break;
-    case cudaDevAttrMultiProcessorCount: *value = d.sms; break;
-    case cudaDevAttrMaxThreadsPerMultiProcessor: *value = d.threads_per_sm; break;
-    case cudaDevAttrMaxBlocksPerMultiprocessor: *value = d.blocks_per_sm; break;
-    case cudaDevAttrComputeCapabilityMajor: *value = d.major; break;
-    case cudaDevAttrComputeCapabilityMinor: *value = d.minor; break;
-    case cudaDevAttrClockRate: *value = static_cast<int>(d.clock_ghz * 1e6); break;
-    case cudaDevAttrL2CacheSize: *value = d.l2; break;
-    case cudaDevAttrCooperativeLaunch: *value = 1; break;
-    case cudaDevAttrClusterLaunch: *value = d.major >= 9; break;
-    case cudaDevAttrMemoryPoolsSupported: *value = has_pools(); break;
-    case cudaDevAttrUnifiedAddressing: *value = 1; break;
-    case cudaDevAttrIntegrated:
-    case cudaDevAttrManagedMemory:
-    case cudaDevAttrConcurrentManagedAccess:
-    case cudaDevAttrPageableMemoryAccess: *value = 0; break;
-    default: die("device attribute " + std::to_string(attribute) + " is not known");
-  }
+  static const std::unordered_map<int, int> values{{cudaDevAttrMaxGridDimX, 0x7fffffff},
+                                                   {cudaDevAttrMaxSharedMemoryPerBlock, 48 << 10},
+                                                   {cudaDevAttrMaxSharedMemoryPerBlockOptin, d.shared_optin},
+                                                   {cudaDevAttrMultiProcessorCount, d.sms},
+                                                   {cudaDevAttrComputeCapabilityMajor, d.major},
+                                                   {cudaDevAttrComputeCapabilityMinor, d.minor},
+                                                   {cudaDevAttrUnifiedAddressing, 1},
+                                                   {cudaDevAttrCooperativeLaunch, 1},
+                                                   {cudaDevAttrClusterLaunch, d.major >= 9},
+                                                   {cudaDevAttrMemoryPoolsSupported, has_pools()}};
+  const auto found = values.find(attribute);
+  if (found == values.end()) die("device attribute " + std::to_string(attribute) + " is not known");
+  *value = found->second;
   return check_device(ordinal);
 }
 
@@ -679,22 +538,14 @@ cudaError_t cudaPeekAtLastError() { return last_error; }
 const char* cudaGetErrorName(cudaError_t error) {
 #define PTX_NAMED(name) \
   { name, #name }
-  static const std::unordered_map<int, const char*> names{PTX_NAMED(cudaSuccess),
-                                                          PTX_NAMED(cudaErrorInvalidValue),
-                                                          PTX_NAMED(cudaErrorMemoryAllocation),
-                                                          PTX_NAMED(cudaErrorInvalidConfiguration),
-                                                          PTX_NAMED(cudaErrorInvalidDevice),
-                                                          PTX_NAMED(cudaErrorInvalidDeviceFunction),
-                                                          PTX_NAMED(cudaErrorNoKernelImageForDevice),
-                                                          PTX_NAMED(cudaErrorLaunchOutOfResources),
-                                                          PTX_NAMED(cudaErrorCooperativeLaunchTooLarge),
-                                                          PTX_NAMED(cudaErrorInvalidClusterSize),
-                                                          PTX_NAMED(cudaErrorInvalidSymbol),
-                                                          PTX_NAMED(cudaErrorMissingConfiguration),
-                                                          PTX_NAMED(cudaErrorNotSupported),
-                                                          PTX_NAMED(cudaErrorInvalidResourceHandle),
-                                                          PTX_NAMED(cudaErrorNoDevice),
-                                                          PTX_NAMED(cudaErrorInsufficientDriver)};
+  // clang-format off
+  static const std::unordered_map<int, const char*> names{
+      PTX_NAMED(cudaSuccess), PTX_NAMED(cudaErrorInvalidValue), PTX_NAMED(cudaErrorMemoryAllocation),
+      PTX_NAMED(cudaErrorInvalidConfiguration), PTX_NAMED(cudaErrorInvalidDevice), PTX_NAMED(cudaErrorInvalidDeviceFunction),
+      PTX_NAMED(cudaErrorNoKernelImageForDevice), PTX_NAMED(cudaErrorLaunchOutOfResources),
+      PTX_NAMED(cudaErrorCooperativeLaunchTooLarge), PTX_NAMED(cudaErrorInvalidClusterSize),
+      PTX_NAMED(cudaErrorNotSupported), PTX_NAMED(cudaErrorInvalidResourceHandle)};
+  // clang-format on
 #undef PTX_NAMED
   const auto found = names.find(error);
   return found == names.end() ? "cudaError (of the PTX machine)" : found->second;
@@ -702,6 +553,5 @@ const char* cudaGetErrorName(cudaError_t error) {
 const char* cudaGetErrorString(cudaError_t error) {
   return error == cudaErrorMemoryAllocation ? "out of memory" : cudaGetErrorName(error);
 }
-const char* cudaGetErrorString_ptsz(cudaError_t error) { return cudaGetErrorString(error); }
 
 }  // extern "C"

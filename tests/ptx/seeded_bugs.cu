@@ -1,5 +1,5 @@
-// Small kernels, each with one bug that a template argument puts in, and what the machine must report of it under
-// PTX_RACE=1 and PTX_INITCHECK=1. The fixed twin of every case must give the right result without a report.
+// Small kernels, each with one bug that `bug` puts in, and what the machine must report of it under PTX_RACE=1,
+// PTX_INITCHECK=1 and a PTX_LIMIT. Without its bug each must give the right result without a report.
 //
 //   seeded_bugs                  runs all, each in a process of its own, and prints a table; 1: something was not as it must
 //   seeded_bugs NAME bug|fixed   runs one: 0 right result, 3 wrong result, else the report ended the process
@@ -10,6 +10,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cub/block/block_scan.cuh>
+#include <functional>
 #include <string>
 #include <vector>
 
@@ -23,7 +24,6 @@ void check(cudaError_t error) {
   std::fprintf(stderr, "call failed: %s\n", cudaGetErrorName(error));
   std::abort();
 }
-
 template <class T>
 class Device {
  public:
@@ -46,578 +46,487 @@ class Device {
   T* data_ = nullptr;
 };
 
-template <class... Parameters, class... Arguments>
-void launch(unsigned blocks, unsigned threads, std::size_t shared, void (*kernel)(Parameters...),
-            Arguments... arguments) {
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(blocks);
-  config.blockDim = dim3(threads);
-  config.dynamicSmemBytes = shared;
-  check(cudaLaunchKernelEx(&config, kernel, arguments...));
+// What a kernel is given. in: 0, 1, 2 ... for a block; out and mail: -1, for every thread of the launch; ints: zeros.
+struct At {
+  bool bug;
+  const float* in;
+  float *out, *mail;
+  int* ints;
+};
+enum class Together { no, cluster, grid };
+struct Shape {
+  unsigned blocks = 1;
+  std::size_t shared = 2 * kThreads * sizeof(float);
+  Together together = Together::no;
+};
+template <class F>
+__global__ void run_kernel(F f, At at) {
+  f(at);
 }
-
-enum class Together { cluster, grid };
-template <class... Parameters, class... Arguments>
-void launch_together(Together together, unsigned blocks, void (*kernel)(Parameters...), Arguments... arguments) {
+// Whether the kernel leaves want(i) in each out[i].
+template <class F>
+bool gives(F f, bool bug, int (*want)(int), Shape shape, const float* other_in = nullptr) {
+  std::vector<float> ramp(kThreads), nothing(shape.blocks * kThreads, -1.0F);
+  for (int i = 0; i < kThreads; ++i) ramp[static_cast<std::size_t>(i)] = static_cast<float>(i);
+  const Device<float> in(ramp), mail(nothing), out(nothing);
+  const Device<int> ints(std::vector<int>(32, 0));
   cudaLaunchAttribute attribute{};
-  if (together == Together::cluster) {
-    attribute.id = cudaLaunchAttributeClusterDimension;
-    attribute.val.clusterDim = {4, 1, 1};
-  } else {
-    attribute.id = cudaLaunchAttributeCooperative;
+  attribute.id =
+      shape.together == Together::grid ? cudaLaunchAttributeCooperative : cudaLaunchAttributeClusterDimension;
+  if (shape.together == Together::grid)
     attribute.val.cooperative = 1;
-  }
+  else
+    attribute.val.clusterDim = {4, 1, 1};
   cudaLaunchConfig_t config{};
-  config.gridDim = dim3(blocks);
+  config.gridDim = dim3(shape.blocks);
   config.blockDim = dim3(kThreads);
+  config.dynamicSmemBytes = shape.shared;
   config.attrs = &attribute;
-  config.numAttrs = 1;
-  check(cudaLaunchKernelEx(&config, kernel, arguments...));
-}
-
-std::vector<float> ramp(int n) {
-  std::vector<float> values(static_cast<std::size_t>(n));
-  for (int i = 0; i < n; ++i) values[static_cast<std::size_t>(i)] = static_cast<float>(i);
-  return values;
-}
-std::vector<int> zeros(int n) { return std::vector<int>(static_cast<std::size_t>(n), 0); }
-
-// Most kernels here are one block that turns ramp(kThreads) into something easily checked.
-using OneBlock = void(const float* in, float* out);
-template <class Want>
-bool one_block(OneBlock* kernel, std::size_t shared, Want want) {
-  const Device<float> in(ramp(kThreads));
-  const Device<float> out(std::vector<float>(kThreads, -1.0F));
-  launch(1, kThreads, shared, kernel, in.data(), out.data());
+  config.numAttrs = shape.together == Together::no ? 0 : 1;
+  const At at{bug, other_in != nullptr ? other_in : in.data(), out.data(), mail.data(), ints.data()};
+  check(cudaLaunchKernelEx(&config, run_kernel<F>, f, at));
   const std::vector<float> got = out.host();
-  for (int i = 0; i < kThreads; ++i) {
-    if (got[static_cast<std::size_t>(i)] != static_cast<float>(want(i))) return false;
+  for (std::size_t i = 0; i < got.size(); ++i) {
+    if (got[i] != static_cast<float>(want(static_cast<int>(i)))) return false;
   }
   return true;
 }
-int same(int i) { return i; }
-int reversed(int i) { return kThreads - 1 - i; }
-int first(int) { return 0; }
+int same(int i) { return i % kThreads; }
+int reversed(int i) { return kThreads - 1 - i % kThreads; }
+int zero(int) { return 0; }
+int one(int) { return 1; }
 
-struct Tile {
-  float value[kThreads];
-};
+__device__ int me() { return static_cast<int>(threadIdx.x); }
+__device__ int block() { return static_cast<int>(blockIdx.x); }
+__device__ int mine() { return block() * kThreads + me(); }
+__device__ float* tile() {  // dynamic shared memory
+  extern __shared__ __align__(16) float bytes[];
+  return bytes;
+}
+__device__ int& counter() { return *reinterpret_cast<int*>(tile()); }
 struct TwoTiles {
   float a[kThreads], b[kThreads];
 };
-struct Counter {
-  int value;
-};
-
-__device__ int me() { return static_cast<int>(threadIdx.x); }
-template <class T>
-__device__ T* dynamic_shared() {
-  extern __shared__ __align__(16) unsigned char bytes[];
-  return reinterpret_cast<T*>(bytes);
-}
 __device__ void cluster_barrier() {
 #if __CUDA_ARCH__ >= 900
   asm volatile("barrier.cluster.arrive.release;\n\tbarrier.cluster.wait.acquire;" ::: "memory");
 #endif
 }
 
-// --- addresses -------------------------------------------------------------------------------------------------------
-template <bool bug>
-__global__ void read_past_end(const float* in, float* out) {
-  const float next = bug || me() + 1 < kThreads ? in[me() + 1] : 0;
-  out[me()] = next >= 0 ? in[me()] : 0;
-}
-template <bool bug>
-__global__ void write_before_start(const float* in, float* out) {
-  out[me()] = in[me()];
-  if (bug && me() == 0) out[-1] = 0;
-}
-template <bool bug>
-__global__ void shared_overflow(const float* in, float* out) {
-  float* tile = dynamic_shared<Tile>()->value;
-  tile[me()] = in[me()];
-  if (bug && me() == 0) tile[kThreads] = 0;
-  out[me()] = tile[me()];
-}
-template <bool bug>
-__global__ void member_overflow(const float* in, float* out) {
-  TwoTiles& tiles = *dynamic_shared<TwoTiles>();
-  tiles.b[me()] = 0;
-  tiles.a[me() + (bug ? 1 : 0)] = in[me()];
-  out[me()] = tiles.a[me() + (bug ? 1 : 0)];
-}
-template <bool bug>
-__global__ void misaligned_vector(const float* in, float* out) {
-  const auto* vectors = reinterpret_cast<const float4*>(in + (bug ? 1 : 0));
-  const float4 four = vectors[me() % 8];
-  out[me()] = (four.x + four.y + four.z + four.w) * 0 + in[me()];
-}
-template <bool bug>
-__global__ void local_overflow(const float* in, float* out) {
-  float best[4] = {};
-  for (int i = 0; i <= (bug ? me() : me() % 4); ++i) best[i] = in[me()];
-  out[me()] = best[bug ? 0 : me() % 4];
-}
-__global__ void copy(const float* in, float* out) { out[me()] = in[me()]; }
-
-bool use_after_free(bool bug) {
-  float* in = nullptr;
-  check(cudaMalloc(&in, kThreads * sizeof(float)));
-  check(cudaMemcpy(in, ramp(kThreads).data(), kThreads * sizeof(float), cudaMemcpyHostToDevice));
-  const Device<float> out(ramp(kThreads));
-  if (bug) check(cudaFree(in));
-  launch(1, kThreads, 0, copy, in, out.data());
-  if (!bug) check(cudaFree(in));
-  return out.host() == ramp(kThreads);
-}
-bool host_reads_device(bool bug) {
-  const Device<float> in(ramp(kThreads));
-  return (bug ? in.data()[3] : in.host()[3]) == 3;
-}
-bool kernel_reads_host(bool bug) {
-  const std::vector<float> host = ramp(kThreads);
-  const Device<float> in(host), out(host);
-  launch(1, kThreads, 0, copy, bug ? host.data() : in.data(), out.data());
-  return out.host() == host;
-}
-bool uninitialised_global(bool bug) {
-  float* in = nullptr;
-  check(cudaMalloc(&in, kThreads * sizeof(float)));
-  if (!bug) check(cudaMemset(in, 0, kThreads * sizeof(float)));
-  const Device<float> out(ramp(kThreads));
-  launch(1, kThreads, 0, copy, in, out.data());
-  check(cudaFree(in));
-  return out.host() == std::vector<float>(kThreads, 0.0F);
-}
-bool copy_past_end(bool bug) {
-  const Device<float> in(ramp(kThreads));
-  std::vector<float> host(kThreads + 1);
-  check(cudaMemcpy(host.data(), in.data(), (kThreads + (bug ? 1 : 0)) * sizeof(float), cudaMemcpyDeviceToHost));
-  return host[5] == 5;
-}
-
-// --- shared memory and barriers --------------------------------------------------------------------------------------
-template <bool bug>
-__global__ void uninitialised_shared(const float* in, float* out) {
-  Tile& tile = *dynamic_shared<Tile>();
-  if (!bug || me() != 7) tile.value[me()] = in[me()];
-  __syncthreads();
-  out[me()] = tile.value[kThreads - 1 - me()];
-}
-template <bool bug>
-__global__ void no_barrier_after_load(const float* in, float* out) {
-  Tile& tile = *dynamic_shared<Tile>();
-  tile.value[me()] = 0;
-  __syncthreads();
-  tile.value[me()] = in[me()];
-  if (!bug) __syncthreads();
-  out[me()] = tile.value[kThreads - 1 - me()];
-}
-template <bool bug>
-__global__ void no_barrier_before_reload(const float* in, float* out) {
-  Tile& tile = *dynamic_shared<Tile>();
-  float sum = 0;
-  for (int step = 0; step < 2; ++step) {
-    tile.value[me()] = in[me()];
-    __syncthreads();
-    sum += tile.value[kThreads - 1 - me()];
-    if (!bug) __syncthreads();
-  }
-  out[me()] = sum / 2;
-}
-template <bool bug>
-__global__ void no_barrier_before_overwrite(const float* in, float* out) {
-  Tile& tile = *dynamic_shared<Tile>();
-  tile.value[me()] = in[me()];
-  __syncthreads();
-  out[me()] = tile.value[0];
-  if (!bug) __syncthreads();
-  // In forward order this thread is the last: no read that comes after it can betray it.
-  if (me() == kThreads - 2) tile.value[0] = -1;
-}
-template <bool bug>
-__global__ void no_barrier_in_reduction(const float* in, float* out) {
-  Tile& tile = *dynamic_shared<Tile>();
-  tile.value[me()] = in[me()];
-  __syncthreads();
-  for (int half = kThreads / 2; half > 0; half /= 2) {
-    if (me() < half) tile.value[me()] = min(tile.value[me()], tile.value[me() + half]);
-    if (!bug || half != 32) __syncthreads();
-  }
-  out[me()] = tile.value[0];
-}
-template <bool bug>
-__global__ void no_barrier_before_broadcast(const float* in, float* out) {
-  Tile& tile = *dynamic_shared<Tile>();
-  tile.value[me()] = -1;
-  __syncthreads();
-  if (me() == kThreads - 1) tile.value[0] = in[0];
-  if (!bug) __syncthreads();
-  out[me()] = tile.value[0];
-}
-template <bool bug>
-__global__ void no_barrier_after_clear(const float*, float* out) {
-  Counter& counter = *dynamic_shared<Counter>();
-  if (me() == 64) counter.value = 0;
-  if (!bug) __syncthreads();
-  atomicAdd(&counter.value, 1);
-  __syncthreads();
-  out[me()] = static_cast<float>(counter.value - kThreads);
-}
-template <bool bug>
-__global__ void no_barrier_between_buffers(const float* in, float* out) {
-  TwoTiles& tiles = *dynamic_shared<TwoTiles>();
-  float* from = tiles.a;
-  float* to = tiles.b;
-  from[me()] = in[me()];
-  __syncthreads();
-  for (int step = 0; step < 4; ++step) {
-    to[me()] = from[(me() + kThreads / 4) % kThreads];
-    if (!bug || step % 2 == 0) __syncthreads();
-    float* const read = from;
-    from = to;
-    to = read;
-  }
-  out[me()] = from[me()];
-}
-template <bool bug>
-__global__ void no_warp_barrier(const float* in, float* out) {
-  Tile& tile = *dynamic_shared<Tile>();
-  tile.value[me()] = -1;
-  __syncthreads();
-  tile.value[me()] = in[me()];
-  if (!bug) __syncwarp();
-  const float other = tile.value[me() ^ 1];
-  __syncwarp();
-  tile.value[me()] = other;
-  __syncwarp();
-  out[me()] = tile.value[me() ^ 1];
-}
-template <bool bug>
-__global__ void no_warp_barrier_before_write(const float* in, float* out) {
-  Tile& tile = *dynamic_shared<Tile>();
-  tile.value[me()] = in[me()];
-  __syncwarp();
-  const float smallest = min(tile.value[me()], tile.value[me() ^ 16]);
-  if (!bug) __syncwarp();
-  tile.value[me()] = smallest;
-  __syncwarp();
-  out[me()] = tile.value[me()] + static_cast<float>(me() & 16);
-}
-template <bool bug>
-__global__ void half_a_warp_barrier(const float* in, float* out) {
-  Tile& tile = *dynamic_shared<Tile>();
-  tile.value[me()] = -1;
-  __syncthreads();
-  tile.value[me()] = in[me()];
-  __syncwarp(!bug ? kAll : me() % 32 < 16 ? 0x0000ffffU : 0xffff0000U);
-  out[me()] = tile.value[me() % 32 < 16 ? me() : me() - 16];  // one half reads of the other, which reads nothing of it
-}
-template <bool bug>
-__global__ void shuffle_for_a_barrier(const float* in, float* out) {
-  Tile& tile = *dynamic_shared<Tile>();
-  tile.value[me()] = -1;
-  __syncthreads();
-  tile.value[me()] = in[me()];
-  if (bug) {
-    __shfl_sync(kAll, me(), 0);
-  } else {
-    __syncwarp();
-  }
-  out[me()] = tile.value[me() / 32 * 32 + 31 - me() % 32];
-}
-using WarpScans = cub::BlockScan<int, kThreads, cub::BLOCK_SCAN_WARP_SCANS>;
-struct ScanTwice {
-  WarpScans::TempStorage scan;
+struct Case {
+  std::string name;
+  const char* must_say;  // null: the case has no bug
+  std::function<bool(bool bug)> run;
 };
-template <bool bug>
-__global__ void storage_used_again(const float*, float* out) {
-  auto& storage = dynamic_shared<ScanTwice>()->scan;
-  int a, b;
-  WarpScans(storage).ExclusiveSum(1, a);
-  if (!bug) __syncthreads();
-  WarpScans(storage).ExclusiveSum(2, b);
-  out[me()] = static_cast<float>(b - a);
-}
-template <bool bug>
-__global__ void sum_in_shared(const float*, float* out) {
-  Counter& counter = *dynamic_shared<Counter>();
-  if (me() == 0) counter.value = 0;
-  __syncthreads();
-  if (bug) {
-    counter.value += 1;
-  } else {
-    atomicAdd(&counter.value, 1);
+class Cases {
+ public:
+  template <class F>
+  void kernel(const char* name, const char* must_say, int (*want)(int), F f, Shape shape = {}) {
+    all.push_back({name, must_say, [=](bool bug) { return gives(f, bug, want, shape); }});
   }
-  __syncthreads();
-  out[me()] = static_cast<float>(counter.value - kThreads);
-}
-template <bool bug>
-__global__ void bytes_that_overlap(const float* in, float* out) {
-  auto* bytes = reinterpret_cast<unsigned char*>(out);
-  for (int i = 0; i < 4; ++i) bytes[i * kThreads + me()] = 0;  // the four bytes of a float by four threads
-  if (bug && me() == 5) bytes[6] = 0;
-  __syncthreads();
-  out[me()] = in[me()];
+  void host(const char* name, const char* must_say, bool (*run)(bool)) { all.push_back({name, must_say, run}); }
+  std::vector<Case> all;
+};
+constexpr char kBounds[] = "out of bounds", kRace[] = "race: ", kDiverged[] = "divergent barrier",
+               kRefused[] = "cudaErrorInvalidValue";
+constexpr Shape kOneTile{1, kThreads * sizeof(float)};
+
+struct SharedOverflow {
+  __device__ void operator()(const At& at) const {
+    tile()[me()] = at.in[me()];
+    if (at.bug && me() == 0) tile()[kThreads] = 0;
+    at.out[me()] = tile()[me()];
+  }
+};
+void addresses(Cases& to) {
+  to.kernel("global-read-past-end", kBounds, same, [] __device__(const At& at) {
+    const float next = at.bug || me() + 1 < kThreads ? at.in[me() + 1] : 0;
+    at.out[me()] = next >= 0 ? at.in[me()] : 0;
+  });
+  to.kernel("global-write-before-start", kBounds, same, [] __device__(const At& at) {
+    at.out[me()] = at.in[me()];
+    if (at.bug && me() == 0) at.out[-1] = 0;
+  });
+  to.kernel("null-pointer", "(null)", same, [] __device__(const At& at) {
+    const float* from = at.bug && me() == 9 ? nullptr : at.in + me();
+    asm volatile("" : "+l"(from));
+    at.out[me()] = *from;
+  });
+  to.kernel("dynamic-shared-overflow", kBounds, same, SharedOverflow(), kOneTile);
+  to.host("shared-smaller-than-its-array", kBounds, [](bool bug) {
+    return gives(SharedOverflow(), false, same, {1, kThreads * sizeof(float) - (bug ? 4 : 0)});
+  });
+  to.kernel("static-shared-overflow", kBounds, same, [] __device__(const At& at) {
+    __shared__ float own[kThreads];
+    own[me()] = at.in[me()];
+    __syncthreads();
+    at.out[me()] = own[me() + (at.bug ? 1 : 0)];
+  });
+  to.kernel("shared-member-overflow", kRace, same, [] __device__(const At& at) {
+    TwoTiles& tiles = *reinterpret_cast<TwoTiles*>(tile());
+    tiles.b[me()] = 0;
+    tiles.a[me() + (at.bug ? 1 : 0)] = at.in[me()];
+    at.out[me()] = tiles.a[me() + (at.bug ? 1 : 0)];
+  });
+  to.kernel("local-array-overflow", kBounds, same, [] __device__(const At& at) {
+    float best[4] = {};
+    for (int i = 0; i <= (at.bug ? me() : me() % 4); ++i) best[i] = at.in[me()];
+    at.out[me()] = best[at.bug ? 0 : me() % 4];
+  });
+  to.kernel("misaligned-float4", "misaligned address", same, [] __device__(const At& at) {
+    const float4 four = reinterpret_cast<const float4*>(at.in + (at.bug ? 1 : 0))[me() % 8];
+    at.out[me()] = (four.x + four.y + four.z + four.w) * 0 + at.in[me()];
+  });
+  to.kernel("uninitialised-shared-read", "that nobody has written", reversed, [] __device__(const At& at) {
+    if (!at.bug || me() != 7) tile()[me()] = at.in[me()];
+    __syncthreads();
+    at.out[me()] = tile()[kThreads - 1 - me()];
+  });
+  to.kernel("trap", "trap", same, [] __device__(const At& at) {
+    at.out[me()] = at.in[me()];
+    if (at.bug && me() == 77) __trap();
+  });
 }
 
-// --- between blocks --------------------------------------------------------------------------------------------------
-// out[0] becomes the sum of all blocks' parts, added by the block that finishes last.
-template <int bug>
-__global__ void last_block(float* parts, unsigned* finished, float* out) {
-  Counter& last = *dynamic_shared<Counter>();
-  if (me() == 0) {
-    parts[blockIdx.x] = static_cast<float>(blockIdx.x);
-    if (bug != 1) __threadfence();
-    last.value = atomicAdd(finished, 1U) == gridDim.x - 1 ? 1 : 0;
-    if (bug != 2) __threadfence();
-  }
-  __syncthreads();
-  if (last.value == 0 || me() != 33) return;
-  float sum = 0;
-  for (unsigned i = 0; i < gridDim.x; ++i) sum += parts[i];
-  out[0] = sum;
-}
-template <int bug>
-bool run_last_block() {
-  const Device<float> parts(ramp(8)), out(ramp(1));
-  const Device<unsigned> finished(std::vector<unsigned>(1, 0U));
-  launch(8, kThreads, sizeof(Counter), last_block<bug>, parts.data(), finished.data(), out.data());
-  return out.host()[0] == 28;
-}
-template <bool bug>
-__global__ void sum_between_blocks(int* total) {
-  if (bug) {
-    if (me() == 0) *total += 1;
-  } else {
-    if (me() == 0) atomicAdd(total, 1);
-  }
-}
-template <bool bug>
-__global__ void overwrites_what_blocks_read(int* values, int* out) {
-  if (me() == 0) out[blockIdx.x] = values[0];
-  if (me() == 32 && blockIdx.x == gridDim.x - 1) values[bug ? 0 : 1] = 7;
-}
-// Blocks take jobs from a queue until there are none.
-template <bool bug>
-__global__ void job_queue(int* next, int* taken, int jobs) {
-  Counter& job = *dynamic_shared<Counter>();
-  for (;;) {
-    if (me() == 0) job.value = atomicAdd(next, 1);
-    __syncthreads();
-    const int mine = job.value;
-    if (!bug) __syncthreads();
-    if (mine >= jobs) return;
-    if (me() == 0) taken[mine] = 1;
-  }
-}
-template <bool bug>
-__global__ void plain_read_of_atomic(int* counter, int* seen) {
-  if (me() == 0) atomicAdd(counter, 1);
-  __syncthreads();
-  if (me() == 1) seen[blockIdx.x] = bug ? *counter : atomicAdd(counter, 0);
-}
-// --- divergence ------------------------------------------------------------------------------------------------------
-template <bool bug>
-__global__ void barrier_in_branch(const float* in, float* out) {
-  if (!bug || me() < 64) __syncthreads();
-  out[me()] = in[me()];
-}
-template <bool bug>
-__global__ void barrier_after_return(const float* in, float* out) {
-  out[me()] = in[me()];
-  if (bug && me() == kThreads - 1) return;
-  __syncthreads();
-}
-template <bool bug>
-__global__ void barriers_of_two_branches(const float* in, float* out) {
-  if (bug && me() < 32) {
-    __syncthreads();
-  } else {
-    __syncthreads();
-  }
-  out[me()] = in[me()];
-}
-template <bool bug>
-__global__ void barriers_in_unequal_loops(const float* in, float* out) {
-  for (int i = 0; i < (bug ? 1 + me() / 32 : 4); ++i) __syncthreads();
-  out[me()] = in[me()];
-}
-template <bool bug>
-__global__ void shuffle_in_branch(const float* in, float* out) {
-  float value = in[me()];
-  if (!bug || me() % 2 == 0) value = __shfl_sync(kAll, value, 0);
-  out[me()] = value * 0;
-}
-template <bool bug>
-__global__ void lane_outside_its_mask(const float* in, float* out) {
-  if (me() % 32 < (bug ? 17 : 16)) out[me()] = __shfl_sync(0x0000ffffU, in[me()], me() % 16);
-  out[me()] = in[me()];
-}
-template <bool bug>
-__global__ void shuffle_from_outside_mask(const float* in, float* out) {
-  float value = in[me()];
-  if (me() % 32 < 16) value = __shfl_sync(0x0000ffffU, value, bug ? 20 : 3);
-  out[me()] = value * 0;
-}
-template <bool bug>
-__global__ void masks_that_differ(const float* in, float* out) {
-  const float value = __shfl_sync(bug && me() % 32 == 5 ? 0x7fffffffU : kAll, in[me()], me() % 32);
-  out[me()] = value;
+// What the host does wrong.
+struct Copy {
+  __device__ void operator()(const At& at) const { at.out[mine()] = at.in[me()]; }
+};
+void hosts(Cases& to) {
+  to.host("shared-beyond-48-KiB-unasked", kRefused, [](bool bug) {
+    return gives(Copy(), bug, same, {1, (std::size_t{48} << 10) + (bug ? 4 : 0)});
+  });
+  to.host("use-after-free", "FREED", [](bool bug) {
+    Device<float>* in = new Device<float>(std::vector<float>(kThreads, 1.0F));
+    float* const data = in->data();
+    if (bug) delete in;
+    return gives(Copy(), bug, one, {}, data);
+  });
+  to.host("kernel-reads-host-memory", "no device memory", [](bool bug) {
+    const std::vector<float> host(kThreads, 1.0F);
+    const Device<float> in(host);
+    return gives(Copy(), bug, one, {}, bug ? host.data() : in.data());
+  });
+  to.host("uninitialised-global-read", "uninitialised memory", [](bool bug) {
+    float* in = nullptr;
+    check(cudaMalloc(&in, kThreads * sizeof(float)));
+    if (!bug) check(cudaMemset(in, 0, kThreads * sizeof(float)));
+    return gives(Copy(), bug, zero, {}, in);
+  });
+  to.host("host-reads-device-memory", "host code touched", [](bool bug) {
+    const Device<float> in(std::vector<float>(kThreads, 3.0F));
+    return (bug ? in.data()[3] : in.host()[3]) == 3;
+  });
+  to.host("copy-past-end", kRefused, [](bool bug) {
+    const Device<float> in(std::vector<float>(kThreads, 5.0F));
+    std::vector<float> host(kThreads + 1);
+    check(cudaMemcpy(host.data(), in.data(), (kThreads + (bug ? 1 : 0)) * sizeof(float), cudaMemcpyDeviceToHost));
+    return host[5] == 5;
+  });
 }
 
-// --- blocks that run together ----------------------------------------------------------------------------------------
+void block_barriers(Cases& to) {
+  to.kernel("no-syncthreads-after-load", kRace, reversed, [] __device__(const At& at) {
+    tile()[me()] = 0;
+    __syncthreads();
+    tile()[me()] = at.in[me()];
+    if (!at.bug) __syncthreads();
+    at.out[me()] = tile()[kThreads - 1 - me()];
+  });
+  to.kernel("no-syncthreads-before-reload", kRace, reversed, [] __device__(const At& at) {
+    float sum = 0;
+    for (int step = 0; step < 2; ++step) {
+      tile()[me()] = at.in[me()];
+      __syncthreads();
+      sum += tile()[kThreads - 1 - me()];
+      if (!at.bug) __syncthreads();
+    }
+    at.out[me()] = sum / 2;
+  });
+  to.kernel("no-syncthreads-before-overwrite", kRace, zero, [] __device__(const At& at) {
+    tile()[me()] = at.in[me()];
+    __syncthreads();
+    at.out[me()] = tile()[0];
+    if (!at.bug) __syncthreads();
+    // In forward order this thread is the last: no read that comes after it can betray it.
+    if (me() == kThreads - 2) tile()[0] = -1;
+  });
+  to.kernel("no-syncthreads-in-reduction", kRace, zero, [] __device__(const At& at) {
+    tile()[me()] = at.in[me()];
+    __syncthreads();
+    for (int half = kThreads / 2; half > 0; half /= 2) {
+      if (me() < half) tile()[me()] = min(tile()[me()], tile()[me() + half]);
+      if (!at.bug || half != 32) __syncthreads();
+    }
+    at.out[me()] = tile()[0];
+  });
+  to.kernel("no-syncthreads-before-broadcast", kRace, zero, [] __device__(const At& at) {
+    tile()[me()] = -1;
+    __syncthreads();
+    if (me() == kThreads - 1) tile()[0] = at.in[0];
+    if (!at.bug) __syncthreads();
+    at.out[me()] = tile()[0];
+  });
+  to.kernel("no-syncthreads-after-clear", kRace, zero, [] __device__(const At& at) {
+    if (me() == 64) counter() = 0;
+    if (!at.bug) __syncthreads();
+    atomicAdd(&counter(), 1);
+    __syncthreads();
+    at.out[me()] = static_cast<float>(counter() - kThreads);
+  });
+  to.kernel("no-syncthreads-between-buffers", kRace, same, [] __device__(const At& at) {
+    float *from = tile(), *to = tile() + kThreads;
+    from[me()] = at.in[me()];
+    __syncthreads();
+    for (int step = 0; step < 4; ++step) {
+      to[me()] = from[(me() + kThreads / 4) % kThreads];
+      if (!at.bug || step % 2 == 0) __syncthreads();
+      float* const read = from;
+      from = to;
+      to = read;
+    }
+    at.out[me()] = from[me()];
+  });
+  // Blocks take jobs from a queue until there are none.
+  const auto queue = [] __device__(const At& at) {
+    for (;;) {
+      if (me() == 0) counter() = atomicAdd(at.ints, 1);
+      __syncthreads();
+      const int job = counter();
+      if (!at.bug) __syncthreads();
+      if (job >= 3) return;
+      at.out[job * kThreads + me()] = at.in[me()];
+    }
+  };
+  to.kernel("no-syncthreads-in-job-queue", kRace, same, queue, {3});
+  to.kernel("cub-storage-used-again", kRace, same, [] __device__(const At& at) {
+    using Scan = cub::BlockScan<int, kThreads, cub::BLOCK_SCAN_WARP_SCANS>;
+    auto& storage = *reinterpret_cast<Scan::TempStorage*>(tile());
+    int a, b;
+    Scan(storage).ExclusiveSum(1, a);
+    if (!at.bug) __syncthreads();
+    Scan(storage).ExclusiveSum(2, b);
+    at.out[me()] = static_cast<float>(b - a);
+  });
+  to.kernel("plain-sum-in-shared", kRace, zero, [] __device__(const At& at) {
+    if (me() == 0) counter() = 0;
+    __syncthreads();
+    if (at.bug)
+      counter() += 1;
+    else
+      atomicAdd(&counter(), 1);
+    __syncthreads();
+    at.out[me()] = static_cast<float>(counter() - kThreads);
+  });
+  to.kernel("bytes-that-overlap", kRace, same, [] __device__(const At& at) {
+    auto* bytes = reinterpret_cast<unsigned char*>(at.out);
+    for (int i = 0; i < 4; ++i) bytes[i * kThreads + me()] = 0;  // the four bytes of a float by four threads
+    if (at.bug && me() == 5) bytes[6] = 0;
+    __syncthreads();
+    at.out[me()] = at.in[me()];
+  });
+}
+
+void warp_barriers(Cases& to) {
+  to.kernel("no-syncwarp-after-write", kRace, same, [] __device__(const At& at) {
+    tile()[me()] = -1;
+    __syncthreads();
+    tile()[me()] = at.in[me()];
+    if (!at.bug) __syncwarp();
+    const float other = tile()[me() ^ 1];
+    __syncwarp();
+    tile()[me()] = other;
+    __syncwarp();
+    at.out[me()] = tile()[me() ^ 1];
+  });
+  to.kernel("no-syncwarp-before-write", kRace, same, [] __device__(const At& at) {
+    tile()[me()] = at.in[me()];
+    __syncwarp();
+    const float smallest = min(tile()[me()], tile()[me() ^ 16]);
+    if (!at.bug) __syncwarp();
+    tile()[me()] = smallest;
+    __syncwarp();
+    at.out[me()] = tile()[me()] + static_cast<float>(me() & 16);
+  });
+  const auto below = [](int i) { return i % 32 < 16 ? i : i - 16; };
+  to.kernel("syncwarp-of-half-a-warp", kRace, below, [] __device__(const At& at) {
+    tile()[me()] = -1;
+    __syncthreads();
+    tile()[me()] = at.in[me()];
+    __syncwarp(!at.bug ? kAll : me() % 32 < 16 ? 0x0000ffffU : 0xffff0000U);
+    at.out[me()] = tile()[me() % 32 < 16 ? me() : me() - 16];  // one half reads of the other, which reads nothing of it
+  });
+  const auto across = [](int i) { return i / 32 * 32 + 31 - i % 32; };
+  to.kernel("shuffle-taken-for-syncwarp", kRace, across, [] __device__(const At& at) {
+    tile()[me()] = -1;
+    __syncthreads();
+    tile()[me()] = at.in[me()];
+    if (at.bug)
+      __shfl_sync(kAll, me(), 0);
+    else
+      __syncwarp();
+    at.out[me()] = tile()[me() / 32 * 32 + 31 - me() % 32];
+  });
+}
+
+// mail[0] becomes the sum of the blocks' numbers, added by the block that finishes last, and out 1 where it is right.
+template <int kBug>
+void last_block(Cases& to, const char* name) {
+  const auto sum = [] __device__(const At& at) {
+    at.out[mine()] = 1;
+    if (me() == 0) {
+      at.mail[block()] = static_cast<float>(block());
+      if (!at.bug || kBug != 1) __threadfence();
+      counter() = atomicAdd(at.ints, 1) == static_cast<int>(gridDim.x) - 1 ? 1 : 0;
+      if (!at.bug || kBug != 2) __threadfence();
+    }
+    __syncthreads();
+    if (counter() == 0 || me() != 33) return;
+    float all = 0;
+    for (unsigned i = 0; i < gridDim.x; ++i) all += at.mail[i];
+    at.out[mine()] = all == 28 ? 1 : 0;
+  };
+  to.kernel(name, kRace, one, sum, {8});
+}
+void between_blocks(Cases& to) {
+  last_block<1>(to, "no-threadfence-before-atomic");
+  last_block<2>(to, "no-threadfence-after-atomic");
+  const auto sum = [] __device__(const At& at) {
+    at.out[mine()] = at.in[me()];
+    if (me() != 0) return;
+    if (at.bug)
+      *at.ints += 1;
+    else
+      atomicAdd(at.ints, 1);
+  };
+  to.kernel("plain-sum-between-blocks", kRace, same, sum, {8});
+  const auto overwrite = [] __device__(const At& at) {
+    at.out[mine()] = static_cast<float>(at.ints[0]);
+    if (me() == 32 && block() == 5) at.ints[at.bug ? 0 : 1] = 7;
+  };
+  to.kernel("write-of-what-other-blocks-read", kRace, zero, overwrite, {6});
+  const auto read = [] __device__(const At& at) {
+    if (me() == 0) atomicAdd(at.ints, 1);
+    __syncthreads();
+    at.out[mine()] = (at.bug ? *at.ints : atomicAdd(at.ints, 0)) > 0 ? 1 : 0;
+  };
+  to.kernel("plain-read-of-an-atomic", kRace, one, read, {4});
+  to.kernel("waits-for-ever", "TIME LIMIT", same, [] __device__(const At& at) {
+    while (at.bug && atomicAdd(at.ints, 0) == 0) {
+    }
+    at.out[me()] = at.in[me()];
+  });
+}
+
+void divergence(Cases& to) {
+  to.kernel("syncthreads-in-a-branch", kDiverged, same, [] __device__(const At& at) {
+    if (!at.bug || me() < 64) __syncthreads();
+    at.out[me()] = at.in[me()];
+  });
+  to.kernel("syncthreads-of-half-a-warp", "DEADLOCK", same, [] __device__(const At& at) {
+    if (!at.bug || me() % 32 < 16) {
+      __syncthreads();
+    } else {
+      __syncwarp();
+    }
+    at.out[me()] = at.in[me()];
+  });
+  to.kernel("syncthreads-after-a-return", kDiverged, same, [] __device__(const At& at) {
+    at.out[me()] = at.in[me()];
+    if (at.bug && me() == kThreads - 1) return;
+    __syncthreads();
+  });
+  to.kernel("syncthreads-of-two-branches", kDiverged, same, [] __device__(const At& at) {
+    if (at.bug && me() < 32) {
+      __syncthreads();
+    } else {
+      __syncthreads();
+    }
+    at.out[me()] = at.in[me()];
+  });
+  to.kernel("syncthreads-in-unequal-loops", kDiverged, same, [] __device__(const At& at) {
+    for (int i = 0; i < (at.bug ? 1 + me() / 32 : 4); ++i) __syncthreads();
+    at.out[me()] = at.in[me()];
+  });
+  to.kernel("shuffle-in-a-branch", "lanes that have returned", zero, [] __device__(const At& at) {
+    float value = at.in[me()];
+    if (!at.bug || me() % 2 == 0) value = __shfl_sync(kAll, value, 0);
+    at.out[me()] = value * 0;
+  });
+  to.kernel("lane-outside-its-mask", "not in its own member mask", same, [] __device__(const At& at) {
+    if (me() % 32 < (at.bug ? 17 : 16)) at.out[me()] = __shfl_sync(0x0000ffffU, at.in[me()], me() % 16);
+    at.out[me()] = at.in[me()];
+  });
+  to.kernel("shuffle-from-outside-the-mask", "does not take part", zero, [] __device__(const At& at) {
+    float value = at.in[me()];
+    if (me() % 32 < 16) value = __shfl_sync(0x0000ffffU, value, at.bug ? 20 : 3);
+    at.out[me()] = value * 0;
+  });
+  to.kernel("masks-that-differ", "DEADLOCK", same, [] __device__(const At& at) {
+    at.out[me()] = __shfl_sync(at.bug && me() % 32 == 5 ? 0x7fffffffU : kAll, at.in[me()], me() % 32);
+  });
+}
+
 // Each block of a cluster of four passes its numbers to the next one.
-template <int bug>
-__global__ void pass_on_in_cluster(const float* in, float* out, float* mail) {
-  const int block = static_cast<int>(blockIdx.x), next = block / 4 * 4 + (block + 1) % 4;
-  mail[next * kThreads + me()] = in[me()];
-  if (bug == 1) __syncthreads();
-  if (bug == 0 || (bug == 2 && (blockIdx.x % 4 != 3 || me() != 5))) cluster_barrier();
-  out[block * kThreads + me()] = mail[block * kThreads + kThreads - 1 - me()];
+template <int kBug>
+void pass_on_in_cluster(Cases& to, const char* name) {
+  const auto pass_on = [] __device__(const At& at) {
+    const int next = block() / 4 * 4 + (block() + 1) % 4, bug = at.bug ? kBug : 0;
+    at.mail[next * kThreads + me()] = at.in[me()];
+    if (bug == 1) __syncthreads();
+    if (bug == 0 || (bug == 2 && (block() % 4 != 3 || me() != 5))) cluster_barrier();
+    at.out[mine()] = at.mail[block() * kThreads + kThreads - 1 - me()];
+  };
+  to.kernel(name, kRace, reversed, pass_on, {8, 0, Together::cluster});
 }
 // The same round the whole grid, behind a barrier made of an atomic counter.
-template <int bug>
-__global__ void pass_on_in_grid(const float* in, float* out, float* mail, int* arrived) {
-  const int block = static_cast<int>(blockIdx.x), blocks = static_cast<int>(gridDim.x), next = (block + 1) % blocks;
-  mail[next * kThreads + me()] = in[me()];
-  __syncthreads();
-  if (me() == 0) {
-    if (bug != 1) __threadfence();
-    atomicAdd(arrived, 1);
-    while (atomicAdd(arrived, 0) < blocks) {
+template <int kBug>
+struct PassOnInGrid {
+  __device__ void operator()(const At& at) const {
+    const int blocks = static_cast<int>(gridDim.x), next = (block() + 1) % blocks, bug = at.bug ? kBug : 0;
+    at.mail[next * kThreads + me()] = at.in[me()];
+    __syncthreads();
+    if (me() == 0) {
+      if (bug != 1) __threadfence();
+      atomicAdd(at.ints, 1);
+      while (atomicAdd(at.ints, 0) < blocks) {
+      }
+      if (bug != 2) __threadfence();
     }
-    if (bug != 2) __threadfence();
+    if (bug != 3) __syncthreads();
+    at.out[mine()] = at.mail[block() * kThreads + kThreads - 1 - me()];
   }
-  if (bug != 3) __syncthreads();
-  out[block * kThreads + me()] = mail[block * kThreads + kThreads - 1 - me()];
-}
-template <int bug>
-bool pass_on(Together together, unsigned blocks) {
-  const Device<float> in(ramp(kThreads)), mail(std::vector<float>(blocks * kThreads, -1.0F));
-  const Device<float> out(std::vector<float>(blocks * kThreads, -1.0F));
-  const Device<int> arrived(zeros(1));
-  if (together == Together::cluster) {
-    launch_together(together, blocks, pass_on_in_cluster<bug>, in.data(), out.data(), mail.data());
-  } else {
-    launch_together(together, blocks, pass_on_in_grid<bug>, in.data(), out.data(), mail.data(), arrived.data());
-  }
-  const std::vector<float> got = out.host();
-  for (std::size_t i = 0; i < got.size(); ++i) {
-    if (got[i] != static_cast<float>(reversed(static_cast<int>(i) % kThreads))) return false;
-  }
-  return true;
+};
+void together(Cases& to) {
+  constexpr Shape kGrid{6, 0, Together::grid};
+  pass_on_in_cluster<1>(to, "no-cluster-barrier");
+  pass_on_in_cluster<2>(to,
+                        "cluster-barrier-in-a-branch");  // the threads that go past it race before anyone waits in vain
+  to.kernel("no-threadfence-before-grid-barrier", kRace, reversed, PassOnInGrid<1>(), kGrid);
+  to.kernel("no-threadfence-after-grid-barrier", kRace, reversed, PassOnInGrid<2>(), kGrid);
+  to.kernel("no-syncthreads-after-grid-barrier", kRace, reversed, PassOnInGrid<3>(), kGrid);
+  to.host("grid-barrier-of-too-many-blocks", "cudaErrorCooperativeLaunchTooLarge", [](bool bug) {
+    return gives(PassOnInGrid<0>(), bug, reversed, {bug ? 2048U / kThreads * 132U + 1U : 6U, 0, Together::grid});
+  });
 }
 
-// --- right in every way: what the fixed twins above do not use -------------------------------------------------------
-__global__ void warp_operations(const float* in, float* out) {
-  const int lane = me() % 32;
-  const unsigned odd = __ballot_sync(kAll, lane % 2);
-  const float up = __shfl_up_sync(kAll, in[me()], 1);
-  const float down = __shfl_down_sync(kAll, in[me()], 1, 8);
-  const float across = __shfl_xor_sync(kAll, in[me()], 31);
-  const unsigned alike = __match_any_sync(kAll, lane / 4);
-  const int sum = __reduce_add_sync(kAll, lane);
-  const int voted = __syncthreads_count(me() < 10);
-  const bool right = odd == 0xaaaaaaaaU && up == static_cast<float>(lane == 0 ? me() : me() - 1) &&
-                     down == static_cast<float>(lane % 8 == 7 ? me() : me() + 1) &&
-                     across == static_cast<float>(me() / 32 * 32 + 31 - lane) && alike == 0xfU << lane / 4 * 4 &&
-                     sum == 496 && voted == 10 && __all_sync(kAll, lane < 32) != 0 && __any_sync(kAll, lane == 32) == 0;
-  out[me()] = right ? 0.0F : 1.0F;
+// Right in every way: what the cases above do not use.
+void nothing_wrong(Cases& to) {
+  to.kernel("warp operations, all right", nullptr, zero, [] __device__(const At& at) {
+    const int lane = me() % 32;
+    const unsigned odd = __ballot_sync(kAll, lane % 2);
+    const float up = __shfl_up_sync(kAll, at.in[me()], 1), down = __shfl_down_sync(kAll, at.in[me()], 1, 8);
+    const float across = __shfl_xor_sync(kAll, at.in[me()], 31);
+    const unsigned alike = __match_any_sync(kAll, lane / 4);
+    const int sum = __reduce_add_sync(kAll, lane), voted = __syncthreads_count(me() < 10);
+    const bool right = odd == 0xaaaaaaaaU && up == static_cast<float>(lane == 0 ? me() : me() - 1) &&
+                       down == static_cast<float>(lane % 8 == 7 ? me() : me() + 1) &&
+                       across == static_cast<float>(me() / 32 * 32 + 31 - lane) && alike == 0xfU << lane / 4 * 4 &&
+                       sum == 496 && voted == 10 && __all_sync(kAll, lane < 32) != 0 &&
+                       __any_sync(kAll, lane == 32) == 0;
+    at.out[me()] = right ? 0.0F : 1.0F;
+  });
 }
-// --- the table -------------------------------------------------------------------------------------------------------
-struct Case {
-  const char* name;
-  const char* must_say;  // null: the case has no bug
-  bool (*run)(bool bug);
-};
-#define ONE_BLOCK(kernel, Shared, want) \
-  [](bool bug) { return one_block(bug ? kernel<true> : kernel<false>, sizeof(Shared), want); }
-
-constexpr char kBounds[] = "out of bounds", kRace[] = "race: ", kDiverged[] = "divergent barrier";
-const Case kCases[] = {
-    {"global-read-past-end", kBounds, ONE_BLOCK(read_past_end, Tile, same)},
-    {"global-write-before-start", kBounds, ONE_BLOCK(write_before_start, Tile, same)},
-    {"use-after-free", "FREED", use_after_free},
-    {"dynamic-shared-overflow", kBounds, ONE_BLOCK(shared_overflow, Tile, same)},
-    {"shared-member-overflow", kRace, ONE_BLOCK(member_overflow, TwoTiles, same)},
-    {"shared-smaller-than-its-struct", kBounds,
-     [](bool bug) { return one_block(shared_overflow<false>, sizeof(Tile) - (bug ? 4 : 0), same); }},
-    {"shared-beyond-48-KiB-unasked", "cudaErrorInvalidValue",
-     [](bool bug) { return one_block(copy, (48 << 10) + (bug ? 4 : 0), same); }},
-    {"local-array-overflow", kBounds, ONE_BLOCK(local_overflow, Tile, same)},
-    {"misaligned-float4", "misaligned address", ONE_BLOCK(misaligned_vector, Tile, same)},
-    {"host-reads-device-memory", "host code touched", host_reads_device},
-    {"kernel-reads-host-memory", "no device memory", kernel_reads_host},
-    {"copy-past-end", "cudaErrorInvalidValue", copy_past_end},
-    {"uninitialised-global-read", "uninitialised memory", uninitialised_global},
-    {"uninitialised-shared-read", "that nobody has written", ONE_BLOCK(uninitialised_shared, Tile, reversed)},
-    {"no-syncthreads-after-load", kRace, ONE_BLOCK(no_barrier_after_load, Tile, reversed)},
-    {"no-syncthreads-before-reload", kRace, ONE_BLOCK(no_barrier_before_reload, Tile, reversed)},
-    {"no-syncthreads-before-overwrite", kRace, ONE_BLOCK(no_barrier_before_overwrite, Tile, first)},
-    {"no-syncthreads-in-reduction", kRace, ONE_BLOCK(no_barrier_in_reduction, Tile, first)},
-    {"no-syncthreads-before-broadcast", kRace, ONE_BLOCK(no_barrier_before_broadcast, Tile, first)},
-    {"no-syncthreads-after-clear", kRace, ONE_BLOCK(no_barrier_after_clear, Counter, first)},
-    {"no-syncthreads-between-buffers", kRace, ONE_BLOCK(no_barrier_between_buffers, TwoTiles, same)},
-    {"no-syncthreads-in-job-queue", kRace,
-     [](bool bug) {
-       const Device<int> next(zeros(1)), taken(zeros(20));
-       launch(3, kThreads, sizeof(Counter), bug ? job_queue<true> : job_queue<false>, next.data(), taken.data(), 20);
-       return taken.host() == std::vector<int>(20, 1);
-     }},
-    {"no-syncwarp-after-write", kRace, ONE_BLOCK(no_warp_barrier, Tile, same)},
-    {"no-syncwarp-before-write", kRace, ONE_BLOCK(no_warp_barrier_before_write, Tile, same)},
-    {"syncwarp-of-half-a-warp", kRace,
-     ONE_BLOCK(half_a_warp_barrier, Tile, [](int i) { return i % 32 < 16 ? i : i - 16; })},
-    {"shuffle-taken-for-syncwarp", kRace,
-     ONE_BLOCK(shuffle_for_a_barrier, Tile, [](int i) { return i / 32 * 32 + 31 - i % 32; })},
-    {"cub-storage-used-again", kRace, ONE_BLOCK(storage_used_again, ScanTwice, same)},
-    {"plain-sum-in-shared", kRace, ONE_BLOCK(sum_in_shared, Counter, first)},
-    {"bytes-that-overlap", kRace, ONE_BLOCK(bytes_that_overlap, Tile, same)},
-    {"no-threadfence-before-atomic", kRace, [](bool bug) { return bug ? run_last_block<1>() : run_last_block<0>(); }},
-    {"no-threadfence-after-atomic", kRace, [](bool bug) { return bug ? run_last_block<2>() : run_last_block<0>(); }},
-    {"plain-sum-between-blocks", kRace,
-     [](bool bug) {
-       const Device<int> total(zeros(1));
-       launch(8, kThreads, 0, bug ? sum_between_blocks<true> : sum_between_blocks<false>, total.data());
-       return total.host()[0] == 8;
-     }},
-    {"write-of-what-other-blocks-read", kRace,
-     [](bool bug) {
-       const Device<int> values(zeros(2)), out(zeros(6));
-       launch(6, kThreads, 0, bug ? overwrites_what_blocks_read<true> : overwrites_what_blocks_read<false>,
-              values.data(), out.data());
-       return out.host() == zeros(6);
-     }},
-    {"plain-read-of-an-atomic", kRace,
-     [](bool bug) {
-       const Device<int> counter(zeros(1)), seen(zeros(4));
-       launch(4, kThreads, 0, bug ? plain_read_of_atomic<true> : plain_read_of_atomic<false>, counter.data(),
-              seen.data());
-       return counter.host()[0] == 4;
-     }},
-    {"syncthreads-in-a-branch", kDiverged, ONE_BLOCK(barrier_in_branch, Tile, same)},
-    {"syncthreads-after-a-return", kDiverged, ONE_BLOCK(barrier_after_return, Tile, same)},
-    {"syncthreads-of-two-branches", kDiverged, ONE_BLOCK(barriers_of_two_branches, Tile, same)},
-    {"syncthreads-in-unequal-loops", kDiverged, ONE_BLOCK(barriers_in_unequal_loops, Tile, same)},
-    {"shuffle-in-a-branch", "lanes that have returned", ONE_BLOCK(shuffle_in_branch, Tile, first)},
-    {"lane-outside-its-mask", "not in its own member mask", ONE_BLOCK(lane_outside_its_mask, Tile, same)},
-    {"shuffle-from-outside-the-mask", "does not take part", ONE_BLOCK(shuffle_from_outside_mask, Tile, first)},
-    {"masks-that-differ", "DEADLOCK", ONE_BLOCK(masks_that_differ, Tile, same)},
-    {"no-cluster-barrier", kRace,
-     [](bool bug) { return bug ? pass_on<1>(Together::cluster, 8) : pass_on<0>(Together::cluster, 8); }},
-    {"cluster-barrier-in-a-branch", kRace,  // the threads that go past it race before anyone waits in vain
-     [](bool bug) { return bug ? pass_on<2>(Together::cluster, 8) : pass_on<0>(Together::cluster, 8); }},
-    {"no-threadfence-before-grid-barrier", kRace,
-     [](bool bug) { return bug ? pass_on<1>(Together::grid, 6) : pass_on<0>(Together::grid, 6); }},
-    {"no-threadfence-after-grid-barrier", kRace,
-     [](bool bug) { return bug ? pass_on<2>(Together::grid, 6) : pass_on<0>(Together::grid, 6); }},
-    {"no-syncthreads-after-grid-barrier", kRace,
-     [](bool bug) { return bug ? pass_on<3>(Together::grid, 6) : pass_on<0>(Together::grid, 6); }},
-    {"grid-barrier-of-too-many-blocks", "cudaErrorCooperativeLaunchTooLarge",
-     [](bool bug) { return pass_on<0>(Together::grid, bug ? 2048U / kThreads * 132U + 1U : 6U); }},
-    {"warp operations, all right", nullptr, [](bool) { return one_block(warp_operations, 0, first); }},
-};
 
 // Runs one case in a process of its own: what it wrote to stderr, and in `status` its exit code (or 128 + its signal).
 std::string run_apart(const Case& c, bool bug, int& status) {
@@ -644,23 +553,26 @@ std::string run_apart(const Case& c, bool bug, int& status) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  int failures = 0, cases = 0;
-  for (const Case& c : kCases) {
-    if (argc == 3 && c.name == std::string(argv[1])) return c.run(std::string(argv[2]) == "bug") ? 0 : 3;
+  Cases cases;
+  for (const auto add :
+       {addresses, hosts, block_barriers, warp_barriers, between_blocks, divergence, together, nothing_wrong})
+    add(cases);
+  int failures = 0;
+  for (const Case& c : cases.all) {
+    if (argc == 3 && c.name == argv[1]) return c.run(std::string(argv[2]) == "bug") ? 0 : 3;
     if (argc != 1) continue;
     int of_fixed = 0, of_bug = 0;
     const std::string fixed = run_apart(c, false, of_fixed), bug = run_apart(c, true, of_bug);
     const bool found = c.must_say == nullptr ? of_bug == 0 : of_bug != 0 && bug.find(c.must_say) != std::string::npos;
-    std::printf("%-36s %s%s\n", c.name,
+    std::printf("%-36s %s%s\n", c.name.c_str(),
                 c.must_say == nullptr ? "-"
                 : found               ? c.must_say
                                       : "NOT FOUND",
-                of_fixed == 0 ? "" : ", and its fixed twin FAILED");
+                of_fixed == 0 ? "" : ", and without it FAILED");
     if (!found) std::printf("  ended with %d:%s\n", of_bug, bug.c_str());
-    if (of_fixed != 0) std::printf("  the fixed twin ended with %d:%s\n", of_fixed, fixed.c_str());
+    if (of_fixed != 0) std::printf("  without it ended with %d:%s\n", of_fixed, fixed.c_str());
     failures += (found ? 0 : 1) + (of_fixed == 0 ? 0 : 1);
-    ++cases;
   }
-  std::printf("%d cases, %d failures\n", cases, failures);
+  std::printf("%zu cases, %d failures\n", cases.all.size(), failures);
   return argc == 1 && failures == 0 ? 0 : 1;
 }

@@ -1,0 +1,257 @@
+// Memory: addresses of 32 lanes, the allocations and variables that they may touch, loads, stores and atomics.
+#include <string>
+
+#include "tests/ptx/lanes.h"
+
+namespace ptx {
+namespace {
+
+struct Addresses {
+  alignas(64) u64 at[kLanes];  // lanes not in the mask repeat one that is
+  u64 low, high;
+
+  // Takes the lanes' addresses from `of(lane)`; `any` becomes the bits that any of them has.
+  template <class F>
+  u64 fill(Mask m, F&& of) {
+    for (int l = 0; l < kLanes; ++l) at[l] = of(l);
+    if (m != kAll) {
+      const u64 first = at[__builtin_ctz(m)];
+      for (int l = 0; l < kLanes; ++l) at[l] = m >> l & 1 ? at[l] : first;
+    }
+    u64 least = at[0], most = at[0], any = 0;
+    for (int l = 0; l < kLanes; ++l) {
+      least = std::min(least, at[l]);
+      most = std::max(most, at[l]);
+      any |= at[l];
+    }
+    low = least;
+    high = most;
+    return any;
+  }
+};
+
+void find_addresses(Warp& w, const Inst& in, Mask m, Ref base, Addresses& a) {
+  const u64 offset = static_cast<u64>(in.imm);
+  u64 any;
+  if (base == kNone) {
+    any = a.fill(m, [&](int) { return offset; });
+  } else if (in.wide_base) {
+    const u64* b = w.from<u64>(base);
+    any = a.fill(m, [&](int l) { return b[l] + offset; });
+  } else {
+    const u32* b = w.from<u32>(base);
+    any = a.fill(m, [&](int l) { return u64{static_cast<u32>(b[l] + offset)}; });
+  }
+  if ((any & (in.bytes - 1)) == 0) return;
+  for_lanes(m, [&](int l) {
+    if (a.at[l] & (in.bytes - 1))
+      fault(w, in, Mask{1} << l,
+            "misaligned address " + memory::describe(a.at[l]) + " for an access of " + std::to_string(in.bytes) +
+                " bytes");
+  });
+}
+
+const std::vector<Variable>& variables_of(const Launch& launch, Space space) {
+  return space == Space::shared  ? launch.shared
+         : space == Space::local ? launch.kernel->local
+                                 : launch.kernel->parameters;
+}
+bool find(const Launch& launch, Space space, u64 at, Range& range) {
+  if (space == Space::global) return memory::find(at, range);
+  for (const Variable& v : variables_of(launch, space)) {
+    range = {v.at, v.at + v.bytes};
+    if (range.holds(at, at + 1)) return true;
+  }
+  return false;
+}
+// Each lane's access must lie in one allocation (global) or variable (others).
+__attribute__((noinline)) void look_up(Warp& w, const Inst& in, Mask m, Space space, const Addresses& a) {
+  const Launch& launch = *w.worker->launch;
+  for_lanes(m, [&](int l) {
+    Range range;
+    if (find(launch, space, a.at[l], range) && range.holds(a.at[l], a.at[l] + in.bytes)) {
+      w.worker->caches[in.cache] = {range, space};
+      return;
+    }
+    static const char* const names[] = {"generic", "global", "shared", "local", "param"};
+    std::string text = std::string("out of bounds: ") + names[static_cast<int>(space)] + " access of " +
+                       std::to_string(in.bytes) + " bytes at " +
+                       (space == Space::global ? memory::describe(a.at[l]) : "offset " + std::to_string(a.at[l]));
+    if (space == Space::shared) {
+      for (const Variable& v : launch.shared)
+        text += ", " + v.name + " is [" + std::to_string(v.at) + ", " + std::to_string(v.at + v.bytes) + ")";
+    }
+    fault(w, in, Mask{1} << l, text);
+  });
+}
+
+void follow_init(Warp& w, const Inst& in, Mask m, const Addresses& a, bool read, bool write) {
+  for_lanes(m, [&](int l) {
+    if (read && !memory::is_init(a.at[l], in.bytes))
+      fault(w, in, Mask{1} << l, "reads uninitialised memory: " + memory::describe(a.at[l]));
+    if (write) memory::mark_init(a.at[l], in.bytes);
+  });
+}
+
+// The space and its window of addresses that a generic address lies in.
+Space space_of(u64 address, u64& window) {
+  for (const auto& [space, start] :
+       {std::pair{Space::shared, kSharedWindow}, {Space::local, kLocalWindow}, {Space::param, kParamWindow}}) {
+    if (address - start >= kWindowBytes) continue;
+    window = start;
+    return space;
+  }
+  window = 0;
+  return Space::global;
+}
+
+// Calls body(lanes, host address of each) once for each space that the lanes' addresses are in.
+template <class F>
+inline void access(Warp& w, const Inst& in, Mask m, Ref base, bool read, bool write, F&& body) {
+  Addresses a;
+  find_addresses(w, in, m, base, a);
+  const auto in_space = [&](Mask lanes, Space space, u64 window) {
+    Addresses moved;
+    const Addresses* use = &a;
+    if (window != 0 || lanes != m) {
+      moved.fill(lanes, [&](int l) { return a.at[l] - window; });
+      use = &moved;
+    }
+    const MemoryCache& cache = w.worker->caches[in.cache];
+    if (cache.space != space || !cache.range.holds(use->low, use->high + in.bytes)) look_up(w, in, lanes, space, *use);
+    if (space == Space::global && memory::tracks_init()) [[unlikely]]
+      follow_init(w, in, lanes, *use, read, write);
+    if (race::on()) [[unlikely]]
+      race::note(w, in, lanes, space, use->at, read, write);
+    if (w.worker->counts != nullptr) [[unlikely]]
+      count::note(w, in, lanes, space, use->at);
+    char* const origin = space == Space::global   ? memory::host(0)
+                         : space == Space::shared ? w.block->shared
+                         : space == Space::local  ? w.local
+                                                  : const_cast<char*>(w.worker->launch->parameters.data());
+    const u64 stride = space == Space::local ? w.local_stride : 0;
+    body(lanes, [&](int l) { return origin + use->at[l] + stride * l; });
+  };
+  if (in.space != Space::generic) return in_space(m, in.space, 0);
+  if (memory::in_arena(a.low) && memory::in_arena(a.high)) return in_space(m, Space::global, 0);
+  for (Mask rest = m; rest != 0;) {
+    u64 window, other;
+    const Space space = space_of(a.at[__builtin_ctz(rest)], window);
+    Mask lanes = 0;
+    for_lanes(rest, [&](int l) { lanes |= space_of(a.at[l], other) == space ? Mask{1} << l : 0; });
+    in_space(lanes, space, window);
+    rest &= ~lanes;
+  }
+}
+
+// A vector is moved at once, as by a device: CUB's blocks hand each other a value and its state in one.
+inline void copy_at_once(void* to, const void* from, int bytes) {
+  switch (bytes) {
+    case 2: __builtin_memcpy(to, from, 2); return;
+    case 4: __builtin_memcpy(to, from, 4); return;
+    case 8: __builtin_memcpy(to, from, 8); return;
+    default: __builtin_memcpy(to, from, 16);
+  }
+}
+
+template <class T, class L>
+void load(Warp& w, const Inst& in, Mask m) {
+  access(w, in, m, in.o[1], true, false, [&](Mask lanes, auto&& at) {
+    alignas(64) L t[kLanes];
+    for (int l = 0; l < kLanes; ++l) t[l] = static_cast<L>(*reinterpret_cast<const volatile T*>(at(l)));
+    store(w.to<L>(in.o[0]), t, lanes);
+  });
+}
+template <class T, class L>
+void load_vector(Warp& w, const Inst& in, Mask m) {
+  const int count = in.count;
+  access(w, in, m, in.o[count], true, false, [&](Mask lanes, auto&& at) {
+    alignas(64) L t[4][kLanes];
+    for (int l = 0; l < kLanes; ++l) {
+      alignas(16) T values[16 / sizeof(T)];
+      copy_at_once(values, at(l), in.bytes);
+      for (int k = 0; k < count; ++k) t[k][l] = static_cast<L>(values[k]);
+    }
+    for (int k = 0; k < count; ++k) {
+      if (in.o[k] != kNone) store(w.to<L>(in.o[k]), t[k], lanes);
+    }
+  });
+}
+template <class L>
+void load_parameter(Warp& w, const Inst& in, Mask m) {  // at a known place: imm; flags: bytes and whether signed
+  const int bytes = in.flags & 15;
+  for (int k = 0; k < in.count; ++k) {
+    u64 value = 0;
+    std::memcpy(&value, w.worker->launch->parameters.data() + in.imm + k * bytes, bytes);
+    if (in.flags & 16) value = static_cast<u64>(static_cast<s64>(value << (64 - 8 * bytes)) >> (64 - 8 * bytes));
+    if (in.o[k] != kNone) store_same(w.to<L>(in.o[k]), static_cast<L>(value), m);
+  }
+}
+template <class T, class L>
+void store_to(Warp& w, const Inst& in, Mask m) {
+  access(w, in, m, in.o[0], false, true, [&](Mask lanes, auto&& at) {
+    for_lanes(lanes, [&](int l) {
+      alignas(16) T values[16 / sizeof(T)];
+      for (int k = 0; k < in.count; ++k) values[k] = static_cast<T>(w.from<L>(in.o[1 + k])[l]);
+      if (in.count == 1)
+        *reinterpret_cast<volatile T*>(at(l)) = values[0];
+      else
+        copy_at_once(at(l), values, in.bytes);
+    });
+  });
+}
+template <class T>
+void atomic(Warp& w, const Inst& in, Mask m) {
+  access(w, in, m, in.o[1], true, true, [&](Mask lanes, auto&& at) {
+    alignas(64) T before[kLanes];
+    const T *b = w.from<T>(in.o[2]), *c = in.o[3] == kNone ? b : w.from<T>(in.o[3]);
+    using Word = std::conditional_t<sizeof(T) == 8, u64, u32>;
+    for_lanes(lanes, [&](int l) {
+      Word* const place = reinterpret_cast<Word*>(at(l));
+      Word old = __atomic_load_n(place, __ATOMIC_SEQ_CST);
+      const auto next = [&] { return std::bit_cast<Word>(combined<T>(in.flags, std::bit_cast<T>(old), b[l], c[l])); };
+      while (!__atomic_compare_exchange_n(place, &old, next(), false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
+      }
+      before[l] = std::bit_cast<T>(old);
+    });
+    if (in.o[0] != kNone) store(w.to<T>(in.o[0]), before, lanes);
+  });
+}
+
+template <class L>
+Execute load_into(Type type, bool one) {
+  const bool is_signed = type.kind == 's';
+  switch (type.bytes) {
+    case 1: return is_signed ? (one ? load<s8, L> : load_vector<s8, L>) : (one ? load<u8, L> : load_vector<u8, L>);
+    case 2: return is_signed ? (one ? load<s16, L> : load_vector<s16, L>) : (one ? load<u16, L> : load_vector<u16, L>);
+    case 4: return is_signed ? (one ? load<s32, L> : load_vector<s32, L>) : (one ? load<u32, L> : load_vector<u32, L>);
+    default: return one ? load<u64, L> : load_vector<u64, L>;
+  }
+}
+
+}  // namespace
+
+Execute load_of(Type type, int lane, bool one) {
+  return lane == 8 ? load_into<u64>(type, one) : load_into<u32>(type, one);
+}
+Execute parameter_load_of(int lane) { return lane == 8 ? load_parameter<u64> : load_parameter<u32>; }
+Execute store_of(Type type, int lane) {
+  switch (type.bytes) {
+    case 1: return lane == 8 ? store_to<u8, u64> : store_to<u8, u32>;
+    case 2: return lane == 8 ? store_to<u16, u64> : store_to<u16, u32>;
+    case 4: return lane == 8 ? store_to<u32, u64> : store_to<u32, u32>;
+    default: return store_to<u64, u64>;
+  }
+}
+Execute atomic_of(Type type) {
+  if (type.kind == 'f') return type.bytes == 8 ? atomic<double> : atomic<float>;
+  if (type.kind == 's') return type.bytes == 8 ? atomic<s64> : atomic<s32>;
+  return type.bytes == 8 ? atomic<u64> : atomic<u32>;
+}
+
+void fence(Warp& w, const Inst&, Mask m) {
+  __atomic_thread_fence(__ATOMIC_SEQ_CST);
+  if (race::on()) race::fence(w, m);
+}
+
+}  // namespace ptx

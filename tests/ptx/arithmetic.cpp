@@ -1,0 +1,316 @@
+// Arithmetic, bits, comparisons, choices and conversions: a table from opcodes to loops over lanes. After the PTX ISA's
+// manual; its rows are what nvcc has made of code so far.
+#include <cfenv>
+#include <limits>
+
+#include "tests/ptx/lanes.h"
+
+namespace ptx {
+namespace {
+
+using Forms = std::unordered_map<std::string, Form>;
+
+// The types of a result and of its sources. X stands for the type at the end of the opcode, Twice for one of twice its
+// size.
+template <class D, class... A>
+struct Shape {};
+struct X;
+struct Twice;
+template <class T>
+using Wider =
+    std::conditional_t<sizeof(T) == 2, std::conditional_t<std::is_signed_v<T>, s32, u32>,
+                       std::conditional_t<sizeof(T) == 4, std::conditional_t<std::is_signed_v<T>, s64, u64>,
+                                          std::conditional_t<std::is_signed_v<T>, __int128, unsigned __int128>>>;
+template <class S, class T>
+using Of = std::conditional_t<std::is_same_v<S, X>, T, std::conditional_t<std::is_same_v<S, Twice>, Wider<T>, S>>;
+constexpr Shape<X, X> kXX;
+constexpr Shape<X, X, X> kXXX;
+constexpr Shape<X, X, X, X> kXXXX;
+
+// Another rounding mode than to nearest.
+template <Execute kRun, int kMode>
+void in_mode(Warp& w, const Inst& in, Mask m) {
+  Execute volatile run = kRun;
+  std::fesetround(kMode);
+  run(w, in, m);
+  std::fesetround(FE_TONEAREST);
+}
+template <class T, int kMode = FE_TONEAREST, class D, class... A, class F>
+Form form(Shape<D, A...>, F) {
+  constexpr Execute kRun = map<F, Of<D, T>, Of<A, T>...>;
+  return {kMode == FE_TONEAREST ? kRun : in_mode<kRun, kMode>,
+          sizeof...(A),
+          {sizeof(Lane<Of<D, T>>), sizeof(Lane<Of<A, T>>)...}};
+}
+template <class T>
+std::string suffix() {
+  return (std::is_floating_point_v<T> ? ".f" : std::is_signed_v<T> ? ".s" : ".u") + std::to_string(8 * sizeof(T));
+}
+template <class... T, class S, class F>
+void rows(Forms& to, const std::string& opcode, S shape, F f) {
+  ((to[opcode + suffix<T>()] = form<T>(shape, f)), ...);
+}
+template <class... T, class F>
+void each(F&& f) {
+  (f.template operator()<T>(), ...);
+}
+
+// --- integers --------------------------------------------------------------------------------------------------------
+template <class T>
+T quotient(T a, T b) {
+  if (b == 0) return static_cast<T>(~T{0});
+  if (std::is_signed_v<T> && b == static_cast<T>(-1)) return static_cast<T>(0 - bits_of(a));
+  return static_cast<T>(a / b);
+}
+template <class T>
+T remainder_of(T a, T b) {
+  if (b == 0) return a;
+  return std::is_signed_v<T> && b == static_cast<T>(-1) ? T{0} : static_cast<T>(a % b);
+}
+template <class T>
+T shifted_right(T a, u32 by) {
+  if (by >= 8 * sizeof(T)) return a < 0 ? static_cast<T>(-1) : T{0};
+  return static_cast<T>(a >> by);
+}
+template <class T>
+T reversed(T a) {
+  T r = 0;
+  for (unsigned i = 0; i < 8 * sizeof(T); ++i) r = static_cast<T>(r << 1 | (a >> i & 1));
+  return r;
+}
+template <class T>
+T inserted(T a, T b, u32 c, u32 d) {  // d bits of a into b, from bit c on
+  const u32 bits = 8 * sizeof(T), at = c & 0xff, count = d & 0xff;
+  const T ones = count >= bits ? ~T{0} : (T{1} << count) - 1;
+  return at >= bits ? b : (b & ~(ones << at)) | ((a & ones) << at);
+}
+u32 permuted(u32 a, u32 b, u32 c) {
+  const u64 bytes = u64{b} << 32 | a;
+  u32 r = 0;
+  for (int i = 0; i < 4; ++i) {
+    const u32 how = c >> 4 * i & 15;
+    u32 byte = static_cast<u32>(bytes >> 8 * (how & 7)) & 0xff;
+    if (how & 8) byte = byte & 0x80 ? 0xff : 0;
+    r |= byte << 8 * i;
+  }
+  return r;
+}
+
+void integers(Forms& to) {
+  const auto all = [&](const char* name, auto shape, auto f) {
+    rows<s16, u16, s32, u32, s64, u64>(to, name, shape, f);
+  };
+  all("add", kXXX, [](auto a, auto b) { return bits_of(a) + bits_of(b); });
+  all("sub", kXXX, [](auto a, auto b) { return bits_of(a) - bits_of(b); });
+  all("mul.lo", kXXX, [](auto a, auto b) { return static_cast<u64>(a) * static_cast<u64>(b); });
+  all("mul.hi", kXXX, [](auto a, decltype(a) b) { return Wider<decltype(a)>{a} * b >> 8 * sizeof(a); });
+  all("mad.lo", kXXXX,
+      [](auto a, auto b, auto c) { return static_cast<u64>(a) * static_cast<u64>(b) + static_cast<u64>(c); });
+  rows<s16, u16, s32, u32>(to, "mul.wide", Shape<Twice, X, X>(),
+                           [](auto a, decltype(a) b) { return Wider<decltype(a)>{a} * b; });
+  rows<s16, u16, s32, u32>(to, "mad.wide", Shape<Twice, X, X, Twice>(), [](auto a, decltype(a) b, auto c) {
+    return bits_of(Wider<decltype(a)>{a} * b) + bits_of(c);
+  });
+  all("div", kXXX, [](auto a, auto b) { return quotient(a, b); });
+  all("rem", kXXX, [](auto a, auto b) { return remainder_of(a, b); });
+  all("min", kXXX, [](auto a, auto b) { return b < a ? b : a; });
+  all("max", kXXX, [](auto a, auto b) { return a < b ? b : a; });
+  all("abs", kXX, [](auto a) { return a < 0 ? 0 - bits_of(a) : bits_of(a); });
+  all("neg", kXX, [](auto a) { return 0 - bits_of(a); });
+  all("shl", Shape<X, X, u32>(), [](auto a, u32 by) { return by >= 8 * sizeof(a) ? 0 : bits_of(a) << by; });
+  all("shr", Shape<X, X, u32>(), [](auto a, u32 by) { return shifted_right(a, by); });
+
+  const auto words = [&](const char* name, auto shape, auto f) { rows<u16, u32, u64>(to, name, shape, f); };
+  words("and", kXXX, [](auto a, auto b) { return a & b; });
+  words("or", kXXX, [](auto a, auto b) { return a | b; });
+  words("xor", kXXX, [](auto a, auto b) { return a ^ b; });
+  words("not", kXX, [](auto a) { return ~a; });
+  words("mov", kXX, [](auto a) { return a; });
+  rows<s16, s32, s64, float, double>(to, "mov", kXX, [](auto a) { return a; });
+  rows<u32, u64>(to, "popc", Shape<u32, X>(), [](auto a) { return std::popcount(a); });
+  rows<u32, u64>(to, "clz", Shape<u32, X>(), [](auto a) { return std::countl_zero(a); });
+  rows<u32, u64>(to, "bfind.shiftamt", Shape<u32, X>(),
+                 [](auto a) { return a == 0 ? ~0U : static_cast<u32>(std::countl_zero(a)); });
+  rows<u32, u64>(to, "brev", kXX, [](auto a) { return reversed(a); });
+  rows<u32, u64>(to, "bfi", Shape<X, X, X, u32, u32>(),
+                 [](auto a, auto b, u32 c, u32 d) { return inserted(a, b, c, d); });
+  rows<u32>(to, "bmsk.clamp", kXXX, [](u32 a, u32 b) { return a >= 32 ? 0 : (b >= 32 ? ~0U : (1U << b) - 1) << a; });
+  rows<u32>(to, "prmt", kXXXX, [](u32 a, u32 b, u32 c) { return permuted(a, b, c); });
+}
+
+// --- floating point --------------------------------------------------------------------------------------------------
+inline float flush(float x) { return std::fabs(x) < std::numeric_limits<float>::min() ? std::copysign(0.0F, x) : x; }
+template <class F>
+struct Canonical {
+  auto operator()(auto... x) const { return canonical(F()(x...)); }
+};
+// -0 < +0; a NaN gives the other.
+template <class T>
+T least(T a, T b) {
+  return a != a ? b : b != b ? a : a < b || (a == b && std::signbit(a)) ? a : b;
+}
+template <class T>
+T largest(T a, T b) {
+  return a != a ? b : b != b ? a : a > b || (a == b && !std::signbit(a)) ? a : b;
+}
+// Rows for each rounding mode that the opcode can name; without a name it is to nearest.
+template <class S, class F>
+void rounded(Forms& to, const std::string& opcode, S shape, F) {
+  each<float, double>([&]<class T>() {
+    const Canonical<F> f;
+    to[opcode + suffix<T>()] = to[opcode + ".rn" + suffix<T>()] = form<T>(shape, f);
+    to[opcode + ".rz" + suffix<T>()] = form<T, FE_TOWARDZERO>(shape, f);
+    to[opcode + ".rm" + suffix<T>()] = form<T, FE_DOWNWARD>(shape, f);
+    to[opcode + ".rp" + suffix<T>()] = form<T, FE_UPWARD>(shape, f);
+  });
+}
+void reals(Forms& to) {
+  rounded(to, "add", kXXX, [](auto a, auto b) { return a + b; });
+  rounded(to, "sub", kXXX, [](auto a, auto b) { return a - b; });
+  rounded(to, "mul", kXXX, [](auto a, auto b) { return a * b; });
+  rounded(to, "div", kXXX, [](auto a, auto b) { return a / b; });
+  rounded(to, "fma", kXXXX, [](auto a, auto b, auto c) { return std::fma(a, b, c); });
+  rounded(to, "sqrt", kXX, [](auto a) { return std::sqrt(a); });
+  rounded(to, "rcp", kXX, [](auto a) { return 1 / a; });
+  const auto both = [&](const char* name, auto shape, auto f) { rows<float, double>(to, name, shape, f); };
+  both("min", kXXX, [](auto a, auto b) { return canonical(least(a, b)); });
+  both("max", kXXX, [](auto a, auto b) { return canonical(largest(a, b)); });
+  both("abs", kXX, [](auto a) { return std::fabs(a); });
+  both("neg", kXX, [](auto a) { return -a; });
+  both("copysign", kXXX, [](auto a, auto b) { return std::copysign(b, a); });
+  rows<float>(to, "ex2.approx.ftz", kXX,
+              [](float a) { return canonical(flush(static_cast<float>(std::exp2(double{flush(a)})))); });
+}
+
+// --- comparisons and choices -----------------------------------------------------------------------------------------
+// The lanes' answers as bits. In two steps, for a loop that gathers bits is no vector loop.
+template <class F, class T>
+void compare(Warp& w, const Inst& in, Mask m) {
+  const Lane<T>*a = w.from<Lane<T>>(in.o[1]), *b = w.from<Lane<T>>(in.o[2]);
+  alignas(64) u32 answers[kLanes];
+  for (int l = 0; l < kLanes; ++l) answers[l] = F()(static_cast<T>(a[l]), static_cast<T>(b[l])) ? 1U << l : 0U;
+  Mask all = 0;
+  for (int l = 0; l < kLanes; ++l) all |= answers[l];
+  store_mask(w.to<Mask>(in.o[0]), all, m);
+}
+template <class... T, class F>
+void setp(Forms& to, const std::string& how, F) {
+  ((to["setp." + how + suffix<T>()] = {compare<F, T>, 2, {0, sizeof(Lane<T>), sizeof(Lane<T>)}}), ...);
+}
+template <class L>
+void selp(Warp& w, const Inst& in, Mask m) {
+  const Mask p = *w.from<Mask>(in.o[3]) ^ (in.flags & 4 ? kAll : 0);
+  const L *a = w.from<L>(in.o[1]), *b = w.from<L>(in.o[2]);
+  alignas(64) L t[kLanes];
+  for (int l = 0; l < kLanes; ++l) t[l] = p >> l & 1 ? a[l] : b[l];
+  store(w.to<L>(in.o[0]), t, m);
+}
+// Of predicates; those of sources that the flags name are negated.
+template <class F>
+void logic(Warp& w, const Inst& in, Mask m) {
+  const auto source = [&](int i) { return *w.from<Mask>(in.o[1 + i]) ^ (in.flags >> i & 1 ? kAll : 0); };
+  if constexpr (std::is_invocable_v<F, Mask>)
+    store_mask(w.to<Mask>(in.o[0]), F()(source(0)), m);
+  else
+    store_mask(w.to<Mask>(in.o[0]), F()(source(0), source(1)), m);
+}
+void choices(Forms& to) {
+  const auto numbers = [&](const char* how, auto f) { setp<s16, u16, s32, u32, s64, u64, float, double>(to, how, f); };
+  numbers("eq", [](auto a, auto b) { return a == b; });
+  numbers("ne", [](auto a, auto b) { return a < b || a > b; });
+  numbers("lt", [](auto a, auto b) { return a < b; });
+  numbers("le", [](auto a, auto b) { return a <= b; });
+  numbers("gt", [](auto a, auto b) { return a > b; });
+  numbers("ge", [](auto a, auto b) { return a >= b; });
+  const auto or_nan = [&](const char* how, auto f) { setp<float, double>(to, how, f); };
+  or_nan("equ", [](auto a, auto b) { return !(a < b || a > b); });
+  or_nan("neu", [](auto a, auto b) { return a != b; });
+  or_nan("ltu", [](auto a, auto b) { return !(a >= b); });
+  or_nan("leu", [](auto a, auto b) { return !(a > b); });
+  or_nan("gtu", [](auto a, auto b) { return !(a <= b); });
+  or_nan("geu", [](auto a, auto b) { return !(a < b); });
+  or_nan("num", [](auto a, auto b) { return a == a && b == b; });
+  or_nan("nan", [](auto a, auto b) { return a != a || b != b; });
+  for (const char* type : {".u16", ".s16", ".u32", ".s32", ".f32"})
+    to[std::string("selp") + type] = {selp<u32>, 3, {4, 4, 4, 0}};
+  for (const char* type : {".u64", ".s64", ".f64"}) to[std::string("selp") + type] = {selp<u64>, 3, {8, 8, 8, 0}};
+  const auto predicates = [&](const char* name, int sources, auto f) { to[name] = {logic<decltype(f)>, sources, {}}; };
+  predicates("and.pred", 2, [](Mask a, Mask b) { return a & b; });
+  predicates("or.pred", 2, [](Mask a, Mask b) { return a | b; });
+  predicates("xor.pred", 2, [](Mask a, Mask b) { return a ^ b; });
+  predicates("not.pred", 1, [](Mask a) { return ~a; });
+  predicates("mov.pred", 1, [](Mask a) { return a; });
+}
+
+// --- conversions -----------------------------------------------------------------------------------------------------
+template <class D, class F>
+D to_integer(F x, F whole) {
+  using Limits = std::numeric_limits<D>;
+  if (x != x)
+    return sizeof(F) == 4 && sizeof(D) < 8 ? D{0} : std::is_signed_v<D> ? Limits::min() : static_cast<D>(1ULL << 63);
+  if (whole < static_cast<F>(Limits::min())) return Limits::min();
+  return whole >= static_cast<F>(std::ldexp(1.0, Limits::digits)) ? Limits::max() : static_cast<D>(whole);
+}
+// .rni, .rzi, .rmi and .rpi: to an integer that stays a floating-point number, or becomes an integer.
+template <class F>
+void to_integers(Forms& to, const char* how, F) {
+  each<float, double>([&]<class A>() {
+    to["cvt" + (how + suffix<A>()) + suffix<A>()] = form<A>(kXX, [](A a) { return canonical(F()(a)); });
+    each<s16, u16, s32, u32, s64, u64>([&]<class D>() {
+      to["cvt" + (how + suffix<D>()) + suffix<A>()] =
+          form<A>(Shape<D, A>(), [](A a) { return to_integer<D>(a, F()(a)); });
+    });
+  });
+}
+u32 bf16_of(float x) {
+  const u32 bits = std::bit_cast<u32>(x);
+  return x != x ? 0x7fff : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+void conversions(Forms& to) {
+  // Registers may be wider than the types: results are extended as theirs says, and sources (.wide) cut.
+  each<s8, u8, s16, u16, s32, u32, s64, u64>([&]<class D>() {
+    using Extended = std::conditional_t<(sizeof(D) < 4), std::conditional_t<std::is_signed_v<D>, s32, u32>, D>;
+    each<s8, u8, s16, u16, s32, u32, s64, u64>([&]<class A>() {
+      const std::string name = "cvt" + suffix<D>() + suffix<A>();
+      to[name] = form<A>(Shape<Extended, A>(), [](A a) { return static_cast<D>(a); });
+      to[name + ".wide"] = form<A>(Shape<Extended, u64>(), [](u64 a) { return static_cast<D>(static_cast<A>(a)); });
+    });
+  });
+  to_integers(to, ".rni", [](auto a) { return std::nearbyint(a); });
+  to_integers(to, ".rzi", [](auto a) { return std::trunc(a); });
+  to_integers(to, ".rmi", [](auto a) { return std::floor(a); });
+  to_integers(to, ".rpi", [](auto a) { return std::ceil(a); });
+  each<float, double>([&]<class D>() {
+    each<u8, s16, u16, s32, u32, s64, u64, float, double>([&]<class A>() {
+      const auto cast = [](A a) { return canonical(static_cast<D>(a)); };
+      const std::string types = suffix<D>() + suffix<A>();
+      to["cvt" + types] = to["cvt.rn" + types] = form<A>(Shape<D, A>(), cast);
+      to["cvt.rz" + types] = form<A, FE_TOWARDZERO>(Shape<D, A>(), cast);
+      to["cvt.rm" + types] = form<A, FE_DOWNWARD>(Shape<D, A>(), cast);
+      to["cvt.rp" + types] = form<A, FE_UPWARD>(Shape<D, A>(), cast);
+    });
+  });
+  to["cvt.sat.f32.f32"] = form<float>(kXX, [](float a) { return a > 0 ? (a < 1 ? a : 1) : 0; });  // NaN: 0
+  to["cvt.rn.bf16x2.f32"] =
+      form<float>(Shape<u32, X, X>(), [](float a, float b) { return bf16_of(a) << 16 | bf16_of(b); });
+}
+
+}  // namespace
+
+const Form* find_form(std::string_view opcode) {
+  static const Forms forms = [] {
+    Forms all;
+    integers(all);
+    reals(all);
+    choices(all);
+    conversions(all);
+    return all;
+  }();
+  std::string name(opcode);
+  if (const std::size_t type = name.rfind('.'); type != std::string::npos && name[type + 1] == 'b')
+    name[type + 1] = 'u';
+  const auto found = forms.find(name);
+  return found == forms.end() ? nullptr : &found->second;
+}
+
+}  // namespace ptx

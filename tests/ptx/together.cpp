@@ -1,0 +1,117 @@
+// What the lanes of a warp do together: shuffles, votes, matches, sums, products of tiles.
+#include <string>
+
+#include "tests/ptx/lanes.h"
+
+namespace ptx {
+
+void shuffle(Warp& w, const Inst& in, Mask m) {
+  alignas(64) u32 t[kLanes];
+  const u32 *a = w.from<u32>(in.o[2]), *b = w.from<u32>(in.o[3]), *c = w.from<u32>(in.o[4]);
+  Mask valid = 0;
+  for (int l = 0; l < kLanes; ++l) {
+    const int by = b[l] & 31, clamp = c[l] & 31, segment = c[l] >> 8 & 31;
+    const int least = l & segment, most = least | (clamp & ~segment);
+    int from = in.flags == kUpwards     ? l - by
+               : in.flags == kDownwards ? l + by
+               : in.flags == kButterfly ? l ^ by
+                                        : least | (by & ~segment);
+    if (in.flags == kUpwards ? from >= most : from <= most)
+      valid |= Mask{1} << l;
+    else
+      from = l;
+    if ((m >> l & 1) && !(m >> from & 1))
+      fault(w, in, Mask{1} << l,
+            "shuffle reads lane " + std::to_string(from) + ", which does not take part (lanes " + std::to_string(m) +
+                ")");
+    t[l] = a[from & 31];
+  }
+  store(w.to<u32>(in.o[0]), t, m);
+  if (in.o[1] != kNone) store_mask(w.to<Mask>(in.o[1]), valid, m);
+}
+
+void vote(Warp& w, const Inst& in, Mask m) {
+  const Mask p = (*w.from<Mask>(in.o[1]) ^ (in.imm != 0 ? kAll : 0)) & m;
+  if (in.flags == kVoteBallot) return store_same(w.to<u32>(in.o[0]), p, m);
+  const bool all = p == m, any = p != 0;
+  const bool result = in.flags == kVoteAll ? all : in.flags == kVoteAny ? any : all || !any;
+  store_mask(w.to<Mask>(in.o[0]), result ? kAll : 0, m);
+}
+
+namespace {
+
+template <class L>
+void match_any(Warp& w, const Inst& in, Mask m) {
+  const L* a = w.from<L>(in.o[1]);
+  alignas(64) u32 t[kLanes];
+  for_lanes(m, [&](int l) {
+    t[l] = 0;
+    for_lanes(m, [&](int other) { t[l] |= a[other] == a[l] ? Mask{1} << other : 0; });
+  });
+  store(w.to<u32>(in.o[0]), t, m);
+}
+template <class T>
+void reduce(Warp& w, const Inst& in, Mask m) {
+  const T* a = w.from<T>(in.o[1]);
+  T all = a[__builtin_ctz(m)];
+  for_lanes(m & (m - 1), [&](int l) { all = combined<T>(in.flags, all, a[l], T{}); });
+  store_same(w.to<T>(in.o[0]), all, m);
+}
+
+// How a tensor core adds (PTX_MMA): all exactly, rounded once; fma by fma in fp32, ascending; exactly, towards zero.
+enum class Sums { exact, chain, truncate };
+Sums sums() {
+  const std::string how = setting("PTX_MMA", "exact");
+  return how == "chain" ? Sums::chain : how == "truncate" ? Sums::truncate : Sums::exact;
+}
+// A row of d += a row of a times b.
+void add_products(Sums how, const float (&a)[16], const float (&b)[16][8], float (&d)[8]) {
+  if (how == Sums::chain) {
+    for (int k = 0; k < 16; ++k) {
+      for (int column = 0; column < 8; ++column) d[column] = std::fma(a[k], b[k][column], d[column]);
+    }
+    return;
+  }
+  double sum[8];
+  std::copy_n(d, 8, sum);
+  for (int k = 0; k < 16; ++k) {
+    for (int column = 0; column < 8; ++column) sum[column] += double{a[k]} * b[k][column];
+  }
+  for (int column = 0; column < 8; ++column) {
+    d[column] = static_cast<float>(sum[column]);
+    const bool beyond = std::fabs(d[column]) > std::fabs(sum[column]);
+    if (how == Sums::truncate && beyond) d[column] = std::nextafter(d[column], 0.0F);
+  }
+}
+
+}  // namespace
+
+Execute match_of(Type type) { return type.bytes == 8 ? match_any<u64> : match_any<u32>; }
+Execute reduce_of(Type type) { return type.kind == 's' ? reduce<s32> : reduce<u32>; }
+
+// mma.m16n8k16 of f16 (flags: 1) or bf16, with sums in fp32. With g = lane / 4 and t = lane % 4, A's element i lies in row
+// g (i = 0, 1, 4, 5) or g + 8, column 2t + i % 2 (+ 8 for i >= 4); B's in row 2t + i % 2 (+ 8 for i >= 2), column g; C's and
+// D's in row g (i < 2) or g + 8, column 2t + i % 2.
+void multiply_tiles(Warp& w, const Inst& in, Mask m) {
+  static const Sums how = sums();
+  float a[16][16], b[16][8], d[16][8];
+  const auto number = [&](Ref pair, int lane, int i) {
+    const auto bits = static_cast<u16>(w.from<u32>(pair)[lane] >> 16 * (i % 2));
+    return in.flags != 0 ? static_cast<float>(std::bit_cast<_Float16>(bits)) : std::bit_cast<float>(u32{bits} << 16);
+  };
+  const auto sum = [&](int l, int i) -> float& { return d[l / 4 + i / 2 * 8][l % 4 * 2 + i % 2]; };
+  for (int l = 0; l < kLanes; ++l) {
+    const int g = l / 4, t = l % 4;
+    for (int i = 0; i < 8; ++i) a[g + i / 2 % 2 * 8][2 * t + i % 2 + i / 4 * 8] = number(in.o[4 + i / 2], l, i);
+    for (int i = 0; i < 4; ++i) b[2 * t + i % 2 + i / 2 * 8][g] = number(in.o[8 + i / 2], l, i);
+    for (int i = 0; i < 4; ++i) sum(l, i) = w.from<float>(in.o[10 + i])[l];
+  }
+  for (int row = 0; row < 16; ++row) add_products(how, a[row], b, d[row]);
+  for (int i = 0; i < 4; ++i) {
+    alignas(64) float t[kLanes];
+    for (int l = 0; l < kLanes; ++l) t[l] = canonical(sum(l, i));
+    store(w.to<float>(in.o[i]), t, m);
+  }
+}
+
+}  // namespace ptx
