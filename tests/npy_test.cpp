@@ -208,6 +208,8 @@ TEST_F(Npy, WhatIsWrongIsNamed) {
   EXPECT_EQ(complaint(npy(dictionary("<f4", "(4611686018427387904, 4)"), numbers)).rfind("is cut short", 0), 0U);
   EXPECT_EQ(complaint(npy(dictionary("<f4", "(2, -3)"), numbers)), "has a header that cannot be read");
   EXPECT_EQ(complaint(npy("{'descr': '<f4', 'shape': (2, 3), }", numbers)), "has a header that cannot be read");
+  EXPECT_EQ(complaint(npy("{'descr': , 'fortran_order': False, 'shape': (2, 3), }", numbers)),
+            "has a header that cannot be read");
   std::vector<float> bad = six_;
   bad[4] = NAN;
   EXPECT_EQ(complaint(npy(dictionary("<f4", "(2, 3)"), bytes_of(bad))),
