@@ -54,11 +54,11 @@ fs::path fresh_folder(const std::string& name) {
 }
 
 // Runs `compare ARGUMENTS --out OUT` in this process, its page written as main does.
-Outcome run_compare(const std::string& arguments, const fs::path& out, int threads = 0) {
+Outcome run_compare(const std::string& arguments, const fs::path& out, int threads = 0, std::uint64_t seed = 0) {
   CLI::App program;
   const Command command = add_compare(program);
   program.parse("compare " + arguments + " --out " + out.string(), false);
-  const Common common{.quiet = true};
+  const Common common{.seed = seed, .quiet = true};
   Context context(cpu_backend(), 0, threads);
   Progress progress(true);
   Session session{common, context, progress};
@@ -349,7 +349,7 @@ TEST(Compare, ASweepOfTheSameTrialsMeasuresTheSameBits) {
 TEST(Compare, TheSeedOfTheBootstrapIsTheOneGiven) {
   const fs::path out = fresh_folder("bootstrap");
   const std::string models = "--models knn-1 --sizes 125,250,500,1000,2000 --seeds 0..4 ";
-  run_compare(models + "--grid 64 --density-points 200 --curve-to 0 --noise-panel 0 --seed 7", out);
+  run_compare(models + "--grid 64 --density-points 200 --curve-to 0 --noise-panel 0", out, 1, 7);
   const auto document = nlohmann::json::parse(slurp(out / "result.json"));
   const Comparison again = comparison_from(document, out);
   EXPECT_EQ(document.at("laws"), laws_json(curves_of(again.sweep.rows, 7)));

@@ -293,6 +293,20 @@ TEST_F(Experiments, AStudyInWhichEveryTrialFailedFindsNothing) {
   EXPECT_TRUE(result("s")["findings"].empty());
   EXPECT_TRUE(result("s")["laws"].empty());
   EXPECT_NE(read_file(folder_ / "s" / "report.html").find("Nothing was found: 6 trials failed"), std::string::npos);
+  // A lottery of which the store says that no trial gave a result.
+  const Words lottery = {"lottery", "--widths", "4",        "--levels", "1",      "--seeds", "0..2",
+                         "--n",     "40",       "--epochs", "2",        "--grid", "16",      "--density-points",
+                         "100",     "--out",    "l",        "--quiet"};
+  good(lottery);
+  std::string rows = read_file(folder_ / "l" / "rows-1-of-1.jsonl");
+  const std::string status = "\"status\":\"";
+  for (std::size_t at = 0; (at = rows.find(status, at)) != std::string::npos;) {
+    at += status.size();
+    rows.replace(at, rows.find('"', at) - at, "failed: no luck");
+  }
+  write_text(folder_ / "l" / "rows-1-of-1.jsonl", rows);
+  EXPECT_EQ(run(lottery).code, 1);
+  EXPECT_TRUE(result("l")["findings"].empty()) << result("l")["findings"];
 }
 
 // Points with three features have no angle: said before anything is run; by itself lottery takes a model that fits.

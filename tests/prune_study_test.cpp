@@ -224,8 +224,9 @@ TEST_F(PruneStudy, ThePerceptronStandsBesideItsTheory) {
 }
 
 TEST_F(PruneStudy, WhereNoTrialGaveAResultNothingIsFound) {
-  const Words words = {"prune-study", "--out",   "out",     "--quiet",     "--problem", "perceptron", "--dimension",
-                       "8",           "--sizes", "8,16,32", "--fractions", "0.5",       "--seeds",    "0,1"};
+  const Words words = {"prune-study", "--out", "out",      "--quiet", "--problem",   "perceptron",
+                       "--dimension", "8",     "--sizes",  "8",       "--fractions", "0.5",
+                       "--seeds",     "0,1",   "--angles", "0",       "--keep",      "hard"};
   good(words);
   EXPECT_FALSE(results("out")["findings"].empty());
   std::string rows = read_file(folder_ / "out" / "rows-1-of-1.jsonl");
@@ -243,8 +244,7 @@ TEST_F(PruneStudy, PeoplesOwnPointsAreStudiedToo) {
   good({"dataset", "--n", "400", "--seed", "3", "--out", "p.csv", "--quiet"});
   const std::string text = good({"prune-study", "--out", "out", "--quiet", "--data", "p.csv", "--model", "knn-1",
                                  "--scores", "boundary,class-mean", "--fractions", "0.5", "--seeds", "0..1"});
-  EXPECT_NE(text.find("A fifth of the file's rows is held out for the test, the same for every seed"),
-            std::string::npos);
+  EXPECT_NE(text.find("a fifth of the rows is held out, the same for every seed"), std::string::npos);
   const auto document = results("out");
   EXPECT_EQ(document["choices"].back()["n"], 320) << "a fifth is held out";
   EXPECT_TRUE(document["choices"].back().contains("test_error"));

@@ -323,7 +323,7 @@ TEST_F(Files, PixelsAreScaledWithoutARounding) {
   trial.n = 256;
   const TrialData data = load_data(trial);
   ASSERT_EQ(data.train.size(), 256);
-  EXPECT_TRUE(test::same_bits(data.test.points, std::vector<float>{-123.0F / 128, -1, -1, -1}));
+  EXPECT_TRUE(test::same_bits(data.test->points, std::vector<float>{-123.0F / 128, -1, -1, -1}));
   std::vector<float> first;
   for (std::size_t i = 0; i < data.train.points.size(); i += 4) {
     first.push_back(128 * data.train.points[i] + 128);

@@ -53,8 +53,8 @@ Dataset gather(const Dataset& from, std::span<const std::uint32_t> rows) {
   return to;
 }
 
-// Every feature to [-1, 1]: pixels by one scale that float holds without a rounding, so that distances keep their order
-// and their ties; others by their range in `all`, and a feature without a range to 0.
+// Every feature to [-1, 1]: pixels all by one power of two, which rounds nothing, so that distances keep their order and
+// their ties; others by their range in `all`, and a feature without a range to 0.
 void scale_features(Dataset& all, std::optional<Dataset>& test) {
   const auto each = [&](auto&& scale) {
     for (Dataset* data : {&all, test ? &*test : nullptr}) {
@@ -62,8 +62,11 @@ void scale_features(Dataset& all, std::optional<Dataset>& test) {
     }
   };
   if (all.pixels) {
-    each([](Dataset& data) {
-      for (float& value : data.points) value = (value - 128) / 128;
+    const float largest = *std::max_element(all.points.begin(), all.points.end());
+    float half = 0.5F;  // of the least power of two that no pixel is above
+    while (2 * half < largest) half *= 2;
+    each([&](Dataset& data) {
+      for (float& value : data.points) value = (value - half) / half;
     });
     return;
   }
@@ -88,9 +91,10 @@ void scale_features(Dataset& all, std::optional<Dataset>& test) {
 // again.
 struct FilePoints {
   std::string fingerprint;
-  SourcePoints points;
-  std::int64_t held_out() const { return points.test ? 0 : std::max<std::int64_t>(1, points.all.size() / 5); }
-  std::int64_t pool() const { return points.all.size() - held_out(); }
+  Dataset all;
+  std::shared_ptr<const Dataset> test;  // where the data bring one
+  std::int64_t held_out() const { return test ? 0 : std::max<std::int64_t>(1, all.size() / 5); }
+  std::int64_t pool() const { return all.size() - held_out(); }
 };
 FilePoints& last_read() {
   static FilePoints last;
@@ -108,7 +112,8 @@ const FilePoints& file_points(const Trial& trial) {
   last = {};  // before others are read: memory is for one
   SourcePoints points = read_labelled(source);
   scale_features(points.all, points.test);
-  last = {fingerprint, std::move(points)};
+  last = {fingerprint, std::move(points.all), nullptr};
+  if (points.test) last.test = std::make_shared<const Dataset>(std::move(*points.test));
   return last;
 }
 
@@ -120,28 +125,27 @@ DataShape shape_of(const Trial& trial) {
   if (!trial.is_file()) return {static_cast<double>(trial.dimension > 0 ? trial.dimension : 2)};
   const FilePoints& last = last_read();
   if (last.fingerprint.empty() || last.fingerprint != trial.fingerprint) return {};
-  const SourcePoints& points = last.points;
-  return {static_cast<double>(points.all.features), points.all.classes > 2 ? points.all.classes : 1.0,
-          static_cast<double>(points.test ? points.test->size() : last.held_out())};
+  return {static_cast<double>(last.all.features), last.all.classes > 2 ? last.all.classes : 1.0,
+          static_cast<double>(last.test ? last.test->size() : last.held_out())};
 }
 
 void require_rows(const Trial& trial, const FilePoints& file) {
   if (trial.n <= file.pool()) return;
-  const std::string rest = file.points.test ? "" : fmt::format(" and {} are held out", file.held_out());
+  const std::string rest = file.test ? "" : fmt::format(" and {} are held out", file.held_out());
   throw Failure(kMisuse, fmt::format("{}: n = {} was asked for; of its {} rows {} are for training{}", trial.data,
-                                     trial.n, file.points.all.size(), file.pool(), rest));
+                                     trial.n, file.all.size(), file.pool(), rest));
 }
 
 TrialData from_file(const Trial& trial) {
   const FilePoints& file = file_points(trial);
   require_rows(trial, file);
-  const Dataset& all = file.points.all;
+  const Dataset& all = file.all;
   const auto held_out = static_cast<std::uint32_t>(file.held_out()), pool = static_cast<std::uint32_t>(file.pool());
   const Shuffle deal(pool + held_out, kHoldOut, 0), choose(pool, trial.seed, 0);
   std::vector<std::uint32_t> train, test;
   for (std::uint32_t i = 0; i < held_out; ++i) test.push_back(deal(i));
   for (std::uint32_t i = 0; i < trial.n; ++i) train.push_back(deal(held_out + choose(i)));
-  return {gather(all, train), file.points.test ? *file.points.test : gather(all, test)};
+  return {gather(all, train), file.test ? file.test : std::make_shared<const Dataset>(gather(all, test))};
 }
 
 Dataset gaussian(const Trial& trial) {
@@ -171,12 +175,11 @@ struct Points {
     train.emplace(context, data.train.points,
                   std::initializer_list<std::int64_t>{data.train.size(), data.train.features});
     train_labels.emplace(context, data.train.labels, std::initializer_list<std::int64_t>{data.train.size()});
-    if (data.test.size() == 0) return;
-    test.emplace(context, data.test.points, std::initializer_list<std::int64_t>{data.test.size(), data.test.features});
   }
   TrialData data;
-  std::optional<Buffer<float>> train, test;
+  std::optional<Buffer<float>> train;
   std::optional<Buffer<std::uint8_t>> train_labels;
+  View<const float> test;  // where there are test points; those of all who share them
 };
 
 // The training rows that a choice kept: all of them where they lie, or a copy of some.
@@ -313,7 +316,12 @@ class Evaluation {
 
   const Points& points(const Trial& trial) {
     auto& slot = points_[data_key(trial)];
-    if (!slot) slot = std::make_unique<Points>(trial, context_);
+    if (slot) return *slot;
+    slot = std::make_unique<Points>(trial, context_);
+    if (const Dataset* test = slot->data.test.get(); test != nullptr) {
+      const std::initializer_list<std::int64_t> shape = {test->size(), test->features};
+      slot->test = tests_.try_emplace(test, context_, test->points, shape).first->second;
+    }
     return *slot;
   }
   const SpiralTest& spiral_test(const Trial& trial) {
@@ -376,7 +384,7 @@ class Evaluation {
     const auto train = errors_on(kept.points.rows(0, some), kept.labels.first(static_cast<std::size_t>(some)));
     const SpiralTest* spiral = trial.is_spiral() ? &spiral_test(trial) : nullptr;
     std::vector<double> test(ks.size());  // by points; the spiral's by its map where there are no draws
-    if (spiral == nullptr) test = errors_on(*points(trial).test, points(trial).data.test.labels);
+    if (spiral == nullptr) test = errors_on(points(trial).test, points(trial).data.test->labels);
     if (spiral != nullptr && spiral->points) test = errors_on(*spiral->points, spiral->draws.labels);
     const double shared = (now() - start) / static_cast<double>(std::max<std::size_t>(1, ks.size()));
     for (std::size_t j = 0; j < ks.size(); ++j) {
@@ -470,9 +478,9 @@ class Evaluation {
       if (score.one_class()) result.status = "collapsed";
       return result;
     }
-    const auto predicted = network_predictions(shape, parameters, *all.test, context_);
+    const auto predicted = network_predictions(shape, parameters, all.test, context_);
     wrong = 0;
-    for (std::size_t q = 0; q < predicted.size(); ++q) wrong += predicted[q] != all.data.test.labels[q];
+    for (std::size_t q = 0; q < predicted.size(); ++q) wrong += predicted[q] != all.data.test->labels[q];
     result.values["test_error"] = static_cast<double>(wrong) / static_cast<double>(predicted.size());
     if (std::all_of(predicted.begin(), predicted.end(), [&](auto p) { return p == predicted[0]; })) {
       result.status = "collapsed";
@@ -548,6 +556,7 @@ class Evaluation {
   std::set<std::size_t> reported_;
   std::exception_ptr unreported_;
   std::map<std::size_t, std::vector<int>> rows_;
+  std::map<const Dataset*, Buffer<float>> tests_;
   std::map<decltype(data_key(Trial{})), std::unique_ptr<Points>> points_;
   std::map<std::tuple<std::uint64_t, std::int64_t, std::int64_t, std::uint64_t>, std::unique_ptr<SpiralTest>>
       spiral_tests_;
@@ -569,9 +578,9 @@ void require_fits(const Trial& trial) {
   const FilePoints& file = file_points(trial);
   require_rows(trial, file);
   const Model model = parse_model(trial.model);
-  if (file.points.all.features != 2 && model.shape.encoding != Encoding::none) {
+  if (file.all.features != 2 && model.shape.encoding != Encoding::none) {
     throw Failure(kMisuse, fmt::format("{}: needs 2 features, and {} has {}; use mlp-xy", trial.model, trial.data,
-                                       file.points.all.features));
+                                       file.all.features));
   }
 }
 
@@ -618,7 +627,7 @@ double estimated_seconds(const Trial& trial) {
 
 double estimated_bytes(const Trial& trial) {
   const DataShape shape = shape_of(trial);
-  double bytes = (static_cast<double>(trial.n) + shape.test) * (8 * shape.features + 40);
+  double bytes = static_cast<double>(trial.n) * (8 * shape.features + 40);  // the test points are shared
   if (trial.order != "shuffled") bytes += 8.0 * static_cast<double>(trial.n) * trial.epochs;
   if (trial.is_network()) bytes += 40 * parameters_of(trial);
   return bytes;

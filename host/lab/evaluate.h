@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <vector>
@@ -33,7 +34,8 @@ struct Measurement {
 // Training rows of a trial before any choice, and what its error is measured on (no rows for the spiral, whose test is
 // the grid, nor for the perceptron, whose error is an angle).
 struct TrialData {
-  Dataset train, test;
+  Dataset train;
+  std::shared_ptr<const Dataset> test;  // none: null
 };
 TrialData load_data(const Trial& trial);
 // Of data in files: the rows that are for training; and Failure(kMisuse or kBadData) where a trial asks for more, or for

@@ -18,9 +18,9 @@ inline constexpr int kNumerics = 1;
 
 struct Trial {
   // Data. "spiral": the mixture and the manifold of scalelab/spiral.h. "perceptron": Gaussian inputs, labelled by the
-  // sign of the first. Otherwise labelled points in files (source.h), every feature scaled to [-1, 1] by its range
-  // in the file, pixels by (v - 128) / 128 all alike. Data that bring a test set are tested on it; of others a fifth of
-  // the rows is held out for the test, the same for every seed.
+  // sign of the first. Otherwise labelled points in files (source.h), every feature scaled to [-1, 1] by its range in the
+  // file; pixels all alike by a power of two, those up to 255 by (v - 128) / 128. Data that bring a test set are tested on
+  // it; of others a fifth of the rows is held out for the test, the same for every seed.
   std::string data = "spiral";
   std::string labels;       // of a file: a file of its labels, where it does not bring them
   std::string fingerprint;  // of the files: a hash of their bytes; empty for the built-in problems

@@ -222,8 +222,6 @@ Outcome end_study(const Study& study, nlohmann::json document, const SweepOption
 
 Outcome finish_study(Study study, const Curves& curves, const SweepOptions& options, std::string text,
                      Session& session) {
-  // From no result nothing is found.
-  if (curves.errors.empty()) study.findings.clear();
   for (Finding& finding : sweep_findings(curves)) study.findings.push_back(std::move(finding));
   std::stable_partition(study.findings.begin(), study.findings.end(),
                         [&](const Finding& finding) { return finding.id == study.first; });

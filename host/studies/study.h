@@ -57,8 +57,8 @@ Outcome finish_study(Study study, const Curves& curves, const SweepOptions& opti
 
 // What the intervals of a study of a file say, and whether a study is of one.
 inline constexpr const char* kHeldOut =
-    "A fifth of the file's rows is held out for the test, the same for every seed: intervals hold what the seeds vary, "
-    "and not what other rows held out would change.";
+    "Data that bring a test set are tested on it; of other files a fifth of the rows is held out, the same for every "
+    "seed. Intervals hold what the seeds vary, and not what other test rows would change.";
 bool on_a_file(const std::vector<SweepRow>& rows);
 
 // The rows and findings of a result that lies on disk; findings as far as a page needs them, without their contrasts.

@@ -324,7 +324,7 @@ Page sweep_page(const std::string& title, const std::vector<Finding>& findings, 
       "n is the number of rows before any choice, kept the number after it.",
       fmt::format(
           "Errors are against the true labels. Grid error: the share of the plane's cell centres. Density error: "
-          "{}. Test error: the share of the rows held out.",
+          "{}. Test error: the share of the test rows.",
           density_words(curves.series.empty() ? 0 : curves.series[0].trial.density_points)),
       "A network that failed to train (it collapsed to one class, or diverged) counts with the error it has; where "
       "leaving such networks out would change a verdict, the verdict says so.",
