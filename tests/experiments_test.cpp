@@ -221,7 +221,8 @@ TEST_F(Experiments, CurriculumOnTheSpiral) {
             rows[{width, order, seed}][measure].get<double>() - rows[{width, "random", seed}][measure].get<double>();
       }
       EXPECT_NEAR(contrast["mean"].get<double>(), difference / 4, 1e-12);
-      EXPECT_EQ(contrast["verdict"], contrast["low"] > 0 ? "higher" : contrast["high"] < 0 ? "lower" : "undecided");
+      EXPECT_TRUE(contrast["verdict"] != "higher" || contrast["low"] > 0) << contrast;
+      EXPECT_TRUE(contrast["verdict"] != "lower" || contrast["high"] < 0) << contrast;
       compared += difference != 0;
     }
   }

@@ -36,17 +36,70 @@ class PagesMatchResults : public Program, public testing::WithParamInterface<Com
     return part("<article class=\"finding\" id=\"" + finding["id"].get<std::string>() + "\"", "</article>");
   }
 
-  // The words of a verdict follow from the interval and the number of seeds, and from nothing else.
-  static std::string verdict_by_rule(const Json& contrast) {
-    const double low = value_of(contrast["low"]), high = value_of(contrast["high"]);
-    if (contrast["seeds"] < 3) return "undecided";
-    return low > 0 ? "higher" : high < 0 ? "lower" : "undecided";
+  // A contrast's tests, from its mean, spread and number alone: of differing, and of lying within the margin.
+  static std::pair<double, double> tests_of(const Json& contrast) {
+    const double mean = value_of(contrast["mean"]), sd = value_of(contrast["sd"]), margin = contrast["margin"];
+    const int n = contrast["seeds"];
+    std::vector<double> values;  // n numbers of that mean and spread
+    for (int i = 0; i < n; ++i) values.push_back(mean + (i == 0 ? 1 : i == 1 ? -1 : 0) * sd * std::sqrt((n - 1) / 2.0));
+    const Paired p = paired(values, std::vector<double>(values.size()));
+    return {p.p_differs(), std::max(p.p_below(margin), p.p_above(-margin))};
+  }
+  // Holm's step-down rule, the other way round: the smallest p values are rejected one by one while p (m - i) < 5 %.
+  static std::vector<bool> rejected(const std::vector<double>& p) {
+    std::vector<std::size_t> order;
+    for (std::size_t i = 0; i < p.size(); ++i) order.push_back(i);
+    std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return p[a] < p[b]; });
+    std::vector<bool> out(p.size());
+    for (std::size_t rank = 0; rank < p.size() && p[order[rank]] * static_cast<double>(p.size() - rank) < 0.05;
+         ++rank) {
+      out[order[rank]] = true;
+    }
+    return out;
+  }
+  // Contrasts that are judged together: all of a finding, or those of one series, choice or measure.
+  static std::string family_of(const Json& finding, const Json& contrast) {
+    const std::string id = finding["id"];
+    if (contrast["place"].contains("series")) return contrast["place"]["series"].dump();
+    if (id.rfind("all-", 0) == 0 || id.rfind("hard-or-easy", 0) == 0) return contrast["what"];
+    if (id.rfind("clusters-", 0) == 0)
+      return contrast["what"].get<std::string>() + contrast["against"].get<std::string>();
+    if (contrast["place"].contains("level") && !finding["columns"].empty()) return contrast["measure"];
+    return "";
+  }
+  // The words of verdicts follow from the tests of a family, and from nothing else.
+  static void expect_verdicts_by_rule(const Json& finding) {
+    const std::string id = finding["id"];
+    if (id.rfind("ticket-", 0) == 0 || id.rfind("lowest-", 0) == 0) return;  // another finding's; a sweep's last
+    std::map<std::string, std::vector<const Json*>> families;
+    for (const Json& contrast : finding["contrasts"]) families[family_of(finding, contrast)].push_back(&contrast);
+    for (const auto& [name, members] : families) {
+      std::vector<const Json*> tested;
+      std::vector<double> differs, same;
+      for (const Json* contrast : members) {
+        if ((*contrast)["seeds"] < 3) {
+          EXPECT_EQ((*contrast)["verdict"], "undecided");
+          continue;
+        }
+        tested.push_back(contrast);
+        const auto [p_differs, p_same] = tests_of(*contrast);
+        differs.push_back(p_differs);
+        same.push_back(p_same);
+      }
+      const auto by_differs = rejected(differs), by_same = rejected(same);
+      for (std::size_t i = 0; i < tested.size(); ++i) {
+        const std::string want = by_differs[i] ? ((*tested[i])["mean"] < 0 ? "lower" : "higher")
+                                 : by_same[i]  ? "same"
+                                               : "undecided";
+        EXPECT_EQ((*tested[i])["verdict"], want) << finding["id"] << " " << tested[i]->dump();
+        EXPECT_EQ((*tested[i])["family"], tested.size()) << finding["id"];
+      }
+    }
   }
 
   // The difference of a contrast, from the rows themselves.
   void expect_contrast_shown(const Json& finding, const Json& contrast) const {
     const std::string what = contrast.dump();
-    EXPECT_EQ(contrast["verdict"], verdict_by_rule(contrast)) << what;
     const double low = value_of(contrast["low"]), high = value_of(contrast["high"]);
     if (low > -1 && high < 1) {  // else it ends where differences of fractions do
       EXPECT_NEAR(value_of(contrast["mean"]) * (contrast["seeds"] > 1), (low + high) / 2, 1e-12) << what;
@@ -67,8 +120,9 @@ class PagesMatchResults : public Program, public testing::WithParamInterface<Com
     if (id.rfind("control-", 0) != 0 && id.rfind("all-", 0) != 0) return;
     std::map<std::string, int> counts;
     for (const Json& contrast : finding["contrasts"]) ++counts[contrast["verdict"]];
-    EXPECT_NE(title.find(fmt::format("lower at {} of {} places, higher at {} and undecided at {}", counts["lower"],
-                                     finding["contrasts"].size(), counts["higher"], counts["undecided"])),
+    const std::string same = counts["same"] == 0 ? "" : fmt::format(", the same at {}", counts["same"]);
+    EXPECT_NE(title.find(fmt::format("lower at {} of {} places, higher at {}{} and undecided at {}", counts["lower"],
+                                     finding["contrasts"].size(), counts["higher"], same, counts["undecided"])),
               std::string::npos)
         << title;
   }
@@ -243,6 +297,7 @@ TEST_P(PagesMatchResults, EveryVerdictIntervalAndCount) {
       EXPECT_NE(shown.find(html_escape(point)), std::string::npos) << point;
       EXPECT_NE(text.find(point), std::string::npos) << point;
     }
+    expect_verdicts_by_rule(finding);
     for (const Json& contrast : finding["contrasts"]) expect_contrast_shown(finding, contrast);
     expect_counts(finding);
   }
@@ -278,7 +333,7 @@ INSTANTIATE_TEST_SUITE_P(
                     Command{"compare",
                             {"compare", "--sizes", "125,500", "--models",
                              "knn-1,knn-5,mlp-polar,mlp-polar+extras,mlp-xy", "--seeds", "0..3", "--epochs", "20",
-                             "--width", "12", "--grid", "64", "--density-points", "2000", "--curve-to", "2000"}},
+                             "--width", "12", "--grid", "64", "--curve-to", "2000", "--worlds", "0..3"}},
                     Command{"theory",
                             {"theory", "--alpha", "1,4,12", "--fractions", "1,0.5,0.2", "--draws", "4", "--simulate-to",
                              "4", "--dimension", "40"}},
@@ -286,8 +341,8 @@ INSTANTIATE_TEST_SUITE_P(
                             {"xor", "--widths", "2,4,8", "--seeds", "0..4", "--dimension", "30", "--time", "4",
                              "--evaluations", "4", "--test-examples", "200", "--target-error", "0.45"}},
                     Command{"curriculum",
-                            {"curriculum", "--widths", "4,8", "--seeds", "0..3", "--n", "100", "--epochs", "40",
-                             "--grid", "32", "--density-points", "400"}},
+                            {"curriculum", "--widths", "4,8", "--worlds", "0,5,7", "--seeds", "0..1", "--n", "100",
+                             "--epochs", "40", "--grid", "32"}},
                     Command{"lottery",
                             {"lottery", "--widths", "10", "--levels", "1,4", "--seeds", "0..3", "--n", "60", "--epochs",
                              "20", "--grid", "32", "--density-points", "400"}}),

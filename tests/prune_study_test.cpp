@@ -85,7 +85,8 @@ TEST_F(PruneStudy, CountsThatCollideDoNotChangeTheControl) {
         const Paired p = paired(own, random);
         EXPECT_EQ(contrast["mean"], p.mean);
         EXPECT_EQ(contrast["low"], p.interval.low);
-        EXPECT_EQ(contrast["verdict"], verdict_word(p));
+        // A correction for the number of tests can only take a word back.
+        EXPECT_LE(p.p_differs(), contrast["p_differs"].get<double>() + 1e-12);
         ++checked;
       }
     }
@@ -148,7 +149,7 @@ TEST_F(PruneStudy, EveryChoiceStandsBesideAsManyRowsAtRandom) {
   EXPECT_EQ(hard["grid_error"]["mean"], summarize(mine).mean);
   EXPECT_EQ(hard["grid_error"]["minus_random"]["mean"], against.mean);
   EXPECT_EQ(hard["grid_error"]["minus_random"]["high"], against.interval.high);
-  EXPECT_EQ(hard["grid_error"]["minus_random"]["verdict"], verdict_word(against));
+  EXPECT_EQ(hard["grid_error"]["minus_random"]["family"], 4);  // its sizes
   const auto rule = choice(document, "boundary hard", "rule", 640), control = choice(document, "random", "rule", 640);
   EXPECT_EQ(rule["kept"], control["kept"]);
   ASSERT_EQ(rule_kept.size(), 3U);

@@ -140,18 +140,27 @@ TEST(Statistics, PairedDifferences) {
   EXPECT_EQ(p.below, 5);
   EXPECT_EQ(p.above, 0);
   EXPECT_DOUBLE_EQ(p.sign_p, 0.0625);
-  EXPECT_EQ(p.verdict(), -1);
-  EXPECT_EQ(paired(b, a).verdict(), 1);
+  // |t| = 0.05 / (sd / sqrt(5)) of 4 degrees of freedom, by whose cumulative distribution in closed form
+  // 1 - P(|T| <= t) = 1 - s (1 + (1 - s^2) / 2) with s = t / sqrt(4 + t^2).
+  const double t = 0.05 / (sd / std::sqrt(5.0)), s = t / std::sqrt(4 + t * t);
+  EXPECT_NEAR(p.p_differs(), 1 - s * (1 + (1 - s * s) / 2), 1e-12);
+  EXPECT_NEAR(p.p_below(0), p.p_differs() / 2, 1e-12);
+  EXPECT_NEAR(p.p_above(0), 1 - p.p_differs() / 2, 1e-12);
+  EXPECT_NEAR(p.p_below(-0.05), 0.5, 1e-12);
+  // The interval's end is where the one-sided test has 2.5 %.
+  EXPECT_NEAR(p.p_below(p.interval.high), 0.025, 1e-9);
+  EXPECT_NEAR(p.p_above(p.interval.low), 0.025, 1e-9);
   EXPECT_THROW(paired(std::span(a).first(2), b), std::invalid_argument);
 }
 
-TEST(Statistics, NothingIsSaidThatThePairsDoNotCarry) {
-  EXPECT_EQ(paired(std::array{1.0, 2.0, 3.0}, std::array{2.0, 1.0, 3.5}).verdict(), 0);  // the interval holds zero
-  EXPECT_EQ(paired(std::array{1.0}, std::array{2.0}).verdict(), 0);                      // one pair
-  EXPECT_EQ(paired(std::array{1.0, 1.001}, std::array{2.0, 2.001}).verdict(), 0);        // two pairs
-  EXPECT_EQ(paired(std::array{1.0, 1.0, 1.0}, std::array{1.0, 1.0, 1.0}).verdict(), 0);  // all equal
-  EXPECT_EQ(paired(std::array{1.0, 1.0, 1.0}, std::array{1.5, 1.5, 1.5}).verdict(), -1);
-  EXPECT_EQ(paired({}, {}).verdict(), 0);
+TEST(Statistics, PairsThatAreAllAlikeLeaveNoDoubtAndOneLeavesAll) {
+  const Paired equal = paired(std::array{1.0, 1.0, 1.0}, std::array{1.0, 1.0, 1.0});
+  EXPECT_EQ(equal.p_differs(), 1);
+  EXPECT_EQ(equal.p_below(0.1), 0);
+  EXPECT_EQ(equal.p_above(-0.1), 0);
+  EXPECT_EQ(paired(std::array{1.0, 1.0, 1.0}, std::array{1.5, 1.5, 1.5}).p_differs(), 0);
+  EXPECT_TRUE(std::isnan(paired(std::array{1.0}, std::array{2.0}).p_differs()));
+  EXPECT_TRUE(std::isnan(paired({}, {}).p_below(1)));
 }
 
 TEST(Statistics, SignTest) {

@@ -2,7 +2,9 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
+#include <map>
 
 #include "host/program/words.h"
 
@@ -33,18 +35,49 @@ nlohmann::json to_json(const std::vector<Finding>& findings) {
   return list;
 }
 
-std::vector<std::string> contrast_columns() {
-  return {"difference in points", "95 % interval", "seeds where it is lower", "verdict"};
+void judge(std::vector<Contrast>& contrasts, const std::function<std::string(const Contrast&)>& family) {
+  std::map<std::string, std::vector<Contrast*>> families;
+  for (Contrast& c : contrasts) families[family ? family(c) : ""].push_back(&c);
+  for (const auto& [name, members] : families) judge(members);
 }
 
-std::vector<std::string> contrast_cells(const Contrast& c) {
-  const Paired& p = c.difference;
-  std::string verdict = p.n == 0 ? "-" : c.verdict();
-  if (p.n > 0 && c.depends_on_failed())
-    verdict += fmt::format(" ({} without failed networks)", verdict_word(c.trained));
-  return {signed_points(p.n == 0 ? std::nan("") : p.mean),
-          p.n < 2 ? "-" : signed_points(p.interval.low) + " to " + signed_points(p.interval.high),
-          fmt::format("{} of {}", p.below, p.n), verdict};
+namespace {
+
+bool has_training_errors(const Finding& f) {
+  return std::any_of(f.contrasts.begin(), f.contrasts.end(),
+                     [](const Contrast& c) { return std::isfinite(c.train_what) || std::isfinite(c.train_against); });
+}
+
+// "2.31 against 0.00", without one that is not known: "2.31 against -".
+std::string training_cell(const Contrast& c) {
+  return fmt::format("{} against {}", percent(c.train_what), percent(c.train_against));
+}
+
+}  // namespace
+
+void settle(Finding& f, const std::function<std::string(const Contrast&)>& family) {
+  if (f.contrasts.empty()) return;
+  judge(f.contrasts, family);
+  const bool training = has_training_errors(f);
+  for (const char* column : {"difference in points", "95 % interval"}) f.columns.push_back(column);
+  f.columns.push_back(f.contrasts[0].over_worlds ? "worlds where it is lower" : "seeds where it is lower");
+  if (training) f.columns.push_back("training errors, %");
+  f.columns.push_back("verdict");
+  for (std::size_t i = 0; i < f.contrasts.size(); ++i) {
+    const Contrast& c = f.contrasts[i];
+    const Paired& p = c.difference;
+    auto& line = f.table[i];
+    line.push_back(signed_points(p.n == 0 ? std::nan("") : p.mean));
+    line.push_back(p.n < 2 ? "-" : signed_points(p.interval.low) + " to " + signed_points(p.interval.high));
+    line.push_back(fmt::format("{} of {}", p.below, p.n));
+    if (training) line.push_back(training_cell(c));
+    line.push_back(p.n == 0 ? "-" : c.verdict_words());
+    if (p.n > 0 && c.depends_on_failed()) {
+      line.back() += fmt::format(" ({} without failed networks)", verdict_word(c.verdict_of(c.trained)));
+    }
+  }
+  const std::string corrected = family_words(f.contrasts);
+  if (!corrected.empty()) f.text += (f.text.empty() ? "" : " ") + corrected;
 }
 
 }  // namespace scalelab::host

@@ -1,6 +1,7 @@
 // finding: what a study found, as a value from which terminal, JSON and page are made.
 #pragma once
 
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -23,9 +24,12 @@ std::string to_text(const std::vector<Finding>& findings);
 // As result.json holds them: [{id, title, text, points, columns, table, contrasts}].
 nlohmann::json to_json(const std::vector<Finding>& findings);
 
-// The columns and a line's cells for a table of contrasts: the difference in points, its interval, in how many seeds it
-// is lower, and the verdict.
-std::vector<std::string> contrast_columns();
-std::vector<std::string> contrast_cells(const Contrast& contrast);
+// Ends a finding whose table has a line for each of its contrasts, so far without what the contrast says: judges them,
+// those of one family together (by default all are one), and adds the columns: the difference in points, its interval,
+// in how many units it is lower, the training errors where networks are compared, and the verdict. What the tests were
+// corrected for is added to the text.
+void settle(Finding& finding, const std::function<std::string(const Contrast&)>& family = {});
+// Judges contrasts, those of one family together.
+void judge(std::vector<Contrast>& contrasts, const std::function<std::string(const Contrast&)>& family);
 
 }  // namespace scalelab::host

@@ -184,14 +184,6 @@ LawCurve refit(const LawCurve& near, std::span<const double> n, std::span<const 
   return best_of(problem, starts);
 }
 
-// The middle 95 %, by the ranks that `bootstrap` takes.
-Interval middle(std::vector<double> values) {
-  if (values.size() < 2) return {kNaN, kNaN};
-  std::sort(values.begin(), values.end());
-  const auto rank = static_cast<std::size_t>(0.025 * static_cast<double>(values.size()));
-  return {values[rank], values[values.size() - 1 - rank]};
-}
-
 // Points of a series by size and seed.
 struct Table {
   explicit Table(std::span<const LawPoint> points) {
@@ -369,17 +361,18 @@ Law fit_law(std::span<const LawPoint> points, std::uint64_t seed) {
       kReplicates);
   for (std::size_t f = 0; f < forms; ++f) {
     LawFit& fit = law.fits[f];
-    fit.b = middle(b[f]);
-    fit.c = middle(c[f]);
-    fit.predicted_interval = middle(predicted[f]);
-    fit.miss_interval = middle(miss[f]);
+    fit.b = resampled_interval(b[f], fit.curve.b, law.seeds);
+    fit.c = resampled_interval(c[f], fit.curve.c, law.seeds, true);
+    fit.predicted_interval = resampled_interval(predicted[f], fit.predicted, law.seeds, true);
+    fit.miss_interval = resampled_interval(miss[f], fit.miss, law.seeds);
     for (std::size_t g = 0; g < forms; ++g) {
       if (g == f || law.fits[g].curve.rms > fit.curve.rms) continue;
       std::vector<double> advantage;
       for (std::size_t r = 0; r < miss[f].size(); ++r) {
         advantage.push_back(std::abs(miss[f][r]) - std::abs(miss[g][r]));
       }
-      fit.beaten = fit.beaten || middle(advantage).low > 0;
+      const double estimate = std::abs(fit.miss) - std::abs(law.fits[g].miss);
+      fit.beaten = fit.beaten || resampled_interval(advantage, estimate, law.seeds).low > 0;
     }
   }
   decide(law);
@@ -474,7 +467,7 @@ ExponentDifference compare_exponents(std::span<const LawPoint> x, std::span<cons
         return 0.0;
       },
       kReplicates);
-  result.interval = middle(differences);
+  result.interval = resampled_interval(differences, result.difference, result.seeds);
   return result;
 }
 

@@ -42,8 +42,8 @@ struct LawPoint {
   double error;
 };
 
-// What one form makes of a series. Curves are fitted to the mean error over seeds at each n; intervals are bootstrap
-// intervals over the seeds, which keep together what shares a seed.
+// What one form makes of a series. Curves are fitted to the mean error over seeds at each n; intervals are of resamples
+// of the seeds (resampled_interval), which keep together what shares a seed.
 struct LawFit {
   LawCurve curve;  // fitted to every n
   Interval b{}, c{};
@@ -52,7 +52,7 @@ struct LawFit {
   Interval predicted_interval{};
   double miss = 0;  // log(predicted / measured) at the largest n
   Interval miss_interval{};
-  bool beaten = false;  // another form predicted better in 97.5 % of the resamples and fits no worse
+  bool beaten = false;  // another form is shown to predict better, by the interval of its lead, and fits no worse
 };
 
 struct Law {

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <set>
 
+#include "host/evidence/finding.h"
 #include "host/program/words.h"
 
 namespace scalelab::host {
@@ -21,6 +22,8 @@ const std::set<std::string> kMayBeAbsent = {"width",    "hidden_layers", "epochs
                                             "clusters", "grid",          "density_points"};
 // Where an error is measured, not what is measured: named only where nothing else tells two curves apart.
 const std::set<std::string> kOfTheTest = {"grid", "density_points"};
+// What tells the trials of one series apart.
+const std::set<std::string> kOfTheDraw = {"world", "seed", "start"};
 // The members that say how rows are chosen, and how they are scored.
 const std::set<std::string> kScored = {"score", "clusters", "features", "probe_angle"};
 
@@ -63,15 +66,15 @@ bool epochs_tell_apart(const std::vector<Series>& list) {
 
 CurveLaw law_of(const Curve& curve, const std::string& error, const Curves& curves) {
   std::vector<LawPoint> all, trained;
+  std::size_t failed = 0;
   for (const auto& [member, point] : curve.points) {
     const SeedErrors& errors = point.series->of(error);
-    for (const auto& [s, value] : errors.by_seed) {
-      all.push_back({point.x, s, value});
-      if (!errors.collapsed.contains(s) && !errors.diverged.contains(s)) trained.push_back(all.back());
-    }
+    for (const auto& [unit, value] : errors.by_unit()) all.push_back({point.x, unit, value});
+    for (const auto& [unit, value] : errors.without_failed().by_unit()) trained.push_back({point.x, unit, value});
+    failed += errors.failed().size();
   }
   CurveLaw law{fit_law(all, curves.seed), curves.kept ? "kept" : "n"};
-  law.failed = static_cast<int>(all.size() - trained.size());
+  law.failed = static_cast<int>(failed);
   if (law.failed > 0) law.trained = fit_law(trained, curves.seed);
   return law;
 }
@@ -120,10 +123,10 @@ std::vector<Series> series_of(const std::vector<SweepRow>& rows) {
   std::vector<Series> list;
   std::map<std::string, std::size_t> numbers;
   for (const SweepRow& row : rows) {
-    const auto [found, added] = numbers.try_emplace(key_without(row.trial, {"seed"}), list.size());
+    const auto [found, added] = numbers.try_emplace(key_without(row.trial, kOfTheDraw), list.size());
     if (added) {
       list.push_back({row.trial, {}});
-      list.back().trial.seed = 0;
+      list.back().trial.world = list.back().trial.seed = list.back().trial.start = 0;
     }
     Series& series = list[found->second];
     for (const auto& measure : measures) {
@@ -236,6 +239,26 @@ const Series* Curves::control_of(const Series& held) const {
   return found;
 }
 
+std::vector<Contrast> Curves::against_controls(const std::string& error) const {
+  std::vector<Contrast> list;
+  for (std::size_t i = 0; i < curves.size(); ++i) {
+    for (const auto& [member, point] : curves[i].points) {
+      const Series* control = control_of(*point.series);
+      if (control == nullptr) continue;
+      nlohmann::json where = {{x, member}, {"series", i}};
+      const Trial& trial = point.series->trial;
+      if (trial.keep != "all") {
+        where["fraction"] = trial.fraction == kByRule ? nlohmann::json("rule") : nlohmann::json(trial.fraction);
+      }
+      list.push_back(contrast(curves[i].name, point.series->of(error), series_name(control->trial, others, x),
+                              control->of(error), error, std::move(where)));
+      if (list.back().difference.n == 0) list.pop_back();
+    }
+  }
+  judge(list, [](const Contrast& c) { return c.place.at("series").dump(); });
+  return list;
+}
+
 std::string Curves::place(double member) const {
   if (x == "fraction" && member == kByRule) return "by rule";
   return x == "n" ? grouped(std::llround(member)) : fmt::format("{:g}", member);
@@ -268,7 +291,7 @@ Curves curves_of(const std::vector<SweepRow>& rows, std::uint64_t seed) {
   }
   // Along n the epochs follow from the samples, unless a size has several; a score that only orders rows follows from
   // the order.
-  std::set<std::string> along = {all.x, "seed"};
+  std::set<std::string> along = {all.x};
   if (all.x == "n" && !epochs_tell_apart(all.series)) along.insert("epochs");
   for (const auto& name : all.varying) {
     if (along.contains(name)) continue;
@@ -294,10 +317,19 @@ nlohmann::json summary_json(const Curves& curves) {
   nlohmann::json list = nlohmann::json::array();
   for (const Series& series : curves.series) {
     nlohmann::json params = to_json(series.trial);
-    params.erase("seed");
+    for (const auto& member : kOfTheDraw) params.erase(member);
     if (series.trial.fraction == kByRule) params["fraction"] = "rule";
     nlohmann::json entry = {{"params", params}};
-    for (const auto& [measure, errors] : series.measured) entry[measure] = to_json(errors);
+    for (const auto& [measure, errors] : series.measured) {
+      entry[measure] = to_json(errors);
+      if (!measure.ends_with("_error")) continue;
+      const bool drawn = measure == "density_error";
+      const VarianceSources sources = variance_sources(errors, drawn ? series.trial.density_points : 0);
+      entry[measure]["variance"] = {{"world", number(sources.world)},
+                                    {"data", number(sources.data)},
+                                    {"start", number(sources.start)},
+                                    {"test", number(sources.test)}};
+    }
     list.push_back(std::move(entry));
   }
   return list;
@@ -307,7 +339,7 @@ nlohmann::json laws_json(const Curves& curves) {
   nlohmann::json list = nlohmann::json::array();
   for (const Curve& curve : curves.curves) {
     nlohmann::json params = to_json(curve.trial);
-    for (const char* name : {"n", "seed", "epochs"}) params.erase(name);
+    for (const char* name : {"n", "world", "seed", "start", "epochs"}) params.erase(name);
     if (curve.trial.fraction == kByRule) params["fraction"] = "rule";
     for (const auto& [measure, law] : curve.laws) {
       list.push_back({{"series", curve.name},

@@ -20,13 +20,13 @@ namespace scalelab::host {
 // The fraction of a row whose choice keeps what a rule keeps: it varies by seed, and is told from other choices by this.
 inline constexpr double kByRule = 0;
 
-// The trials that differ in their seed alone.
+// The trials that differ in their draw alone.
 struct Series {
-  Trial trial;                                 // with seed 0
+  Trial trial;                                 // with world, seed and start 0
   std::map<std::string, SeedErrors> measured;  // by measure: grid_error, kept, ...
 
   const SeedErrors& of(const std::string& measure) const;  // empty where it was not measured
-  double kept() const;                                     // rows after the choice, the mean over seeds; else n
+  double kept() const;                                     // rows after the choice, the mean over draws; else n
 };
 // In the order of the rows.
 std::vector<Series> series_of(const std::vector<SweepRow>& rows);
@@ -78,6 +78,9 @@ struct Curves {
   // same n at random), the order (random, else shuffled) or the mask (random-mask). Null where there is none, and for
   // controls themselves.
   const Series* control_of(const Series& series) const;
+  // Every series against its control, judged in families of one curve; place: the member along x, the fraction, and
+  // "series": the curve's number.
+  std::vector<Contrast> against_controls(const std::string& error) const;
   std::string place(double member) const;  // "1,000" along n, else "0.5"
   std::string axis() const;                // "n", "rows kept", "width"
 };

@@ -60,10 +60,22 @@ using StudentsT =
 
 double student_quantile(double p, double freedom) { return boost::math::quantile(StudentsT(freedom), p); }
 
-int Paired::verdict() const {
-  if (n < 3 || !(interval.low > 0 || interval.high < 0)) return 0;
-  return interval.low > 0 ? 1 : -1;
+namespace {
+// The chance of a t at or below that of `mean` against `limit`; pairs that are all alike leave no doubt.
+double chance_below(const Paired& p, double limit) {
+  if (p.n < 2) return kNaN;
+  const double apart = p.mean - limit;
+  if (p.sd == 0) return apart < 0 ? 0 : apart > 0 ? 1 : 0.5;
+  return boost::math::cdf(StudentsT(p.n - 1), apart * std::sqrt(static_cast<double>(p.n)) / p.sd);
 }
+}  // namespace
+
+double Paired::p_differs() const {
+  const double below = chance_below(*this, 0);
+  return 2 * std::min(below, 1 - below);
+}
+double Paired::p_below(double margin) const { return chance_below(*this, margin); }
+double Paired::p_above(double margin) const { return 1 - chance_below(*this, margin); }
 
 Paired paired(std::span<const double> a, std::span<const double> b) {
   if (a.size() != b.size()) throw std::invalid_argument("paired: lengths differ");
@@ -137,6 +149,19 @@ Interval bootstrap(int n, std::uint64_t seed, const std::function<double(std::sp
   // The 2.5 and 97.5 percentiles, the nearest rank outwards, so that no interpolation meets an infinity.
   const auto rank = static_cast<std::size_t>(0.025 * replicates);
   return {values[rank], values[values.size() - 1 - rank]};
+}
+
+Interval resampled_interval(std::vector<double> values, double estimate, int n, bool positive) {
+  if (values.size() < 2 || n < 2) return {kNaN, kNaN};
+  std::sort(values.begin(), values.end());
+  const auto rank = static_cast<std::size_t>(0.025 * static_cast<double>(values.size()));
+  const double units = n;
+  const double stretch = student_quantile(0.975, units - 1) / 1.9599639845400545 * std::sqrt(units / (units - 1));
+  const auto end = [&](double value) {
+    if (positive) return estimate * std::pow(value / estimate, stretch);
+    return estimate + stretch * (value - estimate);
+  };
+  return {end(values[rank]), end(values[values.size() - 1 - rank])};
 }
 
 double PowerLaw::at(double x) const { return std::exp(intercept + slope * std::log(x)); }

@@ -46,9 +46,11 @@ struct Paired {
   int below = 0, above = 0;  // pairs with a < b, and with a > b
   double sign_p = 1;         // two-sided sign test, ties left out
 
-  // What may be said: -1 (a is lower), +1 (a is higher), 0 (undecided). Said only when the interval leaves zero out and
-  // there are at least three pairs, because one or two carry no estimate of their own spread worth the name.
-  int verdict() const;
+  // Student's t tests of the mean difference; NaN when n < 2. The first is below 0.05 where the interval leaves zero
+  // out; the others are one-sided.
+  double p_differs() const;             // against: it is zero
+  double p_below(double margin) const;  // against: it is the margin or more
+  double p_above(double margin) const;  // against: it is the margin or less
 };
 // The spans have one length, or std::invalid_argument. Of fractions the interval ends at -1 and 1, as a difference does.
 Paired paired(std::span<const double> a, std::span<const double> b);
@@ -68,6 +70,12 @@ Middle middle_of(std::span<const double> values);
 // Infinite values sort to the ends. n < 2 gives NaN.
 Interval bootstrap(int n, std::uint64_t seed, const std::function<double(std::span<const int>)>& statistic,
                    int replicates = 2000);
+
+// The 95 % interval of an estimate from n units, of its values over resamples. Their middle 95 % alone is too narrow for
+// few units: its distances from the estimate are stretched by t(n - 1) / 1.96 and sqrt(n / (n - 1)), which for a mean
+// gives Student's interval. `positive`: an estimate that cannot fall below zero is stretched in its logarithm. NaN for
+// fewer than two units or values.
+Interval resampled_interval(std::vector<double> values, double estimate, int n, bool positive = false);
 
 // log y = intercept + slope log x by least squares; needs two different x, else NaN.
 struct PowerLaw {

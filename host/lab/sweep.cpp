@@ -152,19 +152,23 @@ std::vector<Trial> expand_sweep(const nlohmann::json& file, const std::string& n
       }
       nlohmann::json list = value.is_array() ? value : nlohmann::json::array({value});
       std::string member = key;
-      if (key == "seeds") {
-        if (!value.is_string()) refuse(fmt::format("grid {}: 'seeds' must be a text, as \"0..19\"", g + 1));
-        if (grid.contains("seed")) refuse(fmt::format("grid {}: give 'seed' or 'seeds', not both", g + 1));
-        member = "seed";
-        list = parse_seeds(value.get<std::string>());
+      if (key == "seeds" || key == "worlds") {
+        if (!value.is_string()) refuse(fmt::format("grid {}: '{}' must be a text, as \"0..19\"", g + 1, key));
+        member = key.substr(0, key.size() - 1);
+        if (grid.contains(member)) {
+          refuse(fmt::format("grid {}: give '{}' or '{}', not both", g + 1, member, key));
+        }
+        list = parse_seeds(value.get<std::string>(), key.c_str());
       }
       if (list.empty()) refuse(fmt::format("grid {}: '{}' is an empty list", g + 1, key));
       combinations *= list.size();
       if (combinations > 10'000'000) refuse(fmt::format("grid {}: stands for more than 10 million trials", g + 1));
       axes.emplace_back(member, std::move(list));
     }
-    // The last axis runs quickest; seeds are last, so that a row's seeds stand together.
-    std::stable_partition(axes.begin(), axes.end(), [](const auto& axis) { return axis.first != "seed"; });
+    // The last axis runs quickest; draws are last, so that those of a row stand together.
+    std::stable_partition(axes.begin(), axes.end(), [](const auto& axis) {
+      return axis.first != "world" && axis.first != "seed" && axis.first != "start";
+    });
     for (std::size_t c = 0; c < combinations; ++c) {
       nlohmann::json object = nlohmann::json::object();
       std::size_t rest = c;
@@ -187,6 +191,19 @@ std::vector<Trial> expand_sweep(const nlohmann::json& file, const std::string& n
     }
   }
   return trials;
+}
+
+std::vector<Trial> in_worlds(const std::vector<Trial>& trials, const std::vector<std::uint64_t>& worlds) {
+  std::vector<Trial> all;
+  std::set<std::string> ids;
+  for (const Trial& trial : trials) {
+    for (const std::uint64_t world : worlds) {
+      Trial other = trial;
+      if (trial.is_spiral()) other.world = world;
+      if (ids.insert(trial_id(other)).second) all.push_back(std::move(other));
+    }
+  }
+  return all;
 }
 
 std::string ready_sweep_names() {

@@ -40,11 +40,15 @@ struct SweepResult {
 };
 
 // Trials of a sweep file: `{"name": ..., "title": ..., "grids": [{member of Trial: value or list of values, ...}, ...]}`.
-// A grid stands for every combination of its lists; trials that stand in several grids run once. `"seeds": "0..19"` and
-// `"samples": S` (epochs = S / n, at least 1) may stand for `seed` and `epochs`; a grid that names no seed has `seed`.
-// Relative names of data and labels are taken from `folder`, where the file lies. Failure(kMisuse) names what is wrong.
+// A grid stands for every combination of its lists; trials that stand in several grids run once. `"worlds": "0..19"`,
+// `"seeds": "0..19"` and `"samples": S` (epochs = S / n, at least 1) may stand for `world`, `seed` and `epochs`; a grid
+// that names no seed has `seed`. Relative names of data and labels are taken from `folder`, where the file lies.
+// Failure(kMisuse) names what is wrong.
 std::vector<Trial> expand_sweep(const nlohmann::json& file, const std::string& name,
                                 const std::filesystem::path& folder = {}, std::uint64_t seed = 0);
+
+// The trials on the spiral once in each of these worlds; the others once.
+std::vector<Trial> in_worlds(const std::vector<Trial>& trials, const std::vector<std::uint64_t>& worlds);
 
 // A sweep that ships with the program (host/lab/sweeps/NAME.json); Failure(kMisuse) that lists them when there is none.
 nlohmann::json ready_sweep(const std::string& name);

@@ -53,6 +53,14 @@ CLI::Option* add_sizes(CLI::App& app, std::string& sizes) {
       ->group(kDataGroup);
 }
 
+CLI::Option* add_worlds(CLI::App& app, std::string& worlds) {
+  return add_list(
+             app, "--worlds", worlds, 0, UINT32_MAX,
+             "Mixtures that the spiral's points come from, as 0..19: 0 the built-in one; over several the worlds are "
+             "what is independent")
+      ->group(kDataGroup);
+}
+
 CLI::Option* add_seeds(CLI::App& app, std::string& seeds) {
   return add_list(app, "--seeds", seeds, 0, UINT32_MAX,
                   "Repetitions: each seed draws its own points, start and shuffles, as 0..4,7")

@@ -15,6 +15,7 @@ namespace scalelab::host {
 CLI::Option* add_data(CLI::App& app, std::string& data, std::string& labels);
 CLI::Option* add_n(CLI::App& app, std::int64_t& n);
 CLI::Option* add_sizes(CLI::App& app, std::string& sizes);
+CLI::Option* add_worlds(CLI::App& app, std::string& worlds);
 CLI::Option* add_seeds(CLI::App& app, std::string& seeds);
 CLI::Option* add_noise(CLI::App& app, double& noise);
 

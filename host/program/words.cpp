@@ -90,18 +90,18 @@ std::vector<std::string> split(std::string_view text, char separator) {
   return parts;
 }
 
-std::vector<std::uint64_t> parse_seeds(const std::string& text) {
+std::vector<std::uint64_t> parse_seeds(const std::string& text, const char* option) {
   std::vector<std::uint64_t> seeds;
   for (const std::string& part : split(text)) {
     const std::size_t dots = part.find("..");
-    const auto first = parse_number<std::uint64_t>(part.substr(0, dots), "--seeds");
-    const auto last = dots == std::string::npos ? first : parse_number<std::uint64_t>(part.substr(dots + 2), "--seeds");
-    if (last < first) throw Failure(kMisuse, fmt::format("--seeds: the range '{}' ends before it begins", part));
-    if (last >> 32 != 0) throw Failure(kMisuse, fmt::format("--seeds: {} is not below 2^32", last));
-    if (last - first >= 10000) throw Failure(kMisuse, fmt::format("--seeds: '{}' is more than 10000 seeds", part));
+    const auto first = parse_number<std::uint64_t>(part.substr(0, dots), option);
+    const auto last = dots == std::string::npos ? first : parse_number<std::uint64_t>(part.substr(dots + 2), option);
+    if (last < first) throw Failure(kMisuse, fmt::format("{}: the range '{}' ends before it begins", option, part));
+    if (last >> 32 != 0) throw Failure(kMisuse, fmt::format("{}: {} is not below 2^32", option, last));
+    if (last - first >= 10000) throw Failure(kMisuse, fmt::format("{}: '{}' is more than 10000 of them", option, part));
     for (std::uint64_t seed = first; seed <= last; ++seed) {
       if (std::find(seeds.begin(), seeds.end(), seed) != seeds.end()) {
-        throw Failure(kMisuse, fmt::format("--seeds: {} is there twice", seed));
+        throw Failure(kMisuse, fmt::format("{}: {} is there twice", option, seed));
       }
       seeds.push_back(seed);
     }

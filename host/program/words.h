@@ -28,7 +28,7 @@ std::string aligned(const std::vector<std::vector<std::string>>& rows);
 std::vector<std::string> split(std::string_view text, char separator = ',');
 
 // "0..4", "0,3,7", or both: "0..2,10"; ascending ranges, no seed twice. Failure(kMisuse).
-std::vector<std::uint64_t> parse_seeds(const std::string& text);
+std::vector<std::uint64_t> parse_seeds(const std::string& text, const char* option = "--seeds");
 // "1000,10000": from 1 to 10,000,000, no size twice, returned in ascending order. Failure(kMisuse).
 std::vector<std::int64_t> parse_sizes(const std::string& text);
 

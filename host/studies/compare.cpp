@@ -30,6 +30,30 @@ constexpr std::int64_t kLargestSize = 10'000'000;
 
 Model knn_model(int k) { return parse_model(fmt::format("knn-{}", k)); }
 
+// A seed's first start in the first world.
+Draw home_draw(const CompareOptions& options, std::uint64_t seed) {
+  return {.world = options.worlds[0], .seed = seed, .start = 0};
+}
+// Whether a trial's network is one of those that are drawn.
+
+// Whether a trial is trained as its size asks for, and not for the second time.
+bool first_budget(const CompareOptions& options, const Trial& trial) {
+  return !trial.is_network() || trial.epochs == options.epochs_at(trial.n);
+}
+
+// Whether a trial's network is one of those that are drawn.
+bool is_drawn(const CompareOptions& options, const Trial& trial) {
+  return draw_of(trial) == home_draw(options, options.seeds[0]) && first_budget(options, trial);
+}
+
+std::vector<SweepRow> home_rows(const std::vector<SweepRow>& rows, const CompareOptions& options) {
+  std::vector<SweepRow> home;
+  std::copy_if(rows.begin(), rows.end(), std::back_inserter(home), [&](const SweepRow& row) {
+    return row.trial.world == options.worlds.at(0) && first_budget(options, row.trial);
+  });
+  return home;
+}
+
 fs::path parameters_file(const fs::path& out, const Trial& trial) {
   return out / "networks" / (trial_id(trial) + ".npy");
 }
@@ -60,7 +84,7 @@ void load_networks(Comparison& comparison, const fs::path& out, Session& session
     for (const Model& model : options.models) {
       const Measurement* measured = comparison.measurement(model.name, n, options.seeds[0]);
       if (model.is_knn() || measured == nullptr || measured->failed()) continue;
-      const Trial trial = trial_of(options, model, n, options.seeds[0], options.noise);
+      const Trial trial = trial_of(options, model, n, home_draw(options, options.seeds[0]), options.noise);
       if (fs::exists(parameters_file(out, trial))) {
         load(trial);
       } else {
@@ -83,6 +107,13 @@ int CompareOptions::epochs_at(std::int64_t n) const {
   return std::max(1, static_cast<int>(std::llround(static_cast<double>(epochs) * 1000.0 / static_cast<double>(n))));
 }
 
+int CompareOptions::other_epochs() const {
+  const auto small = static_cast<double>(sizes.front()), large = static_cast<double>(sizes.back());
+  const int found =
+      same_epochs ? std::max(1, static_cast<int>(std::llround(epochs * small / large))) : epochs_at(sizes.front());
+  return found == epochs_at(sizes.back()) ? 0 : found;
+}
+
 std::vector<std::int64_t> CompareOptions::curve_sizes() const {
   if (curve_to <= 0) return {};
   std::set<std::int64_t> all(sizes.begin(), sizes.end());
@@ -98,10 +129,12 @@ std::vector<std::string> CompareOptions::network_names() const {
   return names;
 }
 
-Trial trial_of(const CompareOptions& options, const Model& model, std::int64_t n, std::uint64_t seed, double noise) {
+Trial trial_of(const CompareOptions& options, const Model& model, std::int64_t n, const Draw& draw, double noise) {
   Trial trial;
   trial.n = n;
-  trial.seed = seed;
+  trial.world = draw.world;
+  trial.seed = draw.seed;
+  trial.start = draw.start;
   trial.noise = noise;
   trial.model = model.name;
   trial.width = model.shape.width;
@@ -117,12 +150,13 @@ Trial trial_of(const CompareOptions& options, const Model& model, std::int64_t n
 std::vector<Trial> trials_of(const CompareOptions& options) {
   std::vector<Trial> trials;
   std::set<std::string> ids;
+  const auto add_draw = [&](const Model& model, std::int64_t n, const Draw& draw, double noise) {
+    Trial trial = trial_of(options, model, n, draw, noise);
+    if (ids.insert(trial_id(trial)).second) trials.push_back(std::move(trial));
+  };
   const auto add = [&](const Model& model, std::int64_t n, double noise) {
     if (model.neighbours > n) return;  // of the curve and the panel: there are no so many neighbours
-    for (const std::uint64_t seed : options.seeds) {
-      Trial trial = trial_of(options, model, n, seed, noise);
-      if (ids.insert(trial_id(trial)).second) trials.push_back(std::move(trial));
-    }
+    for (const std::uint64_t seed : options.seeds) add_draw(model, n, home_draw(options, seed), noise);
   };
   for (const std::int64_t n : options.sizes) {
     for (const Model& model : options.models) add(model, n, options.noise);
@@ -130,13 +164,46 @@ std::vector<Trial> trials_of(const CompareOptions& options) {
   for (const std::int64_t n : options.curve_sizes()) {
     for (const int k : kCurveNeighbours) add(knn_model(k), n, options.noise);
   }
-  if (options.noise_panel == 0) return trials;
   for (const std::int64_t n : options.sizes) {
     for (const double noise : {0.0, options.noise_panel}) {
-      for (const int k : kPanelNeighbours) add(knn_model(k), n, noise);
+      for (const int k : kPanelNeighbours) {
+        if (options.noise_panel > 0) add(knn_model(k), n, noise);
+      }
+    }
+  }
+  const std::string knn = main_knn(options);
+  for (const Model& model : options.models) {
+    const bool plain = !model.is_knn() && model.name.find('+') == std::string::npos;
+    for (std::size_t s = 0; plain && options.other_epochs() > 0 && s < options.seeds.size(); ++s) {
+      if (static_cast<int>(s) >= options.budget_seeds) break;
+      Trial trial = trial_of(options, model, options.sizes.back(), home_draw(options, options.seeds[s]), options.noise);
+      trial.epochs = options.other_epochs();
+      trials.push_back(std::move(trial));
+    }
+    if (!model.is_knn()) {
+      for (const std::uint64_t seed : options.seeds) {
+        for (int start = 1; start < options.starts; ++start) {
+          Draw draw = home_draw(options, seed);
+          draw.start = static_cast<std::uint64_t>(start);
+          add_draw(model, options.sizes.front(), draw, options.noise);
+        }
+      }
+    }
+    for (std::size_t w = 1; w < options.worlds.size() && !knn.empty() && options.sizes.size() > 1; ++w) {
+      const Draw draw{.world = options.worlds[w], .seed = options.seeds[0]};
+      if (!model.is_knn()) add_draw(model, options.sizes.front(), draw, options.noise);
+      if (model.name == knn) add_draw(model, options.sizes.back(), draw, options.noise);
     }
   }
   return trials;
+}
+
+std::string main_knn(const CompareOptions& options) {
+  std::string knn;
+  for (const Model& model : options.models) {
+    if (model.is_knn() && (knn.empty() || model.name == "knn-5")) knn = model.name;
+  }
+  return knn;
 }
 
 SeedErrors Comparison::errors(const std::string& model, std::int64_t n, const std::string& measure) const {
@@ -145,13 +212,29 @@ SeedErrors Comparison::errors(const std::string& model, std::int64_t n, const st
 
 SeedErrors Comparison::errors(const std::string& model, std::int64_t n, const std::string& measure,
                               double noise) const {
-  return seed_errors(sweep.rows, measure,
-                     [&](const Trial& trial) { return trial.n == n && trial.noise == noise && trial.model == model; });
+  return seed_errors(sweep.rows, measure, [&](const Trial& trial) {
+    return trial.world == options.worlds[0] && trial.n == n && trial.noise == noise && trial.model == model &&
+           first_budget(options, trial);
+  });
+}
+
+SeedErrors Comparison::errors_over_worlds(const std::string& model, std::int64_t n, const std::string& measure) const {
+  return seed_errors(sweep.rows, measure, [&](const Trial& trial) {
+    return trial.n == n && trial.noise == options.noise && trial.model == model && first_budget(options, trial);
+  });
+}
+
+SeedErrors Comparison::other_budget(const std::string& model, const std::string& measure) const {
+  return seed_errors(sweep.rows, measure, [&](const Trial& trial) {
+    return trial.world == options.worlds[0] && trial.n == options.sizes.back() && trial.noise == options.noise &&
+           trial.model == model && trial.epochs == options.other_epochs();
+  });
 }
 
 const Measurement* Comparison::measurement(const std::string& model, std::int64_t n, std::uint64_t seed) const {
   const auto found = std::find_if(sweep.rows.begin(), sweep.rows.end(), [&](const SweepRow& row) {
-    return row.trial.n == n && row.trial.seed == seed && row.trial.noise == options.noise && row.trial.model == model;
+    return row.trial.n == n && draw_of(row.trial) == home_draw(options, seed) && row.trial.noise == options.noise &&
+           row.trial.model == model && first_budget(options, row.trial);
   });
   return found == sweep.rows.end() ? nullptr : &found->measurement;
 }
@@ -160,10 +243,10 @@ Comparison measure(const CompareOptions& options, const SweepOptions& store, Ses
   Comparison comparison{.options = options};
   comparison.sweep =
       run_sweep(trials_of(options), store, session, [&](const Trial& trial, const Measurement& measurement) {
-        if (trial.seed == options.seeds[0]) keep_parameters(store.out, trial, measurement);
+        if (is_drawn(options, trial)) keep_parameters(store.out, trial, measurement);
       });
   if (store.dry_run) return comparison;
-  comparison.curves = curves_of(comparison.sweep.rows, options.seed);
+  comparison.curves = curves_of(home_rows(comparison.sweep.rows, options), options.seed);
   if (comparison.sweep.complete()) load_networks(comparison, store.out, session);
   return comparison;
 }
@@ -174,6 +257,9 @@ Comparison comparison_from(const nlohmann::json& document, const fs::path& folde
   const nlohmann::json& given = document.at("options");
   options.sizes = given.at("sizes").get<std::vector<std::int64_t>>();
   options.seeds = given.at("seeds").get<std::vector<std::uint64_t>>();
+  options.worlds = given.value("worlds", options.worlds);  // results of earlier versions have one world and start
+  options.starts = given.value("starts", options.starts);
+  options.budget_seeds = given.value("budget_seeds", options.budget_seeds);
   options.grid = given.at("grid");
   options.epochs = given.at("epochs");
   options.same_epochs = given.at("same_epochs");
@@ -192,9 +278,9 @@ Comparison comparison_from(const nlohmann::json& document, const fs::path& folde
   comparison.sweep.rows = rows_from(document);
   comparison.sweep.planned = document.at("planned");
   comparison.sweep.failed = document.at("failed");
-  comparison.curves = curves_of(comparison.sweep.rows, options.seed);
+  comparison.curves = curves_of(home_rows(comparison.sweep.rows, options), options.seed);
   for (const SweepRow& row : comparison.sweep.rows) {
-    if (row.trial.seed != options.seeds.at(0) || !fs::exists(parameters_file(folder, row.trial))) continue;
+    if (!is_drawn(options, row.trial) || !fs::exists(parameters_file(folder, row.trial))) continue;
     comparison.networks[{row.trial.model, row.trial.n}] = parameters_in(parameters_file(folder, row.trial));
   }
   return comparison;
@@ -203,9 +289,11 @@ Comparison comparison_from(const nlohmann::json& document, const fs::path& folde
 std::string command_of(const CompareOptions& options) {
   std::vector<std::string> names;
   for (const Model& model : options.models) names.push_back(model.name);
-  std::string command = fmt::format("scalelab compare --sizes {} --seeds {} --models {} --grid {} --epochs {}",
-                                    fmt::join(options.sizes, ","), fmt::join(options.seeds, ","), fmt::join(names, ","),
-                                    options.grid, options.epochs);
+  std::string command = fmt::format(
+      "scalelab compare --sizes {} --seeds {} --worlds {} --starts {} --budget-seeds {} --models {} --grid {} --epochs "
+      "{}",
+      fmt::join(options.sizes, ","), fmt::join(options.seeds, ","), fmt::join(options.worlds, ","), options.starts,
+      options.budget_seeds, fmt::join(names, ","), options.grid, options.epochs);
   if (options.same_epochs) command += " --same-epochs";
   if (!options.models.empty()) {
     const Model& model = options.models.back();
@@ -221,8 +309,31 @@ std::string command_of(const CompareOptions& options) {
 
 namespace {
 
-// What a comparison's result has beside those of all studies (study.h): the choices, and the points that a network is
-// worth.
+// Where the variance of the main question's errors comes from, over all worlds.
+nlohmann::json sources_json(const Comparison& comparison) {
+  const CompareOptions& options = comparison.options;
+  nlohmann::json list = nlohmann::json::array();
+  for (const Model& model : options.models) {
+    const std::int64_t n = model.is_knn() ? options.sizes.back() : options.sizes.front();
+    for (const char* measure : {"grid_error", "density_error"}) {
+      const SeedErrors errors = comparison.errors_over_worlds(model.name, n, measure);
+      if (errors.empty()) continue;
+      const bool drawn = measure == std::string("density_error");
+      const VarianceSources variance = variance_sources(errors, drawn ? options.density_points : 0);
+      list.push_back({{"model", model.name},
+                      {"n", n},
+                      {"measure", measure},
+                      {"world", number(variance.world)},
+                      {"data", number(variance.data)},
+                      {"start", number(variance.start)},
+                      {"test", number(variance.test)}});
+    }
+  }
+  return list;
+}
+
+// What a comparison's result has beside those of all studies (study.h): the choices, the points that a network is
+// worth, and the sources of variance.
 nlohmann::json own_members(const Comparison& comparison) {
   const CompareOptions& options = comparison.options;
   nlohmann::json epochs = nlohmann::json::object();
@@ -232,9 +343,13 @@ nlohmann::json own_members(const Comparison& comparison) {
   const Model model = options.models.empty() ? Model{} : options.models.back();
   return {{"command", command_of(options)},
           {"equivalents", to_json(equivalents(comparison))},
+          {"variance", sources_json(comparison)},
           {"options",
            {{"sizes", options.sizes},
             {"seeds", options.seeds},
+            {"worlds", options.worlds},
+            {"starts", options.starts},
+            {"budget_seeds", options.budget_seeds},
             {"models", names},
             {"grid", options.grid},
             {"epochs", options.epochs},
@@ -275,10 +390,10 @@ namespace {
 
 // What the command was given.
 struct Arguments {
-  std::string sizes = "1000,10000", seeds = "0..4", precision = "fp32";
+  std::string sizes = "1000,10000", seeds = "0..19", worlds = "0..19", precision = "fp32";
   std::vector<std::string> models = default_models();
   std::int64_t grid = 1024, density_points = 0, curve_to = 256000;
-  int epochs = 1000, width = 64, hidden_layers = 3;
+  int epochs = 1000, width = 64, hidden_layers = 3, starts = 2, budget_seeds = 5;
   bool same_epochs = false;
   double noise = 0, noise_panel = 0.1;
   SweepOptions store{.out = "./scalelab-compare"};
@@ -288,6 +403,9 @@ CompareOptions checked(const Arguments& arguments, std::uint64_t seed) {
   CompareOptions options;
   options.sizes = parse_sizes(arguments.sizes);
   options.seeds = parse_seeds(arguments.seeds);
+  options.worlds = parse_seeds(arguments.worlds, "--worlds");
+  options.starts = arguments.starts;
+  options.budget_seeds = arguments.budget_seeds;
   options.models = parse_models(fmt::format("{}", fmt::join(arguments.models, ",")));
   for (Model& model : options.models) {
     model.shape.width = arguments.width;
@@ -374,6 +492,17 @@ Command add_compare(CLI::App& program) {
   add_sizes(*app, arguments->sizes)->description("Numbers of training points");
   add_seeds(*app, arguments->seeds)
       ->description("Repetitions: each seed draws its own points, starts and shuffles, the same points for all models");
+  add_worlds(*app, arguments->worlds)
+      ->description(
+          "Mixtures that points come from, 0 the built-in one. The first is measured whole; in the others the "
+          "first seed answers the main question: kNN on many points against networks on few");
+  app->add_option("--starts", arguments->starts, "Starts of each network at the smallest size, on each seed's points")
+      ->check(whole_number(1, 1000));
+  app->add_option("--budget-seeds", arguments->budget_seeds,
+                  "Seeds whose plain networks are trained on the largest size a second time, with the epochs of the "
+                  "smallest (with --same-epochs: with its steps); 0: none")
+      ->check(whole_number(0, 10000))
+      ->group("Beside the comparison");
   add_noise(*app, arguments->noise);
   add_list(*app, "--models", arguments->models, {}, "knn-K, mlp-xy, mlp-polar, ..., see the end")->group("Models");
   add_width(*app, arguments->width)->group("Models");
@@ -394,7 +523,7 @@ Command add_compare(CLI::App& program) {
       ->check(real_number(0, 0.5))
       ->group("Beside the comparison");
   add_sweep_options(*app, arguments->store);
-  add_notes(*app, {"scalelab compare --sizes 1000,10000 --seeds 0..4 --out comparison"}, {kModelsHelp});
+  add_notes(*app, {"scalelab compare --sizes 1000,10000 --seeds 0..4 --worlds 0 --out comparison"}, {kModelsHelp});
   return {app, [arguments](Session& session) { return run(*arguments, session); },
           [arguments] { return needs_of(*arguments); }};
 }

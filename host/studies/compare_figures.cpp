@@ -49,7 +49,8 @@ std::vector<Figure> draw_figures(const Comparison& comparison, const std::filesy
   Context& context = session.context;
   const Backend& backend = context.backend();
   const std::uint64_t seed = options.seeds[0];
-  const Dataset data = sample_spiral(default_mixture(), Spiral{}, options.sizes.back(), seed, options.noise);
+  const Dataset data =
+      sample_spiral(mixture_of_world(options.worlds[0]), Spiral{}, options.sizes.back(), seed, options.noise);
   const Buffer<float> points(context, data.points, {data.size(), 2});
   const Buffer<std::uint8_t> labels(context, data.labels, {data.size()});
   const Grid grid{.size = 2 * kPanel};

@@ -157,6 +157,24 @@ std::string results_table(const Comparison& comparison) {
                     fmt::format("Mean over {} with its 95 % interval", counted(std::ssize(options.seeds), "seed")));
 }
 
+std::string worlds_method(const CompareOptions& options) {
+  std::string text = fmt::format(
+      "Worlds: a world is a mixture, drawn from its number; world 0 is the built-in one. All "
+      "but the finding over worlds is about world {}.",
+      options.worlds[0]);
+  if (options.worlds.size() > 1) {
+    text += fmt::format(
+        " In the other {} the main question is asked once more, on one seed each: the networks at n = "
+        "{}, kNN at n = {}.",
+        options.worlds.size() - 1, grouped(options.sizes.front()), grouped(options.sizes.back()));
+  }
+  if (options.starts > 1) {
+    text += fmt::format(" At n = {} each network of world {} has {} on each seed's points, which are averaged.",
+                        grouped(options.sizes.front()), options.worlds[0], counted(options.starts, "start"));
+  }
+  return text;
+}
+
 std::vector<std::string> methods(const Comparison& comparison) {
   const CompareOptions& options = comparison.options;
   std::vector<std::string> epochs;
@@ -168,7 +186,8 @@ std::vector<std::string> methods(const Comparison& comparison) {
   return {
       "The problem: a band that winds four times round the origin of [-1, 1]\u00b2 (tip radius 0.92, half-width a "
       "quarter of the pitch), a cusp at its start and a sharp tip at its end. Inside is orange, outside blue. Points "
-      "come from a fixed mixture of 24 Gaussian spots, placed without regard to the band.",
+      "come from a mixture of 24 Gaussian spots, placed without regard to the band.",
+      worlds_method(options),
       fmt::format(
           "Seeds: {} of them. One seed is one draw of points, one start of each network and one order of samples. "
           "All models of a seed see the same points, and a smaller set is the beginning of a larger one, so "
@@ -192,9 +211,8 @@ std::vector<std::string> methods(const Comparison& comparison) {
       "Training error: the share of a model's own training points that it gives the wrong colour. For kNN each of them "
       "is its own nearest neighbour, so that at k = 1 it says nothing.",
       "Means stand with their 95 % interval (Student's t over seeds); ratios and data equivalents are geometric means, "
-      "with the interval of their logarithms. A difference is called lower or higher where its 95 % interval, paired "
-      "over seeds, leaves zero out and there are at least three pairs; everything else is undecided. No correction for "
-      "the number of comparisons is made. A network that failed to train counts with the error it has.",
+      "with the interval of their logarithms. A network that failed to train counts with the error it has.",
+      kVerdictMethods,
       "The same seeds give the same numbers whatever the number of threads.",
   };
 }
@@ -254,7 +272,7 @@ nlohmann::json live_data(const Comparison& comparison) {
   }
   if (models.empty()) return nullptr;
   const std::int64_t n = sizes.empty() ? 1 : *sizes.rbegin();
-  const Dataset data = sample_spiral(default_mixture(), Spiral{}, n, options.seeds[0], options.noise);
+  const Dataset data = sample_spiral(mixture_of_world(options.worlds[0]), Spiral{}, n, options.seeds[0], options.noise);
   // The article's question: a network with the right idea on little data against nearest neighbours on more.
   std::string left = models.front().at("name"), right = models.back().at("name");
   for (const auto& model : models) {
@@ -309,7 +327,7 @@ Line error_line(const std::string& name, const Comparison& comparison, const std
   for (const std::int64_t n : sizes) {
     std::vector<double> positive;
     const auto x = static_cast<double>(n);
-    for (const auto& [seed, error] : comparison.errors(model, n, measure).by_seed) {
+    for (const auto& [seed, error] : comparison.errors(model, n, measure).by_unit()) {
       line.samples.push_back({.x = x, .y = error, .note = fmt::format("seed {}", seed)});
       if (error > 0) positive.push_back(error);
     }
@@ -402,7 +420,7 @@ Chart noise_chart(const Comparison& comparison, const std::string& title, const 
       for (const int k : kPanelNeighbours) {
         const SeedErrors errors = comparison.errors(fmt::format("knn-{}", k), n, measure, noise);
         const auto x = static_cast<double>(k);
-        for (const auto& [seed, error] : errors.by_seed) {
+        for (const auto& [seed, error] : errors.by_unit()) {
           line.samples.push_back({.x = x, .y = error, .note = fmt::format("seed {}", seed)});
         }
         if (errors.empty()) continue;

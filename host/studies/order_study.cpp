@@ -26,7 +26,7 @@ struct OrderStudy {
   Trial trial;  // what all trials have in common; an empty score or model is chosen to suit the data
   std::vector<int> widths = {4, 8, 16, 32, 64, 128, 256};
   std::vector<std::string> orders{kVisitOrders.begin() + 1, kVisitOrders.end()};  // beside `random`, always there
-  std::string seeds = "0..5";
+  std::string worlds = "0", seeds = "0..5";
   const CLI::Option* n = nullptr;  // --n; without it a small file has as many training rows as it has
 };
 
@@ -43,17 +43,20 @@ std::vector<std::string> compared_orders(const std::vector<std::string>& asked) 
 
 std::vector<Trial> trials_of(const OrderStudy& study) {
   std::vector<Trial> trials;
-  const auto seeds = parse_seeds(study.seeds);
+  const auto worlds = parse_seeds(study.worlds, "--worlds"), seeds = parse_seeds(study.seeds);
   std::vector<std::string> orders = {"random"};
   orders.insert(orders.end(), study.orders.begin(), study.orders.end());
   for (const int width : study.widths) {
     for (const auto& order : orders) {
-      for (const std::uint64_t seed : seeds) {
-        Trial trial = study.trial;
-        trial.width = width;
-        trial.order = order;
-        trial.seed = seed;
-        trials.push_back(resolved(trial_from_json(to_json(trial))));  // by way of JSON: members are checked there
+      for (const std::uint64_t world : worlds) {
+        for (const std::uint64_t seed : seeds) {
+          Trial trial = study.trial;
+          trial.width = width;
+          trial.order = order;
+          trial.world = world;
+          trial.seed = seed;
+          trials.push_back(resolved(trial_from_json(to_json(trial))));  // by way of JSON: members are checked there
+        }
       }
     }
   }
@@ -94,10 +97,11 @@ Outcome run(const OrderStudy& given, Session& session) {
   }
   std::string text = fmt::format(
       "{} in %, mean over {} with its 95 % interval; {}, {}, n = {}, {} to every row, difficulty by {}.\n"
-      "Differences are paired over seeds, in points, with 95 % intervals.\n{}",
-      measures[0], counted(std::ssize(parse_seeds(study.seeds)), "seed"), study.trial.model,
-      counted(study.trial.hidden_layers, "hidden layer"), grouped(study.trial.n), counted(study.trial.epochs, "visit"),
-      study.trial.score, order_table(study.orders, study.widths, measures[0], errors));
+      "Differences are paired, in points, with 95 % intervals.\n{}",
+      measures[0], draws_words(parse_seeds(study.worlds, "--worlds").size(), parse_seeds(study.seeds).size()),
+      study.trial.model, counted(study.trial.hidden_layers, "hidden layer"), grouped(study.trial.n),
+      counted(study.trial.epochs, "visit"), study.trial.score,
+      order_table(study.orders, study.widths, measures[0], errors));
   const Curves curves = curves_of(typed.result.rows, session.common.seed);
   return finish_study(std::move(typed), curves, study.sweep, std::move(text), session);
 }
@@ -113,6 +117,7 @@ Command add_curriculum(CLI::App& program) {
       "curriculum", "Easy first, hard first or mixed: orders of the same rows over widths, on the spiral or a file");
   add_data(*app, trial.data, trial.labels);
   options->n = add_n(*app, trial.n);
+  add_worlds(*app, options->worlds);
   add_seeds(*app, options->seeds);
   add_model(*app, trial.model)->description("mlp-polar for the spiral, mlp-xy for a file, or another, see the end");
   add_widths(*app, options->widths);

@@ -21,8 +21,6 @@ Finding order_finding(const std::string& order, const std::vector<int>& widths,
                       const std::vector<std::string>& measures, const OrderErrors& errors) {
   Finding f{.id = order};
   f.columns = {"width", "error", order + ", %", "random, %"};
-  for (const auto& column : contrast_columns()) f.columns.push_back(column);
-  Verdicts verdicts;
   for (const int width : widths) {
     for (const auto& measure : measures) {
       const Contrast c = contrast(order, errors(width, order, measure), "random", errors(width, "random", measure),
@@ -30,15 +28,18 @@ Finding order_finding(const std::string& order, const std::vector<int>& widths,
       if (c.difference.n == 0) continue;
       f.contrasts.push_back(c);
       f.table.push_back({std::to_string(width), short_measure(measure), percent(c.mean_what), percent(c.mean_against)});
-      for (const auto& cell : contrast_cells(c)) f.table.back().push_back(cell);
-      if (measure == measures[0]) verdicts.add(std::to_string(width), c);
     }
   }
-  f.title = fmt::format("{} ({}): against a random order its {} error is {}", order, order_words(order),
-                        short_measure(measures[0]),
-                        verdicts.worded("lower at width", "undecided at width", "higher at width"));
-  f.text = "Both orders see the same examples equally often, from the same starts; paired over seeds. " +
-           verdicts.dependence();
+  f.text = "Both orders see the same examples equally often, from the same starts; paired.";
+  settle(f);
+  Verdicts verdicts;
+  for (const Contrast& c : f.contrasts) {
+    if (c.measure == measures[0]) verdicts.add(c.place.at("width").dump(), c);
+  }
+  f.title = fmt::format(
+      "{} ({}): against a random order its {} error is {}", order, order_words(order), short_measure(measures[0]),
+      verdicts.worded("lower at width", "undecided at width", "higher at width", "the same at width"));
+  f.text += " " + verdicts.notes();
   return f;
 }
 

@@ -9,6 +9,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <tuple>
 
 #include "host/data/source.h"
 #include "host/evidence/finding.h"
@@ -30,7 +31,7 @@ namespace scalelab::host {
 namespace {
 
 struct StudyOptions {
-  std::string problem = "spiral", data, labels, model, sizes, seeds = "0..4", keeps = "hard,easy";
+  std::string problem = "spiral", data, labels, model, sizes, worlds = "0", seeds = "0..4", keeps = "hard,easy";
   std::vector<std::string> scores, features = {"input"};
   std::vector<double> fractions = {0.2, 0.4}, angles = {0, 20};
   std::vector<int> clusters = {10, 100, 1000};
@@ -38,7 +39,7 @@ struct StudyOptions {
   int dimension = 200, width = 64, layers = 3;
   std::string precision = "fp32";
   double noise = 0;
-  bool rule = false;
+  bool rule = false, equal_steps = true;
   SweepOptions sweep;
 
   bool on(const std::string& which) const { return problem == which; }
@@ -85,16 +86,18 @@ struct Cell {
 struct Planned {
   std::size_t choice;
   Trial trial;
+  bool equal_steps = false;  // beside the plan proper: as many steps as on all rows, in place of as many epochs
 };
 
 // The whole study before it is worded: choices by sizes.
 struct Table {
   StudyOptions options;
-  std::vector<std::uint64_t> seeds;
-  std::vector<std::int64_t> sizes;
-  std::vector<std::string> measures;
-  std::vector<Choice> choices;
-  std::map<std::pair<std::size_t, std::int64_t>, Cell> cells;  // (choice, n)
+  std::vector<std::uint64_t> worlds{}, seeds{};
+  std::vector<std::int64_t> sizes{};
+  std::vector<std::string> measures{};
+  std::vector<Choice> choices{};
+  std::map<std::pair<std::size_t, std::int64_t>, Cell> cells{};  // (choice, n)
+  std::map<std::size_t, Cell> equal_steps{};                     // by choice, at the largest n
 
   // Null where nothing was measured.
   const Cell* cell(std::size_t choice, std::int64_t n) const {
@@ -110,7 +113,13 @@ struct Table {
   // As many rows at random, of the same n: what a choice is held against.
   std::size_t control(std::size_t choice) const { return *find("random", choices[choice].fraction); }
 
-  // Of two choices at one n, paired by seed.
+  // Every choice against as many rows at random, and against all rows, at one n: judged, those of one choice and measure
+  // as a family.
+  using Judged = std::map<std::tuple<std::string, std::size_t, std::int64_t>, Contrast>;  // by measure, choice, n
+  Judged minus_random{}, minus_all{};
+  void judge_choices();
+
+  // Of two choices at one n, paired.
   Contrast against(std::size_t a, std::size_t b, std::int64_t n, const std::string& measure) const {
     const Cell *x = cell(a, n), *y = cell(b, n);
     const SeedErrors none;
@@ -138,8 +147,9 @@ std::vector<std::string> default_scores(const StudyOptions& options) {
   return names;
 }
 
-Trial base_trial(const StudyOptions& options, std::int64_t n, std::uint64_t seed) {
+Trial base_trial(const StudyOptions& options, std::int64_t n, std::uint64_t world, std::uint64_t seed) {
   Trial trial;
+  trial.world = world;
   trial.data = options.on("file") ? options.data : options.problem;
   trial.labels = options.labels;
   trial.n = n;
@@ -163,7 +173,7 @@ std::string default_sizes(const StudyOptions& options) {
   if (options.on("perceptron")) {
     for (const int part : {1, 2, 4, 8, 16}) sizes.insert(std::int64_t{part} * options.dimension);
   } else {
-    const std::int64_t pool = training_rows(base_trial(options, 1, 0));
+    const std::int64_t pool = training_rows(base_trial(options, 1, 0, 0));
     for (const int part : {16, 8, 4, 2, 1}) sizes.insert(std::max<std::int64_t>(1, pool / part));
   }
   return fmt::format("{}", fmt::join(sizes, ","));
@@ -227,13 +237,14 @@ std::vector<Choice> choices_of(const StudyOptions& options) {
     list.push_back({.keep = "random", .fraction = kByRule});
     list.push_back({.keep = "hard", .score = "boundary", .fraction = kByRule});
   }
-  for (Choice& choice : list) choice = named(std::move(choice), base_trial(options, 1, 0));
+  for (Choice& choice : list) choice = named(std::move(choice), base_trial(options, 1, 0, 0));
   return list;
 }
 
 // The share of rows that one of their 8 nearest contradicts.
-double rule_share(const StudyOptions& options, std::int64_t n, std::uint64_t seed, Session& session) {
-  Trial trial = base_trial(options, n, seed);
+double rule_share(const StudyOptions& options, std::int64_t n, std::uint64_t world, std::uint64_t seed,
+                  Session& session) {
+  Trial trial = base_trial(options, n, world, seed);
   trial.keep = "hard";
   trial.score = "boundary";
   const std::vector<float> score = difficulty(trial, load_data(trial).train, session);
@@ -243,17 +254,25 @@ double rule_share(const StudyOptions& options, std::int64_t n, std::uint64_t see
 
 std::vector<Planned> plan_of(const Table& table, Session& session) {
   std::vector<Planned> plan;
+  const auto add = [&](std::int64_t n, std::uint64_t world, std::uint64_t seed) {
+    const double rule = table.options.rule ? rule_share(table.options, n, world, seed, session) : 1;
+    for (std::size_t c = 0; c < table.choices.size(); ++c) {
+      const Choice& choice = table.choices[c];
+      if (choice.clusters > n) continue;
+      Trial trial = base_trial(table.options, n, world, seed);
+      choice.apply_to(trial);
+      if (choice.ruled()) trial.fraction = rule;
+      plan.push_back({c, resolved(trial)});
+      const bool other = trial.is_network() && !choice.all() && n == table.sizes.back();
+      if (!other || !table.options.equal_steps) continue;
+      // All rows' steps, of the rows kept.
+      trial.epochs = static_cast<int>(std::max(1.0, std::round(trial.epochs / trial.fraction)));
+      plan.push_back({c, resolved(trial), true});
+    }
+  };
   for (const std::int64_t n : table.sizes) {
-    for (const std::uint64_t seed : table.seeds) {
-      const double rule = table.options.rule ? rule_share(table.options, n, seed, session) : 1;
-      for (std::size_t c = 0; c < table.choices.size(); ++c) {
-        const Choice& choice = table.choices[c];
-        if (choice.clusters > n) continue;
-        Trial trial = base_trial(table.options, n, seed);
-        choice.apply_to(trial);
-        if (choice.ruled()) trial.fraction = rule;
-        plan.push_back({c, resolved(trial)});
-      }
+    for (const std::uint64_t world : table.worlds) {
+      for (const std::uint64_t seed : table.seeds) add(n, world, seed);
     }
   }
   return plan;
@@ -273,9 +292,29 @@ std::optional<double> theory_of(const Table& table, const Choice& choice, std::i
   return solve_replica(problem).error;
 }
 
+void Table::judge_choices() {
+  const auto fill = [&](Judged& judged, const std::string& measure, std::size_t choice, std::size_t other) {
+    std::vector<Contrast*> family;
+    for (const std::int64_t n : sizes) {
+      Contrast& one = judged[{measure, choice, n}] = against(choice, other, n, measure);
+      family.push_back(&one);
+    }
+    judge(family);
+  };
+  for (const std::string& measure : measures) {
+    for (std::size_t c = 0; c < choices.size(); ++c) {
+      if (choices[c].all()) continue;
+      fill(minus_all, measure, c, 0);
+      if (!choices[c].random()) fill(minus_random, measure, c, control(c));
+    }
+  }
+}
+
 // Fills the table's cells, and gives every row of the plan that is done: one that a rule chose is told by kByRule, for
 // its fraction differs from seed to seed.
-std::vector<SweepRow> collect(Table& table, const std::vector<Planned>& plan, const SweepResult& result) {
+// What was trained for equal steps is kept apart, in `other`.
+std::vector<SweepRow> collect(Table& table, const std::vector<Planned>& plan, const SweepResult& result,
+                              nlohmann::json& other) {
   std::map<std::string, const SweepRow*> by_id;
   for (const SweepRow& row : result.rows) by_id[trial_id(row.trial)] = &row;
   std::vector<SweepRow> rows;
@@ -283,6 +322,15 @@ std::vector<SweepRow> collect(Table& table, const std::vector<Planned>& plan, co
     const auto found = by_id.find(trial_id(planned.trial));
     if (found == by_id.end()) continue;
     const Choice& choice = table.choices[planned.choice];
+    if (planned.equal_steps) {
+      Cell& cell = table.equal_steps[planned.choice];
+      cell.kept.add(*found->second, "kept");
+      for (const std::string& measure : table.measures) cell.errors[measure].add(*found->second, measure);
+      nlohmann::json entry = {{"choice", choice.titled()}, {"params", to_json(found->second->trial)}};
+      for (const auto& [name, value] : found->second->measurement.values) entry[name] = number(value);
+      other.push_back(std::move(entry));
+      continue;
+    }
     SweepRow& row = rows.emplace_back(*found->second);
     if (choice.ruled()) row.trial.fraction = kByRule;
     Cell& cell = table.cells[{planned.choice, row.trial.n}];
@@ -317,8 +365,8 @@ nlohmann::json choices_json(const Table& table) {
       for (const std::string& measure : table.measures) {
         entry[measure] = to_json(cell->errors.at(measure));
         if (choice.all()) continue;
-        if (!choice.random()) entry[measure]["minus_random"] = to_json(table.against(c, table.control(c), n, measure));
-        entry[measure]["minus_all"] = to_json(table.against(c, 0, n, measure));
+        if (!choice.random()) entry[measure]["minus_random"] = to_json(table.minus_random.at({measure, c, n}));
+        entry[measure]["minus_all"] = to_json(table.minus_all.at({measure, c, n}));
       }
       list.push_back(std::move(entry));
     }
@@ -331,8 +379,9 @@ std::string shown_cell(const Table& table, std::size_t choice, std::int64_t n, c
   const Cell& cell = *table.cell(choice, n);
   std::string shown = cell.errors.at(measure).worded();
   if (!table.choices[choice].random() && !table.choices[choice].all()) {
-    const Contrast c = table.against(choice, table.control(choice), n, measure);
-    shown += fmt::format(" ({} {}{})", signed_points(c.difference.mean), c.verdict(), c.depends_on_failed() ? "*" : "");
+    const Contrast& c = table.minus_random.at({measure, choice, n});
+    shown += fmt::format(" ({} {}{})", signed_points(c.difference.mean), verdict_word(c.verdict()),
+                         c.depends_on_failed() ? "*" : "");
   }
   if (cell.theory) shown += fmt::format(" th {}", percent(*cell.theory));
   return shown;
@@ -383,7 +432,7 @@ std::string tables_text(const Table& table) {
       text += fmt::format(
           "{} in %, {}, n = {}, {}: mean with its 95 % interval, and in points the paired difference from as many rows "
           "at random\n{}\n",
-          measure, table.options.model, grouped(n), counted(std::ssize(table.seeds), "seed"),
+          measure, table.options.model, grouped(n), draws_words(table.worlds.size(), table.seeds.size()),
           table_text(table, measure, n));
     }
   }
@@ -396,30 +445,73 @@ std::optional<Finding> all_finding(const Table& table, const std::string& measur
   const std::string name = short_measure(measure);
   Finding f{.id = "all-" + name};
   f.columns = {"choice", "n", "error, %", "all rows, %"};
-  for (const auto& column : contrast_columns()) f.columns.push_back(column);
   Verdicts verdicts;
   for (std::size_t c = 1; c < table.choices.size(); ++c) {
     for (const std::int64_t n : table.sizes) {
-      const Contrast against = table.against(c, 0, n, measure);
+      const Contrast& against = table.minus_all.at({measure, c, n});
       if (against.difference.n == 0) continue;
       verdicts.add(fmt::format("{} of n {}", against.what, grouped(n)), against);
       f.table.push_back({against.what, grouped(n), percent(against.mean_what), percent(against.mean_against)});
-      for (const auto& cell : contrast_cells(against)) f.table.back().push_back(cell);
       f.contrasts.push_back(against);
     }
   }
   if (f.contrasts.empty()) return std::nullopt;
-  f.title = fmt::format(
-      "Against all rows the {} error of a choice is lower at {} of {} places, higher at {} and "
-      "undecided at {}",
-      name, verdicts.lower().size(), f.contrasts.size(), verdicts.higher().size(), verdicts.undecided().size());
+  f.title = fmt::format("Against all rows the {} error of a choice is {}", name, verdicts.counted());
   if (!verdicts.lower().empty() && verdicts.lower().size() <= 5) {
     f.points.push_back("lower with " + listed(verdicts.lower()));
   }
   f.text =
       "A place is one choice of the rows of one n, held against all of the same rows. Fewer rows are passed over as "
-      "often, so that fewer steps are made. " +
-      verdicts.dependence();
+      "often, so that fewer steps are made. A family of tests is one choice. " +
+      verdicts.notes();
+  settle(f, [](const Contrast& c) { return c.what; });
+  return f;
+}
+
+// The largest n once more, with as many steps for every choice as for all rows: what is left of the effect of choosing
+// when training is not cut with the data.
+std::optional<Finding> budget_finding(const Table& table, const std::string& measure) {
+  const std::string name = short_measure(measure);
+  const std::int64_t n = table.sizes.back();
+  Finding f{.id = "budget-" + name};
+  f.columns = {"choice", "equal epochs: error, %", "less random's, in points", "equal steps: error, %", "random's, %"};
+  for (const auto& [c, cell] : table.equal_steps) {
+    const Choice& choice = table.choices[c];
+    const auto control = table.equal_steps.find(choice.random() ? c : table.control(c));
+    const Cell* epochs = table.cell(c, n);
+    if (choice.random() || control == table.equal_steps.end() || epochs == nullptr) continue;
+    Contrast one = contrast(choice.titled(), cell.errors.at(measure), table.choices[control->first].titled(),
+                            control->second.errors.at(measure), measure, {{"n", n}, {"budget", "steps"}});
+    if (one.difference.n == 0) continue;
+    const Contrast& before = table.minus_random.at({measure, c, n});
+    f.table.push_back({one.what, percent(before.mean_what),
+                       fmt::format("{} {}", worded(before.difference), verdict_word(before.verdict())),
+                       percent(one.mean_what), percent(one.mean_against)});
+    f.contrasts.push_back(std::move(one));
+  }
+  if (f.contrasts.empty()) return std::nullopt;
+  f.text = fmt::format(
+      "Fewer rows passed over as often are fewer steps. Here every choice of n = {} has as many steps as all of its "
+      "rows.",
+      grouped(n));
+  settle(f);
+  Verdicts verdicts, before;
+  for (const Contrast& one : f.contrasts) verdicts.add(one.what, one);
+  for (const auto& [c, cell] : table.equal_steps) {
+    if (!table.choices[c].random()) before.add(table.choices[c].titled(), table.minus_random.at({measure, c, n}));
+  }
+  f.title =
+      fmt::format("At n {} with equal steps, the {} error against as many rows at random is {}; with equal epochs, {}",
+                  grouped(n), name, verdicts.counted(), before.counted());
+  for (const auto& [c, cell] : table.equal_steps) {
+    const Choice& choice = table.choices[c];
+    if (!choice.random() || table.cell(c, n) == nullptr || table.cell(0, n) == nullptr) continue;
+    f.points.push_back(fmt::format("{}: {} % with equal epochs, {} % with equal steps; all rows {} %", choice.titled(),
+                                   percent(table.cell(c, n)->errors.at(measure).summary().mean),
+                                   percent(cell.errors.at(measure).summary().mean),
+                                   percent(table.cell(0, n)->errors.at(measure).summary().mean)));
+  }
+  f.text += " " + verdicts.notes();
   return f;
 }
 
@@ -430,7 +522,7 @@ std::vector<LawPoint> points(const Table& table, std::size_t choice, const std::
     const Cell* cell = table.cell(choice, n);
     if (cell == nullptr) continue;
     const double kept = cell->kept.summary().mean;
-    for (const auto& [seed, error] : cell->errors.at(measure).by_seed) list.push_back({kept, seed, error});
+    for (const auto& [seed, error] : cell->errors.at(measure).by_unit()) list.push_back({kept, seed, error});
   }
   return list;
 }
@@ -493,12 +585,12 @@ std::optional<Finding> clusters_finding(const Table& table, nlohmann::json& list
   const std::int64_t n = table.sizes.back();
   const std::string measure = table.measures.back();
   Finding f{.id = "clusters-" + short_measure(measure)};
-  f.columns = {"choice", "errors by k, %", "random, %", "worst k minus best k, in points", "95 % interval", "verdict"};
+  f.columns = {"choice", "errors by k, %", "random, %"};
   std::map<std::string, std::vector<std::size_t>> groups;
   for (std::size_t c = 0; c < table.choices.size(); ++c) {
     const Choice& choice = table.choices[c];
     if (choice.clusters == 0 || table.cell(c, n) == nullptr) continue;
-    Trial trial = base_trial(table.options, n, 0);
+    Trial trial = base_trial(table.options, n, 0, 0);
     choice.apply_to(trial);
     groups[choice_name(trial, "clusters") + " " + choice.share].push_back(c);
   }
@@ -509,7 +601,7 @@ std::optional<Finding> clusters_finding(const Table& table, nlohmann::json& list
     const auto [best, worst] = std::minmax_element(members.begin(), members.end(),
                                                    [&](std::size_t a, std::size_t b) { return mean(a) < mean(b); });
     const Contrast apart = table.against(*worst, *best, n, measure);
-    (apart.difference.verdict() > 0 ? depends : none).push_back(name);
+    (apart.verdict() == Verdict::higher ? depends : none).push_back(name);
     nlohmann::json errors = nlohmann::json::array();
     std::vector<std::string> shown;
     for (const std::size_t c : members) {
@@ -524,8 +616,7 @@ std::optional<Finding> clusters_finding(const Table& table, nlohmann::json& list
                     {"errors", errors},
                     {"random", number(random)},
                     {"worst_minus_best", to_json(apart)}});
-    const auto cells = contrast_cells(apart);
-    f.table.push_back({name, fmt::format("{}", fmt::join(shown, ", ")), percent(random), cells[0], cells[1], cells[3]});
+    f.table.push_back({name, fmt::format("{}", fmt::join(shown, ", ")), percent(random)});
     f.points.push_back(fmt::format("{}: {}; worst minus best {}", name, fmt::join(shown, ", "), apart.worded()));
     f.contrasts.push_back(apart);
   }
@@ -534,7 +625,8 @@ std::optional<Finding> clusters_finding(const Table& table, nlohmann::json& list
                         grouped(n), short_measure(measure), depends.size(), f.table.size());
   f.text =
       "The worst number of clusters against the best, picked as the extremes from the same seeds: the difference "
-      "is larger than between two chosen beforehand.";
+      "is larger than between two chosen beforehand. Each choice is a family of its own.";
+  settle(f, [](const Contrast& c) { return c.what + c.against; });
   return f;
 }
 
@@ -543,7 +635,6 @@ std::optional<Finding> ways_finding(const Table& table, nlohmann::json& list) {
   const std::string measure = table.measures.back();
   Finding f{.id = "hard-or-easy-" + short_measure(measure)};
   f.columns = {"score", "n", "hard, %", "easy, %"};
-  for (const auto& column : contrast_columns()) f.columns.push_back(column);
   Verdicts all;
   for (std::size_t c = 0; c < table.choices.size(); ++c) {
     const Choice& hard = table.choices[c];
@@ -552,9 +643,14 @@ std::optional<Finding> ways_finding(const Table& table, nlohmann::json& list) {
     const auto easy = table.find(score + " easy", hard.fraction);
     if (!easy) continue;
     Verdicts own;
+    std::vector<Contrast> family;
     for (const std::int64_t n : table.sizes) {
-      const Contrast apart = table.against(c, *easy, n, measure);
-      if (apart.difference.n == 0) continue;
+      family.push_back(table.against(c, *easy, n, measure));
+      if (family.back().difference.n == 0) family.pop_back();
+    }
+    judge(family, {});
+    for (const Contrast& apart : family) {
+      const std::int64_t n = apart.place.at("n");
       own.add(grouped(n), apart);
       all.add(fmt::format("{} {} of n {}", score, hard.share, grouped(n)), apart);
       nlohmann::json entry = to_json(apart);
@@ -564,20 +660,22 @@ std::optional<Finding> ways_finding(const Table& table, nlohmann::json& list) {
       list.push_back(std::move(entry));
       f.table.push_back(
           {fmt::format("{} {}", score, hard.share), grouped(n), percent(apart.mean_what), percent(apart.mean_against)});
-      for (const auto& cell : contrast_cells(apart)) f.table.back().push_back(cell);
       f.contrasts.push_back(apart);
     }
     if (!own.empty()) {
-      f.points.push_back(fmt::format("{} {}: {}", score, hard.share,
-                                     own.worded("hard is better at n", "undecided at n", "easy is better at n")));
+      f.points.push_back(
+          fmt::format("{} {}: {}", score, hard.share,
+                      own.worded("hard is better at n", "undecided at n", "easy is better at n", "the same at n")));
     }
   }
   if (f.contrasts.empty()) return std::nullopt;
-  f.title = fmt::format(
-      "By {} error, keeping hard rows is better than keeping easy ones at {} of {} places, worse at {} "
-      "and undecided at {}",
-      short_measure(measure), all.lower().size(), f.contrasts.size(), all.higher().size(), all.undecided().size());
-  f.text = "A place is one score at one fraction of one n; hard against easy, paired over seeds. " + all.dependence();
+  f.title = fmt::format("The {} error of keeping hard rows against keeping easy ones is {}", short_measure(measure),
+                        all.counted());
+  f.text =
+      "A place is one score at one fraction of one n; hard against easy, paired. A family of tests is one score at one "
+      "fraction. " +
+      all.notes();
+  settle(f, [](const Contrast& c) { return c.what; });
   return f;
 }
 
@@ -606,8 +704,9 @@ std::optional<Finding> theory_finding(const Table& table) {
 }
 
 Outcome run(const StudyOptions& given, Session& session) {
-  Table table{checked(given), {}, {}, {}, {}, {}};
+  Table table{.options = checked(given)};
   const StudyOptions& options = table.options;
+  table.worlds = parse_seeds(options.worlds, "--worlds");
   table.seeds = parse_seeds(options.seeds);
   table.sizes = parse_sizes(options.sizes.empty() ? default_sizes(options) : options.sizes);
   table.measures = options.on("spiral") ? std::vector<std::string>{"grid_error", "density_error"}
@@ -624,8 +723,10 @@ Outcome run(const StudyOptions& given, Session& session) {
   Study study{.command = "prune-study", .experiment = "prune-study", .title = "What choosing the data is worth"};
   study.result = run_sweep(trials, options.sweep, session);
   if (options.sweep.dry_run) return {planned_document(study, session), "", kDone};
-  study.result.rows = collect(table, plan, study.result);
-  study.result.planned = std::ssize(plan);
+  study.more["equal_steps_rows"] = nlohmann::json::array();
+  study.result.rows = collect(table, plan, study.result, study.more["equal_steps_rows"]);
+  table.judge_choices();
+  study.result.planned = std::count_if(plan.begin(), plan.end(), [](const Planned& p) { return !p.equal_steps; });
 
   const std::uint64_t seed = session.common.seed;
   study.more["choices"] = choices_json(table);
@@ -637,6 +738,7 @@ Outcome run(const StudyOptions& given, Session& session) {
   };
   for (const std::string& measure : table.measures) {
     add(all_finding(table, measure));
+    add(budget_finding(table, measure));
     add(exponents_finding(table, measure, seed, study.more["exponents"]));
   }
   add(clusters_finding(table, study.more["cluster_dependence"]));
@@ -669,10 +771,14 @@ Command add_prune_study(CLI::App& program) {
   app->add_flag("--boundary-rule", options->rule,
                 "Also keep exactly the rows that one of their 8 nearest contradicts, and as many at random")
       ->group("Difficulty");
+  add_worlds(*app, options->worlds);
   add_seeds(*app, options->seeds);
   app->add_option("--samples", options->samples,
                   "Samples that a network sees of all n rows; kept rows are seen for as many epochs")
       ->check(whole_number(1, 1000000000000))
+      ->group("Model and training");
+  app->add_flag("!--no-equal-steps", options->equal_steps,
+                "Leave out the largest size's second training, with as many steps for kept rows as for all")
       ->group("Model and training");
   add_width(*app, options->width);
   add_hidden_layers(*app, options->layers);

@@ -2,14 +2,17 @@
 //
 // result.json of every study: schema 2, study (the command), experiment (a name), title, environment, and
 //   findings   [{id, title, text, points, columns, table, contrasts}]
-//   contrasts  [{what, against, measure, place, mean, low, high, sd, seeds, seeds_lower, verdict, mean_what,
-//              mean_against}], and where networks failed to train also without_failed and depends_on_failed
+//   contrasts  [{what, against, measure, place, mean, low, high, sd, unit, seeds, seeds_lower, verdict, mean_what,
+//              mean_against, train_what, train_against, margin, family, p_differs, p_same, not_worse, units_to_settle}],
+//              and where networks failed to train also without_failed and depends_on_failed. unit: seed or world, of
+//              which there are `seeds`; p values are corrected for the family (seed_errors.h)
 // Of the studies that run trials (compare, sweep, prune-study, curriculum, lottery) also:
 //   seed       of bootstraps
 //   planned, complete, failed
 //   rows       [{id, params, status, seconds, MEASURE: value, by_rule: true where a rule chose how many rows to keep}]
-//   summary    [{params without seed, MEASURE: {mean, low, high, sd, standard_error, seeds, values, collapsed, diverged,
-//              missing}}], one per series; low and high are the 95 % interval
+//   summary    [{params without world, seed and start, MEASURE: {mean, low, high, sd, standard_error, unit, seeds or
+//              worlds, values, collapsed, diverged, misfit, missing}}], one per series; low and high are the 95 %
+//              interval; errors also variance: {world, data, start, test}, null for what was not varied
 //   laws       [{series, params, measure, along, law, failed_to_train, verdict_without_failed, text}]
 // and what a study adds; xor_study.h and theory.h say what theirs hold. Errors are fractions. A number that is not known
 // is null.

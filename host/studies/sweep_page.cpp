@@ -35,7 +35,7 @@ DrawnLaw drawn(const Curve& curve, const std::string& error, std::uint64_t seed)
     if (point.x >= last || std::find(law.sizes.begin(), law.sizes.end(), point.x) == law.sizes.end()) continue;
     sizes.push_back(point.x);
     auto& values = errors.emplace_back();
-    for (const auto& [s, value] : point.series->of(error).by_seed) values.push_back(value);
+    for (const auto& [unit, value] : point.series->of(error).by_unit()) values.push_back(value);
     seeds = std::min(seeds, values.size());
   }
   std::vector<LawCurve> fits;
@@ -62,11 +62,10 @@ DrawnLaw drawn(const Curve& curve, const std::string& error, std::uint64_t seed)
     Mark mark{.x = x, .y = fit.blind.at(x), .low = fit.blind.at(x), .high = fit.blind.at(x)};
     std::vector<double> values;
     for (const LawCurve& one : fits) values.push_back(one.at(x));
-    std::sort(values.begin(), values.end());
     if (values.size() >= 40) {
-      const auto at = static_cast<std::size_t>(0.025 * static_cast<double>(values.size()));
-      mark.low = values[at];
-      mark.high = values[values.size() - 1 - at];
+      const Interval band = resampled_interval(std::move(values), mark.y, static_cast<int>(seeds), true);
+      mark.low = band.low;
+      mark.high = band.high;
     }
     result.curve.push_back(mark);
   }
@@ -103,8 +102,9 @@ Line line_of(const Curve& curve, const std::string& error) {
   Line line{.name = curve.name, .control = curve.control};
   for (const auto& [member, point] : curve.points) {
     const SeedErrors& errors = point.series->of(error);
-    for (const auto& [seed, value] : errors.by_seed) {
-      line.samples.push_back({.x = point.x, .y = value, .note = fmt::format("seed {}", seed)});
+    const char* unit_name = errors.over_worlds() ? "world" : "seed";
+    for (const auto& [unit, value] : errors.by_unit()) {
+      line.samples.push_back({.x = point.x, .y = value, .note = fmt::format("{} {}", unit_name, unit)});
     }
     if (errors.empty()) continue;
     const Summary summary = errors.summary();
@@ -112,7 +112,7 @@ Line line_of(const Curve& curve, const std::string& error) {
                           .y = summary.mean,
                           .low = summary.interval.low,
                           .high = summary.interval.high,
-                          .note = fmt::format("mean of {}", counted(summary.n, "seed"))});
+                          .note = fmt::format("mean of {}", counted(summary.n, unit_name))});
   }
   return line;
 }
@@ -190,13 +190,13 @@ struct Cell {
   double value = std::nan("");
   std::string text = "\u2013";
 };
-Cell difference_cell(const Curves& all, const Series& series, const std::string& error) {
-  const Series* control = all.control_of(series);
-  if (control == nullptr) return {};
-  const Paired p = series.of(error).minus(control->of(error));
-  if (p.n == 0) return {};
-  const std::string text = signed_points(p.mean);
-  return {p.mean, p.verdict() == 0 ? "(" + text + ")" : text};
+Cell difference_cell(const std::vector<Contrast>& judged, const Curves& all, std::size_t curve, double member) {
+  for (const Contrast& c : judged) {
+    if (c.place.at("series") != curve || c.place.at(all.x) != member) continue;
+    const std::string text = signed_points(c.difference.mean);
+    return {c.difference.mean, c.settled() ? text : "(" + text + ")"};
+  }
+  return {};
 }
 Cell error_cell(const Series& series, const std::string& error) {
   const double mean = mean_of(series, error);
@@ -233,7 +233,9 @@ std::optional<HeatMap> map_of(const Curves& all, const std::string& error, bool 
   map.unit = controlled ? "points" : "%";
   if (controlled) map.centre = 0;
   for (const double member : members) map.columns.push_back(all.place(member));
-  for (const Curve& curve : all.curves) {
+  const std::vector<Contrast> judged = controlled ? all.against_controls(error) : std::vector<Contrast>{};
+  for (std::size_t i = 0; i < all.curves.size(); ++i) {
+    const Curve& curve = all.curves[i];
     if (curve.control) continue;
     std::vector<double> values;
     std::vector<std::string> texts;
@@ -241,7 +243,7 @@ std::optional<HeatMap> map_of(const Curves& all, const std::string& error, bool 
     for (const double member : members) {
       const Series* series = curve.at(member);
       const Cell cell = series == nullptr ? Cell{}
-                        : controlled      ? difference_cell(all, *series, error)
+                        : controlled      ? difference_cell(judged, all, i, member)
                                           : error_cell(*series, error);
       values.push_back(cell.value);
       texts.push_back(cell.text);
@@ -291,18 +293,21 @@ Page sweep_page(const std::string& title, const std::vector<Finding>& findings, 
   }
   std::vector<Finding> said = findings;
   for (Finding& finding : said) finding.title = capitalized(finding.title);
-  std::set<std::uint64_t> seeds;
-  for (const auto& row : document.at("rows")) seeds.insert(row.at("params").at("seed").get<std::uint64_t>());
+  std::set<std::uint64_t> worlds, seeds;
+  for (const auto& row : document.at("rows")) {
+    seeds.insert(row.at("params").at("seed").get<std::uint64_t>());
+    worlds.insert(row.at("params").value("world", std::uint64_t{0}));
+  }
   const std::int64_t failed = document.value("failed", std::int64_t{0});
   const std::int64_t done = std::ssize(document.at("rows"));
-  Page page{
-      .title = title,
-      .kicker = "scalelab " + command_name(document),
-      .headline = !said.empty()    ? said.front().title
-                  : failed == done ? fmt::format("Nothing was found: {} failed", counted(failed, "trial"))
-                                   : title,
-      .lead = fmt::format("{}. {} of {} trials, {}{}.", title, grouped(done), grouped(document.value("planned", done)),
-                          counted(std::ssize(seeds), "seed"), failed > 0 ? fmt::format(", {} failed", failed) : "")};
+  Page page{.title = title,
+            .kicker = "scalelab " + command_name(document),
+            .headline = !said.empty()    ? said.front().title
+                        : failed == done ? fmt::format("Nothing was found: {} failed", counted(failed, "trial"))
+                                         : title,
+            .lead = fmt::format("{}. {} of {} trials, {}{}.", title, grouped(done),
+                                grouped(document.value("planned", done)), draws_words(worlds.size(), seeds.size()),
+                                failed > 0 ? fmt::format(", {} failed", failed) : "")};
   if (!charts.empty()) {
     page.sections.push_back({.id = "charts", .title = "Charts", .html = "<div class=\"panels\">" + charts + "</div>"});
   }
@@ -328,9 +333,8 @@ Page sweep_page(const std::string& title, const std::vector<Finding>& findings, 
           density_words(curves.series.empty() ? 0 : curves.series[0].trial.density_points)),
       "A network that failed to train (it collapsed to one class, or diverged) counts with the error it has; where "
       "leaving such networks out would change a verdict, the verdict says so.",
-      "Verdicts: the 95 % interval (Student's t) of the paired difference over seeds leaves zero out, and there are at "
-      "least three pairs; everything else is undecided. No correction for the number of comparisons is made.",
-      "The intervals of laws are bootstrap intervals over the seeds; with few seeds they are too narrow.",
+      kVerdictMethods,
+      "The intervals of laws come from resamples of the seeds, stretched as Student's t asks for so few.",
       "Rows are the same bits resumed, sharded and in any order."};
   const auto any = [&](const auto& holds) { return std::any_of(curves.series.begin(), curves.series.end(), holds); };
   if (any([](const Series& s) { return s.trial.keep == "hard" || s.trial.keep == "easy"; })) {

@@ -13,6 +13,7 @@
 
 #include "host/data/source.h"
 #include "host/lab/sweep.h"
+#include "host/lab/trial_options.h"
 #include "host/program/environment.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
@@ -41,53 +42,32 @@ std::string control_words(const Curves& curves) {
   return has("order") ? "a random order" : "a random mask";
 }
 
-nlohmann::json place_of(const Curves& curves, const Series& series) {
-  nlohmann::json place = {{curves.x, to_json(series.trial).at(curves.x)}};
-  if (series.trial.keep != "all") {
-    place["fraction"] =
-        series.trial.fraction == kByRule ? nlohmann::json("rule") : nlohmann::json(series.trial.fraction);
-  }
-  return place;
-}
-
 // Every curve against its control, place by place.
 std::optional<Finding> control_finding(const Curves& curves, const std::string& error) {
   const std::string name = short_measure(error), others = control_words(curves);
   Finding f{.id = "control-" + name};
   f.columns = {"series", "against", curves.x, "error, %", "the control's, %"};
-  for (const auto& column : contrast_columns()) f.columns.push_back(column);
+  f.contrasts = curves.against_controls(error);
+  if (f.contrasts.empty()) return std::nullopt;
   Verdicts verdicts;
   const Contrast* best = nullptr;  // the lowest error among the places where it is lower than the control's
-  for (const Curve& curve : curves.curves) {
-    for (const auto& [member, point] : curve.points) {
-      const Series* control = curves.control_of(*point.series);
-      if (control == nullptr) continue;
-      const Contrast c =
-          contrast(curve.name, point.series->of(error), series_name(control->trial, curves.others, curves.x),
-                   control->of(error), error, place_of(curves, *point.series));
-      if (c.difference.n == 0) continue;
-      verdicts.add(fmt::format("{} at {} {}", curve.name, curves.x, curves.place(member)), c);
-      f.table.push_back({c.what, c.against, curves.place(member), percent(c.mean_what), percent(c.mean_against)});
-      for (const auto& cell : contrast_cells(c)) f.table.back().push_back(cell);
-      f.contrasts.push_back(c);
-    }
-  }
-  if (f.contrasts.empty()) return std::nullopt;
+  const auto place = [&](const Contrast& c) { return curves.place(c.place.at(curves.x).get<double>()); };
   for (const Contrast& c : f.contrasts) {
-    if (c.difference.verdict() < 0 && (best == nullptr || c.mean_what < best->mean_what)) best = &c;
+    f.table.push_back({c.what, c.against, place(c), percent(c.mean_what), percent(c.mean_against)});
+    verdicts.add(fmt::format("{} at {} {}", c.what, curves.x, place(c)), c);
+    if (c.verdict() == Verdict::lower && (best == nullptr || c.mean_what < best->mean_what)) best = &c;
   }
-  f.title =
-      fmt::format("Against {} the {} error is lower at {} of {} places, higher at {} and undecided at {}", others, name,
-                  verdicts.lower().size(), f.contrasts.size(), verdicts.higher().size(), verdicts.undecided().size());
+  f.title = fmt::format("Against {} the {} error is {}", others, name, verdicts.counted());
   if (best != nullptr) {
-    f.points.push_back(fmt::format(
-        "lowest of those that are lower: {} has {} % at {} {}, {} has {} %", best->what, percent(best->mean_what),
-        curves.x, curves.place(best->place.at(curves.x).get<double>()), best->against, percent(best->mean_against)));
+    f.points.push_back(fmt::format("lowest of those that are lower: {} has {} % at {} {}, {} has {} %", best->what,
+                                   percent(best->mean_what), curves.x, place(*best), best->against,
+                                   percent(best->mean_against)));
   }
   f.text = fmt::format(
       "A place is one series at one {}, held against the series that has the same members but for what is chosen; "
-      "paired over seeds. No correction for the number of comparisons is made. {}",
-      curves.x, verdicts.dependence());
+      "paired. A family of tests is one series. {}",
+      curves.x, verdicts.notes());
+  settle(f, [](const Contrast& c) { return c.place.at("series").dump(); });
   return f;
 }
 
@@ -164,7 +144,6 @@ std::optional<Finding> lowest_finding(const Curves& curves, const std::string& e
   const std::string name = short_measure(error);
   Finding f{.id = "lowest-" + name};
   f.columns = {curves.x, "lowest", "error, %", "next", "error, %"};
-  for (const auto& column : contrast_columns()) f.columns.push_back(column);
   if (curves.curves.size() < 2) return std::nullopt;
   std::set<double> members;
   for (const Curve& curve : curves.curves) {
@@ -180,18 +159,18 @@ std::optional<Finding> lowest_finding(const Curves& curves, const std::string& e
     std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
     const auto& [low, lowest] = order[0];
     const auto& [second, next] = order[1];
-    const Contrast c = contrast(lowest->name, lowest->at(member)->of(error), next->name, next->at(member)->of(error),
-                                error, {{curves.x, member}});
+    Contrast c = contrast(lowest->name, lowest->at(member)->of(error), next->name, next->at(member)->of(error), error,
+                          {{curves.x, member}});
     f.table.push_back({curves.place(member), c.what, percent(low), c.against, percent(second)});
-    for (const auto& cell : contrast_cells(c)) f.table.back().push_back(cell);
-    f.contrasts.push_back(c);
+    f.contrasts.push_back(std::move(c));
   }
   if (f.contrasts.empty()) return std::nullopt;
+  f.text = "By mean over seeds; the verdict compares the lowest with the next, paired over seeds.";
+  settle(f);
   const Contrast& last = f.contrasts.back();
   f.title = fmt::format("At {} {} the lowest {} error is that of {}: {} %", curves.x, f.table.back()[0], name,
                         last.what, percent(last.mean_what));
-  if (last.difference.verdict() >= 0) f.title += fmt::format(", undecided against {}", last.against);
-  f.text = "By mean over seeds; the verdict compares the lowest with the next, paired over seeds.";
+  if (last.verdict() != Verdict::lower) f.title += fmt::format(", {} against {}", last.verdict_words(), last.against);
   return f;
 }
 
@@ -207,7 +186,8 @@ std::string laws_text(const Curves& curves) {
   return text;
 }
 
-Outcome sweep_command(const std::string& file, const SweepOptions& options, Session& session) {
+Outcome sweep_command(const std::string& file, const std::string& worlds, const SweepOptions& options,
+                      Session& session) {
   nlohmann::json sweep;
   std::string name = file;
   std::error_code unknown;
@@ -219,7 +199,8 @@ Outcome sweep_command(const std::string& file, const SweepOptions& options, Sess
   } else {
     sweep = ready_sweep(file);
   }
-  const std::vector<Trial> trials = expand_sweep(sweep, file, fs::path(file).parent_path(), session.common.seed);
+  std::vector<Trial> trials = expand_sweep(sweep, file, fs::path(file).parent_path(), session.common.seed);
+  if (!worlds.empty()) trials = in_worlds(trials, parse_seeds(worlds, "--worlds"));
   Study study{.command = "sweep", .experiment = sweep.value("name", name)};
   study.title = sweep.value("title", "Sweep: " + study.experiment);
   study.result = run_sweep(trials, options, session);
@@ -258,7 +239,7 @@ SeriesTable series_table(const Curves& curves) {
     for (const auto& name : curves.varying) row.push_back(member_text(series.trial, name));
     if (chosen) row.push_back(series.of("kept").empty() ? "-" : grouped(std::llround(series.kept())));
     std::size_t seeds = 0;
-    for (const auto& error : curves.errors) seeds = std::max(seeds, series.of(error).by_seed.size());
+    for (const auto& error : curves.errors) seeds = std::max(seeds, series.of(error).by_unit().size());
     row.push_back(std::to_string(seeds));
     for (const auto& error : curves.errors) row.push_back(series.of(error).worded());
   }
@@ -267,26 +248,29 @@ SeriesTable series_table(const Curves& curves) {
 
 Command add_sweep(CLI::App& program) {
   struct Options {
-    std::string file;
+    std::string file, worlds;
     SweepOptions sweep;
   };
   auto options = std::make_shared<Options>();
   CLI::App* app = program.add_subcommand("sweep", "Many trials from a file, each run once whatever happens in between");
   app->add_option("file", options->file, "A JSON file of grids, or a ready-made sweep: " + ready_sweep_names())
       ->required();
+  add_worlds(*app, options->worlds)->description("Run all that is on the spiral in these mixtures, as 0..19");
   add_sweep_options(*app, options->sweep);
   add_notes(*app, {"scalelab sweep scaling --out scaling", "scalelab sweep mine.json --shard 3/8 --out mine"},
             {"A file: {\"title\": text, \"grids\": [{KEY: value or list, ...}, ...]}; a grid is run in every\n"
-             "combination of its lists. Keys: data, labels, n, seeds (\"0..9\"), noise, model, width, hidden_layers,\n"
-             "epochs or samples (epochs times n), precision, keep, score, fraction, clusters, features, order,\n"
-             "ticket, level, grid, density_points; dimension and probe_angle for data = perceptron. A grid without\n"
-             "seeds is run for --seed.\n",
+             "combination of its lists. Keys: data, labels, n, worlds and seeds (\"0..9\"), start, noise, model,\n"
+             "width, hidden_layers, epochs or samples (epochs times n), precision, keep, score, fraction, clusters,\n"
+             "features, order, ticket, level, grid, density_points; dimension and probe_angle for data =\n"
+             "perceptron. A grid without seeds is run for --seed.\n",
              kFormatsHelp});
-  return {app, [options](Session& session) { return sweep_command(options->file, options->sweep, session); },
-          // What a file asks for is known only when it is read; a sweep is long.
-          [] {
-            return Needs{{{Work::mlp_train, 1e12}}, "--shard"};
-          }};
+  return {
+      app,
+      [options](Session& session) { return sweep_command(options->file, options->worlds, options->sweep, session); },
+      // What a file asks for is known only when it is read; a sweep is long.
+      [] {
+        return Needs{{{Work::mlp_train, 1e12}}, "--shard"};
+      }};
 }
 
 }  // namespace scalelab::host

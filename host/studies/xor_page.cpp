@@ -202,9 +202,7 @@ Page xor_page(const Json& document) {
           percent(document.at("bayes_error").at("hard").get<double>())),
       "curriculum: easy examples first; anti: hard ones first; random: mixed. Error is on fresh hard examples; an "
       "output of exactly zero counts as wrong.",
-      "Verdicts: the 95 % interval (Student's t) of the paired difference over seeds leaves zero out, and there are at "
-      "least three pairs; everything else is undecided. No correction for the number of comparisons is made.",
-      "Setting after Sarao Mannelli et al. 2024 (doi 10.1088/1742-5468/ad864b)."};
+      kVerdictMethods, "Setting after Sarao Mannelli et al. 2024 (doi 10.1088/1742-5468/ad864b)."};
   page.command = command_of(document);
   page.document = document;
   return page;

@@ -72,7 +72,7 @@ std::vector<Networks> measure(const XorOptions& options, const std::vector<std::
   for (std::size_t run = 0; run < runs.size(); ++run) {
     auto& course = list[run % list.size()].course;
     for (std::size_t e = 0; e < course.size(); ++e) {
-      course[e].by_seed[runs[run].seed] = 1 - static_cast<double>(accuracies[run * course.size() + e]);
+      course[e].by_draw[{.seed = runs[run].seed}] = 1 - static_cast<double>(accuracies[run * course.size() + e]);
     }
   }
   return list;
@@ -82,9 +82,9 @@ std::vector<Networks> measure(const XorOptions& options, const std::vector<std::
 std::vector<double> times_to_target(const Networks& networks, const XorOptions& options) {
   const double step = options.problem.time / options.problem.evaluations;
   std::vector<double> times;
-  for (const auto& [seed, final] : networks.course.back().by_seed) {
-    const auto reached = [&, seed = seed](const SeedErrors& errors) {
-      return errors.by_seed.at(seed) <= options.target_error;
+  for (const auto& [draw, final] : networks.course.back().by_draw) {
+    const auto reached = [&, draw = draw](const SeedErrors& errors) {
+      return errors.by_draw.at(draw) <= options.target_error;
     };
     const auto first = std::find_if(networks.course.begin(), networks.course.end(), reached);
     times.push_back(first == networks.course.end() ? std::numeric_limits<double>::infinity()
@@ -116,7 +116,7 @@ Finding times_finding(const std::vector<Networks>& all, const XorOptions& option
       const Times times = times_of(networks, options);
       if (std::isfinite(times.median)) widths.push_back(std::to_string(networks.width));
       f.table.push_back({std::to_string(networks.width), order,
-                         fmt::format("{} of {}", times.reached, networks.course.back().by_seed.size()),
+                         fmt::format("{} of {}", times.reached, networks.course.back().by_draw.size()),
                          std::isfinite(times.median) ? fmt::format("{:g}", times.median) : "-"});
     }
     said.push_back(fmt::format("{} at {}", order, widths.empty() ? "no width" : "width " + listed(widths)));

@@ -1,5 +1,6 @@
 // Small kernels with known results, on every architecture; any difference ends with exit code 1.
 #include <cuda_bf16.h>
+#include <cuda_fp16.h>
 #include <cuda_runtime.h>
 #include <thrust/execution_policy.h>
 #include <thrust/scan.h>
@@ -9,6 +10,7 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <cub/cub.cuh>
 #include <numeric>
 #include <vector>
@@ -257,49 +259,61 @@ void results() {
   }
 }
 
-// --- the tensor core's fragments, as the PTX ISA has them
-__global__ void product(const __nv_bfloat16* a, const __nv_bfloat16* b, float* d) {  // (16, 16) (16, 8)
+// --- the tensor core's fragments, as the PTX ISA has them, of numbers of 16 bits
+#define PTX_MMA(types)                                                      \
+  asm volatile("mma.sync.aligned.m16n8k16.row.col.f32." types               \
+               ".f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};" \
+               : "+f"(D[0]), "+f"(D[1]), "+f"(D[2]), "+f"(D[3])             \
+               : "r"(A[0]), "r"(A[1]), "r"(A[2]), "r"(A[3]), "r"(B[0]), "r"(B[1]))
+__global__ void product(bool half, const unsigned short* a, const unsigned short* b, float* d) {  // (16, 16) (16, 8)
   const int lane = threadIdx.x, g = lane / 4, t = lane % 4;
   float D[4] = {1, 2, 3, 4};
 #if __CUDA_ARCH__ >= 800
-  const auto pair = [](__nv_bfloat16 low, __nv_bfloat16 high) {
-    return unsigned(__bfloat16_as_ushort(low)) | unsigned(__bfloat16_as_ushort(high)) << 16;
-  };
   unsigned A[4], B[2];
   for (int r = 0; r < 4; ++r) {
-    const int row = g + (r % 2) * 8, column = 2 * t + r / 2 * 8;
-    A[r] = pair(a[row * 16 + column], a[row * 16 + column + 1]);
+    const int at = (g + r % 2 * 8) * 16 + 2 * t + r / 2 * 8;
+    A[r] = a[at] | a[at + 1] << 16;
   }
-  for (int r = 0; r < 2; ++r) B[r] = pair(b[(2 * t + 8 * r) * 8 + g], b[(2 * t + 8 * r + 1) * 8 + g]);
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
-      : "+f"(D[0]), "+f"(D[1]), "+f"(D[2]), "+f"(D[3])
-      : "r"(A[0]), "r"(A[1]), "r"(A[2]), "r"(A[3]), "r"(B[0]), "r"(B[1]));
+  for (int r = 0; r < 2; ++r) B[r] = b[(2 * t + 8 * r) * 8 + g] | b[(2 * t + 8 * r + 1) * 8 + g] << 16;
+  if (half) {
+    PTX_MMA("f16.f16");
+  } else {
+    PTX_MMA("bf16.bf16");
+  }
 #endif
   for (int i = 0; i < 4; ++i) d[(g + i / 2 * 8) * 8 + 2 * t + i % 2] = D[i];
+}
+template <class T>
+void tensor_core(bool half) {
+  std::vector<unsigned short> a(256), b(128);
+  std::vector<double> x(256), y(128);
+  unsigned r = 1;
+  const auto fill = [&](std::vector<unsigned short>& bits, std::vector<double>& values) {
+    for (std::size_t i = 0; i < bits.size(); ++i) {
+      const T number(float((r = r * 1664525 + 1013904223) >> 8) / float(1 << 24) - 0.5F);
+      std::memcpy(&bits[i], &number, 2);
+      values[i] = static_cast<float>(number);
+    }
+  };
+  fill(a, x);
+  fill(b, y);
+  const Array<unsigned short> left(a), right(b);
+  const Array<float> d(128);
+  product<<<1, 32>>>(half, left.data, right.data, d.data);
+  for (int i = 0; i < 16; ++i) {
+    for (int j = 0; j < 8; ++j) {
+      double want = 1 + j % 2 + (i >= 8 ? 2 : 0);
+      for (int k = 0; k < 16; ++k) want += x[i * 16 + k] * y[k * 8 + j];
+      EXPECT(std::fabs(d.host()[i * 8 + j] - want) < 1e-6);
+    }
+  }
 }
 void tensor_cores() {
   int major = 0;
   cudaDeviceGetAttribute(&major, cudaDevAttrComputeCapabilityMajor, 0);
   if (major < 8) return;
-  std::vector<__nv_bfloat16> a(256), b(128);
-  unsigned r = 1;
-  const auto random = [&] {
-    return __float2bfloat16(float((r = r * 1664525 + 1013904223) >> 8) / float(1 << 24) - 0.5F);
-  };
-  std::generate(a.begin(), a.end(), random);
-  std::generate(b.begin(), b.end(), random);
-  const Array<__nv_bfloat16> da(a), db(b);
-  const Array<float> d(128);
-  product<<<1, 32>>>(da.data, db.data, d.data);
-  for (int i = 0; i < 16; ++i) {
-    for (int j = 0; j < 8; ++j) {
-      double want = 1 + j % 2 + (i >= 8 ? 2 : 0);
-      for (int k = 0; k < 16; ++k)
-        want += double(__bfloat162float(a[i * 16 + k])) * double(__bfloat162float(b[k * 8 + j]));
-      EXPECT(std::fabs(d.host()[i * 8 + j] - want) < 1e-6);
-    }
-  }
+  tensor_core<__nv_bfloat16>(false);
+  tensor_core<__half>(true);
 }
 
 // --- what CUB and Thrust make of it

@@ -73,6 +73,15 @@ def count(program, op, axes):
     return sums
 
 
+def text_of(baselines):
+    """As JSON, a line for each case."""
+    releases = []
+    for release, cases in sorted(baselines.items()):
+        lines = ",\n".join(f"  {json.dumps(name)}: {json.dumps(counts, sort_keys=True)}" for name, counts in sorted(cases.items()))
+        releases.append(f" {json.dumps(release)}: {{\n{lines}\n }}")
+    return "{\n" + ",\n".join(releases) + "\n}\n"
+
+
 def main(arguments):
     if not arguments or arguments[0].startswith("-") or arguments[1:] not in ([], ["--update"]):
         print(__doc__, file=sys.stderr)
@@ -98,7 +107,7 @@ def main(arguments):
         if update:
             baselines.setdefault(release, {})[name] = now
     if update:
-        file.write_text(json.dumps(baselines, indent=1, sort_keys=True) + "\n")
+        file.write_text(text_of(baselines))
         return 0
     if not baseline:
         print(f"no baseline for {release}: nothing was judged (--update makes one)")

@@ -39,7 +39,7 @@ void poison(void* memory, std::size_t bytes) {
   char* to = static_cast<char*>(memory);
   std::size_t i = 0;
   for (; i + 4 <= bytes; i += 4) std::memcpy(to + i, &kPoison, 4);
-  std::memcpy(to + i, &kPoison, bytes - i);
+  if (i < bytes) std::memcpy(to + i, &kPoison, bytes - i);
 }
 
 namespace memory {

@@ -287,6 +287,8 @@ void block_barriers(Cases& to) {
     }
     at.out[me()] = from[me()];
   });
+}
+void shared_memory(Cases& to) {
   // Blocks take jobs from a queue until there are none.
   const auto queue = [] __device__(const At& at) {
     for (;;) {
@@ -554,8 +556,8 @@ std::string run_apart(const Case& c, bool bug, int& status) {
 
 int main(int argc, char** argv) {
   Cases cases;
-  for (const auto add :
-       {addresses, hosts, block_barriers, warp_barriers, between_blocks, divergence, together, nothing_wrong})
+  for (const auto add : {addresses, hosts, block_barriers, shared_memory, warp_barriers, between_blocks, divergence,
+                         together, nothing_wrong})
     add(cases);
   int failures = 0;
   for (const Case& c : cases.all) {
