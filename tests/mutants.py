@@ -56,6 +56,7 @@ TESTS = {
     'host/evidence/finding.cpp': ['statistics_test', 'compare_test'],
     'host/program/file_lock.cpp': ['files_test', 'store_test'],
     'host/data/file_kind.cpp': ['dataset_test'],
+    'host/data/npy.cpp': ['npy_test', 'source_test'],
     'kernels/mlp.cu': ['ptx_mlp_twins', 'ptx_mlp'],
     'kernels/mlp_block.cuh': ['ptx_mlp_twins', 'ptx_mlp'],
     'kernels/mlp_gradients.cuh': ['ptx_mlp_twins', 'ptx_mlp'],
