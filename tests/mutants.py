@@ -258,8 +258,8 @@ class Build:
                 began = time.monotonic()
                 run = (program, number)
                 try:
-                    done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, cwd=self.own,
-                                          timeout=limits.get(run))
+                    done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, errors='replace',
+                                          cwd=self.own, timeout=limits.get(run))
                 except subprocess.TimeoutExpired:
                     return 'does not end', ''
                 if done.returncode != 0:
