@@ -23,6 +23,7 @@ Numbers make_points(const std::string& kind, std::int64_t n, std::int64_t d, std
         const float centre = uniform_float(random_words(2, Stream::points, at % 64, lane)[0]);
         row[f] = centre + 0.01F * static_cast<float>(normal_pair(random_words(3, Stream::points, at, lane)).first);
       }
+      if (kind == "outlier" && i == n - 1) row[f] = 1e12F;
     }
   });
 }
@@ -200,7 +201,7 @@ Op kmeans_op() {
           {c("uniform", 1000000, 2, 100, 20), c("uniform", 1000000, 2, 100, 80), c("uniform", 1000000, 2, 1000, 10),
            c("uniform", 1000000, 2, 1000, 40), c("clusters", 1000000, 2, 100, 20), c("clusters", 1000000, 2, 1000, 10),
            c("uniform", 1000000, 3, 1000, 10), c("uniform", 100000, 512, 100, 5), c("clusters", 100000, 512, 100, 5)},
-          {{"data", {{"uniform", "clusters"}}}},
+          {{"data", {{"uniform", "clusters", "outlier"}}}},
           make,
           lines(),
           {c("uniform", 100000000, 2, 1000, 10), c("uniform", 1000000, 1536, 10000, 2)},

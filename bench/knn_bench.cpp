@@ -18,7 +18,8 @@ const std::vector<std::string> kKinds = {"uniform",   // in the square or cube f
                                          "spot",      // half of the points in one place
                                          "outside",   // the queries far from all references
                                          "line",      // all on one line
-                                         "lattice"};  // whole numbers from -32 to 32: ties everywhere
+                                         "lattice",   // whole numbers from -32 to 32: ties everywhere
+                                         "scales"};   // halved or doubled up to 20 times: no scale suits all
 
 // Coordinate f of point i.
 float coordinate(const std::string& kind, std::uint64_t i, std::uint32_t f, bool query) {
@@ -35,6 +36,7 @@ float coordinate(const std::string& kind, std::uint64_t i, std::uint32_t f, bool
   if (kind == "outside" && query) return x + 50;
   if (kind == "line") return static_cast<float>(f + 1) * uniform(seed, i, 0);
   if (kind == "lattice") return std::rint(32 * x);
+  if (kind == "scales") return std::ldexp(x, static_cast<int>(i % 40) - 20);
   return x;
 }
 

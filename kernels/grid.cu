@@ -212,9 +212,9 @@ __device__ void search_cells(const BoxTree& tree, const Band& band, const Cells&
       const int column = Patch::column() < cells.columns ? Patch::column() : cells.columns - 1;
       const int row = Patch::row(0) < cells.rows ? Patch::row(0) : cells.rows - 1;
       Nearest<K> nearest[1];
-      nearest[0].clear(output.k);
-      search_together(tree, band.x(cells.column + column), band.y(cells.row + row), 0.0F, output.k, shared.buffer,
-                      nearest[0]);
+      search_together(
+          tree, band.x(cells.column + column), band.y(cells.row + row), 0.0F, output.k,
+          [&](Nearest<K>& list) { list.clear(output.k); }, shared.buffer, nearest[0]);
       write_patch<kLabels>(band, cells, nearest, output, shared.staged);
     }
   }

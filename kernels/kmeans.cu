@@ -9,6 +9,7 @@
 
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/pairwise.cuh"
+#include "kernels/cuda/point_order.cuh"
 #include "kernels/cuda/tree_search.cuh"
 #include "kernels/kmeans_check.h"
 #include "kernels/kmeans_total.h"
@@ -123,7 +124,7 @@ struct PointTile {
 };
 
 struct TiledPoints {
-  const float4* points;  // (n) in Morton order, as BoxTree::points
+  const float4* points;  // (n) near ones together, as BoxTree::points
   const PointTile* tiles;
   std::int64_t n;
   int d;
@@ -188,9 +189,9 @@ __device__ __forceinline__ void nearest_of_points(const BoxTree& centroids, cons
 #pragma unroll
       for (int i = 1; i < kTilePerLane; ++i) query = i == part ? point[i] : query;
       Nearest<1> found;
-      found.clear(1);
       __syncwarp();
-      search_together(centroids, query.x, query.y, query.z, 1, shared.buffer, found);
+      search_together(
+          centroids, query.x, query.y, query.z, 1, [](Nearest<1>& list) { list.clear(1); }, shared.buffer, found);
 #pragma unroll
       for (int i = 0; i < kTilePerLane; ++i) nearest[i] = i == part ? found.keys[0] : nearest[i];
     }
@@ -372,9 +373,7 @@ class Assignment {
     tiles_.emplace(tiles, context);
     Scratch<double> nothing(units_per_one == nullptr ? d : 0, context);
     if (units_per_one == nullptr) clear(nothing.data(), d, context);
-    Scratch<int> order(n, context);
-    morton_order(points, order.data(), context);
-    gather_points(points, order.data(), sorted_->data(), context);
+    order_points(points, sorted_->data(), kTilePoints, context);
     launch(context, ceil_div(tiles * kWarp, kThreads), kThreads, 0, make_tiles_kernel, sorted_->data(), n, d,
            units_per_one == nullptr ? nothing.data() : units_per_one, tiles_->data());
   }

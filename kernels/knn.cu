@@ -5,6 +5,7 @@
 
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/pairwise.cuh"
+#include "kernels/cuda/point_order.cuh"
 #include "kernels/cuda/tree_search.cuh"
 #include "kernels/knn_check.h"
 
@@ -17,7 +18,7 @@ constexpr int kThreads = kWarpsPerBlock * kWarp;
 
 // --- up to three dimensions ------------------------------------------------------------------------------------------
 
-// Queries in Morton order, and where their neighbours go.
+// Queries, near ones together, and where their neighbours go.
 struct SortedQueries {
   const float4* points;  // (count) as BoxTree::points
   std::int64_t count;
@@ -57,14 +58,15 @@ __global__ void __launch_bounds__(kThreads, kBlocksWanted<K>)
   const float4 query = queries.points[begin + lane < last ? begin + lane : last];
   const int row = point_index(query);
   Nearest<K> nearest;
-  nearest.clear(k);
-  if (queries.resume) {
+  const auto start = [&](Nearest<K>& list) {
+    list.clear(k);
+    if (!queries.resume) return;
 #pragma unroll
     for (int j = 0; j < K; ++j) {
-      if (j >= K - k) nearest.keys[j] = queries.prior(row, j - (K - k));
+      if (j >= K - k) list.keys[j] = queries.prior(row, j - (K - k));
     }
-  }
-  search_together(tree, query.x, query.y, query.z, k, shared.buffer, nearest);
+  };
+  search_together(tree, query.x, query.y, query.z, k, start, shared.buffer, nearest);
   // Rows of k numbers go out whole: 32 k numbers pass through shared memory.
   const std::int64_t left = queries.count - begin;
   const int rows = left < kWarp ? static_cast<int>(left) : kWarp;
@@ -120,11 +122,7 @@ void knn_by_tree(View<const float> references, View<const float> queries, View<i
     if (count == 0) continue;
     const View<const float> some = queries.rows(begin, count);
     Scratch<float4> sorted(count, context);
-    {
-      Scratch<int> order(count, context);
-      morton_order(some, order.data(), context);
-      gather_points(some, order.data(), sorted.data(), context);
-    }
+    order_points(some, sorted.data(), kWarp, context);
     // Merging needs distances, wanted or not.
     const bool own_distances = parts > 1 && distances.empty();
     Scratch<float> merged(own_distances ? count * k : 0, context);

@@ -38,12 +38,15 @@ SCORE = f"4ull * ({NETWORK} + 2 * kRow + 2 * T0 * kRow)"
 # beyond STACK.
 KERNELS = {
     "box_tree.cu": {
-        "start_bounds_kernel": ("3", "0", 32, 0),
-        "bounds_kernel": ("kThreads", "0", 40, 75),
-        "codes_kernel": ("kThreads", "0", 40, 75),
-        "gather_kernel": ("kThreads", "0", 40, 75),
         "move_kernel": ("kThreads", "0", 40, 75),
         "nodes_kernel": ("kThreads", "0", 40, 75),
+    },
+    "point_order.cu": {
+        "buckets_kernel": ("kSamples / 2", "sizeof(Window<kSamples>)", 40, 75),
+        "codes_kernel": ("kThreads", "0", 40, 75),
+        "gather_kernel": ("kThreads", "0", 40, 75),
+        "window_kernel<256>": ("T0 / 2", "sizeof(Window<T0>)", 40, 75),
+        "window_kernel<1024>": ("T0 / 2", "sizeof(Window<T0>)", 40, 75),
     },
     "knn.cu": {
         "knn_together_kernel<1>": ("kThreads", "kWarpsPerBlock * sizeof(TogetherShared<T0>)", 64, 50),

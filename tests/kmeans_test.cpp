@@ -374,6 +374,12 @@ TEST_P(Kmeans, DistancesThatOverflowAreComparedAsInfinite) {
   EXPECT_EQ(got.labels[1], 0);  // infinite to all of them: the lowest index
   const KmeansOptions once{.max_iterations = 2, .tolerance = 1};
   expect_same(fit(points, {3e38F, 3e38F, 0, 0}, 2, once), oracle_fit(points, {3e38F, 3e38F, 0, 0}, 2, once), "fit");
+  for (const int k : {130, 300}) {  // as many as a list of candidates holds, and more
+    Floats many;
+    for (int j = 0; j < k; ++j) many.insert(many.end(), {static_cast<float>(j), 1});
+    const Floats beyond = {3e38F, 3e38F, 3e38F, 2e38F, 2e38F, 3e38F};
+    EXPECT_TRUE(same_bits(assign(beyond, many, 2).labels, oracle_assign(beyond, many, 2).labels)) << k;
+  }
 }
 
 TEST_P(Kmeans, FitIsTheScalarLloyd) {

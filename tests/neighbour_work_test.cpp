@@ -89,7 +89,7 @@ class NeighbourWorkTest : public test::OnBackend {};
 SCALELAB_ON_EACH_BACKEND(NeighbourWorkTest);
 
 TEST_P(NeighbourWorkTest, AwkwardPointsHaveTheNeighboursOfTheDefinition) {
-  const std::int64_t n = on_executor() ? 700 : 2500, q = on_executor() ? 70 : 100;
+  const std::int64_t n = on_executor() ? 1500 : 2500, q = on_executor() ? 70 : 100;  // more than one window's points
   for (const std::string& kind : kKinds) {
     for (const std::int64_t d : {1, 2, 3}) {
       for (const std::int64_t k : {1, 5, 40}) {
@@ -105,7 +105,7 @@ TEST_P(NeighbourWorkTest, AwkwardPointsHaveTheNeighboursOfTheDefinition) {
 }
 
 TEST_P(NeighbourWorkTest, AwkwardReferencesGiveTheGridOfTheDefinition) {
-  const std::int64_t n = on_executor() ? 700 : 2500, size = on_executor() ? 17 : 21;
+  const std::int64_t n = on_executor() ? 1500 : 2500, size = on_executor() ? 17 : 21;
   for (const std::string& kind : kKinds) {
     for (const std::int64_t k : {1, 4, 40}) {
       for (const float beyond : {0.1F, 500.0F}) {

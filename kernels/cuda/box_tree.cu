@@ -1,5 +1,8 @@
-// Building a tree of boxes: Morton codes, their sort, and one bounding box per 32 children, level by level.
+// Building a tree of boxes: the order of the points (point_order.cuh), and one bounding box per 32 children, level by
+// level.
 #include "kernels/cuda/box_tree.cuh"
+
+#include "kernels/cuda/point_order.cuh"
 
 namespace scalelab::cuda {
 
@@ -7,99 +10,8 @@ namespace {
 
 constexpr int kThreads = 256;
 
-// Floats as unsigned numbers of the same order, so that integer atomics can find bounds.
-__device__ unsigned ordered_bits(float value) {
-  const unsigned bits = __float_as_uint(value);
-  return (bits & 0x80000000U) != 0 ? ~bits : bits | 0x80000000U;
-}
-__device__ float from_ordered_bits(unsigned bits) {
-  return __uint_as_float((bits & 0x80000000U) != 0 ? bits & 0x7fffffffU : ~bits);
-}
-
-// Bounding box of all points: low x, y, z, then high x, y, z, as ordered bits.
-struct Bounds {
-  unsigned low[3], high[3];
-};
-
 __device__ float coordinate(View<const float> points, std::int64_t i, int axis) {
   return axis < points.extent(1) ? points(i, axis) : 0.0F;
-}
-
-__global__ void start_bounds_kernel(Bounds* bounds) {
-  const int axis = static_cast<int>(threadIdx.x);
-  bounds->low[axis] = 0xffffffffU;
-  bounds->high[axis] = 0;
-}
-
-// A thread strides over the points; a warp adds its box to the result once.
-__global__ void bounds_kernel(View<const float> points, Bounds* bounds) {
-  const std::int64_t stride = static_cast<std::int64_t>(gridDim.x) * blockDim.x;
-  unsigned low[3] = {0xffffffffU, 0xffffffffU, 0xffffffffU}, high[3] = {};
-  for (std::int64_t i = global_thread(); i < points.extent(0); i += stride) {
-    for (int axis = 0; axis < 3; ++axis) {
-      const unsigned bits = ordered_bits(coordinate(points, i, axis));
-      low[axis] = bits < low[axis] ? bits : low[axis];
-      high[axis] = bits > high[axis] ? bits : high[axis];
-    }
-  }
-  for (int axis = 0; axis < 3; ++axis) {
-    const unsigned least = warp_min(low[axis]);
-    const unsigned most = warp_max(high[axis]);
-    if (lane_index() != 0) continue;
-    atomicMin(&bounds->low[axis], least);
-    atomicMax(&bounds->high[axis], most);
-  }
-}
-
-// The 21 low bits of a number, two zeros between neighbours.
-__device__ std::uint64_t spread_by_three(std::uint64_t bits) {
-  bits = (bits | bits << 32) & 0x001f00000000ffffULL;
-  bits = (bits | bits << 16) & 0x001f0000ff0000ffULL;
-  bits = (bits | bits << 8) & 0x100f00f00f00f00fULL;
-  bits = (bits | bits << 4) & 0x10c30c30c30c30c3ULL;
-  return (bits | bits << 2) & 0x1249249249249249ULL;
-}
-
-// The 32 bits of a number, a zero between neighbours.
-__device__ std::uint64_t spread_by_two(std::uint64_t bits) {
-  bits = (bits | bits << 16) & 0x0000ffff0000ffffULL;
-  bits = (bits | bits << 8) & 0x00ff00ff00ff00ffULL;
-  bits = (bits | bits << 4) & 0x0f0f0f0f0f0f0f0fULL;
-  bits = (bits | bits << 2) & 0x3333333333333333ULL;
-  return (bits | bits << 1) & 0x5555555555555555ULL;
-}
-
-// A coordinate's place in [low, high] in `cells` steps. All axes share one scale, so that cells are cubes.
-__device__ std::uint64_t cell_of(float value, float low, float scale, float cells) {
-  const float cell = (value - low) * scale;
-  return static_cast<std::uint64_t>(cell < 0.0F ? 0.0F : (cell < cells - 1.0F ? cell : cells - 1.0F));
-}
-
-// Morton codes of up to 21 bits an axis in three dimensions, 24 in one or two (a float has no more), and the identity.
-__global__ void codes_kernel(View<const float> points, const Bounds* bounds, std::uint64_t* codes, int* order) {
-  const std::int64_t i = global_thread();
-  if (i >= points.extent(0)) return;
-  const bool solid = points.extent(1) == 3;
-  const float cells = solid ? 0x1p21F : 0x1p24F;
-  float low[3], extent = 0;
-  for (int axis = 0; axis < 3; ++axis) {
-    low[axis] = from_ordered_bits(bounds->low[axis]);
-    extent = larger(extent, from_ordered_bits(bounds->high[axis]) - low[axis]);
-  }
-  const float scale = extent > 0 && cells / extent < 0x1p127F ? cells / extent : 0.0F;
-  std::uint64_t cell[3];
-  for (int axis = 0; axis < 3; ++axis) cell[axis] = cell_of(coordinate(points, i, axis), low[axis], scale, cells);
-  codes[i] = solid ? spread_by_three(cell[0]) | spread_by_three(cell[1]) << 1 | spread_by_three(cell[2]) << 2
-                   : spread_by_two(cell[0]) | spread_by_two(cell[1]) << 1;
-  order[i] = static_cast<int>(i);
-}
-
-__global__ void gather_kernel(View<const float> points, const int* order, int first_index, float4* gathered) {
-  const std::int64_t i = global_thread();
-  if (i >= points.extent(0)) return;
-  const int from = order[i];
-  gathered[i] = make_float4(coordinate(points, from, 0), coordinate(points, from, 1), coordinate(points, from, 2),
-                            __int_as_float(first_index + from));
 }
 
 // Points stay in their places and take the coordinates that their index now has.
@@ -147,32 +59,12 @@ std::int64_t node_total(std::int64_t count) {
 
 }  // namespace
 
-void morton_order(View<const float> points, int* order, Context& context) {
-  const std::int64_t n = points.extent(0);
-  if (n == 0) return;
-  Scratch<Bounds> bounds(1, context);
-  Scratch<std::uint64_t> codes(n, context);
-  launch(context, 1, 3, 0, start_bounds_kernel, bounds.data());
-  constexpr std::int64_t kMostBlocks = 1024;
-  const std::int64_t blocks = ceil_div(n, kThreads);
-  launch(context, blocks < kMostBlocks ? blocks : kMostBlocks, kThreads, 0, bounds_kernel, points, bounds.data());
-  launch(context, blocks, kThreads, 0, codes_kernel, points, bounds.data(), codes.data(), order);
-  sort_pairs(codes.data(), order, n, context);
-}
-
-void gather_points(View<const float> points, const int* order, float4* gathered, Context& context, int first_index) {
-  launch(context, ceil_div(points.extent(0), kThreads), kThreads, 0, gather_kernel, points, order, first_index,
-         gathered);
-}
-
 BoxTreeStorage::BoxTreeStorage(View<const float> points, Context& context, int first_index)
     : points_(points.extent(0), context),
       nodes_(node_total(points.extent(0)), context),
       first_index_(first_index),
       tree_{} {
-  Scratch<int> order(points.extent(0), context);
-  morton_order(points, order.data(), context);
-  gather_points(points, order.data(), points_.data(), context, first_index);
+  order_points(points, points_.data(), kWarp, context, first_index);
   tree_.points = points_.data();
   tree_.count = static_cast<int>(points.extent(0));
   build_boxes(context);

@@ -1,8 +1,8 @@
 // box_tree: points in 1 to 3 dimensions as a tree of boxes, 32 children to a node, and the walks of a warp over it.
 //
-// The points lie in Morton order; node i of level l covers the nodes (level 1: the points) [32 i, 32 i + 32) of the
-// level below, and is their bounding box. There is nothing else to the tree: no pointers, no cells to overflow, so
-// that clustered and duplicate points cost no more than others.
+// The points lie in an order that keeps near ones together (point_order.cuh); node i of level l covers the nodes (level
+// 1: the points) [32 i, 32 i + 32) of the level below, and is their bounding box. There is nothing else to the tree: no
+// pointers, no cells to overflow, so that clustered and duplicate points cost no more than others.
 //
 // Bounds are exact. Rounding is monotone, so over a box of queries each |q - p|, its square and the sum in canonical
 // order are all bounded by the same fp32 operations on the ends of the box: `least_distance` and `most_distance` bound
@@ -45,11 +45,6 @@ class BoxTreeStorage {
   int first_index_;
   BoxTree tree_;
 };
-
-// Points in Morton order of their own bounding box: `order` receives their indices, (n).
-void morton_order(View<const float> points, int* order, Context& context);
-// The points in that order, as in BoxTree::points.
-void gather_points(View<const float> points, const int* order, float4* gathered, Context& context, int first_index = 0);
 
 // A box of queries.
 struct Box {
@@ -94,28 +89,42 @@ __device__ inline float point_distance(float x, float y, float z, const float4& 
 
 __device__ inline int point_index(const float4& p) { return __float_as_int(p.w); }
 
-// Walks the tree with a whole warp, depth first, children in order.
-//   passes(node)      one lane per node: is it worth entering? A node that fails is left out with all beneath it.
+// In the place of a distance's bits: beyond all of them, of those that overflow to infinity too.
+inline constexpr unsigned kLeftOut = 0xffffffffU;
+
+// Walks the tree with a whole warp, depth first: of siblings the nearest first, of those as near the one with the least
+// index beneath it, which decides where distances are equal: far away from all points, every one may be as near.
+//   distance(node)    one lane per node: the bits of its distance, or kLeftOut: it is then not entered, nor anything
+//                     beneath it. Asked again whenever a sibling is done.
 //   enter(node)       every lane with the same node, just before its children are looked at: may still refuse it.
 //   leaf(first, last) every lane with the same range of points, at most 32 of them.
 // Lane l holds the state of level l: the first of the siblings being visited, and a mask of those still to come.
-template <class Passes, class Enter, class Leaf>
-__device__ inline void walk_tree(const BoxTree& tree, Passes passes, Enter enter, Leaf leaf) {
+template <class Distance, class Enter, class Leaf>
+__device__ inline void walk_tree(const BoxTree& tree, Distance distance, Enter enter, Leaf leaf) {
   const int lane = lane_index();
   int first = 0;  // of the siblings on this lane's level
-  unsigned to_come = 0;
   int level = tree.levels;
-  const bool at_top = lane < tree.node_counts[level] && passes(tree.nodes[level][lane]);
-  const unsigned top = __ballot_sync(kAllLanes, at_top);
-  if (lane == level) to_come = top;
+  unsigned to_come = lane == level ? kAllLanes : 0;
   while (level <= tree.levels) {
     const unsigned siblings = __shfl_sync(kAllLanes, to_come, level);
-    if (siblings == 0) {
+    const int sibling = __shfl_sync(kAllLanes, first, level) + lane;
+    unsigned bits = kLeftOut;
+    if ((siblings >> lane & 1U) != 0 && sibling < tree.node_counts[level]) bits = distance(tree.nodes[level][sibling]);
+    const unsigned remaining = __ballot_sync(kAllLanes, bits != kLeftOut);
+    if (remaining == 0) {
       ++level;
       continue;
     }
-    const int node = __shfl_sync(kAllLanes, first, level) + __ffs(static_cast<int>(siblings)) - 1;
-    if (lane == level) to_come = siblings & (siblings - 1);
+    const unsigned least = warp_min(bits);
+    unsigned nearest = __ballot_sync(kAllLanes, bits == least);
+    if ((nearest & (nearest - 1)) != 0) {
+      const int index = bits == least ? __float_as_int(tree.nodes[level][sibling].low.w) : INT32_MAX;
+      const int least_index = warp_min(index);
+      nearest = __ballot_sync(kAllLanes, index == least_index && bits == least);
+    }
+    const int taken = __ffs(static_cast<int>(nearest)) - 1;
+    if (lane == level) to_come = remaining ^ (1U << taken);
+    const int node = __shfl_sync(kAllLanes, sibling, taken);
     if (!enter(tree.nodes[level][node])) continue;
     const int child = kWarp * node;
     if (level == 1) {
@@ -123,17 +132,15 @@ __device__ inline void walk_tree(const BoxTree& tree, Passes passes, Enter enter
       continue;
     }
     --level;
-    const bool inside = child + lane < tree.node_counts[level] && passes(tree.nodes[level][child + lane]);
-    const unsigned children = __ballot_sync(kAllLanes, inside);
     if (lane == level) {
       first = child;
-      to_come = children;
+      to_come = kAllLanes;
     }
   }
 }
 
-// The leaf that a walk straight down ends in, always taking the child whose farthest point is nearest to the box: where
-// to look first for near points. The same on every lane.
+// The leaf that a walk straight down ends in, always taking the child that is nearest to the box, of those about as near
+// the one that reaches least far: where to look first for near points. The same on every lane.
 __device__ inline int nearest_leaf(const BoxTree& tree, const Box& box) {
   int node = 0;
   for (int level = tree.levels; level >= 1; --level) {
@@ -141,18 +148,31 @@ __device__ inline int nearest_leaf(const BoxTree& tree, const Box& box) {
     Key key = kFarthest;
     if (child < tree.node_counts[level]) {
       const BoxNode& candidate = tree.nodes[level][child];
-      key = make_key(most_distance(box, candidate.low, candidate.high), child);
+      constexpr float kSmall = 0x1p-10F;
+      key = make_key(fmaf(kSmall, most_distance(box, candidate.low, candidate.high),
+                          least_distance(box, candidate.low, candidate.high)),
+                     child);
     }
     node = key_index(warp_min(key));
   }
   return node;
 }
 
-// A number that at least k of the warp's `count` distances do not exceed, and at most 2^-7 above the k-th smallest of
-// them (k <= count). `distances` lie in shared memory, written by this warp and synchronised.
+// A number that at least k of the warp's `count` distances do not exceed, and which lies hardly above the k-th smallest
+// of them, as measured by how far they scatter (k <= count). `distances` lie in shared memory, written by this warp and
+// synchronised.
 __device__ inline float upper_kth(const float* distances, int count, int k) {
-  unsigned low = 0, high = 0x7f800000U;  // bits of 0 and infinity; the order of bits is the order of distances
-  while (high - low > 0xffffU) {
+  unsigned low = 0xffffffffU, high = 0;  // bits of the least and the most: their order is the order of distances
+  for (int i = lane_index(); i < count; i += kWarp) {
+    const unsigned bits = __float_as_uint(distances[i]);
+    low = bits < low ? bits : low;
+    high = bits > high ? bits : high;
+  }
+  low = warp_min(low);
+  high = warp_max(high);
+  // Far from all points the distances agree in their leading bits: what is near enough depends on where they differ.
+  const unsigned fine = (high - low) / 128, near_enough = fine < 0xffffU ? fine : 0xffffU;
+  while (high - low > near_enough) {
     const unsigned middle = low + (high - low) / 2;
     int within = 0;
     for (int begin = 0; begin < count; begin += kWarp) {
@@ -163,6 +183,7 @@ __device__ inline float upper_kth(const float* distances, int count, int k) {
     }
     if (within >= k) {
       high = middle;
+      if (within == k) break;
     } else {
       low = middle + 1;
     }

@@ -7,6 +7,8 @@
 //
 // A third function, list_candidates, finds the points that matter to a whole box of queries.
 //
+// Both look at near boxes first, so that far from all points, where every one is about as near, few are looked at.
+//
 // The searches cannot overflow: points wait in a buffer that is emptied into the neighbours found so far whenever it
 // fills, and a subtree is left out only when none of its points can come before a query's k-th neighbour by (distance,
 // index).
@@ -49,6 +51,12 @@ void with_list_length(int k, Body&& body) {
   return body(std::integral_constant<int, 32>{});
 }
 
+// Lanes up to which a party's points are offered to one of its queries after the other, instead of to all of them.
+inline constexpr int kNarrowParty = 4;
+
+// Points that a party may meet for each of its queries: for more of them a walk of its own costs a query less.
+inline constexpr int kPointsPerMember = 40;
+
 // What a warp of search_together needs of shared memory.
 union TogetherBuffer {
   static constexpr int kPoints = 64;
@@ -62,11 +70,11 @@ struct Party {
   Box box;
 };
 
-// The most lanes from `begin` on, a power of two and aligned to it, whose queries' box has a squared diagonal of at
-// most `size`; at least one.
-__device__ inline Party gather_party(float x, float y, float z, int begin, float size) {
+// The most lanes from `begin` on, a power of two up to `most` and aligned to it, whose queries' box has a squared
+// diagonal of at most `size`; at least one.
+__device__ inline Party gather_party(float x, float y, float z, int begin, float size, int most) {
   Party party{begin, 1, point_box(x, y, z)};
-  while (party.width < kWarp && begin % (2 * party.width) == 0) {
+  while (party.width < most && begin % (2 * party.width) == 0) {
     Box merged;
     for (int axis = 0; axis < 3; ++axis) {
       const float low = __shfl_xor_sync(kAllLanes, party.box.low[axis], party.width);
@@ -86,43 +94,83 @@ __device__ inline Party gather_party(float x, float y, float z, int begin, float
   return party;
 }
 
-// Adds to `nearest`, cleared by the caller, the k nearest points of (x, y, z), each lane's own query; lanes without one
-// repeat another's. Queries should come in Morton order: only the time depends on it. k <= K, k <= tree.count.
+// Offers `count` points to the list of one lane, whose query is (x, y, z): every lane takes a point, and those that
+// belong into the list go there nearest first.
 template <int K>
-__device__ inline void search_together(const BoxTree& tree, float x, float y, float z, int k, TogetherBuffer& buffer,
-                                       Nearest<K>& nearest) {
+__device__ inline void insert_nearest(const float4* points, int count, float x, float y, float z, int member,
+                                      Nearest<K>& nearest) {
+  const float own_x = __shfl_sync(kAllLanes, x, member);
+  const float own_y = __shfl_sync(kAllLanes, y, member);
+  const float own_z = __shfl_sync(kAllLanes, z, member);
+  for (int begin = 0; begin < count; begin += kWarp) {
+    const int i = begin + lane_index();
+    Key key = kFarthest;
+    if (i < count) key = make_key(point_distance(own_x, own_y, own_z, points[i]), point_index(points[i]));
+    while (true) {
+      const Key least = warp_min(key);
+      const Key worst = __shfl_sync(kAllLanes, nearest.worst(), member);
+      if (!(least < worst)) break;
+      if (lane_index() == member) nearest.insert(least);
+      if (key == least) key = kFarthest;
+    }
+  }
+}
+
+// The k nearest points of (x, y, z), each lane's own query, into `nearest`; lanes without one repeat another's. With them
+// compete the keys that start(nearest) puts there. Near queries should come together: only the time depends on it.
+// k <= K, k <= tree.count.
+template <int K, class Start>
+__device__ inline void search_together(const BoxTree& tree, float x, float y, float z, int k, Start start,
+                                       TogetherBuffer& buffer, Nearest<K>& nearest) {
   const int lane = lane_index();
   const Box own = point_box(x, y, z);
+  int alone_until = 0;  // lanes that a wider party proved too expensive for
   for (int begin = 0; begin < kWarp;) {
     const float seed_x = __shfl_sync(kAllLanes, x, begin);
     const float seed_y = __shfl_sync(kAllLanes, y, begin);
     const float seed_z = __shfl_sync(kAllLanes, z, begin);
     const Box seed = point_box(seed_x, seed_y, seed_z);
     const int seed_leaf = nearest_leaf(tree, seed);
-    const float reach = first_bound(tree, seed, seed_leaf, k, buffer.distances);
+    float bound = first_bound(tree, seed, seed_leaf, k, buffer.distances);
     const BoxNode leaf_box = tree.nodes[1][seed_leaf];
     const float leaf_low[3] = {leaf_box.low.x, leaf_box.low.y, leaf_box.low.z};
     const float leaf_high[3] = {leaf_box.high.x, leaf_box.high.y, leaf_box.high.z};
-    // A party twice the size of a leaf, or of the ball that holds k points, meets a few leaves too many at most.
-    const Party party = gather_party(x, y, z, begin, 4 * larger(reach, squared_diagonal(leaf_low, leaf_high)));
+    // A party twice the size of a leaf, or of the ball that holds k points, meets a few leaves too many at most, where
+    // the points lie around it. Where they lie to one side, far away, it may meet all: then its lanes go one by one.
+    const float size = 4 * larger(bound, squared_diagonal(leaf_low, leaf_high));
+    const Party party = gather_party(x, y, z, begin, size, begin < alone_until ? 1 : kWarp);
     const bool mine = lane >= party.begin && lane < party.begin + party.width;
-    float bound = first_bound(tree, party.box, seed_leaf, k, buffer.distances);
+    const bool narrow = party.width <= kNarrowParty;
+    if (party.width > 1) bound = first_bound(tree, party.box, seed_leaf, k, buffer.distances);
+    Key worst = make_key(bound, -1);  // no neighbour of a lane comes behind it: at this distance, none at all
+    if (mine) start(nearest);
     int waiting = 0;
+    int left = party.width == 1 ? tree.count : kPointsPerMember * party.width;  // points that it may still meet
 
     const auto empty_buffer = [&] {
       __syncwarp();
-      for (int i = 0; i < waiting; ++i) {
-        const float4 point = buffer.points[i];
-        if (mine) nearest.insert(make_key(point_distance(x, y, z, point), point_index(point)));
+      if (narrow) {
+        for (int member = party.begin; member < party.begin + party.width; ++member) {
+          insert_nearest(buffer.points, waiting, x, y, z, member, nearest);
+        }
+      } else {
+        for (int i = 0; i < waiting; ++i) {
+          const float4 point = buffer.points[i];
+          if (mine) nearest.insert(make_key(point_distance(x, y, z, point), point_index(point)));
+        }
       }
+      left -= waiting;
       waiting = 0;
       __syncwarp();
-      const Key worst = warp_max(mine ? nearest.worst() : 0);
-      const float farthest = key_distance(worst);  // NaN while a list is not full
-      if (farthest < bound) bound = farthest;
+      const Key last = warp_max(mine ? nearest.worst() : 0);
+      worst = last < worst ? last : worst;
     };
     walk_tree(
-        tree, [&](const BoxNode& node) { return least_distance(party.box, node.low, node.high) <= bound; },
+        tree,
+        [&](const BoxNode& node) {
+          const float least = least_distance(party.box, node.low, node.high);
+          return left >= 0 && make_key(least, __float_as_int(node.low.w)) <= worst ? __float_as_uint(least) : kLeftOut;
+        },
         [&](const BoxNode& node) {
           const Key first = make_key(least_distance(own, node.low, node.high), __float_as_int(node.low.w));
           return __any_sync(kAllLanes, mine && first < nearest.worst()) != 0;
@@ -133,15 +181,19 @@ __device__ inline void search_together(const BoxTree& tree, float x, float y, fl
           float4 point{};
           if (near) {
             point = tree.points[i];
-            near = least_distance(party.box, point, point) <= bound;
+            near = make_key(least_distance(party.box, point, point), point_index(point)) <= worst;
           }
           const unsigned votes = __ballot_sync(kAllLanes, near);
           if (near) buffer.points[waiting + lanes_below(votes)] = point;
           waiting += __popc(votes);
-          if (waiting > TogetherBuffer::kPoints - kWarp) empty_buffer();
+          if (waiting > (narrow ? 0 : TogetherBuffer::kPoints - kWarp)) empty_buffer();
         });
     empty_buffer();
-    begin += party.width;
+    if (left < 0) {
+      alone_until = begin + party.width;
+    } else {
+      begin += party.width;
+    }
   }
 }
 
@@ -187,8 +239,12 @@ __device__ inline int list_candidates(const BoxTree& tree, const Box& box, int k
     count = compact(candidates, count, [&](const float4& point) { return least_distance(box, point, point) <= bound; });
   };
   walk_tree(
-      tree, [&](const BoxNode& node) { return least_distance(box, node.low, node.high) <= bound; },
-      [&](const BoxNode&) { return fits; },
+      tree,
+      [&](const BoxNode& node) {
+        const float least = least_distance(box, node.low, node.high);
+        return fits && least <= bound ? __float_as_uint(least) : kLeftOut;
+      },
+      [&](const BoxNode&) { return true; },
       [&](int first, int last) {
         const int i = first + lane_index();
         bool near = i < last;
@@ -266,21 +322,24 @@ __device__ inline void search_alone(const BoxTree& tree, float x, float y, float
     worst = last < worst ? last : worst;
     __syncwarp();
   };
-  const auto near = [&](const BoxNode& node) {
-    return make_key(least_distance(query, node.low, node.high), __float_as_int(node.low.w)) <= worst;
+  const auto distance = [&](const BoxNode& node) {
+    const float least = least_distance(query, node.low, node.high);
+    return make_key(least, __float_as_int(node.low.w)) <= worst ? __float_as_uint(least) : kLeftOut;
   };
-  walk_tree(tree, near, near, [&](int first, int last) {
-    const int i = first + lane_index();
-    Key key = kFarthest;
-    if (i < last) {
-      const float4 point = tree.points[i];
-      key = make_key(point_distance(x, y, z, point), point_index(point));
-    }
-    const unsigned votes = __ballot_sync(kAllLanes, key <= worst);
-    if (key <= worst) buffer.keys[found + lanes_below(votes)] = key;
-    found += __popc(votes);
-    if (found > AloneBuffer::kKeys - kWarp) cut();
-  });
+  walk_tree(
+      tree, distance, [](const BoxNode&) { return true; },
+      [&](int first, int last) {
+        const int i = first + lane_index();
+        Key key = kFarthest;
+        if (i < last) {
+          const float4 point = tree.points[i];
+          key = make_key(point_distance(x, y, z, point), point_index(point));
+        }
+        const unsigned votes = __ballot_sync(kAllLanes, key <= worst);
+        if (key <= worst) buffer.keys[found + lanes_below(votes)] = key;
+        found += __popc(votes);
+        if (found > AloneBuffer::kKeys - kWarp) cut();
+      });
   cut();
 }
 
