@@ -362,7 +362,9 @@ Law fit_law(std::span<const LawPoint> points, std::uint64_t seed) {
   for (std::size_t f = 0; f < forms; ++f) {
     LawFit& fit = law.fits[f];
     fit.b = resampled_interval(b[f], fit.curve.b, law.seeds);
-    fit.c = resampled_interval(c[f], fit.curve.c, law.seeds, true);
+    // A floor may be as good as zero, where a factor means nothing: its interval is stretched in itself and ends at zero.
+    fit.c = resampled_interval(c[f], fit.curve.c, law.seeds);
+    fit.c.low = std::max(fit.c.low, 0.0);
     fit.predicted_interval = resampled_interval(predicted[f], fit.predicted, law.seeds, true);
     fit.miss_interval = resampled_interval(miss[f], fit.miss, law.seeds);
     for (std::size_t g = 0; g < forms; ++g) {

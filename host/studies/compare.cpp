@@ -171,7 +171,9 @@ std::vector<Trial> trials_of(const CompareOptions& options) {
       }
     }
   }
+  // The main question is asked in other worlds where it can be: of kNN and networks, at two sizes.
   const std::string knn = main_knn(options);
+  const bool asked = !knn.empty() && !options.network_names().empty() && options.sizes.size() > 1;
   for (const Model& model : options.models) {
     const bool plain = !model.is_knn() && model.name.find('+') == std::string::npos;
     for (std::size_t s = 0; plain && options.other_epochs() > 0 && s < options.seeds.size(); ++s) {
@@ -189,7 +191,7 @@ std::vector<Trial> trials_of(const CompareOptions& options) {
         }
       }
     }
-    for (std::size_t w = 1; w < options.worlds.size() && !knn.empty() && options.sizes.size() > 1; ++w) {
+    for (std::size_t w = 1; asked && w < options.worlds.size(); ++w) {
       const Draw draw{.world = options.worlds[w], .seed = options.seeds[0]};
       if (!model.is_knn()) add_draw(model, options.sizes.front(), draw, options.noise);
       if (model.name == knn) add_draw(model, options.sizes.back(), draw, options.noise);
