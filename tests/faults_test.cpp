@@ -110,7 +110,9 @@ class Faults : public Program, public testing::WithParamInterface<Writing> {
   }
   void result_is_whole(const std::string& where) const {
     const fs::path file = folder_ / "out" / "result.json";
-    if (fs::exists(file)) EXPECT_TRUE(nlohmann::json::accept(read_file(file))) << where;
+    if (fs::exists(file)) {
+      EXPECT_TRUE(nlohmann::json::accept(read_file(file))) << where;
+    }
   }
   void one_line(const Finished& finished, const std::string& where) const {
     EXPECT_EQ(std::count(finished.err.begin(), finished.err.end(), '\n'), 1) << where << finished.err;
@@ -159,7 +161,9 @@ TEST_P(Faults, ADiskThatFailsIsOneLineAndTheResultBeforeIsWholeOrGone) {
     }
     nothing_half_done(where);
     for (const auto& [file, text] : left()) {  // of a store's rows there may be some
-      if (!file.ends_with(".jsonl")) EXPECT_EQ(text, whole.at(file)) << where << file;
+      if (!file.ends_with(".jsonl")) {
+        EXPECT_EQ(text, whole.at(file)) << where << file;
+      }
     }
   }
   EXPECT_EQ(run(GetParam().words).code, 0);

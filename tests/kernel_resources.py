@@ -45,8 +45,8 @@ KERNELS = {
         "buckets_kernel": ("kSamples / 2", "sizeof(Window<kSamples>)", 40, 75),
         "codes_kernel": ("kThreads", "0", 40, 75),
         "gather_kernel": ("kThreads", "0", 40, 75),
-        "window_kernel<256>": ("T0 / 2", "sizeof(Window<T0>)", 40, 75),
-        "window_kernel<1024>": ("T0 / 2", "sizeof(Window<T0>)", 40, 75),
+        "window_kernel<256>": ("kWindow / 2", "sizeof(Window<T0>)", 40, 75),
+        "window_kernel<1024>": ("kOneWindow / 2", "sizeof(Window<T0>)", 40, 75),
     },
     "knn.cu": {
         "knn_together_kernel<1>": ("kThreads", "kWarpsPerBlock * sizeof(TogetherShared<T0>)", 64, 50),
@@ -194,8 +194,9 @@ def ptxas_report(words, directory, path, arch, expressions):
         if done.returncode != 0:
             sys.exit(done.stdout + done.stderr)
         ptx = pathlib.Path(f"{folder}/kernels.ptx").read_text()
-    unit, text = re.search(r"\.(b8|u64) \w*resource_values\w*\[\d*\] = \{([^}]*)\}", ptx).groups()  # without zeros at its end
-    numbers = [int(number) for number in text.split(",")]
+    # In PTX the array lacks the zeros at its end, and all of its values where they are zeros.
+    unit, text = re.search(r"\.(b8|u64) \w*resource_values\w*\[\d*\](?: = \{([^}]*)\})?", ptx).groups()
+    numbers = [int(number) for number in text.split(",")] if text else []
     memory = bytes(numbers) if unit == "b8" else struct.pack(f"<{len(numbers)}Q", *numbers)
     values = struct.unpack(f"<{len(expressions)}Q", memory.ljust(8 * len(expressions), b"\0")[:8 * len(expressions)])
     rows, name, stack = [], None, (0, 0, 0)

@@ -170,8 +170,8 @@ TEST_F(Program, BadData) {
   npy("is no .npy file");
   write_npy<std::int32_t>("b.npy", {1, 2, 3, 4, 5, 6}, {3, 2});
   npy("holds int32");
-  write_npy<float>("b.npy", six, {3, 2, 1});
-  npy("has 3 axes");
+  write_npy<float>("b.npy", {1}, {});
+  npy("has 0 axes");
   write_npy<float>("b.npy", six, {4, 2});
   npy("is cut short");
   const std::string whole = read_file(folder_ / "x.npy");

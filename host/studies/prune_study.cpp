@@ -39,7 +39,7 @@ struct StudyOptions {
   int dimension = 200, width = 64, layers = 3;
   std::string precision = "fp32";
   double noise = 0;
-  bool rule = false, equal_steps = true;
+  bool rule = false, no_equal_steps = false;
   SweepOptions sweep;
 
   bool on(const std::string& which) const { return problem == which; }
@@ -264,7 +264,7 @@ std::vector<Planned> plan_of(const Table& table, Session& session) {
       if (choice.ruled()) trial.fraction = rule;
       plan.push_back({c, resolved(trial)});
       const bool other = trial.is_network() && !choice.all() && n == table.sizes.back();
-      if (!other || !table.options.equal_steps) continue;
+      if (!other || table.options.no_equal_steps) continue;
       // All rows' steps, of the rows kept.
       trial.epochs = static_cast<int>(std::max(1.0, std::round(trial.epochs / trial.fraction)));
       plan.push_back({c, resolved(trial), true});
@@ -777,7 +777,7 @@ Command add_prune_study(CLI::App& program) {
                   "Samples that a network sees of all n rows; kept rows are seen for as many epochs")
       ->check(whole_number(1, 1000000000000))
       ->group("Model and training");
-  app->add_flag("!--no-equal-steps", options->equal_steps,
+  app->add_flag("--no-equal-steps", options->no_equal_steps,
                 "Leave out the largest size's second training, with as many steps for kept rows as for all")
       ->group("Model and training");
   add_width(*app, options->width);

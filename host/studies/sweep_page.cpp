@@ -265,10 +265,8 @@ std::string command_name(const nlohmann::json& document) {
   return command.substr(begin + 1, command.find(' ', begin + 1) - begin - 1);
 }
 
-}  // namespace
-
-Page sweep_page(const std::string& title, const std::vector<Finding>& findings, const Curves& curves,
-                const nlohmann::json& document) {
+// The chart of each error against the axis, and its map where two parameters vary.
+std::string charts_html(const std::vector<Finding>& findings, const Curves& curves, const nlohmann::json& document) {
   const bool switched = curves.errors.size() > 1;
   std::string charts;
   for (const std::string& error : curves.errors) {
@@ -291,6 +289,40 @@ Page sweep_page(const std::string& title, const std::vector<Finding>& findings, 
       charts += heat_map_html(*map);
     }
   }
+  return charts;
+}
+
+std::vector<std::string> methods_of(const Curves& curves) {
+  std::vector<std::string> methods = {
+      "One trial is one model on one set; a seed is one draw of points, one start and one order of samples. A smaller "
+      "set is the beginning of a larger one of the same seed, so series are compared pair by pair.",
+      "n is the number of rows before any choice, kept the number after it.",
+      fmt::format(
+          "Errors are against the true labels. Grid error: the share of the plane's cell centres. Density error: "
+          "{}. Test error: the share of the test rows.",
+          density_words(curves.series.empty() ? 0 : curves.series[0].trial.density_points)),
+      "A network that failed to train (it collapsed to one class, or diverged) counts with the error it has; where "
+      "leaving such networks out would change a verdict, the verdict says so.",
+      kVerdictMethods,
+      "The intervals of laws come from resamples of the seeds, stretched as Student's t asks for so few.",
+      "Rows are the same bits resumed, sharded and in any order."};
+  const auto any = [&](const auto& holds) { return std::any_of(curves.series.begin(), curves.series.end(), holds); };
+  if (any([](const Series& s) { return s.trial.keep == "hard" || s.trial.keep == "easy"; })) {
+    methods.push_back(fmt::format(
+        "A choice of the hard or the easy rows keeps of each class at least {:g} times an equal part of what it keeps, "
+        "as far as the class has as many rows. A random choice has no such floor.",
+        kClassFloor));
+  }
+  if (any([](const Series& s) { return !s.trial.fingerprint.empty(); })) {
+    methods.push_back(std::string("Of a file the labels are its own. ") + kHeldOut);
+  }
+  return methods;
+}
+
+}  // namespace
+Page sweep_page(const std::string& title, const std::vector<Finding>& findings, const Curves& curves,
+                const nlohmann::json& document) {
+  const std::string charts = charts_html(findings, curves, document);
   std::vector<Finding> said = findings;
   for (Finding& finding : said) finding.title = capitalized(finding.title);
   std::set<std::uint64_t> worlds, seeds;
@@ -323,29 +355,7 @@ Page sweep_page(const std::string& title, const std::vector<Finding>& findings, 
        .title = "Every series",
        .html = "<p>" + download_html("CSV", "series.csv", "text/csv", csv_of(table.columns, table.rows)) + "</p>" +
                table_html(table.columns, table.rows, "Mean over seeds with its 95 % interval (Student's t), in %")});
-  page.methods = {
-      "One trial is one model on one set; a seed is one draw of points, one start and one order of samples. A smaller "
-      "set is the beginning of a larger one of the same seed, so series are compared pair by pair.",
-      "n is the number of rows before any choice, kept the number after it.",
-      fmt::format(
-          "Errors are against the true labels. Grid error: the share of the plane's cell centres. Density error: "
-          "{}. Test error: the share of the test rows.",
-          density_words(curves.series.empty() ? 0 : curves.series[0].trial.density_points)),
-      "A network that failed to train (it collapsed to one class, or diverged) counts with the error it has; where "
-      "leaving such networks out would change a verdict, the verdict says so.",
-      kVerdictMethods,
-      "The intervals of laws come from resamples of the seeds, stretched as Student's t asks for so few.",
-      "Rows are the same bits resumed, sharded and in any order."};
-  const auto any = [&](const auto& holds) { return std::any_of(curves.series.begin(), curves.series.end(), holds); };
-  if (any([](const Series& s) { return s.trial.keep == "hard" || s.trial.keep == "easy"; })) {
-    page.methods.push_back(fmt::format(
-        "A choice of the hard or the easy rows keeps of each class at least {:g} times an equal part of what it keeps, "
-        "as far as the class has as many rows. A random choice has no such floor.",
-        kClassFloor));
-  }
-  if (any([](const Series& s) { return !s.trial.fingerprint.empty(); })) {
-    page.methods.push_back(std::string("Of a file the labels are its own. ") + kHeldOut);
-  }
+  page.methods = methods_of(curves);
   page.command = command_of(document);
   page.document = document;
   return page;

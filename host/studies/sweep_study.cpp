@@ -260,9 +260,9 @@ Command add_sweep(CLI::App& program) {
   add_notes(*app, {"scalelab sweep scaling --out scaling", "scalelab sweep mine.json --shard 3/8 --out mine"},
             {"A file: {\"title\": text, \"grids\": [{KEY: value or list, ...}, ...]}; a grid is run in every\n"
              "combination of its lists. Keys: data, labels, n, worlds and seeds (\"0..9\"), start, noise, model,\n"
-             "width, hidden_layers, epochs or samples (epochs times n), precision, keep, score, fraction, clusters,\n"
-             "features, order, ticket, level, grid, density_points; dimension and probe_angle for data =\n"
-             "perceptron. A grid without seeds is run for --seed.\n",
+             "width, hidden_layers, epochs or samples (epochs times n), precision, keep, score, fraction,\n"
+             "clusters, features, order, ticket, level, grid, density_points; dimension and probe_angle for\n"
+             "data = perceptron. A grid without seeds is run for --seed.\n",
              kFormatsHelp});
   return {
       app,
