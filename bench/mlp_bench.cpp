@@ -71,8 +71,8 @@ struct Training : SpiralPoints {
         parameters(c, {m, parameter_count(shape)}),
         losses(c, {m, epochs}) {
     if (epochs < 1) throw std::invalid_argument("mlp: to train takes at least 1 epoch");
-    inputs.emplace_back(c, points, std::initializer_list<std::int64_t>{n, 2});
-    labels.emplace_back(c, classes, std::initializer_list<std::int64_t>{n});
+    inputs.emplace_back(c, points, Shape{n, 2});
+    labels.emplace_back(c, classes, Shape{n});
     for (std::int64_t i = 0; i < m; ++i) {
       MlpRun run;
       run.shape = shape;
@@ -289,8 +289,7 @@ Peer dense_map(const Scoring& s) {
   std::vector<Buffer<float>> centres;
   for (std::int64_t band = 0; band < bands; ++band) {
     const std::int64_t count = std::min(rows, s.side - band * rows);
-    centres.emplace_back(s.context, s.coordinates(band * rows, count),
-                         std::initializer_list<std::int64_t>{count * s.side, 2});
+    centres.emplace_back(s.context, s.coordinates(band * rows, count), Shape{count * s.side, 2});
   }
   const Buffer<float> scores(s.context, {1, s.side * s.side, 1});
   Problem problem;

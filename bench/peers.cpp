@@ -106,14 +106,22 @@ std::string last_line(const std::string& text) {
   return last;
 }
 
+// Where the scripts are: as SCALELAB_PEERS says; else beside the installed program; else in the sources it was built from.
+fs::path peers_folder() {
+  if (const char* folder = std::getenv("SCALELAB_PEERS"); folder != nullptr) return folder;
+  std::error_code unknown;
+  const fs::path program = fs::read_symlink("/proc/self/exe", unknown);
+  const fs::path installed = program.parent_path().parent_path() / "share/scalelab/peers";
+  return fs::is_directory(installed, unknown) ? installed : fs::path(SCALELAB_PEERS);
+}
+
 }  // namespace
 
 std::vector<Peer> python_peers(const std::string& script, const std::string& arguments, int threads,
                                const std::function<std::string(const nlohmann::json& row)>& answer) {
   const char* named = std::getenv("SCALELAB_PYTHON");
-  const char* folder = std::getenv("SCALELAB_PEERS");
   const std::string python = named != nullptr ? named : "python3";
-  const fs::path file = fs::path(folder != nullptr ? folder : SCALELAB_PEERS) / script;
+  const fs::path file = peers_folder() / script;
   if (!fs::exists(file)) {
     return {{.who = script, .absent = file.string() + " is not there: SCALELAB_PEERS names the folder bench/peers"}};
   }

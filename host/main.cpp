@@ -148,7 +148,7 @@ int run(std::vector<std::string> words) {
   CLI::App program("scalelab: what data and scale are worth, measured exactly.", "scalelab");
   program.option_defaults()->always_capture_default();
   program.set_help_flag("-h,--help", "Print this help and exit");
-  program.set_version_flag("--version", std::string("scalelab ") + kVersion, "Print the version and exit");
+  program.set_version_flag("--version", "scalelab " + kVersion, "Print the version and exit");
   program.formatter(help_formatter());
   program.require_subcommand(1);
   program.footer(std::string("scalelab help COMMAND, or scalelab COMMAND --help: its options.\n"

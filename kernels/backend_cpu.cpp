@@ -4,6 +4,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <new>
+#include <stdexcept>
 #include <string>
 
 #include "kernels/free_memory.h"
@@ -14,7 +15,9 @@ namespace scalelab {
 
 namespace {
 
-void open(Context&) {}
+void open(Context& context) {
+  if (!context.has_own_stream()) throw std::invalid_argument("the cpu backend has no streams: leave `stream` null");
+}
 void close(Context&) noexcept {}
 
 void* allocate(std::size_t bytes, Context&) {
@@ -80,8 +83,12 @@ const Backend& cpu_backend() {
   return table;
 }
 
-Context::Context(const Backend& backend, int device, int threads)
-    : backend_(backend), device_(device), threads_(threads > 0 ? threads : default_threads().threads) {
+Context::Context(const Backend& backend, int device, int threads, void* caller_stream)
+    : stream(caller_stream),
+      backend_(backend),
+      device_(device),
+      threads_(threads > 0 ? threads : default_threads().threads),
+      own_stream_(caller_stream == nullptr) {
   backend_.open(*this);
 }
 

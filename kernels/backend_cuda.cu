@@ -134,6 +134,7 @@ void open(Context& context) {
   }
   select_device(context);
   pools().join(context.device());
+  if (!context.has_own_stream()) return;
   cudaStream_t stream = nullptr;
   const cudaError_t status = cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
   if (status != cudaSuccess) pools().leave(context.device());
@@ -144,7 +145,7 @@ void open(Context& context) {
 void close(Context& context) noexcept {
   cudaSetDevice(context.device());
   cudaStreamSynchronize(stream_of(context));
-  cudaStreamDestroy(stream_of(context));
+  if (context.has_own_stream()) cudaStreamDestroy(stream_of(context));
   pools().leave(context.device());
   cudaGetLastError();
   context.stream = nullptr;

@@ -443,8 +443,7 @@ class Assignment {
       scratch_.reserve(static_cast<std::size_t>(context.threads()));
       for (int t = 0; t < context.threads(); ++t) scratch_.emplace_back(k);
     } else {
-      packed_.emplace(
-          context, std::initializer_list<std::int64_t>{(k + kMaxLanes - 1) / kMaxLanes * kMaxLanes, points.extent(1)});
+      packed_.emplace(context, Shape{(k + kMaxLanes - 1) / kMaxLanes * kMaxLanes, points.extent(1)});
       if (scores_pay(points.extent(1), k)) measure_points();
     }
   }

@@ -395,8 +395,8 @@ std::vector<std::int64_t> run_confusion(const Backend& backend, const Model& a, 
   for (const int side : {0, 1}) {
     const Model& model = side == 0 ? a : b;
     const std::int64_t n = model.points.size();
-    references.emplace_back(context, model.points.x, std::initializer_list<std::int64_t>{n, 2});
-    labels.emplace_back(context, model.points.labels, std::initializer_list<std::int64_t>{n});
+    references.emplace_back(context, model.points.x, Shape{n, 2});
+    labels.emplace_back(context, model.points.labels, Shape{n});
     if (model.k > 0) models[side] = {references.back(), labels.back(), model.k, {}};
   }
   for (const auto& [begin, rows] : bands) {
@@ -534,8 +534,8 @@ TEST_P(GridTest, RefusesWhatDoesNotFit) {
     }
     return "nothing was thrown";
   };
-  const auto knn = [&](const Guarded<float>& r, const Grid& grid, std::int64_t row_begin,
-                       std::initializer_list<std::int64_t> shape, std::initializer_list<std::int64_t> distances) {
+  const auto knn = [&](const Guarded<float>& r, const Grid& grid, std::int64_t row_begin, Shape shape,
+                       Shape distances) {
     return complaint([&] {
       const Guarded<int> i(context, shape);
       const Guarded<float> s(context, distances);
@@ -584,7 +584,7 @@ TEST_P(GridTest, RefusesWhatDoesNotFit) {
   }
   expect(spiral(grid, 1, 8), "rows 1 .. 9");
   expect(spiral(Grid{9}, 0, 8), "columns");
-  const auto confusion = [&](std::int64_t a, std::int64_t b, std::initializer_list<std::int64_t> shape) {
+  const auto confusion = [&](std::int64_t a, std::int64_t b, Shape shape) {
     return complaint([&] {
       const Guarded<std::uint8_t> left(context, {a}), right(context, {b});
       const Guarded<std::int64_t> counts(context, shape);
@@ -596,7 +596,7 @@ TEST_P(GridTest, RefusesWhatDoesNotFit) {
   expect(confusion(5, 5, {257, 257}), "classes");
   expect(confusion(5, 5, {4}), "classes");
   const auto statistics = [&](const GridModel& a, const GridModel& b, const Grid& on, std::int64_t row_begin,
-                              std::int64_t rows, std::initializer_list<std::int64_t> shape) {
+                              std::int64_t rows, Shape shape) {
     return complaint([&] {
       const Guarded<std::int64_t> counts(context, shape);
       backend().grid_confusion(a, b, on, row_begin, rows, counts, context);
@@ -612,7 +612,7 @@ TEST_P(GridTest, RefusesWhatDoesNotFit) {
   expect(statistics({references, given, 0, {}}, truth, grid, 0, 8, {2, 2}), "k = 0");
   expect(statistics(truth, {cubic, given, 3, {}}, grid, 0, 8, {2, 2}), "(n, 2)");
   expect(statistics({references, few, 3, {}}, truth, grid, 0, 8, {2, 2}), "9 labels");
-  const auto packing = [&](std::initializer_list<std::int64_t> from, std::initializer_list<std::int64_t> to) {
+  const auto packing = [&](Shape from, Shape to) {
     return complaint([&] {
       const Guarded<std::uint8_t> cells(context, from), bits(context, to);
       backend().pack_labels(cells, bits, context);

@@ -568,9 +568,7 @@ TEST(KnnProgressTest, IsReportedUpToTheEndAndMayAbandonTheOp) {
 
 TEST_P(KnnTest, RefusesWhatDoesNotFit) {
   Context context(backend());
-  const auto complaint = [&](std::initializer_list<std::int64_t> references,
-                             std::initializer_list<std::int64_t> queries, std::initializer_list<std::int64_t> indices,
-                             std::initializer_list<std::int64_t> distances) -> std::string {
+  const auto complaint = [&](Shape references, Shape queries, Shape indices, Shape distances) -> std::string {
     const Guarded<float> r(context, references), q(context, queries), s(context, distances);
     const Guarded<int> i(context, indices);
     try {

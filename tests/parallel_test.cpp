@@ -141,5 +141,10 @@ TEST(ParallelFor, ThreadsThatCannotBeCreatedAreDoneWithout) {
 }
 #endif
 
+TEST(Context, HasNoStreamOnTheCpu) {
+  int something = 0;
+  EXPECT_THROW(Context(cpu_backend(), 0, 1, &something), std::invalid_argument);
+}
+
 }  // namespace
 }  // namespace scalelab::cpu

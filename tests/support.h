@@ -64,15 +64,13 @@ class OnBackend : public testing::TestWithParam<const char*> {
 template <class T>
 class Guarded {
  public:
-  Guarded(Context& context, std::initializer_list<std::int64_t> shape)
-      : view_(nullptr, shape), buffer_(context, {view_.size() + 2 * kCanary}) {
+  Guarded(Context& context, Shape shape) : view_(nullptr, shape), buffer_(context, {view_.size() + 2 * kCanary}) {
     std::vector<T> host(static_cast<std::size_t>(buffer_.size()), canary());
     std::fill_n(host.begin() + kCanary, view_.size(), poison());
     buffer_.upload(host);
     view_ = View<T>(buffer_.view().data() + kCanary, shape);
   }
-  Guarded(Context& context, std::span<const T> values, std::initializer_list<std::int64_t> shape)
-      : Guarded(context, shape) {
+  Guarded(Context& context, std::span<const T> values, Shape shape) : Guarded(context, shape) {
     std::vector<T> host = buffer_.to_host();
     EXPECT_EQ(values.size(), static_cast<std::size_t>(view_.size()));
     std::copy(values.begin(), values.end(), host.begin() + kCanary);

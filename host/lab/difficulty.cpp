@@ -87,16 +87,16 @@ class ScoringNetworks {
       const auto start = initial_parameters(model_.shape, seed(trial, j));
       starts.insert(starts.end(), start.begin(), start.end());
     }
-    parameters_.emplace_back(session.context, starts, std::initializer_list<std::int64_t>{count, p});
+    parameters_.emplace_back(session.context, starts, Shape{count, p});
     state_.emplace_back(session.context, std::vector<float>(static_cast<std::size_t>(2 * p * count)),
-                        std::initializer_list<std::int64_t>{count, 2 * p});
+                        Shape{count, 2 * p});
     for (int j = 0; j < count; ++j) {
       MlpRun run = training_run(model_);
       run.inputs = inputs_;
       run.labels = labels_;
       if (!rows.empty()) {
         const auto size = static_cast<std::int64_t>(rows[j].size());
-        rows_.emplace_back(session.context, rows[j], std::initializer_list<std::int64_t>{size});
+        rows_.emplace_back(session.context, rows[j], Shape{size});
         run.rows = rows_.back();
       }
       run.parameters = View<float>(parameters_[0].view().data() + j * p, {p});

@@ -172,9 +172,8 @@ auto data_key(const Trial& t) { return std::tuple(t.data, t.labels, t.n, t.world
 // Points and labels, on the host and in backend memory.
 struct Points {
   Points(const Trial& trial, Context& context) : data(load_data(trial)) {
-    train.emplace(context, data.train.points,
-                  std::initializer_list<std::int64_t>{data.train.size(), data.train.features});
-    train_labels.emplace(context, data.train.labels, std::initializer_list<std::int64_t>{data.train.size()});
+    train.emplace(context, data.train.points, Shape{data.train.size(), data.train.features});
+    train_labels.emplace(context, data.train.labels, Shape{data.train.size()});
   }
   TrialData data;
   std::optional<Buffer<float>> train;
@@ -192,8 +191,8 @@ struct KeptRows {
       return;
     }
     copy = gather(all.data.train, std::vector<std::uint32_t>(rows.begin(), rows.end()));
-    copied_points.emplace(context, copy.points, std::initializer_list<std::int64_t>{copy.size(), copy.features});
-    copied_labels.emplace(context, copy.labels, std::initializer_list<std::int64_t>{copy.size()});
+    copied_points.emplace(context, copy.points, Shape{copy.size(), copy.features});
+    copied_labels.emplace(context, copy.labels, Shape{copy.size()});
     points = *copied_points;
     device_labels = *copied_labels;
     labels = copy.labels;
@@ -215,7 +214,7 @@ struct SpiralTest {
       : truth(context, Spiral{}, mixture_of_world(trial.world), trial.grid) {
     if (trial.density_points == 0) return;
     draws = sample_spiral(mixture_of_world(trial.world), Spiral{}, trial.density_points, kTestDraws | trial.test_seed);
-    points.emplace(context, draws.points, std::initializer_list<std::int64_t>{trial.density_points, 2});
+    points.emplace(context, draws.points, Shape{trial.density_points, 2});
   }
   GridTruth truth;
   Dataset draws;  // none: the density error is the truth's
@@ -319,7 +318,7 @@ class Evaluation {
     if (slot) return *slot;
     slot = std::make_unique<Points>(trial, context_);
     if (const Dataset* test = slot->data.test.get(); test != nullptr) {
-      const std::initializer_list<std::int64_t> shape = {test->size(), test->features};
+      const Shape shape = {test->size(), test->features};
       slot->test = tests_.try_emplace(test, context_, test->points, shape).first->second;
     }
     return *slot;
@@ -450,11 +449,11 @@ class Evaluation {
       const std::vector<float> none;
       const std::vector<int> visits = visit_order(trial.order == "random" ? none : difficulty_of(trial), rows_[i],
                                                   all.data.train.labels, trial.order, trial.epochs, trial.start_seed());
-      run.rows = keep.emplace_back(context_, visits, std::initializer_list<std::int64_t>{std::ssize(visits)});
+      run.rows = keep.emplace_back(context_, visits, Shape{std::ssize(visits)});
       run.epochs = 1;
       run.shuffle = false;
     } else if (trial.keep != "all") {
-      run.rows = keep.emplace_back(context_, rows_[i], std::initializer_list<std::int64_t>{std::ssize(rows_[i])});
+      run.rows = keep.emplace_back(context_, rows_[i], Shape{std::ssize(rows_[i])});
     }
     return run;
   }
@@ -499,9 +498,8 @@ class Evaluation {
       guarded({i}, [&] {
         MlpRun run = network_run(i, kept);
         const std::vector<float> start = initial_parameters(run.shape, trials_[i].start_seed());
-        run.parameters =
-            parameters.emplace_back(context_, start, std::initializer_list<std::int64_t>{std::ssize(start)});
-        run.diverged = diverged.emplace_back(context_, std::vector{-1}, std::initializer_list<std::int64_t>{1});
+        run.parameters = parameters.emplace_back(context_, start, Shape{std::ssize(start)});
+        run.diverged = diverged.emplace_back(context_, std::vector{-1}, Shape{1});
         runs.push_back(run);
         ready.push_back(i);
         costs.push_back(estimated_seconds(trials_[i]));

@@ -166,9 +166,8 @@ void train_level(int level, std::vector<Entrant>& entrants, std::span<const Lott
     const std::vector<float> nan(entrant.start.empty() ? static_cast<std::size_t>(parameter_count(entrant.shape)) : 0,
                                  std::numeric_limits<float>::quiet_NaN());
     const std::vector<float>& values = entrant.start.empty() ? nan : entrant.start;
-    parameters.emplace_back(context, values, std::initializer_list<std::int64_t>{std::ssize(values)});
-    masks.emplace_back(context, entrant.start.empty() ? std::vector<std::uint8_t>() : entrant.mask,
-                       std::initializer_list<std::int64_t>{p});
+    parameters.emplace_back(context, values, Shape{std::ssize(values)});
+    masks.emplace_back(context, entrant.start.empty() ? std::vector<std::uint8_t>() : entrant.mask, Shape{p});
     if (entrant.start.empty()) continue;
     MlpRun run = chains[entrant.chain].run;
     run.shape = entrant.shape;

@@ -134,9 +134,8 @@ Fitted fit_knn(const Options& options, const Dataset& data, const Extent& extent
   Context& context = session.context;
   const std::int64_t n = data.size();
   if (options.k > n) throw Failure(kMisuse, fmt::format("--k {}: {} holds only {} points", options.k, options.data, n));
-  const auto points = std::make_shared<Buffer<float>>(context, data.points, std::initializer_list<std::int64_t>{n, 2});
-  const auto labels =
-      std::make_shared<Buffer<std::uint8_t>>(context, data.labels, std::initializer_list<std::int64_t>{n});
+  const auto points = std::make_shared<Buffer<float>>(context, data.points, Shape{n, 2});
+  const auto labels = std::make_shared<Buffer<std::uint8_t>>(context, data.labels, Shape{n});
   Fitted fitted;
   const std::array<int, 1> ks = {options.k};
   fitted.train_error = knn_point_errors(*points, data.labels, ks, *points, data.labels, context)[0];
@@ -188,7 +187,7 @@ Fitted fit_mlp(const Options& options, const Dataset& data, const Extent& extent
   const Buffer<std::uint8_t> labels(context, data.labels, {n});
   const auto start = initial_parameters(run.shape, session.common.seed);
   const auto p = static_cast<std::int64_t>(start.size());
-  const auto parameters = std::make_shared<Buffer<float>>(context, start, std::initializer_list<std::int64_t>{1, p});
+  const auto parameters = std::make_shared<Buffer<float>>(context, start, Shape{1, p});
   Buffer<float> losses(context, {run.epochs});
   Buffer<int> diverged(context, {1});
   run.inputs = inputs;

@@ -3,11 +3,15 @@
 #include <fstream>
 #include <iterator>
 
+#include <fmt/format.h>
+
 #include "host/program/command.h"
+#include "scalelab/version.h"
 
 namespace scalelab::host {
 
-const char* const kVersion = SCALELAB_VERSION;
+const std::string kVersion =
+    fmt::format("{}.{}.{}", SCALELAB_VERSION_MAJOR, SCALELAB_VERSION_MINOR, SCALELAB_VERSION_PATCH);
 
 namespace {
 

@@ -9,8 +9,8 @@ namespace scalelab::host {
 
 struct Session;
 
-// Version of the program, as CMakeLists.txt states it.
-extern const char* const kVersion;
+// Version of the program (scalelab/version.h).
+extern const std::string kVersion;
 
 // The JSON object that describes where a result was made: version, commit, backend, device, threads, compiler, host
 // CPU, and the command line. Unknown is null.

@@ -80,7 +80,10 @@ struct OutOfMemory : std::runtime_error {
 class Context {
  public:
   // `threads`: CPU threads to use, 0 for as many as default_threads() (processors.h) says.
-  explicit Context(const Backend& backend, int device = 0, int threads = 0);
+  // `stream`: the caller's own cudaStream_t, of `device`, on which all work is queued in order with the caller's; it must
+  // outlive the Context, whose end waits for it. Null: a stream of the Context's own. Throws std::invalid_argument for a
+  // device that does not exist, and for a stream where the backend has none.
+  explicit Context(const Backend& backend, int device = 0, int threads = 0, void* stream = nullptr);
   ~Context();
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
@@ -90,8 +93,9 @@ class Context {
   int threads() const { return threads_; }
   void synchronize() { backend_.synchronize(*this); }
 
-  // A backend's own state (the CUDA stream); set by Backend::open.
+  // A backend's own state: the CUDA stream, set by Backend::open unless the caller gave one.
   void* stream = nullptr;
+  bool has_own_stream() const { return own_stream_; }
 
   // Called now and then by long ops, from the calling thread alone, with work done and work in all, in the op's own
   // unit. It may throw to abandon the op: outputs are then unspecified.
@@ -101,6 +105,7 @@ class Context {
   const Backend& backend_;
   int device_;
   int threads_;
+  bool own_stream_;
 };
 
 }  // namespace scalelab

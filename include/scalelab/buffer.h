@@ -18,15 +18,12 @@ template <class T>
 class Buffer {
  public:
   // Uninitialised memory for `shape`. Throws OutOfMemory. The Context must outlive the Buffer.
-  Buffer(Context& context, std::initializer_list<std::int64_t> shape) : context_(&context), view_(nullptr, shape) {
+  Buffer(Context& context, Shape shape) : context_(&context), view_(nullptr, shape) {
     const auto bytes = static_cast<std::size_t>(view_.size()) * sizeof(T);
     view_ = View<T>(static_cast<T*>(context.backend().allocate(bytes, context)), shape);
   }
   // A copy of host memory.
-  Buffer(Context& context, std::span<const T> host, std::initializer_list<std::int64_t> shape)
-      : Buffer(context, shape) {
-    upload(host);
-  }
+  Buffer(Context& context, std::span<const T> host, Shape shape) : Buffer(context, shape) { upload(host); }
   ~Buffer() {
     if (view_.data() != nullptr) context_->backend().release(view_.data(), *context_);
   }
@@ -74,8 +71,7 @@ class Buffer {
 template <class T>
 class Input {
  public:
-  Input(Context& context, std::span<const T> host, std::initializer_list<std::int64_t> shape)
-      : view_(host.data(), shape) {
+  Input(Context& context, std::span<const T> host, Shape shape) : view_(host.data(), shape) {
     if (static_cast<std::int64_t>(host.size()) != view_.size()) {
       throw std::invalid_argument("input of " + std::to_string(view_.size()) + " elements was given " +
                                   std::to_string(host.size()));

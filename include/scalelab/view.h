@@ -1,12 +1,16 @@
-// View: a shaped window onto memory of a backend. It owns nothing and never crosses between backends.
+// View: a shaped window onto memory of a backend. It owns nothing and never crosses between backends. That memory may be
+// anybody's: on CUDA any pointer that the device can reach (another library's array), aligned as its type asks.
 //
 // Every View is dense and row-major: the last axis is contiguous. std::span is host memory, View is backend memory
 // (on the CPU backend they are the same memory), and only Buffer (buffer.h) crosses from one to the other.
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <stdexcept>
+#include <string>
 #include <type_traits>
 
 #ifdef __CUDACC__
@@ -17,6 +21,14 @@
 
 namespace scalelab {
 
+// The length of one axis, from an integer of any type.
+struct Extent {
+  template <std::integral I>
+  constexpr Extent(I extent) : length(static_cast<std::int64_t>(extent)) {}
+  std::int64_t length;
+};
+using Shape = std::initializer_list<Extent>;  // {n, d}: as many axes as numbers
+
 template <class T>
 class View {
  public:
@@ -24,9 +36,11 @@ class View {
 
   View() = default;
 
-  View(T* data, std::initializer_list<std::int64_t> shape) : data_(data), rank_(static_cast<int>(shape.size())) {
+  // Throws std::invalid_argument for more than kMaxRank axes.
+  View(T* data, Shape shape) : data_(data), rank_(static_cast<int>(shape.size())) {
+    if (rank_ > kMaxRank) throw std::invalid_argument("a View has at most 4 axes, not " + std::to_string(rank_));
     int axis = 0;
-    for (std::int64_t extent : shape) extents_[axis++] = extent;
+    for (const Extent extent : shape) extents_[axis++] = extent.length;
   }
 
   // A View<T> reads as a View<const T>.

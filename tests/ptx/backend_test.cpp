@@ -75,6 +75,32 @@ TEST(PtxBackend, TheLastContextGivesAllMemoryBack) {
   EXPECT_EQ(free_now(), before);
 }
 
+// Another library's stream and memory: an op's work stands between the caller's, nothing is copied, and what is the
+// caller's is still there when the Context is not.
+TEST(PtxBackend, AStreamAndMemoryOfTheCallers) {
+  cudaStream_t stream = nullptr;
+  ASSERT_EQ(cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking), cudaSuccess);
+  const std::vector<float> points = {0, 0, 1, 0, 0, 2, 5, 5, 6, 5};
+  float* rows = nullptr;
+  int* found = nullptr;
+  ASSERT_EQ(cudaMalloc(reinterpret_cast<void**>(&rows), 10 * sizeof(float)), cudaSuccess);
+  ASSERT_EQ(cudaMalloc(reinterpret_cast<void**>(&found), 5 * sizeof(int)), cudaSuccess);
+  std::vector<int> nearest(5, -1);
+  {
+    Context context(*cuda_backend(), 0, 0, stream);
+    EXPECT_EQ(context.stream, stream);
+    cudaMemcpyAsync(rows, points.data(), 10 * sizeof(float), cudaMemcpyHostToDevice, stream);
+    const View<const float> view(rows, {5, 2});
+    context.backend().knn(view, view, View<int>(found, {5, 1}), {}, context);
+    cudaMemcpyAsync(nearest.data(), found, 5 * sizeof(int), cudaMemcpyDeviceToHost, stream);
+  }
+  EXPECT_EQ(cudaStreamSynchronize(stream), cudaSuccess);
+  EXPECT_EQ(nearest, (std::vector<int>{0, 1, 2, 3, 4}));
+  EXPECT_EQ(cudaFree(rows), cudaSuccess);
+  EXPECT_EQ(cudaFree(found), cudaSuccess);
+  EXPECT_EQ(cudaStreamDestroy(stream), cudaSuccess);
+}
+
 // PTX_POOLS=0.
 TEST(PtxBackend, DevicesWithoutPoolsAreNoBackend) {
   std::string why;

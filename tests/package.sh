@@ -1,0 +1,33 @@
+#!/bin/sh
+# package.sh BUILD: makes the Debian packages of a build, and tries them in an empty root of this system's release: they
+# are installed there with all they ask for, the program runs, and tests/consumer is built against the library and gives
+# its answer. Run as root, with dpkg-dev and mmdebstrap.
+set -eu
+source=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
+build=$(CDPATH='' cd -- "$1" && pwd)
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' HUP INT TERM
+
+(cd "$build" && cpack -G DEB -B "$work/packages" >"$work/log" 2>&1) || { cat "$work/log"; exit 1; }
+ls -sh "$work/packages"/*.deb
+cat >"$work/try.sh" <<'END'
+set -eux
+DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends /packages/*.deb >/log 2>&1 || { tail /log; exit 1; }
+scalelab --version
+scalelab dataset --n 50 --out /points.csv
+scalelab boundary --data /points.csv --grid 64 --k 1 --out /boundary
+test -s /boundary/boundary.png
+scalelab bench run --op kmeans --axis n=10 --axis k=2 --budget 0.01 --rounds 1 --peers --quiet | grep 'Absent: .*python3'
+test -s /usr/share/man/man1/scalelab.1 -o -s /usr/share/man/man1/scalelab.1.gz
+test -s /usr/share/bash-completion/completions/scalelab
+cmake -S /consumer -B /consumer/build >/dev/null
+cmake --build /consumer/build >/dev/null
+/consumer/build/consumer | grep -x '0 1 1 0 2 0 3 4 4 3 by scalelab [0-9.]*'
+apt-get purge -qy scalelab libscalelab-dev >/dev/null
+test ! -e /usr/bin/scalelab -a ! -e /usr/include/scalelab
+END
+. /etc/os-release
+mmdebstrap --quiet --variant=apt --include=g++,cmake,make,ca-certificates --format=null \
+  --customize-hook="copy-in '$work/packages' '$source/tests/consumer' '$work/try.sh' /" \
+  --customize-hook='chroot "$1" sh /try.sh' "$VERSION_CODENAME" -
