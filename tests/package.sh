@@ -1,7 +1,7 @@
 #!/bin/sh
 # package.sh BUILD: makes the Debian packages of a build, and tries them in an empty root of this system's release: they
-# are installed there with all they ask for, the program runs, and tests/consumer is built against the library and gives
-# its answer. Run as root, with dpkg-dev and mmdebstrap.
+# are installed there with all they ask for, the program runs, and tests/consumer is built against a library without CUDA
+# and gives its answer. Run as root, with dpkg-dev and mmdebstrap.
 set -eu
 source=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 build=$(CDPATH='' cd -- "$1" && pwd)
@@ -21,9 +21,13 @@ test -s /boundary/boundary.png
 scalelab bench run --op kmeans --axis n=10 --axis k=2 --budget 0.01 --rounds 1 --peers --quiet | grep 'Absent: .*python3'
 test -s /usr/share/man/man1/scalelab.1 -o -s /usr/share/man/man1/scalelab.1.gz
 test -s /usr/share/bash-completion/completions/scalelab
-cmake -S /consumer -B /consumer/build >/dev/null
-cmake --build /consumer/build >/dev/null
-/consumer/build/consumer | grep -x '0 1 1 0 2 0 3 4 4 3 by scalelab [0-9.]*'
+if grep -q CUDAToolkit "$(find /usr/lib -name scalelabConfig.cmake)"; then
+  echo 'left out: tests/consumer, as there is no CUDA toolkit here to link a library with CUDA (the test Consumer does)'
+else
+  env -i PATH="$PATH" cmake -S /consumer -B /consumer/build >/dev/null
+  cmake --build /consumer/build >/dev/null
+  /consumer/build/consumer | grep -x '0 1 1 0 2 0 3 4 4 3 by scalelab [0-9.]*'
+fi
 apt-get purge -qy scalelab libscalelab-dev >/dev/null
 test ! -e /usr/bin/scalelab -a ! -e /usr/include/scalelab
 END
