@@ -11,7 +11,7 @@ own that is searched before the sources: neither the working tree nor the build 
 (of device code its tests in tests/ptx, too: target ptx_legs). What includes the file is compiled, for one vector target or
 one architecture, and its tests are linked with that and run; one must fail, or not end in time. A mutant that they pass is
 printed: write the test that kills it, simplify the code that nothing needs, or, where both programs do the same, end the
-line with the comment `// mutants: the same`, and why. Exit code 1: some survived.
+line with the comment `// mutants: the same`, and why. Exit code 3: some survived.
 """
 import argparse
 import collections
@@ -322,7 +322,7 @@ def main():
         print('\n'.join(f'{m.file}:{m.line + 1} {m.kind}: {m.text.strip()}' for m in sorted(mutants)))
         return 0
     with tempfile.TemporaryDirectory(prefix='mutants-') as own:
-        return 1 if run_all(Build(given.build, own), mutants, given.seconds)['SURVIVED'] else 0
+        return 3 if run_all(Build(given.build, own), mutants, given.seconds)['SURVIVED'] else 0
 
 
 if __name__ == '__main__':
