@@ -1,7 +1,7 @@
 #!/bin/sh
 # package.sh BUILD: makes the Debian packages of a build, and tries them in an empty root of this system's release: they
 # are installed there with all they ask for, the program runs, and tests/consumer is built against a library without CUDA
-# and gives its answer. Run as root, with dpkg-dev and mmdebstrap.
+# and gives its answer. Run as root, with dpkg-dev and mmdebstrap. Exit code 69: no root can be made here.
 set -eu
 source=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 build=$(CDPATH='' cd -- "$1" && pwd)
@@ -32,6 +32,11 @@ apt-get purge -qy scalelab libscalelab-dev >/dev/null
 test ! -e /usr/bin/scalelab -a ! -e /usr/include/scalelab
 END
 . /etc/os-release
+# What fails before the root stands (no mirror, no right to change roots) is no fault of the packages.
 mmdebstrap --quiet --variant=apt --include=g++,cmake,make,ca-certificates --format=null \
   --customize-hook="copy-in '$work/packages' '$source/tests/consumer' '$work/try.sh' /" \
-  --customize-hook='chroot "$1" sh /try.sh' "$VERSION_CODENAME" -
+  --customize-hook="touch '$work/began'" --customize-hook='chroot "$1" sh /try.sh' "$VERSION_CODENAME" - || {
+  [ ! -e "$work/began" ] || exit 1
+  echo 'left out: no empty root can be made here'
+  exit 69
+}
