@@ -53,12 +53,6 @@ class Faults : public Program, public testing::WithParamInterface<Writing> {
     if (std::string(GetParam().name) == "show") good({"sweep", "sweep.json", "--out", "shown", "--quiet"});
   }
 
-  void SetUp() override {
-#ifdef __SANITIZE_ADDRESS__
-    GTEST_SKIP() << "a sanitizer takes the calls itself";
-#endif
-  }
-
   // The command with a fault, and how many calls counted. Without one (at 0) they are counted alone.
   Finished faulty(const char* fault, long at = 0) {
     const fs::path count = folder_ / "count";
