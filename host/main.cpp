@@ -71,6 +71,7 @@ void add_common_options(CLI::App& app, Common& common) {
       ->group(group);
   app.add_flag("--json", common.json, "Print one JSON document and nothing else")->group(group);
   app.add_flag("--quiet", common.quiet, "No progress on stderr")->group(group);
+  app.add_flag("--look", common.look, "Say on the page that it is a look and not a result")->group(group);
   app.add_option(kConfig, "Options from a JSON file; what the command line gives itself counts")
       ->type_name("FILE")
       ->group(group);

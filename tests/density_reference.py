@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
-"""A second opinion on the density error: kNN, its label map and the mixture's weights written down once more.
+"""A second opinion on the errors of kNN on the spiral, on (x, y) and on encodings: neighbours, label map and the
+mixture's weights written down once more.
 
 Usage: density_reference.py PROGRAM FOLDER [DRAWS]     (NumPy and SciPy are needed)
 
 FOLDER holds the result of a study on the spiral. For each kNN row of it whose density error was counted by weights
-(density_points = 0, no noise, all rows kept) prints the program's error, this script's, and that of DRAWS fresh draws
-(400,000) with its standard error. The weights are those of world 0, whose mixture is a file; of other worlds there are
-the draws alone. Points come from `PROGRAM dataset`, the labels' definition from include/scalelab/spiral.h.
+(density_points = 0, no noise, all rows kept) prints the program's grid and density errors, this script's, and that of
+DRAWS fresh draws (400,000; 0: none) with its standard error. The weights are those of world 0, whose mixture is a file;
+of other worlds there are the grid and the draws alone. Features are in float64 here and in float32 in the program, so
+that a cell whose neighbours are all but equally far may differ. Points come from `PROGRAM dataset`, the labels' definition from include/scalelab/spiral.h.
 """
 import io
 import json
@@ -49,6 +51,22 @@ def cell_weights(side):
     return weights / weights.sum()
 
 
+def features(model, xy):
+    """What knn-K@E:W measures distances between; of knn-K the points."""
+    encoding, _, weight = model.partition("@")[2].partition(":")
+    if not encoding:
+        return xy
+    w, r, theta = float(weight or 1), np.hypot(xy[:, 0], xy[:, 1]), np.arctan2(xy[:, 1], xy[:, 0])
+    return np.stack(
+        {
+            "polar": (2 * r - 1, w * theta / np.pi),
+            "polar-raw": (r, w * theta),
+            "polar-trig": (2 * r - 1, w * np.cos(theta), w * np.sin(theta)),
+        }[encoding],
+        -1,
+    )
+
+
 def vote(tree, labels, k, queries):
     _, nearest = tree.query(queries, k=k, workers=-1)
     return (labels[nearest.reshape(len(queries), k)].sum(1) * 2 > k).astype(int)
@@ -61,18 +79,21 @@ def main(program, folder, draws=400_000):
         plain = p["noise"] == 0 and p["keep"] == "all" and p["density_points"] == 0
         if not p["model"].startswith("knn-") or not plain or p["data"] != "spiral":
             continue
-        world, k, side = p.get("world", 0), int(p["model"][4:]), p["grid"]
+        model, world, side = p["model"], p.get("world", 0), p["grid"]
+        k = int(model[4:].partition("@")[0])
         xy, labels = points(program, p["n"], p["seed"], world)
-        tree = cKDTree(xy)
-        fresh, truth = points(program, draws, 2**63 + 99, world)
-        drawn = (vote(tree, labels, k, fresh) != truth).mean()
-        line = f"world {world} n {p['n']} k {k} seed {p['seed']}: program {100 * row['density_error']:.5f} %"
+        tree = cKDTree(features(model, xy))
+        centres = -1 + (np.arange(side) + 0.5) * 2 / side
+        cells = np.stack(np.meshgrid(centres, centres), -1).reshape(-1, 2)
+        wrong = vote(tree, labels, k, features(model, cells)) != inside(cells)
+        line = f"world {world} n {p['n']} {model} seed {p['seed']}: grid: program {100 * row['grid_error']:.5f} %, here {100 * wrong.mean():.5f} %"
+        line += f"; density: program {100 * row['density_error']:.5f} %"
         if world == 0:
-            centres = -1 + (np.arange(side) + 0.5) * 2 / side
-            cells = np.stack(np.meshgrid(centres, centres), -1).reshape(-1, 2)
-            wrong = vote(tree, labels, k, cells) != inside(cells)
             line += f", weights {100 * (cell_weights(side).ravel() * wrong).sum():.5f} %"
-        line += f", draws {100 * drawn:.3f} +- {100 * np.sqrt(drawn * (1 - drawn) / draws):.3f} %"
+        if draws > 0:
+            fresh, truth = points(program, draws, 2**63 + 99, world)
+            drawn = (vote(tree, labels, k, features(model, fresh)) != truth).mean()
+            line += f", draws {100 * drawn:.3f} +- {100 * np.sqrt(drawn * (1 - drawn) / draws):.3f} %"
         print(line, flush=True)
 
 

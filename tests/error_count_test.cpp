@@ -3,8 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <set>
 
+#include "host/data/dataset.h"
 #include "host/lab/model.h"
 #include "tests/support.h"
 
@@ -109,7 +111,7 @@ TEST_P(ScoreTest, OnePointPaintsTheGridInItsColour) {
   const GridTruth grid(context, Spiral{}, default_mixture(), 33, 4);
   const Buffer<float> point(context, std::vector{0.1F, 0.2F}, {1, 2});
   const Buffer<std::uint8_t> label(context, std::vector<std::uint8_t>{1}, {1});
-  const GridScore score = grid.knn(point, label, 1);
+  const GridScore score = grid.knn({parse_model("knn-1"), point, label});
   EXPECT_EQ(score.class_one, 1);
   EXPECT_TRUE(score.one_class());
 }
@@ -128,7 +130,7 @@ TEST_P(ScoreTest, HalfPlanesOfANetworkAndOfTwoPoints) {
   const auto truth = true_labels({.size = size});
   for (std::size_t cell = 0; cell < truth.size(); ++cell) wrong += truth[cell] != (cell % size >= size / 2 ? 1 : 0);
   const GridTruth grid(context, Spiral{}, default_mixture(), size, 7);
-  EXPECT_DOUBLE_EQ(grid.knn(points, labels, 1).error, wrong / size / size);
+  EXPECT_DOUBLE_EQ(grid.knn({parse_model("knn-1"), points, labels}).error, wrong / size / size);
   EXPECT_DOUBLE_EQ(grid.network(shape, parameters).error, wrong / size / size);
   EXPECT_DOUBLE_EQ(grid.network(shape, parameters).class_one, 0.5);
 
@@ -138,6 +140,72 @@ TEST_P(ScoreTest, HalfPlanesOfANetworkAndOfTwoPoints) {
   EXPECT_EQ(network_point_error(shape, parameters, queries, asked, context), 0.5);
   EXPECT_EQ(knn_point_errors(points, std::vector<std::uint8_t>{0, 1}, std::vector{1}, queries, asked, context),
             std::vector{0.5});
+}
+
+// Every cell of the map by the definition: the vote of the nearest in the encoding's features, in fp64. In bands that
+// begin anywhere.
+TEST_P(ScoreTest, TheMapOfNeighboursOnAnEncoding) {
+  Context context(backend());
+  const Grid grid{.size = 40};
+  const Dataset data = sample_spiral(default_mixture(), Spiral{}, 60, 5);
+  for (const char* name : {"knn-1@polar", "knn-3@polar:0.25", "knn-2@polar-trig", "knn-1@polar-raw"}) {
+    const Model model = parse_model(name);
+    const std::vector<float> features = distance_features(model, data.points);
+    const std::int64_t f = feature_count(model.shape);
+    const Buffer<float> references(context, features, {60, f});
+    const Buffer<std::uint8_t> labels(context, data.labels, {60});
+    Buffer<std::uint8_t> map(context, {40, 40});
+    for (const auto& [begin, rows] : {std::pair{0, 13}, {13, 1}, {14, 26}}) {
+      knn_labels({model, references, labels, data.labels}, grid, begin, map.view().rows(begin, rows), context);
+    }
+    const std::vector<std::uint8_t> got = map.to_host();
+    for (std::size_t cell = 0; cell < got.size(); ++cell) {
+      const std::vector<float> centre = {static_cast<float>(cell % 40) / 20 - 0.975F,
+                                         static_cast<float>(cell / 40) / 20 - 0.975F};
+      const std::vector<float> at = distance_features(model, centre);
+      std::vector<std::pair<double, int>> order;
+      for (int i = 0; i < 60; ++i) {
+        double distance = 0;
+        for (std::int64_t c = 0; c < f; ++c) {
+          const double t =
+              static_cast<double>(at[static_cast<std::size_t>(c)]) - features[static_cast<std::size_t>(i * f + c)];
+          distance += t * t;
+        }
+        order.push_back({distance, i});
+      }
+      std::sort(order.begin(), order.end());
+      std::vector<int> nearest;
+      for (int j = 0; j < model.neighbours; ++j) nearest.push_back(order[static_cast<std::size_t>(j)].second);
+      EXPECT_EQ(got[cell], vote(nearest, data.labels)) << name << " cell " << cell;
+    }
+  }
+}
+
+TEST_P(ScoreTest, RegionsAndPatchesAreThoseOfTheMap) {
+  Context context(backend());
+  const std::int64_t size = 64;
+  const Grid cells{.size = size};
+  const std::vector<std::uint8_t> truth = true_labels(cells);
+  const CellMass mass(mixture_of_world(2), size);
+  const Regions regions(Spiral{}, mass, cells);
+  std::vector<std::uint8_t> map = truth;
+  Regions::Counts wrong{};
+  for (const std::size_t cell : {5, 6, 700, 2000, 2079, 2080, 2081, 2145, 3300, 3301, 3700}) {
+    map[cell] ^= 1;
+    const auto at = static_cast<std::int64_t>(cell);
+    regions.count(at / size, at % size, at % size + 1, wrong);
+  }
+  for (const std::int64_t band_rows : {0, 1, 7}) {
+    const GridTruth grid(context, Spiral{}, mixture_of_world(2), size, band_rows);
+    const GridScore right = grid.score(copy_of(truth, size, context));
+    const GridScore score = grid.score(copy_of(map, size, context));
+    for (std::size_t region = 0; region < Regions::kCount; ++region) {
+      EXPECT_EQ(right.region_errors[region], 0);
+      EXPECT_EQ(score.region_errors[region], static_cast<double>(wrong[region]) / regions.cells(region));
+    }
+    EXPECT_GT(score.region_errors[1], 0);
+    EXPECT_GT(score.patches, right.patches);
+  }
 }
 
 TEST_P(ScoreTest, OneSearchServesEveryK) {

@@ -44,7 +44,7 @@ class EvaluateOnBackend : public test::OnBackend {};
 
 TEST_P(EvaluateOnBackend, KnnTrialsThatShareASearchMeasureWhatEachMeasuresAlone) {
   std::vector<Trial> trials;
-  for (const char* model : {"knn-5", "knn-1", "knn-120", "knn-3"}) {
+  for (const char* model : {"knn-5", "knn-1", "knn-120", "knn-3", "knn-1@polar", "knn-5@polar", "knn-1@polar:0.25"}) {
     trials.push_back(small(model));
     Trial kept = small(model);
     kept.keep = "random";
@@ -66,7 +66,39 @@ SCALELAB_ON_EACH_BACKEND(EvaluateOnBackend);
 TEST(Evaluate, KnnTrialsThatDifferInKAloneAreOneWork) {
   EXPECT_EQ(work_key(small("knn-1")), work_key(small("knn-5")));
   EXPECT_NE(work_key(small("knn-1")), work_key(small("knn-1", 121)));
+  EXPECT_EQ(work_key(small("knn-1@polar")), work_key(small("knn-5@polar")));
+  EXPECT_NE(work_key(small("knn-1@polar")), work_key(small("knn-1")));
+  EXPECT_NE(work_key(small("knn-1@polar")), work_key(small("knn-1@polar:0.25")));
   EXPECT_NE(work_key(small("mlp-xy")), work_key(small("mlp-polar")));
+}
+
+// The map of cells and the vote for fresh points see the same neighbours: with the angle almost at no weight the radius
+// alone decides, and the two errors are those of concentric rings.
+TEST(Evaluate, NeighboursOnAnEncodingAreFoundForPointsAndForCells) {
+  const auto rings = measured({small("knn-1@polar:1e-6")}, cpu_backend())[0];
+  const TrialData data = load_data(small("knn-1@polar:1e-6"));
+  const auto label_at = [&](double x, double y) {
+    std::size_t nearest = 0;
+    double best = 10;
+    for (std::size_t i = 0; i < data.train.labels.size(); ++i) {
+      const double apart =
+          std::abs(std::hypot(data.train.points[2 * i], data.train.points[2 * i + 1]) - std::hypot(x, y));
+      if (apart < best) {
+        best = apart;
+        nearest = i;
+      }
+    }
+    return data.train.labels[nearest];
+  };
+  int wrong = 0;
+  for (int cell = 0; cell < 48 * 48; ++cell) {
+    const double x = (cell % 48 + 0.5) / 24 - 1, y = (cell / 48 + 0.5) / 24 - 1;
+    wrong += label_at(x, y) != Spiral{}.inside(x, y);
+  }
+  // A cell whose two nearest radii are equally far but for rounding may go either way.
+  EXPECT_NEAR(rings.values.at("grid_error"), wrong / (48.0 * 48.0), 4 / (48.0 * 48.0));
+  EXPECT_NEAR(rings.values.at("density_error"), rings.values.at("grid_error"), 0.25);
+  EXPECT_EQ(rings.values.at("train_error"), 0);
 }
 
 TEST(Evaluate, AnotherTestSeedDrawsOtherTestPointsAndLeavesTheRest) {

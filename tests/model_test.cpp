@@ -29,6 +29,36 @@ TEST(Model, NeighboursComeFromTheName) {
   }
 }
 
+TEST(Model, NeighboursOnAnEncodingComeFromTheName) {
+  const Model polar = parse_model("knn-5@polar"), weighted = parse_model("knn-1@polar-raw:0.25");
+  EXPECT_EQ(polar.neighbours, 5);
+  EXPECT_EQ(polar.shape.encoding, Encoding::polar);
+  EXPECT_EQ(polar.angle_weight, 1);
+  EXPECT_EQ(weighted.shape.encoding, Encoding::polar_raw);
+  EXPECT_EQ(weighted.angle_weight, 0.25);
+  // One model has one name.
+  EXPECT_EQ(polar.name, "knn-5@polar");
+  EXPECT_EQ(weighted.name, "knn-1@polar-raw:0.25");
+  EXPECT_EQ(parse_model("knn-1@polar:1").name, "knn-1@polar");
+  EXPECT_EQ(parse_model("knn-1@polar:2.50e-1").name, "knn-1@polar:0.25");
+  EXPECT_EQ(parse_model("knn-3@xy").name, "knn-3");
+}
+
+TEST(Model, DistancesAreMeasuredInTheFeaturesOfTheEncoding) {
+  const std::vector<float> points = {0.F, 0.5F, -0.6F, -0.8F, 0.F, 0.F};
+  const auto near = [](const std::vector<float>& got, const std::vector<double>& want) {
+    ASSERT_EQ(got.size(), want.size());
+    for (std::size_t i = 0; i < got.size(); ++i)
+      EXPECT_NEAR(got[i], want[i], 3e-7) << i;  // one rounding of values to 3
+  };
+  EXPECT_EQ(distance_features(parse_model("knn-1"), points), points);
+  const double theta = std::atan2(-0.8, -0.6);
+  near(distance_features(parse_model("knn-1@polar"), points), {0, 0.5, 1, theta / M_PI, -1, 0});
+  near(distance_features(parse_model("knn-1@polar:0.25"), points), {0, 0.125, 1, theta / M_PI / 4, -1, 0});
+  near(distance_features(parse_model("knn-1@polar-raw:2"), points), {0.5, M_PI, 1, 2 * theta, 0, 0});
+  near(distance_features(parse_model("knn-1@polar-trig:3"), points), {0, 0, 3, 1, -1.8, -2.4, -1, 3, 0});
+}
+
 TEST(Model, NetworksComeFromTheName) {
   const Model plain = parse_model("mlp-polar-trig");
   EXPECT_FALSE(plain.is_knn());
@@ -83,27 +113,50 @@ TEST(Model, TheSameModelHasOneName) {
 }
 
 TEST(Model, UnknownNamesListTheValidOnes) {
-  for (const std::string name :
-       {"", "knn", "knn-", "knn-0", "knn-129", "knn--1", "knn-5x", "knn- 5", "mlp", "mlp-", "mlp-cartesian", "mlp-xy+",
-        "mlp-xy+dropout", "mlp-xy+focal+focal", "mlp-xy+extras+focal", "forest", "MLP-xy"}) {
+  for (const std::string name : {"",
+                                 "knn",
+                                 "knn-",
+                                 "knn-0",
+                                 "knn-129",
+                                 "knn--1",
+                                 "knn-5x",
+                                 "knn- 5",
+                                 "mlp",
+                                 "mlp-",
+                                 "mlp-cartesian",
+                                 "mlp-xy+",
+                                 "mlp-xy+dropout",
+                                 "knn-1@",
+                                 "knn-1@round",
+                                 "knn-@polar",
+                                 "knn-1@polar:",
+                                 "knn-1@polar:0",
+                                 "knn-1@polar:-1",
+                                 "knn-1@polar:nan",
+                                 "knn-1@polar:1x",
+                                 "knn-1@xy:2",
+                                 "mlp-polar@xy",
+                                 "mlp-xy+focal+focal",
+                                 "mlp-xy+extras+focal",
+                                 "forest",
+                                 "MLP-xy"}) {
     const std::string line = failure_of(name);
     ASSERT_FALSE(line.empty()) << "'" << name << "' was taken";
     EXPECT_NE(line.find("'" + name + "'"), std::string::npos) << line;
-    for (const std::string valid : {"knn-K", "mlp-xy", "mlp-polar-trig", "+extras", "+layer-norm"}) {
+    for (const std::string valid : {"knn-K", "knn-K@polar", "mlp-xy", "mlp-polar-trig", "+extras", "+layer-norm"}) {
       EXPECT_NE(line.find(valid), std::string::npos) << line;
     }
     EXPECT_EQ(line.find('\n'), std::string::npos) << line;
   }
 }
 
-TEST(Model, TheElevenDefaultsAreDistinctAndCanonical) {
-  ASSERT_EQ(default_models().size(), 11U);
+TEST(Model, TheDefaultsAreDistinctAndCanonical) {
   std::string names;
   for (const auto& name : default_models()) {
     EXPECT_EQ(parse_model(name).name, name);
     names += (names.empty() ? "" : ",") + name;
   }
-  EXPECT_EQ(parse_models(names).size(), 11U);
+  EXPECT_EQ(parse_models(names).size(), default_models().size());
 }
 
 TEST(Model, TheStartIsUniformWithinTheFanIn) {

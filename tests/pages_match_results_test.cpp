@@ -193,6 +193,20 @@ class PagesMatchResults : public Program, public testing::WithParamInterface<Com
     const std::string shown = article({{"id", "data-equivalent"}});
     for (const Json& e : document["equivalents"]) {
       if (e["seeds_beyond_curve"] != 0 || e["seeds_before_curve"] != 0) continue;
+      if (e["unit"] == "world") {
+        // As a multiple of the points, and in the title or the points where the encoding alone is told.
+        const double size = e["n"];
+        const auto times = [&](const char* member) {
+          const double value = e[member].get<double>() / size;
+          return fmt::format("{:.{}f}", value, value < 9.95 ? 1 : 0);
+        };
+        const std::string factor = fmt::format("{} [{}, {}] ({})", times("knn_points"), times("low"), times("high"),
+                                               e["model"].get<std::string>());
+        if (e["model"].get<std::string>().find("knn") == 0) {
+          EXPECT_NE(article({{"id", "bias"}}).find(factor), std::string::npos) << factor;
+        }
+        continue;
+      }
       const double points = e["knn_points"], unit = std::pow(10, std::max(0.0, std::floor(std::log10(points)) - 1));
       const std::string cell = grouped(std::llround(points / unit) * std::llround(unit));
       EXPECT_NE(shown.find(">" + cell + "</td>"), std::string::npos) << cell << " of " << e;
@@ -330,10 +344,11 @@ INSTANTIATE_TEST_SUITE_P(
                             {"prune-study", "--model", "knn-1", "--sizes", "80,160,320,640", "--seeds", "0..3",
                              "--scores", "margin,kmeans", "--clusters", "4,16", "--fractions", "0.25,0.5",
                              "--boundary-rule", "--grid", "48", "--density-points", "1000"}},
-                    Command{"compare",
-                            {"compare", "--sizes", "125,500", "--models",
-                             "knn-1,knn-5,mlp-polar,mlp-polar+extras,mlp-xy", "--seeds", "0..3", "--epochs", "20",
-                             "--width", "12", "--grid", "64", "--curve-to", "2000", "--worlds", "0..3"}},
+                    Command{
+                        "compare",
+                        {"compare", "--sizes", "125,500", "--models",
+                         "knn-1,knn-5,knn-1@polar:0.5,mlp-polar,mlp-polar+extras,mlp-xy", "--seeds", "0..3", "--epochs",
+                         "20", "--width", "12", "--grid", "64", "--curve-to", "2000", "--worlds", "0..3"}},
                     Command{"theory",
                             {"theory", "--alpha", "1,4,12", "--fractions", "1,0.5,0.2", "--draws", "4", "--simulate-to",
                              "4", "--dimension", "40"}},

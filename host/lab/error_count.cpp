@@ -2,35 +2,13 @@
 
 #include <algorithm>
 #include <array>
-#include <cstring>
+#include <cmath>
 
 namespace scalelab::host {
 
 namespace {
 // Points scored in one call: bounds the memory of neighbours and scores.
 constexpr std::int64_t kChunk = std::int64_t{1} << 18;
-
-// The first place from `at` on where two rows differ (or, with `equal`, where they do not), else `size`. Stretches that
-// are equal are passed over eight cells at a time.
-std::int64_t next_place(const std::uint8_t* a, const std::uint8_t* b, std::int64_t at, std::int64_t size, bool equal) {
-  for (; at < size; ++at) {
-    while (!equal && at + 8 <= size && std::memcmp(a + at, b + at, 8) == 0) at += 8;
-    if (at < size && (a[at] == b[at]) == equal) return at;
-  }
-  return size;
-}
-
-// The mass of the cells of one row whose labels differ.
-double mass_of_wrong(const CellMass& mass, std::int64_t row, const std::uint8_t* truth, const std::uint8_t* labels,
-                     std::int64_t size) {
-  double sum = 0;
-  for (std::int64_t at = 0; (at = next_place(truth, labels, at, size, false)) < size;) {
-    const std::int64_t end = next_place(truth, labels, at, size, true);
-    sum += mass.of(row, at, end);
-    at = end;
-  }
-  return sum;
-}
 }  // namespace
 
 std::uint8_t vote(std::span<const int> neighbours, std::span<const std::uint8_t> labels) {
@@ -45,13 +23,48 @@ std::uint8_t vote(std::span<const int> neighbours, std::span<const std::uint8_t>
   return best;
 }
 
+void knn_labels(const KnnRows& rows, const Grid& grid, std::int64_t row_begin, View<std::uint8_t> band,
+                Context& context) {
+  const Backend& backend = context.backend();
+  const int k = rows.model.neighbours;
+  if (rows.model.shape.encoding == Encoding::none) {
+    backend.grid_knn_labels(rows.references, rows.labels, k, grid, row_begin, band, context);
+    return;
+  }
+  const std::int64_t some = std::clamp<std::int64_t>(kChunk / grid.size, 1, band.extent(0));
+  for (std::int64_t begin = 0; begin < band.extent(0); begin += some) {
+    const View<std::uint8_t> part = band.rows(begin, std::min(some, band.extent(0) - begin));
+    std::vector<float> centres;
+    centres.reserve(static_cast<std::size_t>(2 * part.size()));
+    for (std::int64_t row = 0; row < part.extent(0); ++row) {
+      const float y = std::fma(static_cast<float>(row_begin + begin + row) + 0.5F, grid.step_y(), grid.y_min);
+      for (std::int64_t column = 0; column < grid.size; ++column) {
+        centres.push_back(std::fma(static_cast<float>(column) + 0.5F, grid.step_x(), grid.x_min));
+        centres.push_back(y);
+      }
+    }
+    const Buffer<float> queries(context, distance_features(rows.model, centres),
+                                {part.size(), rows.references.extent(1)});
+    Buffer<int> indices(context, {part.size(), k});
+    backend.knn(rows.references, queries, indices, View<float>(), context);
+    const std::vector<int> neighbours = indices.to_host();
+    std::vector<std::uint8_t> labels(static_cast<std::size_t>(part.size()));
+    for (std::size_t i = 0; i < labels.size(); ++i) {
+      const auto width = static_cast<std::size_t>(k);
+      labels[i] = vote(std::span(neighbours).subspan(i * width, width), rows.on_host);
+    }
+    backend.upload(part.data(), labels.data(), labels.size(), context);
+  }
+}
+
 GridTruth::GridTruth(Context& context, const Spiral& spiral, const Mixture& mixture, std::int64_t size,
                      std::int64_t band_rows)
     : context_(context),
       grid_{.size = size},
       band_rows_(band_rows),
       truth_(context, {size, size}),
-      mass_(mixture, size) {
+      mass_(mixture, size),
+      regions_(spiral, mass_, grid_) {
   if (band_rows_ <= 0) band_rows_ = std::max<std::int64_t>(1, kBandCells / size);
   band_rows_ = std::min(band_rows_, size);
   context_.backend().grid_spiral_labels(spiral, grid_, 0, truth_, context_);
@@ -65,27 +78,42 @@ GridScore GridTruth::score(const Paint& paint) const {
   counts.upload(std::array<std::int64_t, 4>{});
   std::vector<std::uint8_t> labels;
   double mass = 0;  // of the wrong cells
-  for (std::int64_t row = 0; row < grid_.size; row += band_rows_) {
-    const std::int64_t rows = std::min(band_rows_, grid_.size - row);
+  Regions::Counts wrong{};
+  Patches patches(grid_.size);
+  for (std::int64_t begin = 0; begin < grid_.size; begin += band_rows_) {
+    const std::int64_t rows = std::min(band_rows_, grid_.size - begin);
     const View<std::uint8_t> part = band.view().rows(0, rows);
-    paint(row, part);
-    backend.label_confusion(truth_.view().rows(row, rows), part, counts, context_);
+    paint(begin, part);
+    backend.label_confusion(truth_.view().rows(begin, rows), part, counts, context_);
     labels.resize(static_cast<std::size_t>(part.size()));
     backend.download(labels.data(), part.data(), labels.size(), context_);
-    for (std::int64_t r = 0; r < rows; ++r) {
-      mass += mass_of_wrong(mass_, row + r, host_truth_.data() + (row + r) * grid_.size, labels.data() + r * grid_.size,
-                            grid_.size);
+    for (std::int64_t row = begin; row < begin + rows; ++row) {
+      const std::uint8_t* truth = host_truth_.data() + row * grid_.size;
+      const std::uint8_t* found = labels.data() + (row - begin) * grid_.size;
+      double in_row = 0;
+      for (std::int64_t at = 0; (at = next_place(truth, found, at, grid_.size, false)) < grid_.size;) {
+        const std::int64_t end = next_place(truth, found, at, grid_.size, true);
+        in_row += mass_.of(row, at, end);
+        regions_.count(row, at, end, wrong);
+        at = end;
+      }
+      mass += in_row;
+      patches.add_row({found, static_cast<std::size_t>(grid_.size)});
     }
   }
   const std::vector<std::int64_t> c = counts.to_host();  // (truth, model)
   const auto cells = static_cast<double>(grid_.size) * static_cast<double>(grid_.size);
-  return {static_cast<double>(c[1] + c[2]) / cells, mass, static_cast<double>(c[1] + c[3]) / cells};
+  GridScore score{static_cast<double>(c[1] + c[2]) / cells, mass, static_cast<double>(c[1] + c[3]) / cells};
+  for (std::size_t region = 0; region < Regions::kCount; ++region) {
+    const double all = regions_.cells(region);
+    score.region_errors[region] = all > 0 ? static_cast<double>(wrong[region]) / all : std::nan("");
+  }
+  score.patches = patches.count();
+  return score;
 }
 
-GridScore GridTruth::knn(View<const float> references, View<const std::uint8_t> labels, int k) const {
-  return score([&](std::int64_t row, View<std::uint8_t> band) {
-    context_.backend().grid_knn_labels(references, labels, k, grid_, row, band, context_);
-  });
+GridScore GridTruth::knn(const KnnRows& rows) const {
+  return score([&](std::int64_t row, View<std::uint8_t> band) { knn_labels(rows, grid_, row, band, context_); });
 }
 
 GridScore GridTruth::network(const MlpShape& shape, View<const float> parameters) const {

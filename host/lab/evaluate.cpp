@@ -208,6 +208,23 @@ struct KeptRows {
   std::optional<Buffer<std::uint8_t>> copied_labels;
 };
 
+// Rows as a kNN model measures their distances: where they lie, or their features.
+struct DistanceRows {
+  DistanceRows(const Model& knn, View<const float> rows, Context& context) : model(knn), features(rows) {
+    if (knn.shape.encoding == Encoding::none || rows.size() == 0) return;
+    std::vector<float> host(static_cast<std::size_t>(rows.size()));
+    context.backend().download(host.data(), rows.data(), host.size() * sizeof(float), context);
+    encoded.emplace(context, distance_features(knn, host), Shape{rows.extent(0), feature_count(knn.shape)});
+    features = *encoded;
+  }
+  DistanceRows(const DistanceRows&) = delete;
+  Model model;
+  View<const float> features;  // (rows, f)
+
+ private:
+  std::optional<Buffer<float>> encoded;
+};
+
 // What errors on the spiral are measured on.
 struct SpiralTest {
   SpiralTest(const Trial& trial, Context& context)
@@ -221,9 +238,22 @@ struct SpiralTest {
   std::optional<Buffer<float>> points;
 };
 
+// What a label map says; the density error is that of its weights.
+void add_map_values(const GridScore& score, Measurement& result) {
+  result.values["grid_error"] = score.error;
+  result.values["density_error"] = score.density_error;
+  for (std::size_t region = 0; region < Regions::kCount; ++region) {
+    if (!std::isnan(score.region_errors[region])) {
+      result.values[Regions::kMeasures[region]] = score.region_errors[region];
+    }
+  }
+  result.values["patches"] = static_cast<double>(score.patches);
+}
+
 // Trials with equal keys differ in the k of kNN alone.
 std::string search_key(Trial trial) {
-  trial.model = "knn-1";
+  const std::size_t encoding = std::min(trial.model.find('@'), trial.model.size());
+  trial.model = "knn-1" + trial.model.substr(encoding);
   return trial_id(trial);
 }
 
@@ -360,6 +390,7 @@ class Evaluation {
     const double start = now();
     const Trial& trial = trials_[indices[0]];
     const KeptRows kept(points(trial), rows_[indices[0]], context_);
+    const DistanceRows rows(parse_model(trial.model), kept.points, context_);
     std::vector<std::size_t> served;
     std::vector<int> ks;
     for (const std::size_t i : indices) {
@@ -374,12 +405,13 @@ class Evaluation {
       ks.push_back(k);
     }
     const auto errors_on = [&](View<const float> queries, std::span<const std::uint8_t> labels) {
-      return knn_point_errors(kept.points, kept.labels, ks, queries, labels, context_);
+      const DistanceRows asked(rows.model, queries, context_);
+      return knn_point_errors(rows.features, kept.labels, ks, asked.features, labels, context_);
     };
     // Beyond the trees' features a search costs as much for every row: some rows are enough there.
-    const auto rows = std::ssize(kept.labels);
+    const auto all = std::ssize(kept.labels);
     const auto some =
-        points(trial).data.train.features > kTreeFeatures ? std::min<std::int64_t>(rows, kFarTrainRows) : rows;
+        points(trial).data.train.features > kTreeFeatures ? std::min<std::int64_t>(all, kFarTrainRows) : all;
     const auto train = errors_on(kept.points.rows(0, some), kept.labels.first(static_cast<std::size_t>(some)));
     const SpiralTest* spiral = trial.is_spiral() ? &spiral_test(trial) : nullptr;
     std::vector<double> test(ks.size());  // by points; the spiral's by its map where there are no draws
@@ -389,13 +421,13 @@ class Evaluation {
     for (std::size_t j = 0; j < ks.size(); ++j) {
       const double map_start = now();
       Measurement result;
-      result.values = {{"kept", static_cast<double>(kept.labels.size())},
-                       {"train_error", train[j]},
-                       {spiral != nullptr ? "density_error" : "test_error", test[j]}};
+      result.values = {{"kept", static_cast<double>(kept.labels.size())}, {"train_error", train[j]}};
+      if (spiral == nullptr) result.values["test_error"] = test[j];
       if (spiral != nullptr) {
-        const GridScore score = spiral->truth.knn(kept.points, kept.device_labels, ks[j]);
-        result.values["grid_error"] = score.error;
-        if (!spiral->points) result.values["density_error"] = score.density_error;
+        const Model model = parse_model(trials_[served[j]].model);
+        const GridScore score = spiral->truth.knn({model, rows.features, kept.device_labels, kept.labels});
+        add_map_values(score, result);
+        if (spiral->points) result.values["density_error"] = test[j];
         if (score.one_class()) result.status = "collapsed";
       }
       result.seconds = shared + now() - map_start;
@@ -470,10 +502,11 @@ class Evaluation {
     if (trial.is_spiral()) {
       const SpiralTest& test = spiral_test(trial);
       const GridScore score = test.truth.network(shape, parameters);
-      result.values["grid_error"] = score.error;
-      result.values["density_error"] =
-          test.points ? network_point_error(shape, parameters, *test.points, test.draws.labels, context_)
-                      : score.density_error;
+      add_map_values(score, result);
+      if (test.points) {
+        result.values["density_error"] =
+            network_point_error(shape, parameters, *test.points, test.draws.labels, context_);
+      }
       if (score.one_class()) result.status = "collapsed";
       return result;
     }
@@ -577,8 +610,9 @@ void require_fits(const Trial& trial) {
   require_rows(trial, file);
   const Model model = parse_model(trial.model);
   if (file.all.features != 2 && model.shape.encoding != Encoding::none) {
-    throw Failure(kMisuse, fmt::format("{}: needs 2 features, and {} has {}; use mlp-xy", trial.model, trial.data,
-                                       file.all.features));
+    throw Failure(kMisuse,
+                  fmt::format("{}: needs 2 features, and {} has {}; use {}", trial.model, trial.data, file.all.features,
+                              model.is_knn() ? fmt::format("knn-{}", model.neighbours) : "mlp-xy"));
   }
 }
 
@@ -610,7 +644,8 @@ double estimated_seconds(const Trial& trial) {
   if (trial.is_knn() && shape.features > kTreeFeatures) {
     return seconds + kept * (shape.test + std::min(kept, static_cast<double>(kFarTrainRows))) * shape.features / 2e10;
   }
-  if (trial.is_knn()) return seconds + 3e-6 * n + 4e-7 * test;
+  const bool encoded = trial.model.find('@') != std::string::npos;  // cells are searched for one by one
+  if (trial.is_knn()) return seconds + 3e-6 * n + (encoded ? 6e-6 : 4e-7) * test;
   if (trial.data == "perceptron") return seconds + 2e-9 * kept * kept * trial.dimension;
   const double per_sample = 6 * parameters_of(trial) / 5e10 + 3e-7;  // forward and backward at 50 GFLOP/s a core
   const double training = trial.epochs * kept * per_sample;

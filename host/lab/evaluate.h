@@ -16,7 +16,8 @@ namespace scalelab::host {
 
 // What came of a trial. Errors are fractions.
 //   spiral              grid_error, density_error (against the truth; Trial::density_points says how it is counted),
-//                       train_error (against the labels given), kept
+//                       sparse_error, centre_error, tip_error (of the grid's cells in those regions: regions.h), patches
+//                       (of the label map), train_error (against the labels given), kept
 //   perceptron, files   test_error, train_error (of kNN beyond kTreeFeatures features on the first 10,000 rows kept), kept
 //   tickets             also weights (of the hidden layers, left) and density (of those, of the dense network's)
 struct Measurement {

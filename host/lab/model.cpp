@@ -5,9 +5,12 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <cmath>
+#include <string_view>
 
 #include "host/program/error.h"
 #include "scalelab/knn.h"
+#include "scalelab/math.h"
 #include "scalelab/random.h"
 
 namespace scalelab::host {
@@ -20,7 +23,8 @@ constexpr std::array<std::pair<const char*, Encoding>, 4> kEncodings = {{{"xy", 
                                                                          {"polar-trig", Encoding::polar_trig}}};
 
 [[noreturn]] void unknown(const std::string& name, const std::string& why) {
-  throw Failure(kMisuse, fmt::format("model '{}': {}; valid are knn-K (K = 1 .. {}), mlp-xy, mlp-polar, mlp-polar-raw, "
+  throw Failure(kMisuse, fmt::format("model '{}': {}; valid are knn-K (K = 1 .. {}), knn-K@polar, @polar-raw or "
+                                     "@polar-trig (with :W the angle times W), mlp-xy, mlp-polar, mlp-polar-raw, "
                                      "mlp-polar-trig, and these networks with any of +extras, +focal, +layer-norm, "
                                      "+weight-decay, +sgd",
                                      name, why, kMaxNeighbours));
@@ -38,25 +42,53 @@ std::vector<std::string> split(const std::string& text, char separator) {
   return parts;
 }
 
+Encoding parse_encoding(const std::string& model, const std::string& name) {
+  const auto found =
+      std::find_if(kEncodings.begin(), kEncodings.end(), [&](const auto& entry) { return name == entry.first; });
+  if (found == kEncodings.end()) unknown(model, fmt::format("unknown encoding '{}'", name));
+  return found->second;
+}
+
+// All of `text` as a number, or nothing.
+template <class T>
+bool read_number(std::string_view text, T& number) {
+  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  return error == std::errc{} && stop == text.data() + text.size();
+}
+
+// "knn-K", "knn-K@E", "knn-K@E:W"
+Model parse_knn(const std::string& name) {
+  Model model;
+  const std::size_t at = std::min(name.find('@'), name.size());
+  if (!read_number(std::string_view(name).substr(4, at - 4), model.neighbours) || model.neighbours < 1 ||
+      model.neighbours > kMaxNeighbours) {
+    unknown(name, fmt::format("K must be a number from 1 to {}", kMaxNeighbours));
+  }
+  model.name = fmt::format("knn-{}", model.neighbours);
+  if (at == name.size()) return model;
+  const std::size_t colon = std::min(name.find(':', at), name.size());
+  const std::string encoding = name.substr(at + 1, colon - at - 1);
+  model.shape.encoding = parse_encoding(name, encoding);
+  if (colon < name.size()) {
+    if (!read_number(std::string_view(name).substr(colon + 1), model.angle_weight) ||
+        !(model.angle_weight >= 1e-6 && model.angle_weight <= 1e6)) {
+      unknown(name, "W must be a number from 1e-6 to 1e6");
+    }
+    if (model.shape.encoding == Encoding::none) unknown(name, "(x, y) have no angle to weight");
+  }
+  if (model.shape.encoding != Encoding::none) model.name += "@" + encoding;
+  if (model.angle_weight != 1) model.name += fmt::format(":{}", model.angle_weight);
+  return model;
+}
+
 }  // namespace
 
 Model parse_model(const std::string& name) {
-  Model model;
-  if (name.starts_with("knn-")) {
-    const char* end = name.data() + name.size();
-    const auto [stop, error] = std::from_chars(name.data() + 4, end, model.neighbours);
-    if (error != std::errc{} || stop != end || model.neighbours < 1 || model.neighbours > kMaxNeighbours) {
-      unknown(name, fmt::format("K must be a number from 1 to {}", kMaxNeighbours));
-    }
-    model.name = fmt::format("knn-{}", model.neighbours);
-    return model;
-  }
+  if (name.starts_with("knn-")) return parse_knn(name);
   if (!name.starts_with("mlp-")) unknown(name, "unknown");
+  Model model;
   const auto parts = split(name.substr(4), '+');
-  const auto encoding =
-      std::find_if(kEncodings.begin(), kEncodings.end(), [&](const auto& entry) { return parts[0] == entry.first; });
-  if (encoding == kEncodings.end()) unknown(name, fmt::format("unknown encoding '{}'", parts[0]));
-  model.shape.encoding = encoding->second;
+  model.shape.encoding = parse_encoding(name, parts[0]);
 
   bool focal = false, layer_norm = false, weight_decay = false, sgd = false;
   const auto switch_on = [&](bool& flag) {
@@ -73,7 +105,7 @@ Model parse_model(const std::string& name) {
       unknown(name, fmt::format("unknown extra '+{}'", parts[i]));
     }
   }
-  model.name = std::string("mlp-") + encoding->first;
+  model.name = "mlp-" + parts[0];
   if (focal && layer_norm && weight_decay) {
     model.name += "+extras";
   } else {
@@ -118,14 +150,36 @@ const std::vector<std::string>& default_models() {
                                                  "knn-3",
                                                  "knn-5",
                                                  "knn-9",
+                                                 "knn-1@polar",
+                                                 "knn-1@polar:0.25",
                                                  "mlp-xy",
                                                  "mlp-polar",
                                                  "mlp-polar-raw",
                                                  "mlp-polar-trig",
+                                                 "mlp-xy+extras",
                                                  "mlp-polar+extras",
                                                  "mlp-polar-raw+extras",
                                                  "mlp-polar-trig+extras"};
   return names;
+}
+
+std::vector<float> distance_features(const Model& model, std::span<const float> points) {
+  if (model.shape.encoding == Encoding::none) return {points.begin(), points.end()};
+  const double w = model.angle_weight;
+  std::vector<float> features;
+  features.reserve(points.size() / 2 * static_cast<std::size_t>(feature_count(model.shape)));
+  const auto add = [&](double value) { features.push_back(static_cast<float>(value)); };
+  for (std::size_t i = 0; i + 1 < points.size(); i += 2) {
+    const double x = points[i], y = points[i + 1], r = square_root(std::fma(x, x, y * y));
+    add(model.shape.encoding == Encoding::polar_raw ? r : 2 * r - 1);
+    if (model.shape.encoding == Encoding::polar_trig) {
+      add(w * (r > 0 ? x / r : 1));
+      add(w * (r > 0 ? y / r : 0));
+    } else {
+      add(w * (model.shape.encoding == Encoding::polar ? angle(y, x) / kPi : angle(y, x)));
+    }
+  }
+  return features;
 }
 
 MlpRun training_run(const Model& model) {

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -10,7 +11,11 @@
 
 namespace scalelab::host {
 
-// `knn-K`: the vote of the K nearest training points.
+// `knn-K`: the vote of the K nearest training points. What follows says where distances are measured:
+//   @E    in the features of the encoding E (polar, polar-raw, polar-trig) that a network is given, not in (x, y). The
+//         angle is cut at pi, as it is for a network
+//   @E:W  the same with the features that hold the angle multiplied by W. How far a step of the angle counts beside one
+//         of the radius is a choice that an encoding makes; W names it. @polar has theta / pi, as mlp-polar: W = 1
 // `mlp-E`: a network on the encoding E (xy, polar, polar-raw, polar-trig), followed by any of
 //   +focal         focal loss, gamma = 2
 //   +layer-norm    layer norm on the hidden layers, before the activation
@@ -22,7 +27,8 @@ struct Model {
   std::string name;    // canonical: the extras in the order above
   int neighbours = 0;  // K >= 1; 0: a network, described by the rest
 
-  MlpShape shape;
+  MlpShape shape;           // of kNN the encoding alone counts
+  double angle_weight = 1;  // W of kNN; in 1e-6 .. 1e6
   MlpLoss loss;
   Optimizer optimizer = Optimizer::adam;
   Schedule schedule = Schedule::cosine;
@@ -45,8 +51,13 @@ std::vector<Model> parse_models(const std::string& names);
 inline constexpr std::array kPrecisions = {"fp32", "bf16x3", "bf16"};
 Precision parse_precision(const std::string& name);
 
-// The eleven of the main comparison.
+// Those of the main comparison. 1/4 is near the weight at which the spiral's bands run at 45 degrees; it was picked on
+// world 0, so that other worlds judge it.
 const std::vector<std::string>& default_models();
+
+// What kNN of this model measures distances between: of points (n, 2) their features (n, feature_count(model.shape)),
+// in fp64 by the arithmetic of math.h and then rounded to fp32; without an encoding the points themselves.
+std::vector<float> distance_features(const Model& model, std::span<const float> points);
 
 // The run that trains a network of this model: its shape, loss and optimiser. Data, start, epochs and seed are still to
 // be set.

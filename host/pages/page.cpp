@@ -371,10 +371,16 @@ std::string environment_html(const nlohmann::json& document) {
   const nlohmann::json environment =
       document.is_object() ? document.value("environment", nlohmann::json::object()) : nlohmann::json::object();
   for (const auto& [key, value] : environment.items()) {
-    if (key == "command") continue;
+    if (key == "command" || key == "look") continue;
     rows.push_back({key, value.is_string() ? value.get<std::string>() : value.is_null() ? "unknown" : value.dump()});
   }
   return rows.empty() ? "" : table_html({"what", "value"}, rows, "Where it was made");
+}
+
+// Whether what a page shows was made with small sizes and few seeds on purpose (--look).
+constexpr const char* kLook = " \u00b7 a quick look with few seeds, not a result";
+bool is_look(const nlohmann::json& document) {
+  return document.is_object() && document.value("/environment/look"_json_pointer, false);
 }
 
 constexpr const char* kMeasureSwitch =
@@ -415,17 +421,18 @@ std::string page_html(const Page& page) {
         "<noscript><p class=\"unavailable\">The charts need JavaScript; their data are in the tables below them."
         "</p></noscript>";
   }
-  return fill_template(embedded::page_html, {
-                                                {"title", html_escape(page.title)},
-                                                {"kicker", html_escape(page.kicker)},
-                                                {"headline", html_escape(page.headline)},
-                                                {"lead", html_escape(page.lead)},
-                                                {"sections", html},
-                                                {"results", script_json(page.document)},
-                                                {"style", embedded::page_css},
-                                                {"scripts", (charts ? script_html(embedded::chart_js) + "\n" : "") +
-                                                                script_html(embedded::page_js) + "\n" + page.scripts},
-                                            });
+  return fill_template(embedded::page_html,
+                       {
+                           {"title", html_escape(page.title)},
+                           {"kicker", html_escape(page.kicker + (is_look(page.document) ? kLook : ""))},
+                           {"headline", html_escape(page.headline)},
+                           {"lead", html_escape(page.lead)},
+                           {"sections", html},
+                           {"results", script_json(page.document)},
+                           {"style", embedded::page_css},
+                           {"scripts", (charts ? script_html(embedded::chart_js) + "\n" : "") +
+                                           script_html(embedded::page_js) + "\n" + page.scripts},
+                       });
 }
 
 void write_page(const std::filesystem::path& folder, const Page& page) {

@@ -27,6 +27,7 @@ struct Common {
   int threads = 0;  // 0: all
   bool json = false;
   bool quiet = false;
+  bool look = false;  // what comes of it is a look and not a result, and its page says so
 };
 
 struct Page;  // pages/page.h

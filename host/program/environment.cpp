@@ -40,14 +40,16 @@ nlohmann::json environment(const Session& session) {
 #else
   const std::string compiler = "g++ " __VERSION__;
 #endif
-  return {{"version", kVersion},
-          {"commit", commit.empty() ? nlohmann::json() : nlohmann::json(commit)},
-          {"backend", session.context.backend().name},
-          {"device", session.context.backend().describe(session.context)},
-          {"threads", session.context.threads()},
-          {"compiler", compiler},
-          {"cpu", cpu.empty() ? nlohmann::json() : nlohmann::json(cpu)},
-          {"command", command_words.empty() ? nlohmann::json() : nlohmann::json(command_words)}};
+  nlohmann::json found = {{"version", kVersion},
+                          {"commit", commit.empty() ? nlohmann::json() : nlohmann::json(commit)},
+                          {"backend", session.context.backend().name},
+                          {"device", session.context.backend().describe(session.context)},
+                          {"threads", session.context.threads()},
+                          {"compiler", compiler},
+                          {"cpu", cpu.empty() ? nlohmann::json() : nlohmann::json(cpu)},
+                          {"command", command_words.empty() ? nlohmann::json() : nlohmann::json(command_words)}};
+  if (session.common.look) found["look"] = true;
+  return found;
 }
 
 std::string command_of(const nlohmann::json& document) {

@@ -19,6 +19,7 @@
 #include "host/studies/compare_findings.h"
 #include "host/studies/compare_page.h"
 #include "host/studies/study.h"
+#include "scalelab/buffer.h"
 
 namespace scalelab::host {
 
@@ -34,8 +35,6 @@ Model knn_model(int k) { return parse_model(fmt::format("knn-{}", k)); }
 Draw home_draw(const CompareOptions& options, std::uint64_t seed) {
   return {.world = options.worlds[0], .seed = seed, .start = 0};
 }
-// Whether a trial's network is one of those that are drawn.
-
 // Whether a trial is trained as its size asks for, and not for the second time.
 bool first_budget(const CompareOptions& options, const Trial& trial) {
   return !trial.is_network() || trial.epochs == options.epochs_at(trial.n);
@@ -44,6 +43,12 @@ bool first_budget(const CompareOptions& options, const Trial& trial) {
 // Whether a trial's network is one of those that are drawn.
 bool is_drawn(const CompareOptions& options, const Trial& trial) {
   return draw_of(trial) == home_draw(options, options.seeds[0]) && first_budget(options, trial);
+}
+
+// Whether it is one of two starts on the same points, which are held against each other.
+bool is_twin(const CompareOptions& options, const Trial& trial) {
+  return trial.is_network() && trial.world == options.worlds[0] && trial.n == options.sizes.front() &&
+         options.starts > 1 && trial.start < 2;
 }
 
 std::vector<SweepRow> home_rows(const std::vector<SweepRow>& rows, const CompareOptions& options) {
@@ -100,6 +105,56 @@ void load_networks(Comparison& comparison, const fs::path& out, Session& session
   });
 }
 
+// Comparison::disagreement, of the networks in `out`.
+std::map<std::string, std::map<std::uint64_t, double>> disagreement_of(const CompareOptions& options,
+                                                                       const fs::path& out, Session& session) {
+  std::map<std::string, std::map<std::uint64_t, double>> shares;
+  Context& context = session.context;
+  const Grid grid{.size = std::min<std::int64_t>(options.grid, 512)};
+  Buffer<std::uint8_t> maps[] = {{context, {1, grid.size, grid.size}}, {context, {1, grid.size, grid.size}}};
+  for (const Model& model : options.models) {
+    for (const std::uint64_t seed : options.seeds) {
+      Draw draw = home_draw(options, seed);
+      int found = 0;
+      for (auto& map : maps) {
+        const auto file = parameters_file(out, trial_of(options, model, options.sizes.front(), draw, options.noise));
+        ++draw.start;
+        if (!is_plain(model) || options.starts < 2 || !fs::exists(file)) continue;
+        const std::vector<float> network = parameters_in(file);
+        context.backend().grid_mlp_labels(model.shape, Buffer<float>(context, network, {1, std::ssize(network)}), grid,
+                                          0, map, context);
+        ++found;
+      }
+      if (found < 2) continue;
+      Buffer<std::int64_t> counts(context, std::vector<std::int64_t>(4), {2, 2});
+      context.backend().label_confusion(maps[0], maps[1], counts, context);
+      const auto c = counts.to_host();
+      shares[model.name][seed] = static_cast<double>(c[1] + c[2]) / static_cast<double>(maps[0].size());
+    }
+  }
+  return shares;
+}
+
+nlohmann::json disagreement_json(const Comparison& comparison) {
+  auto list = nlohmann::json::array();
+  for (const auto& [model, by_seed] : comparison.disagreement) {
+    std::vector<double> shares;
+    auto seeds = nlohmann::json::array();
+    for (const auto& [seed, share] : by_seed) {
+      seeds.push_back({{"seed", seed}, {"share", share}});
+      shares.push_back(share);
+    }
+    const Summary mean = summarize_fractions(shares);
+    list.push_back({{"model", model},
+                    {"n", comparison.options.sizes.front()},
+                    {"mean", number(mean.mean)},
+                    {"low", number(mean.interval.low)},
+                    {"high", number(mean.interval.high)},
+                    {"seeds", seeds}});
+  }
+  return list;
+}
+
 }  // namespace
 
 int CompareOptions::epochs_at(std::int64_t n) const {
@@ -121,6 +176,12 @@ std::vector<std::int64_t> CompareOptions::curve_sizes() const {
   return {all.begin(), all.end()};
 }
 
+std::vector<std::int64_t> CompareOptions::world_sizes() const {
+  std::vector<std::int64_t> list = curve_sizes();
+  std::erase_if(list, [&](std::int64_t n) { return n < sizes.front() || n > 64 * sizes.front(); });
+  return list;
+}
+
 std::vector<std::string> CompareOptions::network_names() const {
   std::vector<std::string> names;
   for (const Model& model : models) {
@@ -128,6 +189,21 @@ std::vector<std::string> CompareOptions::network_names() const {
   }
   return names;
 }
+
+int CompareOptions::network_seeds(std::int64_t n) const {
+  const int all = static_cast<int>(seeds.size());
+  return n == sizes.front() || large_seeds == 0 ? all : std::min(all, large_seeds);
+}
+
+bool is_encoded_knn(const Model& model) { return model.is_knn() && model.shape.encoding != Encoding::none; }
+
+std::string on_coordinates(const std::string& model) {
+  if (model.starts_with("knn-")) return model.substr(0, model.find('@'));
+  const std::size_t extras = model.find('+');
+  return "mlp-xy" + (extras == std::string::npos ? "" : model.substr(extras));
+}
+
+bool is_plain(const Model& model) { return !model.is_knn() && model.name.find('+') == std::string::npos; }
 
 Trial trial_of(const CompareOptions& options, const Model& model, std::int64_t n, const Draw& draw, double noise) {
   Trial trial;
@@ -147,63 +223,92 @@ Trial trial_of(const CompareOptions& options, const Model& model, std::int64_t n
   return resolved(std::move(trial));
 }
 
+namespace {
+
+// The trials of a comparison, each once, in the order in which they are added.
+class Plan {
+ public:
+  explicit Plan(const CompareOptions& options) : options_(options) {}
+
+  void add(Trial trial) {
+    if (ids_.insert(trial_id(trial)).second) trials_.push_back(std::move(trial));
+  }
+  void add(const Model& model, std::int64_t n, const Draw& draw, double noise) {
+    if (model.neighbours > n) return;  // of the curve and the panel: there are not so many neighbours
+    add(trial_of(options_, model, n, draw, noise));
+  }
+  // In the first world, of every seed that the model has at n.
+  void add_seeds(const Model& model, std::int64_t n, double noise) {
+    const std::size_t seeds =
+        model.is_knn() ? options_.seeds.size() : static_cast<std::size_t>(options_.network_seeds(n));
+    for (std::size_t s = 0; s < seeds; ++s) add(model, n, home_draw(options_, options_.seeds[s]), noise);
+  }
+  std::vector<Trial> take() { return std::move(trials_); }
+
+ private:
+  const CompareOptions& options_;
+  std::vector<Trial> trials_;
+  std::set<std::string> ids_;
+};
+
+// Of a plain network: its further starts at the smallest size, and on (x, y) its second training at the largest.
+void add_more_training(const CompareOptions& options, const Model& model, Plan& plan) {
+  for (std::size_t s = 0; s < options.seeds.size(); ++s) {
+    Draw draw = home_draw(options, options.seeds[s]);
+    for (int start = 1; start < options.starts; ++start) {
+      draw.start = static_cast<std::uint64_t>(start);
+      plan.add(model, options.sizes.front(), draw, options.noise);
+    }
+    if (model.shape.encoding != Encoding::none || options.other_epochs() == 0) continue;
+    if (static_cast<int>(s) >= options.budget_seeds) continue;
+    Trial trial = trial_of(options, model, options.sizes.back(), home_draw(options, options.seeds[s]), options.noise);
+    trial.epochs = options.other_epochs();
+    plan.add(std::move(trial));
+  }
+}
+
+// In another world: what the main questions need of the model. Kept apart where they cannot be asked: of kNN and
+// networks at two sizes; of kNN on an encoding with the curve of the same k.
+void add_in_world(const CompareOptions& options, const Model& model, std::uint64_t world, Plan& plan) {
+  const Draw draw{.world = world, .seed = options.seeds[0]};
+  const std::string knn = main_knn(options);
+  const bool against_networks = !knn.empty() && !options.network_names().empty() && options.sizes.size() > 1;
+  if (is_plain(model) && against_networks) plan.add(model, options.sizes.front(), draw, options.noise);
+  if (model.name == knn && against_networks) plan.add(model, options.sizes.back(), draw, options.noise);
+  if (!is_encoded_knn(model)) return;
+  plan.add(model, options.sizes.front(), draw, options.noise);
+  for (const std::int64_t n : options.world_sizes()) plan.add(knn_model(model.neighbours), n, draw, options.noise);
+}
+
+}  // namespace
+
 std::vector<Trial> trials_of(const CompareOptions& options) {
-  std::vector<Trial> trials;
-  std::set<std::string> ids;
-  const auto add_draw = [&](const Model& model, std::int64_t n, const Draw& draw, double noise) {
-    Trial trial = trial_of(options, model, n, draw, noise);
-    if (ids.insert(trial_id(trial)).second) trials.push_back(std::move(trial));
-  };
-  const auto add = [&](const Model& model, std::int64_t n, double noise) {
-    if (model.neighbours > n) return;  // of the curve and the panel: there are no so many neighbours
-    for (const std::uint64_t seed : options.seeds) add_draw(model, n, home_draw(options, seed), noise);
-  };
+  Plan plan(options);
   for (const std::int64_t n : options.sizes) {
-    for (const Model& model : options.models) add(model, n, options.noise);
+    for (const Model& model : options.models) plan.add_seeds(model, n, options.noise);
   }
   for (const std::int64_t n : options.curve_sizes()) {
-    for (const int k : kCurveNeighbours) add(knn_model(k), n, options.noise);
+    for (const int k : kCurveNeighbours) plan.add_seeds(knn_model(k), n, options.noise);
   }
   for (const std::int64_t n : options.sizes) {
     for (const double noise : {0.0, options.noise_panel}) {
       for (const int k : kPanelNeighbours) {
-        if (options.noise_panel > 0) add(knn_model(k), n, noise);
+        if (options.noise_panel > 0) plan.add_seeds(knn_model(k), n, noise);
       }
     }
   }
-  // The main question is asked in other worlds where it can be: of kNN and networks, at two sizes.
-  const std::string knn = main_knn(options);
-  const bool asked = !knn.empty() && !options.network_names().empty() && options.sizes.size() > 1;
   for (const Model& model : options.models) {
-    const bool plain = !model.is_knn() && model.name.find('+') == std::string::npos;
-    for (std::size_t s = 0; plain && options.other_epochs() > 0 && s < options.seeds.size(); ++s) {
-      if (static_cast<int>(s) >= options.budget_seeds) break;
-      Trial trial = trial_of(options, model, options.sizes.back(), home_draw(options, options.seeds[s]), options.noise);
-      trial.epochs = options.other_epochs();
-      trials.push_back(std::move(trial));
-    }
-    if (!model.is_knn()) {
-      for (const std::uint64_t seed : options.seeds) {
-        for (int start = 1; start < options.starts; ++start) {
-          Draw draw = home_draw(options, seed);
-          draw.start = static_cast<std::uint64_t>(start);
-          add_draw(model, options.sizes.front(), draw, options.noise);
-        }
-      }
-    }
-    for (std::size_t w = 1; asked && w < options.worlds.size(); ++w) {
-      const Draw draw{.world = options.worlds[w], .seed = options.seeds[0]};
-      if (!model.is_knn()) add_draw(model, options.sizes.front(), draw, options.noise);
-      if (model.name == knn) add_draw(model, options.sizes.back(), draw, options.noise);
-    }
+    if (is_plain(model)) add_more_training(options, model, plan);
+    for (std::size_t w = 1; w < options.worlds.size(); ++w) add_in_world(options, model, options.worlds[w], plan);
   }
-  return trials;
+  return plan.take();
 }
 
 std::string main_knn(const CompareOptions& options) {
   std::string knn;
   for (const Model& model : options.models) {
-    if (model.is_knn() && (knn.empty() || model.name == "knn-5")) knn = model.name;
+    if (!model.is_knn() || is_encoded_knn(model)) continue;
+    if (knn.empty() || model.name == "knn-5") knn = model.name;
   }
   return knn;
 }
@@ -245,11 +350,14 @@ Comparison measure(const CompareOptions& options, const SweepOptions& store, Ses
   Comparison comparison{.options = options};
   comparison.sweep =
       run_sweep(trials_of(options), store, session, [&](const Trial& trial, const Measurement& measurement) {
-        if (is_drawn(options, trial)) keep_parameters(store.out, trial, measurement);
+        if (is_drawn(options, trial) || is_twin(options, trial)) keep_parameters(store.out, trial, measurement);
       });
   if (store.dry_run) return comparison;
   comparison.curves = curves_of(home_rows(comparison.sweep.rows, options), options.seed);
-  if (comparison.sweep.complete()) load_networks(comparison, store.out, session);
+  if (comparison.sweep.complete()) {
+    load_networks(comparison, store.out, session);
+    comparison.disagreement = disagreement_of(options, store.out, session);
+  }
   return comparison;
 }
 
@@ -261,6 +369,7 @@ Comparison comparison_from(const nlohmann::json& document, const fs::path& folde
   options.seeds = given.at("seeds").get<std::vector<std::uint64_t>>();
   options.worlds = given.value("worlds", options.worlds);  // results of earlier versions have one world and start
   options.starts = given.value("starts", options.starts);
+  options.large_seeds = given.value("large_seeds", options.large_seeds);
   options.budget_seeds = given.value("budget_seeds", options.budget_seeds);
   options.grid = given.at("grid");
   options.epochs = given.at("epochs");
@@ -281,6 +390,10 @@ Comparison comparison_from(const nlohmann::json& document, const fs::path& folde
   comparison.sweep.planned = document.at("planned");
   comparison.sweep.failed = document.at("failed");
   comparison.curves = curves_of(home_rows(comparison.sweep.rows, options), options.seed);
+  for (const auto& entry : document.value("disagreement", nlohmann::json::array())) {
+    auto& by_seed = comparison.disagreement[entry.at("model").get<std::string>()];
+    for (const auto& one : entry.at("seeds")) by_seed[one.at("seed").get<std::uint64_t>()] = one.at("share");
+  }
   for (const SweepRow& row : comparison.sweep.rows) {
     if (!is_drawn(options, row.trial) || !fs::exists(parameters_file(folder, row.trial))) continue;
     comparison.networks[{row.trial.model, row.trial.n}] = parameters_in(parameters_file(folder, row.trial));
@@ -292,10 +405,10 @@ std::string command_of(const CompareOptions& options) {
   std::vector<std::string> names;
   for (const Model& model : options.models) names.push_back(model.name);
   std::string command = fmt::format(
-      "scalelab compare --sizes {} --seeds {} --worlds {} --starts {} --budget-seeds {} --models {} --grid {} --epochs "
-      "{}",
+      "scalelab compare --sizes {} --seeds {} --worlds {} --starts {} --large-seeds {} --budget-seeds {} --models {} "
+      "--grid {} --epochs {}",
       fmt::join(options.sizes, ","), fmt::join(options.seeds, ","), fmt::join(options.worlds, ","), options.starts,
-      options.budget_seeds, fmt::join(names, ","), options.grid, options.epochs);
+      options.large_seeds, options.budget_seeds, fmt::join(names, ","), options.grid, options.epochs);
   if (options.same_epochs) command += " --same-epochs";
   if (!options.models.empty()) {
     const Model& model = options.models.back();
@@ -316,7 +429,8 @@ nlohmann::json sources_json(const Comparison& comparison) {
   const CompareOptions& options = comparison.options;
   nlohmann::json list = nlohmann::json::array();
   for (const Model& model : options.models) {
-    const std::int64_t n = model.is_knn() ? options.sizes.back() : options.sizes.front();
+    const bool large = model.is_knn() && !is_encoded_knn(model);
+    const std::int64_t n = large ? options.sizes.back() : options.sizes.front();
     for (const char* measure : {"grid_error", "density_error"}) {
       const SeedErrors errors = comparison.errors_over_worlds(model.name, n, measure);
       if (errors.empty()) continue;
@@ -334,8 +448,8 @@ nlohmann::json sources_json(const Comparison& comparison) {
   return list;
 }
 
-// What a comparison's result has beside those of all studies (study.h): the choices, the points that a network is
-// worth, and the sources of variance.
+// What a comparison's result has beside those of all studies (study.h): the choices, the points that a model is worth,
+// the sources of variance, and how far two starts on the same points disagree.
 nlohmann::json own_members(const Comparison& comparison) {
   const CompareOptions& options = comparison.options;
   nlohmann::json epochs = nlohmann::json::object();
@@ -343,14 +457,18 @@ nlohmann::json own_members(const Comparison& comparison) {
   std::vector<std::string> names;
   for (const Model& model : options.models) names.push_back(model.name);
   const Model model = options.models.empty() ? Model{} : options.models.back();
+  std::vector<Equivalent> all_equivalents = equivalents(comparison);
+  for (Equivalent& e : equivalents_over_worlds(comparison)) all_equivalents.push_back(std::move(e));
   return {{"command", command_of(options)},
-          {"equivalents", to_json(equivalents(comparison))},
+          {"equivalents", to_json(all_equivalents)},
           {"variance", sources_json(comparison)},
+          {"disagreement", disagreement_json(comparison)},
           {"options",
            {{"sizes", options.sizes},
             {"seeds", options.seeds},
             {"worlds", options.worlds},
             {"starts", options.starts},
+            {"large_seeds", options.large_seeds},
             {"budget_seeds", options.budget_seeds},
             {"models", names},
             {"grid", options.grid},
@@ -369,6 +487,15 @@ nlohmann::json own_members(const Comparison& comparison) {
 
 }  // namespace
 
+std::string table_caption(const CompareOptions& options) {
+  const int all = static_cast<int>(options.seeds.size()), large = options.network_seeds(options.sizes.back());
+  return fmt::format("the mean over {}{} with its 95 % interval", counted(all, "seed"),
+                     large == all || options.network_names().empty() ? ""
+                     : options.sizes.size() > 2
+                         ? fmt::format(" (of networks beyond n = {}: {})", grouped(options.sizes.front()), large)
+                         : fmt::format(" (of networks at n = {}: {})", grouped(options.sizes.back()), large));
+}
+
 std::string error_table(const Comparison& comparison) {
   const CompareOptions& options = comparison.options;
   std::vector<std::vector<std::string>> table = {{"model"}};
@@ -384,8 +511,7 @@ std::string error_table(const Comparison& comparison) {
       }
     }
   }
-  return fmt::format("Errors in %: the mean over {} with its 95 % interval\n{}\n",
-                     counted(std::ssize(options.seeds), "seed"), aligned(table));
+  return fmt::format("Errors in %: {}\n{}\n", table_caption(options), aligned(table));
 }
 
 namespace {
@@ -395,7 +521,7 @@ struct Arguments {
   std::string sizes = "1000,10000", seeds = "0..19", worlds = "0..19", precision = "fp32";
   std::vector<std::string> models = default_models();
   std::int64_t grid = 1024, density_points = 0, curve_to = 256000;
-  int epochs = 1000, width = 64, hidden_layers = 3, starts = 2, budget_seeds = 5;
+  int epochs = 1000, width = 64, hidden_layers = 3, starts = 2, large_seeds = 10, budget_seeds = 5;
   bool same_epochs = false;
   double noise = 0, noise_panel = 0.1;
   SweepOptions store{.out = "./scalelab-compare"};
@@ -407,6 +533,7 @@ CompareOptions checked(const Arguments& arguments, std::uint64_t seed) {
   options.seeds = parse_seeds(arguments.seeds);
   options.worlds = parse_seeds(arguments.worlds, "--worlds");
   options.starts = arguments.starts;
+  options.large_seeds = arguments.large_seeds;
   options.budget_seeds = arguments.budget_seeds;
   options.models = parse_models(fmt::format("{}", fmt::join(arguments.models, ",")));
   for (Model& model : options.models) {
@@ -474,6 +601,7 @@ Needs needs_of(const Arguments& arguments) {
   const auto cells = maps * static_cast<double>(options.grid * options.grid);
   Needs needs{{}, "--grid"};
   for (const Model& model : options.models) {
+    if (is_encoded_knn(model)) continue;  // few cells of many
     if (model.is_knn()) {
       needs.parts.push_back({Work::grid_knn, cells});
       continue;
@@ -497,12 +625,17 @@ Command add_compare(CLI::App& program) {
   add_worlds(*app, arguments->worlds)
       ->description(
           "Mixtures that points come from, 0 the built-in one. The first is measured whole; in the others the "
-          "first seed answers the main question: kNN on many points against networks on few");
-  app->add_option("--starts", arguments->starts, "Starts of each network at the smallest size, on each seed's points")
+          "first seed answers the main questions: kNN on many points against networks and encodings on few");
+  app->add_option("--starts", arguments->starts,
+                  "Starts of each network without extras at the smallest size, on each seed's points")
       ->check(whole_number(1, 1000));
-  app->add_option("--budget-seeds", arguments->budget_seeds,
-                  "Seeds whose plain networks are trained on the largest size a second time, with the epochs of the "
-                  "smallest (with --same-epochs: with its steps); 0: none")
+  app->add_option("--large-seeds", arguments->large_seeds,
+                  "Seeds, at most, whose networks also train on the larger sizes; 0: all of them")
+      ->check(whole_number(0, 10000));
+  app->add_option(
+         "--budget-seeds", arguments->budget_seeds,
+         "Seeds whose mlp-xy is trained on the largest size a second time, with the epochs of the smallest (with "
+         "--same-epochs: with its steps); 0: none")
       ->check(whole_number(0, 10000))
       ->group("Beside the comparison");
   add_noise(*app, arguments->noise);

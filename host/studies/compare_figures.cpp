@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "host/data/dataset.h"
+#include "host/lab/error_count.h"
 #include "host/pages/picture.h"
 #include "host/program/words.h"
 #include "scalelab/buffer.h"
@@ -51,7 +52,6 @@ std::vector<Figure> draw_figures(const Comparison& comparison, const std::filesy
   const std::uint64_t seed = options.seeds[0];
   const Dataset data =
       sample_spiral(mixture_of_world(options.worlds[0]), Spiral{}, options.sizes.back(), seed, options.noise);
-  const Buffer<float> points(context, data.points, {data.size(), 2});
   const Buffer<std::uint8_t> labels(context, data.labels, {data.size()});
   const Grid grid{.size = 2 * kPanel};
   Buffer<std::uint8_t> map(context, {1, grid.size, grid.size});
@@ -83,16 +83,18 @@ std::vector<Figure> draw_figures(const Comparison& comparison, const std::filesy
   for (const Model& model : options.models) {
     next_block(model.name);
     for (const std::int64_t n : options.sizes) {
+      const auto count = static_cast<std::size_t>(n);
       if (model.is_knn()) {
-        backend.grid_knn_labels(points.view().rows(0, n), labels.view().rows(0, n), model.neighbours, grid, 0, flat,
-                                context);
+        const Buffer<float> rows(context, distance_features(model, std::span(data.points).first(2 * count)),
+                                 {n, feature_count(model.shape)});
+        knn_labels({model, rows, labels.view().rows(0, n), std::span(data.labels).first(count)}, grid, 0, flat,
+                   context);
       } else {
         const auto trained = comparison.networks.find({model.name, n});
         if (trained == comparison.networks.end()) continue;  // it could not be trained
         const auto p = std::ssize(trained->second);
         backend.grid_mlp_labels(model.shape, Buffer<float>(context, trained->second, {1, p}), grid, 0, map, context);
       }
-      const auto count = static_cast<std::size_t>(n);
       const Measurement* measured = comparison.measurement(model.name, n, seed);
       const double error = measured == nullptr || measured->failed() ? std::nan("") : measured->values.at("grid_error");
       add(model.name, n,

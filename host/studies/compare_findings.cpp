@@ -14,16 +14,6 @@ namespace scalelab::host {
 
 namespace {
 
-constexpr const char* kMeasures[] = {"grid_error", "density_error"};
-
-// The unit of the second significant digit: 1,000 for 17,234.
-double second_digit(double points) { return std::pow(10, std::max(0.0, std::floor(std::log10(points)) - 1)); }
-
-std::string rounded(double points) {
-  const double unit = second_digit(points);
-  return grouped(static_cast<std::int64_t>(std::round(points / unit) * unit));
-}
-
 bool has_model(const Comparison& c, const std::string& name) {
   const auto& models = c.options.models;
   return std::any_of(models.begin(), models.end(), [&](const Model& m) { return m.name == name; });
@@ -33,7 +23,8 @@ std::string place_of(std::int64_t n, const std::string& measure) {
   return fmt::format("n = {} ({})", grouped(n), short_measure(measure));
 }
 
-// A line of the finding's table, which settle ends; nothing where the two share no seed.
+}  // namespace
+
 bool add_line(Finding& f, std::vector<std::string> line, Contrast contrast) {
   if (contrast.difference.n == 0) return false;
   f.table.push_back(std::move(line));
@@ -48,6 +39,8 @@ Contrast between(const Comparison& c, const std::string& what, std::int64_t what
   return contrast(what, c.errors(what, what_n, measure), against, c.errors(against, against_n, measure), measure,
                   std::move(place));
 }
+
+namespace {
 
 // Verdicts of several models, each at several places.
 class VerdictsByModel {
@@ -117,12 +110,13 @@ std::optional<Finding> data_equivalents(const Comparison& c) {
     f.title = fmt::format("{} points seen by {} are worth {} points of kNN", grouped(n), most->model, most->worded());
     if (most->interval_worded() != "-") f.title += fmt::format(" ({})", most->interval_worded());
   } else {
-    f.title = fmt::format("{} points seen by a network are worth {} ({}) to {} ({}) points of kNN", grouped(n),
-                          least->worded(), least->model, most->worded(), most->model);
+    f.title = fmt::format("{} points seen by another model are worth {} ({}) to {} ({}) points of kNN on (x, y)",
+                          grouped(n), least->worded(), least->model, most->worded(), most->model);
   }
   f.text = fmt::format(
-      "The data equivalent of a network is how many points kNN (k = 1) needs for the same error: the same seed's kNN "
-      "curve, read at the network's error. Geometric mean over {}, with the 95 % interval (Student's t of the "
+      "The data equivalent of a model is how many points kNN on (x, y) needs for the same error: the same seed's kNN "
+      "curve (k = 1; of a kNN on an encoding its own k), read at the model's error. Geometric mean over {}, with the "
+      "95 % interval (Student's t of the "
       "logarithms). A seed outside the curve ({} to {} points) counts as the end it left by, and the figure is then "
       "only a bound.",
       counted(most->seeds, "seed"), grouped(static_cast<std::int64_t>(most->first)),
@@ -141,6 +135,106 @@ std::optional<Finding> data_equivalents(const Comparison& c) {
   return f;
 }
 
+// The kNN models on encodings, each with the kNN on (x, y) of the same k measured beside it.
+std::vector<const Model*> encoded_knns(const Comparison& c) {
+  std::vector<const Model*> list;
+  for (const Model& model : c.options.models) {
+    const bool beside = !c.errors(on_coordinates(model.name), c.options.sizes.front(), kMeasures[0]).empty();
+    if (is_encoded_knn(model) && beside) list.push_back(&model);
+  }
+  return list;
+}
+
+// With the learner held fixed: an encoding on few points against (x, y) on as many and on many; and with the encoding
+// held fixed, the network on it against kNN.
+std::vector<Contrast> bias_contrasts(const Comparison& c, bool over_worlds) {
+  std::vector<Contrast> list;
+  const std::int64_t small = c.options.sizes.front(), large = c.options.sizes.back();
+  const auto add = [&](const std::string& what, const std::string& against, std::int64_t against_n) {
+    for (const char* measure : kMeasures) {
+      const auto errors = [&](const std::string& model, std::int64_t n) {
+        return over_worlds ? c.errors_over_worlds(model, n, measure) : c.errors(model, n, measure);
+      };
+      Contrast one = contrast(what, errors(what, small), against, errors(against, against_n), measure,
+                              {{"n", small}, {"against_n", against_n}});
+      if (one.difference.n > 0 && one.over_worlds == over_worlds) list.push_back(std::move(one));
+    }
+  };
+  for (const Model* model : encoded_knns(c)) {
+    const std::string plain = on_coordinates(model->name);
+    add(model->name, plain, small);
+    if (large != small) add(model->name, plain, large);
+    for (const Model& network : c.options.models) {
+      const bool same = network.shape.encoding == model->shape.encoding && model->angle_weight == 1;
+      if (same && is_plain(network)) add(network.name, model->name, small);
+    }
+  }
+  judge(list, {});
+  return list;
+}
+
+// The factors of the encodings alone, as text: "4.8 [4.1, 5.7] (knn-1@polar)".
+std::vector<std::string> factors_of_encodings(const Comparison& c, const std::vector<Equivalent>& all,
+                                              const std::string& measure) {
+  std::vector<std::string> list;
+  for (const Equivalent& e : all) {
+    if (e.measure != measure || e.n != c.options.sizes.front() || e.seeds == 0 || !e.model.starts_with("knn-"))
+      continue;
+    list.push_back(fmt::format("{} ({})", e.factor_worded(), e.model));
+  }
+  return list;
+}
+
+std::optional<Finding> bias_with_the_learner_fixed(const Comparison& c) {
+  if (encoded_knns(c).empty()) return std::nullopt;
+  const std::int64_t small = c.options.sizes.front(), large = c.options.sizes.back();
+  const std::vector<Equivalent> over = equivalents_over_worlds(c), home = equivalents(c);
+  const bool worlds = !over.empty();
+  const std::vector<Equivalent>& factors = worlds ? over : home;
+  Finding f{.id = "bias"};
+  f.columns = {"model", "against", "error"};
+  f.contrasts = bias_contrasts(c, worlds);
+  Verdicts verdicts;
+  for (const Contrast& one : f.contrasts) {
+    const auto n = one.place.at("against_n").get<std::int64_t>();
+    f.table.push_back({fmt::format("{} at {}", one.what, grouped(small)),
+                       fmt::format("{} at {}", one.against, grouped(n)), short_measure(one.measure)});
+    if (n == large && n != small) verdicts.add(fmt::format("{} ({})", one.what, short_measure(one.measure)), one);
+  }
+  if (f.contrasts.empty()) return std::nullopt;
+  const auto by_grid = factors_of_encodings(c, factors, kMeasures[0]);
+  const int units = f.contrasts[0].difference.n;
+  const std::string unit = counted(units, worlds ? "world" : "seed");
+  f.title =
+      by_grid.empty()
+          ? fmt::format("The encoding with the learner held fixed, over {}: {}", unit, verdicts.worded())
+          : fmt::format("The learner held fixed, the right coordinates alone are worth {} times the data, over {}",
+                        listed(by_grid), unit);
+  const auto by_density = factors_of_encodings(c, factors, kMeasures[1]);
+  if (!by_density.empty())
+    f.points.push_back("by density error they are worth " + listed(by_density) + " times the data");
+  if (worlds) {
+    f.points.push_back(fmt::format("in world {} alone, over {}: {} times on the grid", c.options.worlds[0],
+                                   counted(std::ssize(c.options.seeds), "seed"),
+                                   listed(factors_of_encodings(c, home, kMeasures[0]))));
+  }
+  if (!verdicts.empty()) {
+    f.points.push_back(fmt::format("{} points with the bias minus {} without, the same kNN: {}", grouped(small),
+                                   grouped(large), verdicts.worded()));
+    if (!verdicts.notes().empty()) f.points.push_back(verdicts.notes());
+  }
+  f.text = fmt::format(
+      "A network in polar coordinates differs from kNN on (x, y) in two things at once. Here each is changed alone: "
+      "the "
+      "same kNN in the features of an encoding, and on one encoding a network in place of kNN. Times the data: as many "
+      "points as kNN on (x, y) needs for the error that the same kNN has on {} points in the encoding, for each point; "
+      "geometric mean with the 95 % interval of the logarithms (Student's t). The error of the model minus that of the "
+      "other, {}.",
+      grouped(small), worlds ? "world by world" : "seed by seed");
+  settle(f);
+  return f;
+}
+
 // "knn-5 at 10,000 beats a network at 1,000": the contrasts, in the first world or over all of them, judged together.
 std::vector<Contrast> main_contrasts(const Comparison& c, bool over_worlds) {
   const std::string knn = main_knn(c.options);
@@ -149,6 +243,7 @@ std::vector<Contrast> main_contrasts(const Comparison& c, bool over_worlds) {
   const std::int64_t small = c.options.sizes.front(), large = c.options.sizes.back();
   for (const auto& network : c.options.network_names()) {
     for (const char* measure : kMeasures) {
+      if (over_worlds && !c.errors_over_worlds(network, small, measure).over_worlds()) continue;
       Contrast one = over_worlds ? contrast(knn, c.errors_over_worlds(knn, large, measure), network,
                                             c.errors_over_worlds(network, small, measure), measure,
                                             {{"n", large}, {"against_n", small}})
@@ -232,13 +327,13 @@ std::optional<Finding> main_question_over_worlds(const Comparison& c) {
   return f;
 }
 
-// Of the kNN models compared, the one with the lowest mean error.
+// Of the kNN models on (x, y), the one with the lowest mean error.
 std::string best_knn(const Comparison& c, std::int64_t n, const std::string& measure) {
   std::string best;
   double lowest = 0;
   for (const Model& model : c.options.models) {
     const SeedErrors errors = c.errors(model.name, n, measure);
-    if (!model.is_knn() || errors.empty()) continue;
+    if (!model.is_knn() || is_encoded_knn(model) || errors.empty()) continue;
     const double mean = errors.summary().mean;
     if (best.empty() || mean < lowest) {
       best = model.name;
@@ -329,21 +424,16 @@ std::optional<Finding> budgets(const Comparison& c) {
   return f;
 }
 
-// The same network on another encoding: "mlp-xy+extras" of "mlp-polar+extras".
-std::string on_coordinates(const std::string& network) {
-  const std::size_t extras = network.find('+');
-  return "mlp-xy" + (extras == std::string::npos ? "" : network.substr(extras));
-}
-
 std::optional<Finding> encodings(const Comparison& c) {
   Finding f{.id = "encodings"};
-  f.columns = {"n", "network", "against", "error"};
+  f.columns = {"n", "model", "against", "error"};
   for (const std::int64_t n : c.options.sizes) {
     for (const auto* measure : kMeasures) {
-      for (const auto& network : c.options.network_names()) {
-        const std::string plain = on_coordinates(network);
-        if (plain == network || !has_model(c, plain)) continue;
-        add_line(f, {grouped(n), network, plain, short_measure(measure)}, between(c, network, n, plain, n, measure));
+      for (const Model& model : c.options.models) {
+        const std::string plain = on_coordinates(model.name);
+        if (plain == model.name) continue;
+        add_line(f, {grouped(n), model.name, plain, short_measure(measure)},
+                 between(c, model.name, n, plain, n, measure));
       }
     }
   }
@@ -351,11 +441,11 @@ std::optional<Finding> encodings(const Comparison& c) {
   settle(f);
   const VerdictsByModel verdicts(f);
   const std::string tests = f.text;
-  f.title = "What the encoding is worth at equal n, against the same network on (x, y): " +
+  f.title = "What the encoding is worth at equal n, against the same learner on (x, y): " +
             verdicts.title("lower error everywhere for", "undecided everywhere for", "higher error everywhere for",
                            "nothing anywhere for", "depends on n or on the error for");
   f.text =
-      "The error of a network that is given polar coordinates minus that of the same network on (x, y), on the same "
+      "The error of a network or of kNN in polar coordinates minus that of the same learner on (x, y), on the same "
       "points, seed by seed. " +
       tests;
   f.points = verdicts.points("lower at", "undecided at", "higher at");
@@ -607,91 +697,6 @@ std::optional<Finding> untrained(const Comparison& c) {
 
 }  // namespace
 
-std::string Equivalent::worded() const {
-  if (seeds == 0) return "-";
-  // A bound is never rounded beyond itself, and the end of the curve is exact.
-  const double unit = second_digit(points);
-  const auto whole = [&](double count) { return grouped(static_cast<std::int64_t>(count * unit)); };
-  if (beyond > 0 && before > 0) return "about " + rounded(points);
-  if (beyond == seeds) return "more than " + grouped(static_cast<std::int64_t>(last));
-  if (before == seeds) return "fewer than " + grouped(static_cast<std::int64_t>(first));
-  if (beyond > 0) return "more than " + whole(std::floor(points / unit));
-  if (before > 0) return "fewer than " + whole(std::ceil(points / unit));
-  return rounded(points);
-}
-
-std::string Equivalent::interval_worded() const {
-  if (!std::isfinite(interval.low) || beyond == seeds || before == seeds) return "-";
-  const std::string from = before > 0 && interval.low <= first
-                               ? "fewer than " + grouped(static_cast<std::int64_t>(first))
-                               : rounded(interval.low);
-  const std::string to = beyond > 0 && interval.high >= last ? "more than " + grouped(static_cast<std::int64_t>(last))
-                                                             : rounded(interval.high);
-  return from + " to " + to;
-}
-
-std::vector<Equivalent> equivalents(const Comparison& c) {
-  std::vector<Equivalent> result;
-  std::map<std::string, std::map<std::uint64_t, std::map<double, double>>> curves;  // by measure, seed and n
-  for (const std::int64_t n : c.options.curve_sizes()) {
-    for (const auto* measure : kMeasures) {
-      for (const auto& [seed, error] : c.errors("knn-1", n, measure).by_unit()) {
-        curves[measure][seed][static_cast<double>(n)] = error;
-      }
-    }
-  }
-  if (curves.empty()) return result;
-  for (const std::int64_t n : c.options.sizes) {
-    for (const auto& network : c.options.network_names()) {
-      for (const auto* measure : kMeasures) {
-        Equivalent e{.model = network, .n = n, .measure = measure};
-        std::vector<double> points;
-        for (const auto& [seed, error] : c.errors(network, n, measure).by_unit()) {
-          std::vector<double> x, y;
-          for (const auto& [size, knn_error] : curves[measure][seed]) {
-            x.push_back(size);
-            y.push_back(knn_error);
-          }
-          if (x.empty()) continue;
-          const double needed = crossing(x, y, error);
-          e.first = x.front();
-          e.last = x.back();
-          e.beyond += needed > x.back();
-          e.before += needed < x.front();
-          points.push_back(std::clamp(needed, x.front(), x.back()));
-        }
-        e.seeds = static_cast<int>(points.size());
-        // What is known of the points ends where the curve ends; NaN stays.
-        const auto within = [&](double value) { return std::min(std::max(value, e.first), e.last); };
-        const GeometricMean mean = geometric_mean(points);
-        e.points = within(mean.mean);
-        e.interval = mean.interval;
-        if (std::isfinite(mean.interval.low)) e.interval = {within(mean.interval.low), within(mean.interval.high)};
-        result.push_back(std::move(e));
-      }
-    }
-  }
-  return result;
-}
-
-nlohmann::json to_json(const std::vector<Equivalent>& list) {
-  auto result = nlohmann::json::array();
-  for (const Equivalent& e : list) {
-    result.push_back({{"model", e.model},
-                      {"n", e.n},
-                      {"measure", e.measure},
-                      {"seeds", e.seeds},
-                      {"knn_points", number(e.points)},
-                      {"low", number(e.interval.low)},
-                      {"high", number(e.interval.high)},
-                      {"curve_first", e.first},
-                      {"curve_last", e.last},
-                      {"seeds_beyond_curve", e.beyond},
-                      {"seeds_before_curve", e.before}});
-  }
-  return result;
-}
-
 // A point at distance t from the boundary is called wrongly when more than half of its k neighbours lie across it: when
 // the median m of their coordinates along the normal, seen from the point, is beyond t. Over both sides the wrong area
 // for a unit of length is the integral over t of P(m > t) + P(m < -t), so that c_k = E|m| in a Poisson field of one
@@ -728,8 +733,9 @@ double flat_boundary_constant(int k) {
 
 std::vector<Finding> findings(const Comparison& comparison) {
   std::vector<Finding> result;
-  for (const auto& find : {data_equivalents, large_knn_against_small_networks, main_question_over_worlds, equal_sizes,
-                           budgets, encodings, extras, one_against_five, why_one_is_better, law, untrained}) {
+  for (const auto& find : {bias_with_the_learner_fixed, data_equivalents, large_knn_against_small_networks,
+                           main_question_over_worlds, equal_sizes, budgets, encodings, extras, regions, patches,
+                           disagreement, one_against_five, why_one_is_better, law, untrained}) {
     if (auto finding = find(comparison)) result.push_back(std::move(*finding));
   }
   return result;

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,14 +12,16 @@
 
 namespace scalelab::host {
 
-// How many kNN points (k = 1) give the error of a network's n: each seed's network against the same seed's kNN curve,
-// the geometric mean over seeds with Student's t interval of the logarithms. A seed outside the curve counts as the end
-// it left by, and the figure is then a bound.
+// How many points kNN on (x, y) needs for the error of a model's n: each unit's model against the same unit's kNN curve,
+// the geometric mean over units with Student's t interval of the logarithms. The curve has k = 1, for a kNN on an
+// encoding its own k. Units are seeds of the first world, or worlds. One outside the curve counts as the end it left by,
+// and the figure is then a bound.
 struct Equivalent {
   std::string model;
   std::int64_t n = 0;
   std::string measure;  // grid_error, density_error
-  int seeds = 0;
+  bool over_worlds = false;
+  int seeds = 0;  // units
   double points = 0;
   Interval interval{};
   double first = 0, last = 0;  // the curve's n
@@ -27,8 +30,13 @@ struct Equivalent {
   // Two significant digits, and what a bound is: "17,000", "more than 256,000".
   std::string worded() const;
   std::string interval_worded() const;
+  // The same as a multiple of n: "4.8 [4.1, 5.7]", "more than 60".
+  std::string factor_worded() const;
 };
+// Of networks and kNN on encodings: in the first world at every size, both errors in turn.
 std::vector<Equivalent> equivalents(const Comparison& comparison);
+// Of those at the smallest size that other worlds have too, where there are several.
+std::vector<Equivalent> equivalents_over_worlds(const Comparison& comparison);
 nlohmann::json to_json(const std::vector<Equivalent>& equivalents);
 
 // c_k of kNN along a straight boundary without label noise: where n points fall on a unit of area, the area that k
@@ -36,5 +44,19 @@ nlohmann::json to_json(const std::vector<Equivalent>& equivalents);
 double flat_boundary_constant(int k);
 
 std::vector<Finding> findings(const Comparison& comparison);
+
+// Parts of them: where on the plane errors lie, of how many patches a map is made, and how far two networks on the same
+// points disagree (compare_places.cpp). Nothing where it was not measured.
+std::optional<Finding> regions(const Comparison& comparison);
+std::optional<Finding> patches(const Comparison& comparison);
+std::optional<Finding> disagreement(const Comparison& comparison);
+
+// The errors that findings are about, the grid's first.
+inline constexpr const char* kMeasures[] = {"grid_error", "density_error"};
+// The first model at one size against the second at another (or the same), over the seeds of the first world.
+Contrast between(const Comparison& comparison, const std::string& what, std::int64_t what_n, const std::string& against,
+                 std::int64_t against_n, const std::string& measure);
+// A line of the finding's table, which settle ends; nothing where the two share no seed.
+bool add_line(Finding& finding, std::vector<std::string> line, Contrast contrast);
 
 }  // namespace scalelab::host

@@ -28,16 +28,25 @@ std::string picture_uri(const std::filesystem::path& file) {
   return data_uri("image/png", bytes);
 }
 
-std::string describe(const Model& model) {
-  if (model.neighbours == 1) return "the label of the nearest point";
-  if (model.is_knn()) return fmt::format("vote of the {} nearest points", model.neighbours);
-  std::string text;
+// "(2r - 1, theta/pi)", of kNN with the angle's weight before it.
+std::string feature_words(const Model& model) {
+  const std::string w = model.angle_weight == 1 ? "" : fmt::format("{} ", model.angle_weight);
   switch (model.shape.encoding) {
-    case Encoding::none: text = "network on (x, y)"; break;
-    case Encoding::polar: text = "network on (2r \u2212 1, \u03b8/\u03c0)"; break;
-    case Encoding::polar_raw: text = "network on (r, \u03b8)"; break;
-    case Encoding::polar_trig: text = "network on (2r \u2212 1, cos \u03b8, sin \u03b8)"; break;
+    case Encoding::polar: return fmt::format("(2r \u2212 1, {}\u03b8/\u03c0)", w);
+    case Encoding::polar_raw: return fmt::format("(r, {}\u03b8)", w);
+    case Encoding::polar_trig: return fmt::format("(2r \u2212 1, {0}cos \u03b8, {0}sin \u03b8)", w);
+    default: return "(x, y)";
   }
+}
+
+std::string describe(const Model& model) {
+  const std::string features = feature_words(model);
+  if (model.is_knn()) {
+    const std::string where = is_encoded_knn(model) ? " in " + features : "";
+    if (model.neighbours == 1) return "the label of the nearest point" + where;
+    return fmt::format("vote of the {} nearest points{}", model.neighbours, where);
+  }
+  std::string text = "network on " + features;
   std::vector<std::string> extras;
   if (model.loss.focal_gamma > 0) extras.push_back("focal loss");
   if (model.shape.layer_norm) extras.push_back("layer norm");
@@ -153,8 +162,7 @@ std::string results_table(const Comparison& comparison) {
     }
   }
   return fmt::format("<p>{}</p>", download_html("CSV", "results.csv", "text/csv", csv_of(columns, rows))) +
-         table_html(columns, rows,
-                    fmt::format("Mean over {} with its 95 % interval", counted(std::ssize(options.seeds), "seed")));
+         table_html(columns, rows, "Errors in %: " + table_caption(options));
 }
 
 std::string worlds_method(const CompareOptions& options) {
@@ -164,13 +172,14 @@ std::string worlds_method(const CompareOptions& options) {
       options.worlds[0]);
   if (options.worlds.size() > 1) {
     text += fmt::format(
-        " In the other {} the main question is asked once more, on one seed each: the networks at n = "
-        "{}, kNN at n = {}.",
+        " In the other {} the main questions are asked once more, on one seed each: networks without extras and kNN on "
+        "encodings at n = {}, kNN on (x, y) at n = {} and, where encodings are asked about, at others.",
         options.worlds.size() - 1, grouped(options.sizes.front()), grouped(options.sizes.back()));
   }
   if (options.starts > 1) {
-    text += fmt::format(" At n = {} each network of world {} has {} on each seed's points, which are averaged.",
-                        grouped(options.sizes.front()), options.worlds[0], counted(options.starts, "start"));
+    text += fmt::format(
+        " At n = {} each network of world {} without extras has {} on each seed's points, which are averaged.",
+        grouped(options.sizes.front()), options.worlds[0], counted(options.starts, "start"));
   }
   return text;
 }
@@ -207,7 +216,12 @@ std::vector<std::string> methods(const Comparison& comparison) {
           shape.hidden_layers, shape.width, fmt::to_string(fmt::join(epochs, ", ")),
           options.same_epochs ? "" : ", so that every network sees the same number of samples",
           kPrecisions[static_cast<std::size_t>(network.precision)]),
-      "kNN: exact Euclidean neighbours; equal distances in order of index, equal votes to blue.",
+      "kNN: exact Euclidean neighbours; equal distances in order of index, equal votes to blue. knn-K@E measures "
+      "distances in the features of an encoding, the same that a network of that encoding is given, with the angle cut "
+      "at \u03c0. @E:W multiplies the features of the angle by W: how far a step of the angle counts beside one "
+      "of "
+      "the radius is a choice that every encoding makes. W = 1/4 was picked on world 0, so that it is the other worlds "
+      "which judge it.",
       "Training error: the share of a model's own training points that it gives the wrong colour. For kNN each of them "
       "is its own nearest neighbour, so that at k = 1 it says nothing.",
       "Means stand with their 95 % interval (Student's t over seeds); ratios and data equivalents are geometric means, "
@@ -248,6 +262,7 @@ nlohmann::json live_data(const Comparison& comparison) {
   auto models = nlohmann::json::array();
   std::size_t bytes = 0;
   for (const Model& model : options.models) {
+    if (is_encoded_knn(model)) continue;  // in the pictures alone
     if (model.is_knn()) {
       if (model.neighbours > kMostLiveNeighbours || sizes.empty() || *sizes.rbegin() < model.neighbours) continue;
       models.push_back({{"name", model.name}, {"k", model.neighbours}});
@@ -342,17 +357,18 @@ Line error_line(const std::string& name, const Comparison& comparison, const std
 Chart curve_chart(const Comparison& comparison, const std::string& title, const std::string& measure) {
   const std::string shown = short_measure(measure);
   const auto sizes = comparison.options.curve_sizes();
-  Chart chart{.id = "curve-" + shown,
-              .title = title,
-              .subtitle = fmt::format("{}{} error against the number of training points, both axes logarithmic. Small "
-                                      "dots are single seeds, lines and large marks geometric means. A dashed line "
-                                      "runs from a network's mark to the kNN curve: where it ends, kNN does as well.",
-                                      shown == "grid" ? "G" : "D", shown.substr(1)),
-              .x = {.title = "training points n", .short_name = "n", .logarithmic = true},
-              .y = {.title = shown + " error", .logarithmic = true, .percent = true},
-              .lines = {},
-              .command = command_of(comparison.options),
-              .measure = shown};
+  Chart chart{
+      .id = "curve-" + shown,
+      .title = title,
+      .subtitle = fmt::format("{}{} error against the number of training points, both axes logarithmic. Small "
+                              "dots are single seeds, lines and large marks geometric means. A dashed line "
+                              "runs from a model's mark to the kNN curve: where it ends, kNN on (x, y) does as well.",
+                              shown == "grid" ? "G" : "D", shown.substr(1)),
+      .x = {.title = "training points n", .short_name = "n", .logarithmic = true},
+      .y = {.title = shown + " error", .logarithmic = true, .percent = true},
+      .lines = {},
+      .command = command_of(comparison.options),
+      .measure = shown};
   for (const int k : kCurveNeighbours) {
     Line line = error_line(fmt::format("kNN, k = {}", k), comparison, sizes, fmt::format("knn-{}", k), measure);
     line.colour = k == 1 ? "blue" : "blue-soft";
@@ -362,9 +378,9 @@ Chart curve_chart(const Comparison& comparison, const std::string& title, const 
   chart.x.ticks.assign(sizes.begin(), sizes.end());
   const auto all = equivalents(comparison);
   for (const Model& model : comparison.options.models) {
-    if (model.is_knn()) continue;
+    if (model.is_knn() && !is_encoded_knn(model)) continue;
     Line line = error_line(model.name, comparison, comparison.options.sizes, model.name, measure);
-    line.colour = "orange";
+    line.colour = model.is_knn() ? "blue" : "orange";
     line.joined = false;
     line.hollow = model.name.find('+') != std::string::npos;
     switch (model.shape.encoding) {
@@ -381,7 +397,7 @@ Chart curve_chart(const Comparison& comparison, const std::string& title, const 
         bridges.push_back({.name = model.name,
                            .marks = {{.x = mark.x, .y = mark.y, .note = "equivalent"},
                                      {.x = e.points, .y = mark.y, .note = "equivalent"}},
-                           .colour = "orange",
+                           .colour = line.colour,
                            .dashed = true,
                            .thin = true,
                            .bare = true});
@@ -441,7 +457,7 @@ std::string front_pictures(const Comparison& comparison, const std::vector<Figur
   const auto named = [&](const std::string& wished, bool knn) {
     std::string name;
     for (const Model& model : options.models) {
-      if (model.is_knn() == knn && (name.empty() || model.name == wished)) name = model.name;
+      if (model.is_knn() == knn && !is_encoded_knn(model) && (name.empty() || model.name == wished)) name = model.name;
     }
     return name;
   };
@@ -475,8 +491,8 @@ std::string charts_html(const Comparison& comparison, const std::vector<Finding>
   const std::string bars = equivalents_html(comparison);
   if (!bars.empty()) {
     charts += fmt::format(
-        "<div class=\"panel\"><h3>How many kNN points is a network worth?</h3><p class=\"what\">From the points the "
-        "network saw (grey tick) to the points kNN (k = 1) needs for the same error (dot), with its 95&nbsp;% "
+        "<div class=\"panel\"><h3>How many kNN points is a model worth?</h3><p class=\"what\">From the points the "
+        "model saw (grey tick) to the points kNN on (x, y) needs for the same error (dot), with its 95&nbsp;% "
         "interval over seeds. An arrow head: beyond the curve.</p>{}{}</div>",
         bars,
         worth == nullptr ? ""

@@ -18,6 +18,7 @@
 #include "host/program/error.h"
 #include "host/program/files.h"
 #include "host/program/options.h"
+#include "host/studies/claims.h"
 
 namespace scalelab::host {
 
@@ -73,6 +74,8 @@ std::vector<Chapter> chapters() {
   };
 }
 
+constexpr const char* kClaimsFolder = "claims";
+
 nlohmann::json summary_in(const fs::path& folder) {
   const auto summary = nlohmann::json::parse(file_text(folder / "summary.json"), nullptr, false);
   return summary.is_object() ? summary : nlohmann::json();
@@ -121,6 +124,7 @@ std::vector<std::string> command_words(const std::vector<std::string>& given, co
                {"--out", folder.string(), "--seed", std::to_string(common.seed), "--backend", common.backend,
                 "--device", std::to_string(common.device), "--threads", std::to_string(common.threads)});
   if (common.quiet) words.push_back("--quiet");
+  if (common.look) words.push_back("--look");
   return words;
 }
 
@@ -172,6 +176,15 @@ Page front_page(const fs::path& out, const std::map<std::string, std::string>& f
               : nlohmann::json();
     }
   }
+  if (const nlohmann::json claims = summary_in(out / kClaimsFolder); claims.is_object()) {
+    page.sections.push_back(
+        {.id = "claims",
+         .title = "What became of the claims",
+         .html = fmt::format(
+             "<article class=\"chapter\"><div><h3>{0}</h3><p class=\"what\">{1}</p></div><p class=\"more\"><a "
+             "href=\"{2}/report.html\">All of them: {2} \u2192</a></p></article>",
+             html_escape(claims.value("headline", "")), html_escape(claims.value("lead", "")), kClaimsFolder)});
+  }
   page.methods = {
       "Every page is one file and states its seeds, its intervals and the command that makes it again. A "
       "difference that the seeds do not establish is called undecided.",
@@ -180,33 +193,65 @@ Page front_page(const fs::path& out, const std::map<std::string, std::string>& f
   return page;
 }
 
-Outcome run_story(const fs::path& out, bool quick, Session& session) {
+// What the steps that are done say of the sources' claims, as a page in a folder of its own.
+Page write_claims(const fs::path& out, Session& session) {
+  std::map<std::string, nlohmann::json> results;
+  for (const Chapter& chapter : chapters()) {
+    for (const Step& step : chapter.steps) {
+      auto result = nlohmann::json::parse(file_text(out / step.folder / "result.json"), nullptr, false);
+      if (result.is_object()) results[step.folder] = std::move(result);
+    }
+  }
+  const nlohmann::json document = {{"schema", 2},
+                                   {"study", "claims"},
+                                   {"experiment", "claims"},
+                                   {"title", "Claims and what was found"},
+                                   {"environment", environment(session)},
+                                   {"claims", answered_claims(results)}};
+  Page page = claims_page(document);
+  make_output_folder(out / kClaimsFolder);
+  write_file(out / kClaimsFolder / "result.json", json_text(document));
+  write_page(out / kClaimsFolder, page);
+  return page;
+}
+
+// Runs a step that is not done yet; what it found, or why it failed, is added to `text` and `failed`.
+void run_step(const Step& step, bool quick, const fs::path& out, std::map<std::string, std::string>& failed,
+              std::string& text, Session& session) {
+  const fs::path folder = out / step.folder;
+  const auto& words = quick ? step.quick : step.words;
+  const std::string stamp = stamp_of(words) + std::to_string(session.common.seed);
+  if (file_text(folder / "done.txt") == stamp && summary_in(folder).is_object()) {
+    text += fmt::format("{}: done before\n", step.folder);
+    return;
+  }
+  if (!session.common.quiet) session.progress.say(fmt::format("{}: {}", step.folder, fmt::join(words, " ")));
+  const int code = run_program(command_words(words, folder, session.common));
+  if (code == kStopped || code >= 128 || code == kCannotWrite) {
+    throw Failure(static_cast<ExitCode>(code == kCannotWrite ? kCannotWrite : kStopped),
+                  fmt::format("story: {} ended early; the same command goes on from there", step.folder));
+  }
+  if (code != kDone) failed[step.folder] = fmt::format("exit code {} of scalelab {}", code, fmt::join(words, " "));
+  if (code == kDone) write_file(folder / "done.txt", stamp);
+  text += fmt::format("{}: {}\n", step.folder,
+                      code == kDone ? summary_in(folder).value("headline", "") : "failed: " + failed[step.folder]);
+}
+
+Outcome run_story(const fs::path& out, bool quick, const Session& given) {
+  Common common = given.common;
+  common.look = common.look || quick;  // on every page
+  Session session{common, given.context, given.progress};
   make_output_folder(out);
   std::map<std::string, std::string> failed;
   std::string text;
   for (const Chapter& chapter : chapters()) {
     for (const Step& step : chapter.steps) {
-      const fs::path folder = out / step.folder;
-      const auto& words = quick ? step.quick : step.words;
-      const std::string stamp = stamp_of(words) + std::to_string(session.common.seed);
-      if (file_text(folder / "done.txt") == stamp && summary_in(folder).is_object()) {
-        text += fmt::format("{}: done before\n", step.folder);
-        continue;
-      }
-      if (!session.common.quiet) session.progress.say(fmt::format("{}: {}", step.folder, fmt::join(words, " ")));
-      const int code = run_program(command_words(words, folder, session.common));
-      if (code == kStopped || code >= 128 || code == kCannotWrite) {
-        throw Failure(static_cast<ExitCode>(code == kCannotWrite ? kCannotWrite : kStopped),
-                      fmt::format("story: {} ended early; the same command goes on from there", step.folder));
-      }
-      if (code != kDone) failed[step.folder] = fmt::format("exit code {} of scalelab {}", code, fmt::join(words, " "));
-      if (code == kDone) write_file(folder / "done.txt", stamp);
-      text += fmt::format("{}: {}\n", step.folder,
-                          code == kDone ? summary_in(folder).value("headline", "") : "failed: " + failed[step.folder]);
+      run_step(step, quick, out, failed, text, session);
       // Readable from the first step on.
       write_file(out / "index.html", page_html(front_page(out, failed, quick, session)));
     }
   }
+  text += fmt::format("claims: {}\n", write_claims(out, session).headline);
   const Page page = front_page(out, failed, quick, session);
   write_file(out / "index.html", page_html(page));
   text += (out / "index.html").string() + "\n";

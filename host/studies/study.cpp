@@ -14,6 +14,7 @@
 #include "host/program/input.h"
 #include "host/program/options.h"
 #include "host/program/words.h"
+#include "host/studies/claims.h"
 #include "host/studies/compare_page.h"
 #include "host/studies/sweep_study.h"
 #include "host/studies/theory.h"
@@ -122,6 +123,7 @@ Page page_from(const nlohmann::json& document, const fs::path& folder) {
     const std::string study = document.value("study", "");
     if (study == "theory") return theory_page(document);
     if (study == "xor") return xor_page(document);
+    if (study == "claims") return claims_page(document);
     if (experiment == "compare" && document.contains("planned")) return comparison_page_from(document, folder);
     if (document.contains("planned") && document.contains("rows")) return study_page_from(document);
   } catch (const nlohmann::json::exception& error) {

@@ -1,0 +1,63 @@
+// claim_questions: what a claim asks of a study's result.json. Each answers in parts, and with none where the run has not
+// measured it; claims.h says what a part holds.
+#pragma once
+
+#include <functional>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+#include <vector>
+
+namespace scalelab::host {
+
+inline constexpr const char *kHolds = "holds", *kContradicted = "contradicted", *kUndecided = "undecided",
+                            *kNotTested = "not tested";
+
+using Question = std::function<std::vector<nlohmann::json>(const nlohmann::json& result)>;
+
+// Contradicted where any of the parts is; else undecided where any is; else it holds. Not tested without parts.
+std::string answer_of(const std::vector<nlohmann::json>& parts);
+
+// A claim that something does: holds where any of the parts does, is undecided where any else is; only what answers so is
+// kept, the first few of it.
+Question any_of(Question question);
+
+// Which contrasts of findings are asked about. Names are patterns, in which each * stands for anything; each member of
+// `place` must be there and equal, where "smallest" and "largest" stand for those of the finding.
+struct Asked {
+  std::string finding, what = "*", against = "*", measure = "*";
+  nlohmann::json place = nlohmann::json::object();
+};
+// All of them have one of these verdicts ("lower", "same", "higher", or "not worse": shown not to be higher by the
+// margin). One that is settled otherwise contradicts.
+Question verdicts(Asked asked, std::set<std::string> expected);
+
+// A figure with its 95 % interval, and where it is read from.
+struct Figure {
+  std::string name;
+  double mean, low, high;
+};
+using Figures = std::function<std::vector<Figure>(const nlohmann::json& result)>;
+// Every figure lies above the bound by its whole interval; one below it by its whole interval contradicts.
+Question above(double bound, std::string unit, Figures figures);
+// Of compare: a measure of a model at the smallest size; the share of the plane, in per cent, that two starts on the same
+// points disagree about; how many times its points a model is worth on the grid at the smallest size, over worlds where
+// there are several.
+Figures of_summary(std::string model, std::string measure);
+Figures disagreements();
+Figures data_factors(std::string model);
+// Of prune-study: how many times as many random rows a choice is worth, on the grid at the largest n.
+Figures rows_worth();
+
+// The law of every curve of the model, without label noise and choice, is one of these (law.h).
+Question laws(std::string model, std::string measure, std::set<std::string> expected);
+// Of prune-study: the frontier of every score falls more steeply than that of random rows.
+Question steeper_frontiers();
+// Of theory: the hard examples beat as many at random from some size on and not below it.
+Question hard_from_a_size_on();
+// Of xor, its errors after the budget: the widest network's is lower than the narrowest's; and, by width, the gain of
+// showing easy examples first is larger than that of the next width.
+Question wider_is_better();
+Question order_beats_width();
+
+}  // namespace scalelab::host
