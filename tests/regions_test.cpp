@@ -48,9 +48,8 @@ TEST(Regions, AreThePlacesThatTheirDefinitionsName) {
   }
   // The tip looks to the upper left, and the place before it to the upper right.
   const auto cell = [](double at) { return static_cast<std::int64_t>((at + 1) * 64); };
-  const std::int64_t upper = cell(0.62);
-  EXPECT_EQ(counted_in_row(regions, upper, cell(-0.64), cell(-0.64) + 1)[kTip], 1);
-  EXPECT_EQ(counted_in_row(regions, cell(-0.62), cell(-0.64), cell(-0.64) + 1)[kTip], 0);
+  EXPECT_EQ(counted_in_row(regions, cell(0.65), cell(-0.6), cell(-0.6) + 1)[kTip], 1);
+  EXPECT_EQ(counted_in_row(regions, cell(-0.65), cell(-0.6), cell(-0.6) + 1)[kTip], 0);
 }
 
 // Beyond 1024 cells along it, what is counted is a sample of them.
@@ -83,15 +82,15 @@ TEST(Patches, HangTogetherByTheirSides) {
 }
 
 TEST(Patches, BelowAShareOfThePlaneAreNotCounted) {
-  const std::int64_t size = 1024;  // a patch has 16 cells or more
-  for (const std::int64_t side : {3, 4}) {
+  const std::int64_t size = 1024;  // a patch has 256 cells or more
+  for (const std::int64_t side : {15, 16}) {
     Patches patches(size);
     for (std::int64_t row = 0; row < size; ++row) {
       std::vector<std::uint8_t> labels(static_cast<std::size_t>(size), 0);
       if (row < side) std::fill_n(labels.begin() + 100, side, 1);
       patches.add_row(labels);
     }
-    EXPECT_EQ(patches.count(), side == 4 ? 2 : 1);
+    EXPECT_EQ(patches.count(), side == 16 ? 2 : 1);
   }
 }
 

@@ -91,7 +91,7 @@ void Patches::add_row(std::span<const std::uint8_t> labels) {
 }
 
 std::int64_t Patches::count() const {
-  const double least = static_cast<double>(size_) * static_cast<double>(size_) / 65536;
+  const double least = static_cast<double>(size_) * static_cast<double>(size_) / 4096;
   std::int64_t count = 0;
   for (std::size_t patch = 0; patch < parent_.size(); ++patch) {
     count += parent_[patch] == patch && static_cast<double>(area_[patch]) >= least;

@@ -39,7 +39,7 @@ class Regions {
   std::array<double, kCount> cells_{};
 };
 
-// How many patches a map of two labels has: cells of one label that hang together by their sides, of 1/65536 of the
+// How many patches a map of two labels has: cells of one label that hang together by their sides, of 1/4096 of the
 // plane or more. The truth has two, the band and what lies about it. Rows are given one after the other.
 class Patches {
  public:

@@ -95,10 +95,7 @@ Question verdicts(Asked asked, std::set<std::string> expected) {
         } else if (open) {
           settles = fmt::format("more {}s", text_of(contrast["unit"]));
         }
-        Json one = part(expected.contains(verdict) ? kHolds
-                        : open                     ? kUndecided
-                                                   : kContradicted,
-                        contrast_words(contrast), settles);
+        Json one = part(as_said ? kHolds : open ? kUndecided : kContradicted, contrast_words(contrast), settles);
         one["finding"] = finding["id"];
         for (const char* member : {"what", "against", "measure", "place"}) one[member] = contrast[member];
         parts.push_back(std::move(one));

@@ -102,7 +102,7 @@ std::optional<Finding> patches(const Comparison& c) {
   f.title = fmt::format("On {} points a network's map has {} patches; the truth has 2",
                         grouped(c.options.sizes.front()), listed(said));
   f.text =
-      "A patch is a part of the map of one colour that hangs together by its cells' sides, of 1/65536 of the plane or "
+      "A patch is a part of the map of one colour that hangs together by its cells' sides, of 1/4096 of the plane or "
       "more. The mean with its 95 % interval (Student's t).";
   return f;
 }
