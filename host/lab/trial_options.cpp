@@ -17,8 +17,9 @@ constexpr const char* kMeasureGroup = "Measured on";
 
 const char* const kModelsHelp =
     "Models:\n"
-    "  knn-K          vote of the K nearest training points; knn-K@polar, @polar-raw, @polar-trig: nearest in\n"
-    "                 radius and angle as the network of that name is given them; @polar:W: the angle times W\n"
+    "  knn-K          vote of the K nearest training points; knn-K@polar, @polar-raw, @polar-trig:\n"
+    "                 nearest in radius and angle, as the network of that name is given them;\n"
+    "                 knn-K@polar:W multiplies the angle by W\n"
     "  mlp-xy         network on the coordinates; the only encoding of data with other than 2 features\n"
     "  mlp-polar      network on radius and angle; mlp-polar-raw, mlp-polar-trig: other forms of it\n"
     "  A network's name may be followed by +focal (focal loss), +layer-norm, +weight-decay, +extras (all\n"

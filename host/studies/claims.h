@@ -4,11 +4,12 @@
 // have there, and from means and figures with their intervals. The table of claims (claims.cpp) names for each where to
 // look and what it expects; a study that measures more adds lines there.
 //
-// The result.json of a page of claims: schema 2, study "claims", title, environment, and
-//   claims  [{id, source, claim, study, command, answer, parts: [{answer, words, settles, finding, what, against,
-//           measure, place}]}]
-// answer: holds, contradicted, undecided, not tested. A claim holds where all its parts do; one part that is contradicted
-// contradicts it; else one that is undecided leaves it undecided. finding .. place: of a part that is a contrast.
+// The result.json of a page of claims holds schema 2, study "claims", title, environment, and
+//   claims  [{id, source, claim, study, command, answer,
+//             parts: [{answer, words, settles, finding, what, against, measure, place}]}]
+// An answer is holds, contradicted, undecided or not tested. A claim holds where all its parts do; one part that is
+// contradicted contradicts it; else one that is undecided leaves it undecided. From finding on, the members of a part are
+// those of a contrast, where it is one.
 #pragma once
 
 #include <map>
