@@ -762,7 +762,7 @@ Fitted fit_on_ranks(const Backend& backend, int size, const Floats& points, std:
   const std::vector<std::int64_t> begin = deal(static_cast<std::int64_t>(points.size()) / d, size);
   std::vector<Fitted> of_rank(static_cast<std::size_t>(size));
   run_on_ranks(size, [&](Communicator& ranks) {
-    Context context(backend, 0, 2);
+    Context context(backend, 0, 1);
     context.ranks = ranks;
     const std::int64_t first = begin[static_cast<std::size_t>(ranks.rank())];
     const std::int64_t rows = begin[static_cast<std::size_t>(ranks.rank()) + 1] - first;
