@@ -59,7 +59,8 @@ TEST(Frontier, ThePickOfManyDoesNotLieTooLow) {
       least = std::min(least, sum / kUnits);
     }
     lowest += least / kDraws;
-    for (const auto& [unit, error] : frontier(candidates)[0].errors) mean += error / (kUnits * kDraws);
+    const auto points = frontier(candidates);
+    for (const auto& [unit, error] : points[0].errors) mean += error / (kUnits * kDraws);
   }
   EXPECT_LT(lowest, -0.8);                                       // E min of 30 means of 5: -2.04 / sqrt(5) = -.91
   EXPECT_NEAR(mean, 0, 4 / std::sqrt(double{kUnits} * kDraws));  // four standard errors, if units were independent

@@ -271,7 +271,7 @@ class PagesMatchResults : public Program, public testing::WithParamInterface<Com
     ASSERT_FALSE(document["frontier"].empty());
     for (const Json& entry : document["frontier"]) {
       const std::string measure = entry["measure"];
-      const Json drawn = marks("frontier-" + measure.substr(0, measure.find('_')), entry["score"]);
+      const Json drawn = marks("frontier-chart-" + measure.substr(0, measure.find('_')), entry["score"]);
       ASSERT_EQ(drawn.size(), entry["points"].size());
       for (std::size_t i = 0; i < drawn.size(); ++i) {
         EXPECT_EQ(drawn[i][0], entry["points"][i]["kept"]);
@@ -283,7 +283,7 @@ class PagesMatchResults : public Program, public testing::WithParamInterface<Com
         continue;
       const Json& c = choice["grid_error"]["minus_random"];
       const std::string text = signed_points(c["mean"]);
-      EXPECT_NE(part("id=\"scores-grid\"", "</script>").find(c["verdict"] == "undecided" ? "(" + text + ")" : text),
+      EXPECT_NE(part("id=\"map-scores-grid\"", "</script>").find(c["verdict"] == "undecided" ? "(" + text + ")" : text),
                 std::string::npos)
           << choice["choice"] << text;
     }

@@ -271,13 +271,13 @@ TEST_F(PruneStudy, ClassFloorsAreAChoice) {
     EXPECT_LE(row["least_class"].get<double>(), p["fraction"].get<double>() + 0.01) << row;
     EXPECT_GE(row["most_class"].get<double>(), p["fraction"].get<double>() - 0.01) << row;
     if (p["score"] != "kmeans") continue;
-    EXPECT_GT(row["purity"], 0.5);
+    EXPECT_GT(row["purity"].get<double>(), 0.5);
     if (p["class_floor"] != 1) continue;
     // Two classes: kept k rows, half of them of the smaller class, or all it has.
     EXPECT_GT(row["most_class"].get<double>(), p["fraction"].get<double>() * 1.2) << row;
   }
-  EXPECT_GT(choice(document, "kmeans(8) floor 1 hard", 0.25, 640)["most_class"],
-            choice(document, "random", 0.25, 640)["most_class"]);
+  EXPECT_GT(choice(document, "kmeans(8) floor 1 hard", 0.25, 640)["most_class"].get<double>(),
+            choice(document, "random", 0.25, 640)["most_class"].get<double>());
 }
 
 // Numbers of rows that a choice is worth follow from its errors and those of random rows of the same seed.

@@ -56,7 +56,7 @@ std::optional<Chart> frontier_chart(const Json& document, const std::string& mea
   std::stable_sort(scores.begin(), scores.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
   const std::string name = short_measure(measure);
   Chart chart{
-      .id = "frontier-" + name,
+      .id = "frontier-chart-" + name,
       .title = "The frontier: the lowest error with at most so many rows",
       .subtitle = capitalized(name) +
                   " error where for each number of rows the fraction, the way and n are chosen (by the other seeds); "
@@ -133,7 +133,7 @@ std::optional<HeatMap> score_map(const Json& document, const std::string& measur
   }
   const std::string name = short_measure(measure);
   HeatMap map{
-      .id = "scores-" + name,
+      .id = "map-scores-" + name,
       .title = fmt::format("Scores by the fraction kept of n {}", grouped(largest)),
       .subtitle = capitalized(name) +
                   " error minus that of as many rows at random, in percentage points; in brackets where the verdict "
@@ -174,7 +174,7 @@ std::optional<HeatMap> ticket_map(const Json& document, bool switched) {
     }
   }
   HeatMap map{
-      .id = "tickets",
+      .id = "map-tickets",
       .title = "Tickets by level and width",
       .subtitle = fmt::format("Difference in {} error, paired, in percentage points; in brackets where the verdict is "
                               "undecided. Level l keeps 0.8^l of the hidden layers' weights.",
