@@ -289,7 +289,7 @@ TEST_F(Experiments, CurriculumOnPeoplesOwnPoints) {
   write_text(folder_ / "p.csv", csv);
   const Json document = json({"curriculum", "--data", "p.csv", "--clusters", "5", "--n", "70", "--epochs", "150",
                               "--widths", "8", "--seeds", "0..2", "--out", "o"});
-  EXPECT_EQ(document["rows"].size(), 5U * 3);
+  EXPECT_EQ(document["rows"].size(), 7U * 3);
   EXPECT_EQ(document["rows"][3]["params"]["score"], "kmeans");
   EXPECT_EQ(document["rows"][3]["params"]["model"], "mlp-xy");
   for (const Json& row : document["rows"]) {

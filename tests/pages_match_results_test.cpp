@@ -62,7 +62,9 @@ class PagesMatchResults : public Program, public testing::WithParamInterface<Com
     const std::string id = finding["id"];
     if (contrast["place"].contains("series")) return contrast["place"]["series"].dump();
     if (id.rfind("all-", 0) == 0 || id.rfind("hard-or-easy", 0) == 0) return contrast["what"];
-    if (id.rfind("equal-", 0) == 0) return contrast["place"]["choice"].dump() + contrast["place"]["budget"].dump();
+    if (contrast["place"].contains("choice")) {
+      return contrast["place"]["choice"].dump() + contrast["place"]["budget"].dump();
+    }
     if (id.rfind("clusters-", 0) == 0)
       return contrast["what"].get<std::string>() + contrast["against"].get<std::string>();
     if (contrast["place"].contains("level") && !finding["columns"].empty()) return contrast["measure"];
