@@ -10,15 +10,12 @@
 #include <vector>
 
 #include "host/lab/model.h"
+#include "host/lab/row_scores.h"
 
 namespace scalelab::host {
 
 // Raised when a change of the numerics changes what any trial measures: old rows are then not mixed with new ones.
 inline constexpr int kNumerics = 1;
-
-// Of how many rows a choice of the hard or easy makes sure in each class, where nothing else is asked for: this share of
-// an equal part, int(class_floor kept / classes).
-inline constexpr double kClassFloor = 0.5;
 
 struct Trial {
   // Data. "spiral": the mixture and the manifold of scalelab/spiral.h. "perceptron": Gaussian inputs, labelled by the
