@@ -15,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/cpu/examined.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/distance.h"
 #include "kernels/kmeans_check.h"
@@ -22,10 +23,17 @@
 #include "kernels/kmeans_tiles.h"
 #include "kernels/kmeans_total.h"
 #include "scalelab/random.h"
+#include "scalelab/work.h"
 
 #ifndef SCALELAB_KERNELS_KMEANS_CPP_
 #define SCALELAB_KERNELS_KMEANS_CPP_
 namespace scalelab::cpu {
+
+// A point that is to be counted at another centroid than before.
+struct Moved {
+  std::int64_t row;
+  int from;
+};
 
 // Centroids of a box, in structure-of-arrays form with ascending ids; room for whole vectors behind the last.
 struct Candidates {
@@ -83,6 +91,30 @@ void add_rows(const float* points, const int* labels, std::int64_t rows, std::in
       hn::StoreU(hn::Add(hn::LoadU(di, total + c), fixed), di, total + c);
     }
     for (; c < c_end; ++c) total[c] += to_fixed(x[c], units_per_one[c]);
+  }
+}
+
+// Takes features [c_begin, c_end) of points off the totals (k, d) they were added to, and adds them to those of their
+// labels.
+void count_elsewhere(const float* points, const Moved* moved, std::int64_t count, const int* labels, std::int64_t d,
+                     std::int64_t c_begin, std::int64_t c_end, const double* units_per_one, std::int64_t* totals) {
+  const DF64 df;
+  const DI64 di;
+  const auto lanes = static_cast<std::int64_t>(hn::Lanes(df));
+  for (std::int64_t i = 0; i < count; ++i) {
+    const float* x = points + moved[i].row * d;
+    std::int64_t *from = totals + moved[i].from * d, *to = totals + labels[moved[i].row] * d;
+    std::int64_t c = c_begin;
+    for (; c + lanes <= c_end; c += lanes) {
+      const auto fixed = to_fixed_lanes(x + c, hn::LoadU(df, units_per_one + c));
+      hn::StoreU(hn::Sub(hn::LoadU(di, from + c), fixed), di, from + c);
+      hn::StoreU(hn::Add(hn::LoadU(di, to + c), fixed), di, to + c);
+    }
+    for (; c < c_end; ++c) {
+      const std::int64_t fixed = to_fixed(x[c], units_per_one[c]);
+      from[c] -= fixed;
+      to[c] += fixed;
+    }
   }
 }
 
@@ -363,8 +395,12 @@ HWY_EXPORT(pack);
 HWY_EXPORT(assign_rows);
 HWY_EXPORT(measure_rows);
 HWY_EXPORT(pack_proposals);
+HWY_EXPORT(bytes_are_multiplied);
+HWY_EXPORT(round_points);
+HWY_EXPORT(round_centroids);
 HWY_EXPORT(propose_rows);
 HWY_EXPORT(add_rows);
+HWY_EXPORT(count_elsewhere);
 HWY_EXPORT(largest_of_rows);
 HWY_EXPORT(lower_distances);
 HWY_EXPORT(total_weight);
@@ -426,7 +462,7 @@ double sum_in_blocks(View<const float> distances, Context& context) {
   return std::accumulate(sums.begin(), sums.end(), 0.0);
 }
 
-// Sums of points and how many there are, per centroid.
+// Sums of points and how many there are, per centroid; empty to begin with.
 struct Totals {
   std::vector<std::int64_t> sum;    // (k, d)
   std::vector<std::int64_t> count;  // (k)
@@ -448,7 +484,8 @@ class Assignment {
     }
   }
 
-  void labels(View<const float> centroids, View<int> labels, View<float> distances) {
+  // With `hinted`, `labels` (n) hold labels of the points by other centroids: rows that stay are sooner done with.
+  void labels(View<const float> centroids, bool hinted, View<int> labels, View<float> distances) {
     if (tiles_) {
       const Candidates all = distinct(centroids);
       parallel_for(context_, tiles_->block_count, [&](std::int64_t block) {
@@ -459,50 +496,67 @@ class Assignment {
     }
     pack_centroids(centroids);
     for_each_piece([&](std::int64_t row, std::int64_t rows) {
-      assign_piece(centroids, row, rows, &labels(row), &distances(row));
+      assign_piece(centroids, row, rows, hinted, &labels(row), &distances(row));
     });
   }
 
-  // `labels` (n) are scratch.
+  // `labels` (n) say where every point is counted. Where `totals` are still those of a call before, and of the labels as
+  // they are, only points whose label changes are read again: integers forget no order.
   void totals(View<const float> centroids, View<int> labels, Totals& totals) {
-    const std::int64_t d = points_.extent(1), n = points_.extent(0);
-    totals.sum.assign(static_cast<std::size_t>(k_ * d), 0);
-    totals.count.assign(static_cast<std::size_t>(k_), 0);
-    const auto threads = static_cast<std::size_t>(context_.threads());
     if (tiles_) {
-      const Candidates all = distinct(centroids);
-      std::vector<std::vector<std::int64_t>> parts(threads);
-      parallel_for(context_, tiles_->block_count, [&](std::int64_t block) {
-        auto& own = parts[static_cast<std::size_t>(thread_index())];
-        own.resize(static_cast<std::size_t>(k_ * (d + 1)));
-        HWY_DYNAMIC_DISPATCH(assign_block)
-        (*tiles_, block, all, units_per_one_.data(), own_scratch(), own.data(), nullptr, nullptr);
-      });
-      for (const auto& own : parts) {
-        for (std::size_t j = 0; !own.empty() && j < totals.count.size(); ++j) {
-          const std::int64_t* row = own.data() + j * static_cast<std::size_t>(d + 1);
-          for (std::int64_t c = 0; c < d; ++c) totals.sum[j * static_cast<std::size_t>(d) + c] += row[c];
-          totals.count[j] += row[d];
-        }
-      }
-      return;
+      totals_of_tiles(centroids, totals);
+    } else if (totals.count.empty()) {
+      totals_of_rows(centroids, labels, totals);
+    } else {
+      move_rows(centroids, labels, totals);
     }
+  }
+
+ private:
+  void clear(Totals& totals) const {
+    totals.sum.assign(static_cast<std::size_t>(k_ * points_.extent(1)), 0);
+    totals.count.assign(static_cast<std::size_t>(k_), 0);
+  }
+
+  void totals_of_tiles(View<const float> centroids, Totals& totals) {
+    const std::int64_t d = points_.extent(1);
+    clear(totals);
+    const Candidates all = distinct(centroids);
+    std::vector<std::vector<std::int64_t>> parts(static_cast<std::size_t>(context_.threads()));
+    parallel_for(context_, tiles_->block_count, [&](std::int64_t block) {
+      auto& own = parts[static_cast<std::size_t>(thread_index())];
+      own.resize(static_cast<std::size_t>(k_ * (d + 1)));
+      HWY_DYNAMIC_DISPATCH(assign_block)
+      (*tiles_, block, all, units_per_one_.data(), own_scratch(), own.data(), nullptr, nullptr);
+    });
+    for (const auto& own : parts) {
+      for (std::size_t j = 0; !own.empty() && j < totals.count.size(); ++j) {
+        const std::int64_t* row = own.data() + j * static_cast<std::size_t>(d + 1);
+        for (std::int64_t c = 0; c < d; ++c) totals.sum[j * static_cast<std::size_t>(d) + c] += row[c];
+        totals.count[j] += row[d];
+      }
+    }
+  }
+
+  // `labels` are scratch.
+  void totals_of_rows(View<const float> centroids, View<int> labels, Totals& totals) {
+    const std::int64_t d = points_.extent(1), n = points_.extent(0);
+    const auto threads = static_cast<std::size_t>(context_.threads());
     const bool shared = static_cast<std::int64_t>(threads) * k_ * d * 8 > kTotalsBytes;
+    clear(totals);
     pack_centroids(centroids);
     std::vector<std::vector<std::int64_t>> parts(threads);
     for_each_piece([&](std::int64_t row, std::int64_t rows) {
-      assign_piece(centroids, row, rows, &labels(row), nullptr);
+      assign_piece(centroids, row, rows, false, &labels(row), nullptr);
       if (shared) return;
       auto& own = parts[static_cast<std::size_t>(thread_index())];
       own.resize(totals.sum.size());
       HWY_DYNAMIC_DISPATCH(add_rows)(&points_(row, 0), &labels(row), rows, d, 0, d, units_per_one_.data(), own.data());
     });
     if (shared) {
-      constexpr std::int64_t kSlice = 16;  // features of a cache line: threads write apart from each other
-      parallel_for(context_, (d + kSlice - 1) / kSlice, [&](std::int64_t slice) {
+      for_each_slice([&](std::int64_t begin, std::int64_t end) {
         HWY_DYNAMIC_DISPATCH(add_rows)
-        (points_.data(), labels.data(), n, d, slice * kSlice, std::min(d, (slice + 1) * kSlice), units_per_one_.data(),
-         totals.sum.data());
+        (points_.data(), labels.data(), n, d, begin, end, units_per_one_.data(), totals.sum.data());
       });
     } else {
       for (const auto& own : parts) {
@@ -512,7 +566,44 @@ class Assignment {
     for (std::int64_t i = 0; i < n; ++i) ++totals.count[static_cast<std::size_t>(labels(i))];
   }
 
- private:
+  // `labels` become those of the centroids.
+  void move_rows(View<const float> centroids, View<int> labels, Totals& totals) {
+    pack_centroids(centroids);
+    std::vector<std::vector<Moved>> parts(static_cast<std::size_t>(context_.threads()));
+    for_each_piece([&](std::int64_t row, std::int64_t rows) {
+      int before[kPieceRows];
+      std::copy_n(&labels(row), rows, before);
+      assign_piece(centroids, row, rows, true, &labels(row), nullptr);
+      auto& own = parts[static_cast<std::size_t>(thread_index())];
+      for (std::int64_t i = 0; i < rows; ++i) {
+        if (labels(row + i) != before[i]) own.push_back({row + i, before[i]});
+      }
+    });
+    for_each_slice([&](std::int64_t begin, std::int64_t end) {
+      for (const auto& own : parts) {
+        HWY_DYNAMIC_DISPATCH(count_elsewhere)
+        (points_.data(), own.data(), static_cast<std::int64_t>(own.size()), labels.data(), points_.extent(1), begin,
+         end, units_per_one_.data(), totals.sum.data());
+      }
+    });
+    for (const auto& own : parts) {
+      for (const Moved& point : own) {
+        --totals.count[static_cast<std::size_t>(point.from)];
+        ++totals.count[static_cast<std::size_t>(labels(point.row))];
+      }
+    }
+  }
+
+  // Calls body(first feature, last + 1) for a slice for every thread, of whole cache lines of the points and the totals:
+  // threads write apart from each other.
+  template <class Body>
+  void for_each_slice(Body&& body) {
+    const std::int64_t d = points_.extent(1), lines = (d + 15) / 16, threads = context_.threads();
+    const std::int64_t slice = 16 * ((lines + threads - 1) / threads);
+    parallel_for(context_, (d + slice - 1) / slice,
+                 [&](std::int64_t i) { body(i * slice, std::min(d, (i + 1) * slice)); });
+  }
+
   template <class Body>
   void for_each_piece(Body&& body) {
     const std::int64_t n = points_.extent(0);
@@ -535,23 +626,40 @@ class Assignment {
       (&points_(row, 0), rows, d, proposals_.centroids.centre.data(), &proposals_.length[static_cast<std::size_t>(row)],
        &proposals_.spread[static_cast<std::size_t>(row)]);
     });
+    if (!bytes_pay(d, k_) || !HWY_DYNAMIC_DISPATCH(bytes_are_multiplied)()) return;
+    proposals_.byte_points.bytes.resize(static_cast<std::size_t>(n * byte_width(d)));
+    proposals_.byte_points.rows.resize(static_cast<std::size_t>(n));
+    for_each_piece([&](std::int64_t row, std::int64_t rows) {
+      HWY_DYNAMIC_DISPATCH(round_points)(&points_(row, 0), row, rows, d, proposals_);
+    });
+    proposals_.byte_centroids.resize(k_, d);
+    proposals_.negative.resize(static_cast<std::size_t>(k_ * d));
   }
 
   void pack_centroids(View<const float> centroids) {
     const std::int64_t d = points_.extent(1);
     HWY_DYNAMIC_DISPATCH(pack)(centroids.data(), k_, d, packed_->view().data());
     if (!proposals_.centroids.centre.empty()) HWY_DYNAMIC_DISPATCH(pack_proposals)(centroids.data(), k_, d, proposals_);
+    if (!proposals_.byte_points.rows.empty()) {
+      parallel_for(context_, (k_ + kMaxLanes - 1) / kMaxLanes, [&](std::int64_t group) {
+        HWY_DYNAMIC_DISPATCH(round_centroids)
+        (centroids.data(), group * kMaxLanes, std::min(k_, (group + 1) * kMaxLanes), d, proposals_);
+      });
+    }
   }
 
   // `distances` (rows) may be null.
-  void assign_piece(View<const float> centroids, std::int64_t row, std::int64_t rows, int* labels, float* distances) {
+  void assign_piece(View<const float> centroids, std::int64_t row, std::int64_t rows, bool hinted, int* labels,
+                    float* distances) {
     const std::int64_t d = points_.extent(1);
     const float* packed = packed_->view().data();
+    kmeans_pairs.pairs += rows * k_;
     if (!proposals_.centroids.centre.empty()) {
-      HWY_DYNAMIC_DISPATCH(propose_rows)
-      (&points_(row, 0), row, rows, d, proposals_, centroids.data(), packed, k_, labels, distances);
+      kmeans_pairs.full += HWY_DYNAMIC_DISPATCH(propose_rows)(&points_(row, 0), row, rows, d, proposals_,
+                                                              centroids.data(), packed, k_, hinted, labels, distances);
       return;
     }
+    kmeans_pairs.full += rows * k_;
     float scratch[kPieceRows];
     HWY_DYNAMIC_DISPATCH(assign_rows)
     (&points_(row, 0), rows, d, packed, k_, labels, distances == nullptr ? scratch : distances);
@@ -592,8 +700,8 @@ class Assignment {
   Proposals proposals_;
 };
 
-// Moves points into empty clusters as kmeans.h promises; returns how many.
-int repair(View<const float> points, View<const int> labels, View<const float> distances,
+// Moves points into empty clusters as kmeans.h promises, in labels and totals; returns how many.
+int repair(View<const float> points, View<int> labels, View<const float> distances,
            const std::vector<FixedPoint>& fixed, Totals& totals) {
   const std::int64_t n = points.extent(0), d = points.extent(1), k = static_cast<std::int64_t>(totals.count.size());
   const std::int64_t empty = std::count(totals.count.begin(), totals.count.end(), 0);
@@ -616,6 +724,7 @@ int repair(View<const float> points, View<const int> labels, View<const float> d
     }
     --totals.count[static_cast<std::size_t>(old)];
     totals.count[static_cast<std::size_t>(j)] = 1;
+    labels(point) = static_cast<int>(j);
   }
   return static_cast<int>(empty);
 }
@@ -665,6 +774,8 @@ double spread_of(View<const float> points, const std::vector<FixedPoint>& fixed,
 
 }  // namespace
 
+PairWork kmeans_work() { return {kmeans_pairs.pairs, kmeans_pairs.full}; }
+
 void kmeans_assign(View<const float> points, View<const float> centroids, View<int> labels, View<float> distances,
                    Context& context) {
   check_kmeans_assign(points, centroids, labels, distances);
@@ -673,7 +784,7 @@ void kmeans_assign(View<const float> points, View<const float> centroids, View<i
   Buffer<float> own_distances(context, {distances.empty() ? n : 0});
   const bool tiled = (d >= 2 && d <= kTreeFeatures) && k >= kTiledCentroids && n * k >= kTiledPairs;
   Assignment assignment(points, k, tiled, std::vector<double>(static_cast<std::size_t>(d)), context);
-  assignment.labels(centroids, labels, distances.empty() ? own_distances.view() : distances);
+  assignment.labels(centroids, false, labels, distances.empty() ? own_distances.view() : distances);
 }
 
 void kmeans_plus_plus(View<const float> points, std::uint64_t seed, View<float> centroids, Context& context) {
@@ -757,14 +868,14 @@ KmeansResult kmeans_fit(View<const float> points, View<float> centroids, View<in
   while (result.iterations < options.max_iterations && !result.converged) {
     assignment.totals(centroids, labels, totals);
     if (std::count(totals.count.begin(), totals.count.end(), 0) > 0) {
-      assignment.labels(centroids, labels, distances);
+      assignment.labels(centroids, true, labels, distances);
       result.repaired += repair(points, labels, distances, fixed, totals);
     }
     result.converged = move_centroids(totals, fixed, centroids) <= threshold;
     ++result.iterations;
     if (context.progress) context.progress(result.iterations, options.max_iterations);
   }
-  assignment.labels(centroids, labels, distances);
+  assignment.labels(centroids, result.iterations > 0, labels, distances);
   result.inertia = sum_in_blocks(distances, quiet);
   return result;
 }

@@ -1,7 +1,8 @@
 // scalelab kmeans: Lloyd's k-means of rows.
 //
 // result.json, schema 1: data {file, n, d}, clusters, init, seed, max_iterations, tolerance, inertia, iterations,
-// converged, repaired (clusters that ran empty on the way), seconds, environment.
+// converged, repaired (clusters that ran empty on the way), pairs_in_full (of a row and a centroid: the share of which all
+// features were needed, null where that is not counted: up to three features, and on a GPU), seconds, environment.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -18,6 +19,7 @@
 #include "host/program/words.h"
 #include "scalelab/buffer.h"
 #include "scalelab/random.h"
+#include "scalelab/work.h"
 
 namespace scalelab::host {
 
@@ -70,7 +72,9 @@ Outcome run(const Options& options, Session& session) {
   const Stage stage(session, "kmeans");
   Buffer<float> centroids = start(options, data, points, session);
   Buffer<int> labels(context, {n});
+  const PairWork before = cpu::kmeans_work();
   const KmeansResult result = context.backend().kmeans_fit(points, centroids, labels, options.kmeans, context);
+  const PairWork work = cpu::kmeans_work() - before;
   centroids_file.write(centroids.to_host());
   const std::vector<int> label_of = labels.to_host();
   labels_file.write(label_of);
@@ -92,8 +96,12 @@ Outcome run(const Options& options, Session& session) {
                       {"converged", result.converged},
                       {"repaired", result.repaired},
                       {"empty", empty},
+                      {"pairs_in_full", nullptr},
                       {"seconds", seconds},
                       {"environment", environment(session)}};
+  if (work.pairs > 0) {
+    outcome.document["pairs_in_full"] = static_cast<double>(work.full) / static_cast<double>(work.pairs);
+  }
   outcome.text = fmt::format(
       "{}: {} rows of {} in {} clusters, inertia {:.9g}, {}{}{}{}, seed {}, "
       "{:.3g} s\n",
