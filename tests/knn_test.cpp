@@ -11,6 +11,7 @@
 
 #include "kernels/cpu/byte_bounds.h"
 #include "scalelab/work.h"
+#include "tests/byte_remainders.h"
 #include "tests/knn_oracle.h"
 #include "tests/support.h"
 
@@ -409,6 +410,23 @@ TEST_P(KnnTest, ManyFeatures) {
   }
   SCOPED_TRACE("more than a block of queries");
   expect_for_every_k(uniform_floats(5000 * 40, 8), uniform_floats(400 * 40, 9), 40);
+}
+
+TEST_P(KnnTest, WhatBytesLeaveMayLieAlongTheOtherRow) {
+  for (const bool of_row : {true, false}) {
+    const test::ByteRemainders rows(of_row);
+    const std::int64_t d = rows.kFeatures;
+    std::vector<float> references, queries;
+    for (int i = 0; i < 3; ++i) references.insert(references.end(), rows.others.begin(), rows.others.end());
+    references.resize(128 * d);
+    std::copy(rows.rival.begin(), rows.rival.end(), references.begin() + 5 * d);
+    std::copy(rows.nearest.begin(), rows.nearest.end(), references.begin() + 100 * d);  // panels behind the rival's
+    references = test::with_opposites(references, d);
+    for (int i = 0; i < 130; ++i) queries.insert(queries.end(), rows.row.begin(), rows.row.end());
+    const Answer got = run_knn(backend(), references, queries, d, 1);
+    EXPECT_EQ(got.indices[0], 200) << of_row;
+    EXPECT_TRUE(same_bits(got.indices, naive(references, queries, d, 1).indices)) << of_row;
+  }
 }
 
 TEST_P(KnnTest, RandomShapes) {
