@@ -1,5 +1,5 @@
-// k-means: Lloyd's iterations from given centroids, beside scikit-learn and FAISS on as many threads, and flash-kmeans
-// where there is a GPU. A run is a whole fit: sorting and the last assignment included.
+// k-means: Lloyd's iterations from given centroids, beside scikit-learn, FAISS and SuperKMeans on as many threads,
+// and flash-kmeans where there is a GPU. A run is a whole fit: sorting and the last assignment included.
 #include "scalelab/kmeans.h"
 
 #include <fmt/format.h>
@@ -102,8 +102,12 @@ std::vector<Peer> peers(Arrays& a) {
   const PeerFolder folder;
   folder.write("points.f32", a.points);
   folder.write("start.f32", a.start);
+  const double inertia = a.result.inertia;
   bool once = false;  // ours, after the one iteration that theirs are compared after
-  const auto answer = [&](const nlohmann::json& row) {
+  const auto answer = [&, inertia](const nlohmann::json& row) {
+    if (row.contains("inertia")) {  // of a peer with a start of its own
+      return fmt::format("its own start; its inertia is {:.4f} of ours", row.at("inertia").get<double>() / inertia);
+    }
     if (!once) {
       a.begin();
       a.fit(1);
