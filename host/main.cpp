@@ -2,15 +2,18 @@
 #include <unistd.h>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
 #include <new>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -64,13 +67,34 @@ constexpr const char* kExitCodes =
     "  5  a check failed\n"
     "  69 a prerequisite is missing\n";
 
-void add_common_options(CLI::App& app, Common& common) {
+// "0", "0,2" without one twice, or "all".
+std::string check_devices(const std::string& text) {
+  const std::string why = fmt::format("'{}' is not the number of a device, as 0, nor several, as 0,1,2, nor all", text);
+  std::vector<int> seen;
+  const char *at = text.data(), *const end = text.data() + text.size();
+  while (text != "all") {
+    int device = -1;
+    const auto [stop, error] = std::from_chars(at, end, device);
+    const bool another = std::find(seen.begin(), seen.end(), device) == seen.end();
+    if (error != std::errc() || device < 0 || device > 1023 || !another) return why;
+    seen.push_back(device);
+    if (stop == end) break;
+    if (*stop != ',') return why;
+    at = stop + 1;
+  }
+  return "";
+}
+
+void add_common_options(CLI::App& app, Common& common, std::string& devices) {
   const char* const group = kEveryCommand;
   app.add_option("--seed", common.seed, "Seed of all that is random but for what --seeds repeats")
       ->check(whole_number(0, UINT64_MAX))
       ->group(group);
   app.add_option("--backend", common.backend, "Where to compute")->check(one_of({"auto", "cpu", "cuda"}))->group(group);
-  app.add_option("--device", common.device, "Which GPU, counted from 0")->check(whole_number(0, 1023))->group(group);
+  app.add_option("--device", devices,
+                 "Which GPU, counted from 0; for kmeans also several, as 0,1,2, or all of this machine")
+      ->check(CLI::Validator(check_devices, ""))
+      ->group(group);
   app.add_option("--threads", common.threads, "CPU threads; all where it is not given")
       ->check(whole_number(0, 1024))
       ->default_str("")
@@ -108,7 +132,7 @@ Command add_completion(CLI::App& program) {
 }
 
 // Every command with its options, those that all take among them.
-std::vector<Command> add_commands(CLI::App& program, Common& common) {
+std::vector<Command> add_commands(CLI::App& program, Common& common, std::string& devices) {
   std::vector<Command> commands;
   const auto add = [&](const char* group, std::vector<Command> more) {
     for (Command& command : more) {
@@ -127,7 +151,7 @@ std::vector<Command> add_commands(CLI::App& program, Common& common) {
   add(rest, bench::add_bench(program));
   add(rest, {add_info(program), add_completion(program)});
   for (const Command& command : commands) {
-    add_common_options(*command.app, common);
+    add_common_options(*command.app, common, devices);
     command.app->get_help_ptr()->group(kEveryCommand);
   }
   return commands;
@@ -211,6 +235,51 @@ Outcome run_on_ranks(const Command& command, const Common& common, const Launch&
   }
 }
 
+// The devices that --device names.
+std::vector<int> devices_of(const std::string& text) {
+  std::vector<int> devices;
+  if (text == "all") {
+    const Backend* cuda = cuda_backend();
+    try {
+      for (int device = 0; cuda != nullptr && cuda->name_device != nullptr; ++device) {
+        cuda->name_device(device);
+        devices.push_back(device);
+      }
+    } catch (const std::invalid_argument&) {  // there is no such device: those before it are all
+    }
+  } else {
+    std::istringstream words(text);
+    for (std::string word; std::getline(words, word, ',');) devices.push_back(std::stoi(word));
+  }
+  if (devices.empty()) devices = {0};
+  return devices;
+}
+
+// A thread for each device, which is a rank.
+Outcome run_on_devices(const Command& command, const Common& common, const std::vector<int>& devices,
+                       Progress& progress) {
+  if (!command.ranks) {
+    throw Failure(kMisuse, fmt::format("--device {}: {} works on one device; start it once for each, with a --shard "
+                                       "where it has that",
+                                       fmt::join(devices, ","), command_path(*command.app)));
+  }
+  Needs needs;
+  const Choice choice = choose(command, common, needs);
+  if (choice.backend == &cpu_backend()) return run_alone(command, common, progress);
+  Outcome outcome;
+  scalelab::run_on_ranks(static_cast<int>(devices.size()), [&](Communicator& ranks) {
+    Progress silent(true);
+    std::optional<Context> context;
+    on_all(ranks,
+           [&] { context.emplace(*choice.backend, devices[static_cast<std::size_t>(ranks.rank())], common.threads); });
+    context->ranks = ranks;
+    Session session{common, *context, ranks.rank() == 0 ? progress : silent};
+    Outcome own = command.run(session);
+    if (ranks.rank() == 0) outcome = std::move(own);
+  });
+  return outcome;
+}
+
 // The signal by which a time budget ends a command, as any other signal would.
 void start_time_budget(double seconds) {
   if (seconds > 0) ::alarm(static_cast<unsigned>(seconds));
@@ -227,7 +296,8 @@ int run(std::vector<std::string> words) {
                              "scalelab help --man: all of them as a manual page, for man -l -.\n\nExit codes:\n") +
                  kExitCodes);
   Common common;
-  const std::vector<Command> commands = add_commands(program, common);
+  std::string device = "0";
+  const std::vector<Command> commands = add_commands(program, common, device);
 
   if (words == std::vector<std::string>{"help", "--man"}) {
     print(manual(program, kExitCodes));
@@ -263,8 +333,12 @@ int run(std::vector<std::string> words) {
   Progress progress(common.quiet || (launch.rank > 0 && !alone));
   Outcome outcome;
   try {
-    outcome = alone || launch.size == 1 ? run_alone(*command, common, progress)
-                                        : run_on_ranks(*command, common, launch, progress);
+    const std::vector<int> devices = devices_of(device);
+    common.device = devices[0];
+    const bool several = launch.size > 1 && !alone;
+    outcome = several              ? run_on_ranks(*command, common, launch, progress)
+              : devices.size() > 1 ? run_on_devices(*command, common, devices, progress)
+                                   : run_alone(*command, common, progress);
   } catch (const SharedFailure& failure) {
     return launch.rank > 0 ? failure.exit_code : complain(failure.exit_code, failure.what());
   }

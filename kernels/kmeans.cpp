@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/cpu/examined.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/distance.h"
 #include "kernels/kmeans_check.h"
@@ -25,6 +26,7 @@
 #include "kernels/kmeans_tiles.h"
 #include "kernels/kmeans_total.h"
 #include "scalelab/random.h"
+#include "scalelab/work.h"
 
 #ifndef SCALELAB_KERNELS_KMEANS_CPP_
 #define SCALELAB_KERNELS_KMEANS_CPP_
@@ -366,6 +368,9 @@ HWY_EXPORT(pack);
 HWY_EXPORT(assign_rows);
 HWY_EXPORT(measure_rows);
 HWY_EXPORT(pack_proposals);
+HWY_EXPORT(bytes_are_multiplied);
+HWY_EXPORT(round_points);
+HWY_EXPORT(round_centroids);
 HWY_EXPORT(propose_rows);
 HWY_EXPORT(add_rows);
 HWY_EXPORT(largest_of_rows);
@@ -456,7 +461,8 @@ class Assignment {
     }
   }
 
-  void labels(View<const float> centroids, View<int> labels, View<float> distances) {
+  // With `hinted`, `labels` (n) hold labels of the points by other centroids: rows that stay are sooner done with.
+  void labels(View<const float> centroids, bool hinted, View<int> labels, View<float> distances) {
     if (tiles_) {
       const Candidates all = distinct(centroids);
       parallel_for(context_, tiles_->block_count, [&](std::int64_t block) {
@@ -468,12 +474,12 @@ class Assignment {
     if (points_.empty()) return;
     pack_centroids(centroids);
     for_each_piece([&](std::int64_t row, std::int64_t rows) {
-      assign_piece(centroids, row, rows, &labels(row), &distances(row));
+      assign_piece(centroids, row, rows, hinted, &labels(row), &distances(row));
     });
   }
 
-  // `labels` (n) are scratch.
-  void totals(View<const float> centroids, View<int> labels, Totals& totals) {
+  // `labels` (n) are scratch, with `hinted` as above.
+  void totals(View<const float> centroids, bool hinted, View<int> labels, Totals& totals) {
     const std::int64_t d = points_.extent(1), n = points_.extent(0);
     totals.sum.assign(static_cast<std::size_t>(k_ * d), 0);
     totals.count.assign(static_cast<std::size_t>(k_), 0);
@@ -501,7 +507,7 @@ class Assignment {
     pack_centroids(centroids);
     std::vector<std::vector<std::int64_t>> parts(threads);
     for_each_piece([&](std::int64_t row, std::int64_t rows) {
-      assign_piece(centroids, row, rows, &labels(row), nullptr);
+      assign_piece(centroids, row, rows, hinted, &labels(row), nullptr);
       if (shared) return;
       auto& own = parts[static_cast<std::size_t>(thread_index())];
       own.resize(totals.sum.size());
@@ -545,23 +551,39 @@ class Assignment {
       (&points_(row, 0), rows, d, proposals_.centroids.centre.data(), &proposals_.length[static_cast<std::size_t>(row)],
        &proposals_.spread[static_cast<std::size_t>(row)]);
     });
+    if (!bytes_pay(d, k_) || !HWY_DYNAMIC_DISPATCH(bytes_are_multiplied)()) return;
+    proposals_.byte_points.bytes.resize(static_cast<std::size_t>(n * byte_width(d)));
+    proposals_.byte_points.rows.resize(static_cast<std::size_t>(n));
+    for_each_piece([&](std::int64_t row, std::int64_t rows) {
+      HWY_DYNAMIC_DISPATCH(round_points)(&points_(row, 0), row, rows, d, proposals_);
+    });
+    proposals_.byte_centroids.resize(k_, d);
+    proposals_.negative.resize(static_cast<std::size_t>(k_ * d));
   }
 
   void pack_centroids(View<const float> centroids) {
     const std::int64_t d = points_.extent(1);
     HWY_DYNAMIC_DISPATCH(pack)(centroids.data(), k_, d, packed_->view().data());
     if (!proposals_.centroids.centre.empty()) HWY_DYNAMIC_DISPATCH(pack_proposals)(centroids.data(), k_, d, proposals_);
+    if (proposals_.byte_points.rows.empty()) return;
+    parallel_for(context_, (k_ + kMaxLanes - 1) / kMaxLanes, [&](std::int64_t group) {
+      HWY_DYNAMIC_DISPATCH(round_centroids)
+      (centroids.data(), group * kMaxLanes, std::min(k_, (group + 1) * kMaxLanes), d, proposals_);
+    });
   }
 
   // `distances` (rows) may be null.
-  void assign_piece(View<const float> centroids, std::int64_t row, std::int64_t rows, int* labels, float* distances) {
+  void assign_piece(View<const float> centroids, std::int64_t row, std::int64_t rows, bool hinted, int* labels,
+                    float* distances) {
     const std::int64_t d = points_.extent(1);
     const float* packed = packed_->view().data();
+    kmeans_pairs.pairs += rows * k_;
     if (!proposals_.centroids.centre.empty()) {
-      HWY_DYNAMIC_DISPATCH(propose_rows)
-      (&points_(row, 0), row, rows, d, proposals_, centroids.data(), packed, k_, labels, distances);
+      kmeans_pairs.full += HWY_DYNAMIC_DISPATCH(propose_rows)(&points_(row, 0), row, rows, d, proposals_,
+                                                              centroids.data(), packed, k_, hinted, labels, distances);
       return;
     }
+    kmeans_pairs.full += rows * k_;
     float scratch[kPieceRows];
     HWY_DYNAMIC_DISPATCH(assign_rows)
     (&points_(row, 0), rows, d, packed, k_, labels, distances == nullptr ? scratch : distances);
@@ -747,6 +769,8 @@ class Seeding {
 
 }  // namespace
 
+PairWork kmeans_work() { return {kmeans_pairs.pairs, kmeans_pairs.full}; }
+
 void kmeans_assign(View<const float> points, View<const float> centroids, View<int> labels, View<float> distances,
                    Context& context) {
   check_kmeans_assign(points, centroids, labels, distances);
@@ -755,7 +779,7 @@ void kmeans_assign(View<const float> points, View<const float> centroids, View<i
   Buffer<float> own_distances(context, {distances.empty() ? n : 0});
   const bool tiled = (d >= 2 && d <= kTreeFeatures) && k >= kTiledCentroids && n * k >= kTiledPairs;
   Assignment assignment(points, k, tiled, std::vector<double>(static_cast<std::size_t>(d)), context);
-  assignment.labels(centroids, labels, distances.empty() ? own_distances.view() : distances);
+  assignment.labels(centroids, false, labels, distances.empty() ? own_distances.view() : distances);
 }
 
 void kmeans_plus_plus(View<const float> points, std::uint64_t seed, View<float> centroids, Context& context) {
@@ -798,11 +822,11 @@ KmeansResult kmeans_fit(View<const float> points, View<float> centroids, View<in
   KmeansResult result;
   Totals totals;
   while (result.iterations < options.max_iterations && !result.converged) {
-    assignment.totals(centroids, labels, totals);
+    assignment.totals(centroids, result.iterations > 0, labels, totals);
     ranks.sum(totals.sum);
     ranks.sum(totals.count);
     if (std::count(totals.count.begin(), totals.count.end(), 0) > 0) {
-      assignment.labels(centroids, labels, distances);
+      assignment.labels(centroids, true, labels, distances);
       result.repaired +=
           repair(points, labels, distances, rows.begin[static_cast<std::size_t>(ranks.rank())], fixed, totals, ranks);
     }
@@ -811,7 +835,7 @@ KmeansResult kmeans_fit(View<const float> points, View<float> centroids, View<in
     if (context.progress) context.progress(result.iterations, options.max_iterations);
     if (options.after_iteration) options.after_iteration(result);
   }
-  assignment.labels(centroids, labels, distances);
+  assignment.labels(centroids, result.iterations > 0, labels, distances);
   result.inertia = sum_in_blocks(distances, ranks, quiet);
   return result;
 }

@@ -10,7 +10,10 @@
 #include <optional>
 #include <set>
 
+#include "kernels/cpu/byte_bounds.h"
 #include "kernels/kmeans_total.h"
+#include "scalelab/work.h"
+#include "tests/byte_remainders.h"
 #include "tests/support.h"
 
 namespace scalelab::test {
@@ -366,6 +369,62 @@ TEST_P(Kmeans, AssignmentInManyFeaturesIsTheCanonicalOne) {
   }
 }
 
+// Centroids that differ by less than a byte of a row can say, points midway between two, and rows in which one feature is
+// so large that bytes say little of the others (kernels/cpu/byte_bounds.h): labels are those of the definition, and by
+// fp64 within the rounding of the canonical distance, which is (d + 8) 2^-24 of it.
+TEST_P(Kmeans, NearTiesInManyFeaturesAreDecidedByCanonicalDistances) {
+  const std::size_t n = on_executor() ? 40 : 90, k = on_executor() ? 64 : 70;
+  for (const std::int64_t d :
+       on_executor() ? std::vector<std::int64_t>{64} : std::vector<std::int64_t>{64, 768, 1536}) {
+    for (const float step : {1e-1F, 1e-3F, 1e-5F, 1e-7F}) {
+      for (const float large : {1.0F, 1000.0F}) {
+        Floats points = make(Kind::uniform, n, d, 3), centroids = make(Kind::uniform, k, d, 4);
+        const Floats moves = uniform_floats(k * d, 5, -step, step);
+        for (std::size_t i = 16 * d; i < centroids.size(); ++i) centroids[i] = centroids[i % (16 * d)] + moves[i];
+        for (std::size_t i = 0; i < n * d / 2; ++i) {  // midway between a centroid and its double
+          points[i] = 0.5F * (centroids[i % (16 * d)] + centroids[i % (16 * d) + 16 * d]);
+        }
+        for (auto* rows : {&points, &centroids}) {
+          for (std::size_t i = 0; i < rows->size(); i += d) (*rows)[i] *= large;
+        }
+        SCOPED_TRACE(testing::Message() << "d " << d << ", step " << step << ", large " << large);
+        const Assigned got = assign(points, centroids, d), want = oracle_assign(points, centroids, d);
+        ASSERT_TRUE(same_bits(got.labels, want.labels));
+        ASSERT_TRUE(same_bits(got.distances, want.distances));
+        for (std::size_t i = 0; i < n; i += 7) {
+          const auto distance = [&](std::size_t j) {
+            double sum = 0;
+            for (std::int64_t c = 0; c < d; ++c) {
+              sum += std::pow(static_cast<double>(points[i * d + c]) - static_cast<double>(centroids[j * d + c]), 2);
+            }
+            return sum;
+          };
+          double least = INFINITY;
+          for (std::size_t j = 0; j < k; ++j) least = std::min(least, distance(j));
+          ASSERT_LE(distance(static_cast<std::size_t>(got.labels[i])), least * (1 + 2.02 * (d + 8) * 0x1p-24));
+        }
+        if (d == 1536) continue;
+        const KmeansOptions options{.max_iterations = 3, .tolerance = 0};
+        expect_same(fit(points, centroids, d, options), oracle_fit(points, centroids, d, options), "fit");
+      }
+    }
+  }
+}
+
+TEST_P(Kmeans, WhatBytesLeaveMayLieAlongTheOtherRow) {
+  for (const bool of_row : {true, false}) {
+    const ByteRemainders rows(of_row);
+    Floats centroids = rows.rival, points;
+    centroids.insert(centroids.end(), rows.others.begin(), rows.others.end());
+    centroids.insert(centroids.end(), rows.nearest.begin(), rows.nearest.end());
+    for (int i = 0; i < 40; ++i) points.insert(points.end(), rows.row.begin(), rows.row.end());
+    points = with_opposites(points, rows.kFeatures);
+    const Assigned got = assign(points, centroids, rows.kFeatures);
+    EXPECT_EQ(got.labels[0], 63) << of_row;
+    EXPECT_TRUE(same_bits(got.labels, oracle_assign(points, centroids, rows.kFeatures).labels)) << of_row;
+  }
+}
+
 TEST_P(Kmeans, DistancesThatOverflowAreComparedAsInfinite) {
   const Floats points = {3e38F, 3e38F, -3e38F, -3e38F, 1, 1}, centroids = {-1e38F, 3e38F, -1e25F, 0, 2, 2};
   const Assigned got = assign(points, centroids, 2), want = oracle_assign(points, centroids, 2);
@@ -454,6 +513,25 @@ TEST_P(KmeansOnCpu, TotalsSharedByManyThreadsGiveTheSameBits) {
   const Floats points = make(Kind::uniform, 1100, d, 9), start = start_from(points, d, k);
   const KmeansOptions options{.max_iterations = 1, .tolerance = 0};
   expect_same(fit(points, start, d, options, 64), fit(points, start, d, options, 1), "64 threads");
+}
+
+TEST_P(KmeansOnCpu, BoundsSettleMostPairs) {
+  const std::size_t n = 3000, k = 100;
+  for (const Kind kind : {Kind::uniform, Kind::scales}) {
+    const Floats points = make(kind, n, 128, 3);
+    for (const int threads : {1, 3}) {
+      const PairWork before = cpu::kmeans_work();
+      const KmeansResult result = fit(points, start_from(points, 128, k), 128, {.max_iterations = 2}, threads).result;
+      const PairWork work = cpu::kmeans_work() - before;
+      const auto pass = static_cast<std::int64_t>(n * k);  // one more for an iteration that leaves a cluster empty
+      EXPECT_GE(work.pairs, (result.iterations + 1) * pass);
+      EXPECT_LE(work.pairs, (2 * result.iterations + 1) * pass);
+      EXPECT_EQ(work.pairs % pass, 0);
+      // Where bounds settle little they are soon left out.
+      EXPECT_LE(work.full, work.pairs / 10 * (kind == Kind::scales ? 13 : cpu::has_byte_products() ? 1 : 11));
+      EXPECT_GE(work.full, static_cast<std::int64_t>(n));
+    }
+  }
 }
 
 TEST_P(KmeansOnCpu, VectorTargetsGiveTheSameBits) {

@@ -1,10 +1,11 @@
-"""Lloyd's iterations of scikit-learn and FAISS, or on a GPU of flash-kmeans, cuVS and FAISS, from the points and start
+"""Lloyd's iterations of scikit-learn, with and without its Intel extension, FAISS and SuperKMeans, or on a GPU of flash-kmeans, cuVS and FAISS, from the points and start
 centroids of kmeans_bench, for its table.
 
 Usage: kmeans.py FOLDER N D K ITERATIONS SECONDS cpu|cuda
 FOLDER holds points.f32 (N, D) and start.f32 (K, D), raw little-endian. Prints one JSON object a line (bench.h); leaves
 WHO.centroids.f32 and WHO.labels.i32 after one iteration, for the answers to be compared. On a GPU points are there before
 the clock starts, and what comes of them stays there, as ours does; FAISS takes them from the host, as its note says.
+SuperKMeans draws a start of its own and its bounds are statistical: its inertia is told, and held against ours.
 """
 
 import os
@@ -40,6 +41,32 @@ def scikit_learn(count):
     model = KMeans(k, init=start, n_init=1, max_iter=count, tol=0, algorithm="lloyd").fit(points)
     assert model.n_iter_ == count, "stopped early: the times would not compare"
     return model.cluster_centers_, model.labels_
+
+
+def scikit_learn_intelex(count):
+    from sklearnex.cluster import KMeans
+
+    model = KMeans(k, init=start, n_init=1, max_iter=count, tol=0, algorithm="lloyd").fit(points)
+    assert model.n_iter_ == count, "stopped early: the times would not compare"
+    return model.cluster_centers_, model.labels_
+
+
+def superkmeans():
+    from superkmeans import SuperKMeans
+
+    threads = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count()))
+    model = SuperKMeans(k, d, iters=iterations, sampling_fraction=1.0, early_termination=False, n_threads=threads)
+
+    def run():  # training leaves no labels
+        centroids = model.train(points)
+        return centroids, model.assign(points, centroids)
+
+    run()
+    wall, cpu, (centroids, labels) = timed(run, 2, seconds)
+    parts = np.array_split(np.arange(n), max(1, n // 4096))
+    inertia = sum(float(np.square(points[p] - centroids[np.asarray(labels)[p]], dtype=np.float64).sum()) for p in parts)
+    tell("SuperKMeans", n * k * iterations, "pair", wall, cpu,
+         f"{on_threads(threads)}; {1e3 * np.median(wall) / iterations:.1f} ms/iteration", inertia=inertia)
 
 
 def faiss_cpu(count):
@@ -99,5 +126,6 @@ if device == "cuda":
         on_gpu.clear()
         attempt(who, lambda: report(who, run, note))
 else:
-    for who, run in (("scikit-learn", scikit_learn), ("FAISS", faiss_cpu)):
+    for who, run in (("scikit-learn", scikit_learn), ("scikit-learn-intelex", scikit_learn_intelex), ("FAISS", faiss_cpu)):
         attempt(who, lambda: report(who, run))
+    attempt("SuperKMeans", superkmeans)

@@ -370,7 +370,25 @@ std::vector<float> spiral_distances(const Spiral& spiral, std::span<const float>
   return distances;
 }
 
-std::vector<float> difficulty(const Trial& trial, const Dataset& train, Session& session) {
+double cluster_purity(std::span<const int> clusters, std::span<const std::uint8_t> labels) {
+  std::map<int, std::map<int, std::int64_t>> counts;
+  for (std::size_t row = 0; row < clusters.size(); ++row) ++counts[clusters[row]][labels[row]];
+  std::int64_t pure = 0;
+  for (const auto& [cluster, of_label] : counts) {
+    std::int64_t most = 0;
+    for (const auto& [label, count] : of_label) most = std::max(most, count);
+    pure += most;
+  }
+  return static_cast<double>(pure) / static_cast<double>(clusters.size());
+}
+
+bool needs_labels(const std::string& score, const std::string& features) {
+  if (score == "random" || score == "none" || score == "margin") return false;
+  return !score_kind(score).clusters || features == "hidden";
+}
+
+std::vector<float> difficulty(const Trial& trial, const Dataset& train, Session& session, double* purity) {
+  if (purity != nullptr) *purity = std::nan("");
   const ScoreKind& kind = score_kind(trial.score);
   const std::string score = trial.score;
   Stage stage(session, "difficulty: " + score);
@@ -395,9 +413,12 @@ std::vector<float> difficulty(const Trial& trial, const Dataset& train, Session&
                   fmt::format("score {} needs from 1 to {} clusters, not {}", score, train.size(), trial.clusters));
   }
   if (score == "boundary") return boundary(rows, d, train, session);
-  if (score == "kmeans") return euclidean_prototypes(rows, d, trial.clusters, trial.seed, session).distances;
-  if (score == "kmeans-cosine") {
-    return cosine_prototypes(unit_rows(rows, d), d, trial.clusters, trial.seed, session).distances;
+  if (kind.clusters) {
+    const Prototypes found = score == "kmeans"
+                                 ? euclidean_prototypes(rows, d, trial.clusters, trial.seed, session)
+                                 : cosine_prototypes(unit_rows(rows, d), d, trial.clusters, trial.seed, session);
+    if (purity != nullptr) *purity = cluster_purity(found.labels, train.labels);
+    return found.distances;
   }
   return class_mean_distances(rows, d, std::vector<int>(train.labels.begin(), train.labels.end()), train.classes);
 }

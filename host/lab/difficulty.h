@@ -45,8 +45,14 @@ const ScoreKind& score_kind(const std::string& name);
 
 // One number a row of `train`. `train` are the rows of load_data(trial). Failure(kMisuse) where the score does not fit
 // the trial: no clusters or more than rows, no known boundary. std::runtime_error when a
-// network that scores diverged.
-std::vector<float> difficulty(const Trial& trial, const Dataset& train, Session& session);
+// network that scores diverged. `purity`, where given, becomes that of the score's clusters, NaN where it has none.
+std::vector<float> difficulty(const Trial& trial, const Dataset& train, Session& session, double* purity = nullptr);
+
+// The share of rows whose label is the most frequent one of their cluster.
+double cluster_purity(std::span<const int> clusters, std::span<const std::uint8_t> labels);
+// Whether a score looks at labels, itself or by the networks that it trains: all do but random, kmeans and kmeans-cosine
+// of the raw inputs, and margin, which looks at the truth.
+bool needs_labels(const std::string& score, const std::string& features);
 
 // Trials with equal keys have the same difficulty, whatever they keep and in which order they show it.
 std::string difficulty_key(const Trial& trial);

@@ -17,8 +17,11 @@ namespace scalelab::host {
 // What came of a trial. Errors are fractions.
 //   spiral              grid_error, density_error (against the truth; Trial::density_points says how it is counted),
 //                       train_error (against the labels given), kept
+//   choices of rows     also least_class and most_class, the shares of their rows that the class kept least and the class
+//                       kept most of keep (but for the perceptron), and purity of the clusters of a score that has some
 //   perceptron, files   test_error, train_error (of kNN beyond kTreeFeatures features on the first 10,000 rows kept), kept
-//   tickets             also weights (of the hidden layers, left) and density (of those, of the dense network's)
+//   tickets             also weights (of the hidden layers, left), density (of those, of the dense network's), moved and
+//                       start_overlap (lottery.h)
 struct Measurement {
   // "ok"; "collapsed": one class everywhere; "diverged": loss or weights stopped being finite; "unconverged": the
   // perceptron's solver ran out of sweeps; "failed: WHY". All but "failed" are results, with errors that were measured

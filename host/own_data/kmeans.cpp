@@ -2,7 +2,8 @@
 //
 // result.json, schema 1: data {file, n, d}, clusters, init, seed, max_iterations, tolerance, inertia, iterations,
 // converged, repaired (clusters that ran empty on the way), ranks, given_bytes (that this rank handed to the others),
-// resumed_after (iterations, 0: began anew), seconds, environment.
+// resumed_after (iterations, 0: began anew), pairs_in_full (of a row of this rank and a centroid: the share of which all
+// features were needed; null where that is not counted: up to three features, and on a GPU), seconds, environment.
 #include <fmt/format.h>
 
 #include <csignal>
@@ -24,6 +25,7 @@
 #include "host/program/words.h"
 #include "scalelab/buffer.h"
 #include "scalelab/random.h"
+#include "scalelab/work.h"
 
 namespace scalelab::host {
 
@@ -58,9 +60,14 @@ class Fit {
     Buffer<float> centroids(context_, {k_, d_});
     Buffer<int> labels(context_, {own_.count});
     const KmeansResult before = start(centroids);
+    const PairWork earlier = cpu::kmeans_work();
     const KmeansResult result = fit(before, centroids, labels);
+    const PairWork work = cpu::kmeans_work() - earlier;
     const std::int64_t empty = write(centroids.to_host(), labels.to_host());
     Outcome outcome = summary(result, before.iterations, empty, stage.seconds());
+    if (work.pairs > 0) {
+      outcome.document["pairs_in_full"] = static_cast<double>(work.full) / static_cast<double>(work.pairs);
+    }
     on_all(ranks_, [&] {
       data_->require_unchanged();
       if (!first()) return;
@@ -257,6 +264,7 @@ class Fit {
                         {"ranks", ranks_.size()},
                         {"given_bytes", ranks_.given()},
                         {"resumed_after", resumed_after},
+                        {"pairs_in_full", nullptr},
                         {"seconds", seconds},
                         {"environment", environment(session_)}};
     outcome.text = fmt::format(

@@ -16,4 +16,5 @@
 #include "scalelab/spiral.h"
 #include "scalelab/version.h"
 #include "scalelab/view.h"
+#include "scalelab/work.h"
 #include "scalelab/xor_sgd.h"
