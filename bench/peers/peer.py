@@ -19,8 +19,9 @@ def timed(work, least, seconds=0.0):
 # What a library is called in every row, before a comma and the way it is used; and the packages that bring it.
 PACKAGES = {
     "scikit-learn": ["scikit-learn"], "scikit-learn-intelex": ["scikit-learn-intelex"], "SuperKMeans": ["superkmeans"],
-    "SciPy": ["scipy"], "FAISS": ["faiss-cpu", "faiss-gpu-cu12", "faiss-gpu"], "PyTorch": ["torch"], "JAX": ["jax"], "KeOps": ["pykeops"], "cuVS": ["cuvs-cu13", "cuvs-cu12"],
-    "CuPy": ["cupy-cuda13x", "cupy-cuda12x", "cupy"], "flash-kmeans": ["flash-kmeans"],
+    "SciPy": ["scipy"], "FAISS": ["faiss-cpu", "faiss-gpu-cu12", "faiss-gpu"], "PyTorch": ["torch"], "JAX": ["jax"],
+    "KeOps": ["pykeops"], "cuVS": ["cuvs-cu13", "cuvs-cu12"], "CuPy": ["cupy-cuda13x", "cupy-cuda12x", "cupy"],
+    "flash-kmeans": ["flash-kmeans"],
 }
 
 
