@@ -275,7 +275,8 @@ nb::tuple kmeans(Place& place, const Matrix<float>& rows, int k, std::optional<M
         } else {
           context.backend().kmeans_plus_plus(points, seed, centres, context);
         }
-        result = context.backend().kmeans_fit(points, centres, labels, {max_iterations, tolerance}, context);
+        result = context.backend().kmeans_fit(points, centres, labels,
+                                              {.max_iterations = max_iterations, .tolerance = tolerance}, context);
       },
       centres, labels);
   return nb::make_tuple(centres.array(), labels.array(), result.inertia, result.iterations, result.converged);
