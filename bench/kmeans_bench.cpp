@@ -168,6 +168,7 @@ Problem make(const Parameters& parameters, Context& context) {
     return "";
   };
   problem.peers = [arrays] { return peers(*arrays); };
+  problem.digest = [arrays] { return digest_of(arrays->centroids, arrays->labels); };
   return problem;
 }
 

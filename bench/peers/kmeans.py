@@ -14,7 +14,7 @@ import warnings
 
 import numpy as np
 
-from peer import attempt, setting, tell, timed, version_of
+from peer import attempt, on_threads, tell, timed
 
 warnings.filterwarnings("ignore")
 folder, n, d, k, iterations = sys.argv[1], *map(int, sys.argv[2:6])
@@ -23,7 +23,7 @@ points = np.fromfile(f"{folder}/points.f32", np.float32).reshape(n, d)
 start = np.fromfile(f"{folder}/start.f32", np.float32).reshape(k, d)
 
 
-def report(who, run, package=None, note=""):
+def report(who, run, note=""):
     """Times run(iterations) after a warm-up of one iteration, which is also the answer to compare: centroids and labels,
     as arrays or as functions that fetch them from a device."""
     answer = run(1)
@@ -31,8 +31,7 @@ def report(who, run, package=None, note=""):
         np.ascontiguousarray(value() if callable(value) else value, kind).tofile(f"{folder}/{who}.{name}")
     run(iterations)
     wall, cpu, _ = timed(lambda: run(iterations), 2, seconds)
-    version = version_of(package or who)
-    where = f"{version}, GPU" if device == "cuda" else setting(version, int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())))
+    where = "GPU" if device == "cuda" else on_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())))
     tell(who, n * k * iterations, "pair", wall, cpu, f"{where}; {1e3 * np.median(wall) / iterations:.1f} ms/iteration{note}")
 
 
@@ -66,8 +65,8 @@ def superkmeans():
     wall, cpu, (centroids, labels) = timed(run, 2, seconds)
     parts = np.array_split(np.arange(n), max(1, n // 4096))
     inertia = sum(float(np.square(points[p] - centroids[np.asarray(labels)[p]], dtype=np.float64).sum()) for p in parts)
-    tell("superkmeans", n * k * iterations, "pair", wall, cpu,
-         f"{setting(version_of('superkmeans'), threads)}; {1e3 * np.median(wall) / iterations:.1f} ms/iteration", inertia=inertia)
+    tell("SuperKMeans", n * k * iterations, "pair", wall, cpu,
+         f"{on_threads(threads)}; {1e3 * np.median(wall) / iterations:.1f} ms/iteration", inertia=inertia)
 
 
 def faiss_cpu(count):
@@ -122,12 +121,11 @@ def faiss_gpu(count):
 
 on_gpu = []
 if device == "cuda":
-    for who, run, package, note in (("flash-kmeans", flash_kmeans, "flash-kmeans", ""),
-                                    ("cuvs", cuvs, "cuvs-cu13", ", labels of the last centroids included"),
-                                    ("faiss-gpu", faiss_gpu, "faiss-gpu", ", points copied from the host")):
+    for who, run, note in (("flash-kmeans", flash_kmeans, ""), ("cuVS", cuvs, ", labels of the last centroids included"),
+                           ("FAISS", faiss_gpu, ", points copied from the host")):
         on_gpu.clear()
-        attempt(who, lambda: report(who, run, package, note))
+        attempt(who, lambda: report(who, run, note))
 else:
-    for who, run in (("scikit-learn", scikit_learn), ("scikit-learn-intelex", scikit_learn_intelex), ("faiss-cpu", faiss_cpu)):
+    for who, run in (("scikit-learn", scikit_learn), ("scikit-learn-intelex", scikit_learn_intelex), ("FAISS", faiss_cpu)):
         attempt(who, lambda: report(who, run))
-    attempt("superkmeans", superkmeans)
+    attempt("SuperKMeans", superkmeans)

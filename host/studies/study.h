@@ -1,5 +1,6 @@
 // study: what all studies share: from what was measured and found to terminal, JSON and page.
 //
+// rows.csv: `rows` of result.json as one flat table.
 // result.json of every study: schema 2, study (the command), experiment (a name), title, environment, and
 //   findings   [{id, title, text, points, columns, table, contrasts}]
 //   contrasts  [{what, against, measure, place, mean, low, high, sd, unit, seeds, seeds_lower, verdict, mean_what,
