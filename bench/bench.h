@@ -17,7 +17,9 @@
 #include <vector>
 
 #include "bench/power.h"
+#include "host/program/files.h"
 #include "scalelab/backend.h"
+#include "scalelab/buffer.h"
 #include "scalelab/ceilings.h"
 #include "scalelab/knn.h"
 
@@ -43,6 +45,7 @@ struct Peer {
   std::vector<double> wall{}, cpu{};  // seconds a run
   std::string answer{};               // how its answer compares with ours
   std::string note{};
+  std::string version{};
   bool own_route = false;  // not somebody else's: another way of ours to the same answer
 };
 
@@ -53,11 +56,23 @@ struct Problem {
   std::function<void()> run;                 // what is timed; returns when the answer is there
   std::function<std::string()> check;        // empty, or what is wrong with the answer of the last run
   std::function<std::vector<Peer>()> peers;  // may be empty
+  std::function<std::string()> digest;       // of the answer of the last run; may be empty
   void run_once() const {
     if (prepare) prepare();
     run();
   }
 };
+
+// The digest of an answer that lies in these buffers: equal for equal bits.
+template <class... Ts>
+std::string digest_of(const Buffer<Ts>&... answer) {
+  host::Fingerprint fingerprint;
+  const auto add = [&fingerprint](const auto& values) {
+    fingerprint.add({reinterpret_cast<const char*>(values.data()), values.size() * sizeof(values[0])});
+  };
+  (add(answer.to_host()), ...);
+  return fingerprint.digits();
+}
 
 // Parameters of a case, by name: whole numbers, or a text (kind of data, ids or labels).
 using Parameters = nlohmann::ordered_json;
@@ -178,6 +193,14 @@ bool is_narrow(std::span<const Round> rounds, const std::string& clock);
 
 // --- verdicts -------------------------------------------------------------------------------------------------------
 
+// The program against itself: of each case, every other round against the rest. What differs by less than this, from
+// one result to another, says nothing. `cases`: with two rounds and more.
+struct Noise {
+  double median = std::nan(""), largest = std::nan("");  // of how far the two halves lie apart, as a share
+  std::int64_t cases = 0;
+};
+Noise noise_of(std::span<const std::vector<double>> rounds_of_cases);
+
 // b against a: ratio of times b / a and its 95 % interval (Welch's t on the logarithms of round medians).
 //   same     the interval lies within 1 / (1 + margin) .. 1 + margin
 //   faster   it lies below 1, slower: above 1 (and not within the margin)
@@ -270,7 +293,7 @@ struct Said {
 Said run_command(const std::string& line, double limit = INFINITY);
 
 // The peers of `python3 bench/peers/SCRIPT ARGUMENTS`, which prints one JSON object a line: {"who", "units", "unit",
-// "wall", "cpu", "note"}, or {"who", "absent"}. How the answer of one that was timed compares with ours, `answer` says of
+// "wall", "cpu", "note", "version"}, or {"who", "absent"}. How the answer of one that was timed compares with ours, `answer` says of
 // its row, whose other members are for it. SCALELAB_PYTHON names another interpreter, SCALELAB_PEERS another folder than
 // share/scalelab/peers of an installed program or bench/peers of the sources, SCALELAB_PEER_SECONDS another limit than
 // kPeerSeconds for a script, and `threads` limits its libraries. One absent peer when the script cannot be run, fails,

@@ -1,4 +1,4 @@
-// scalelab bench: run, list, show, cost and compare, and turn, which compare starts.
+// scalelab bench: run, soak, list, show, cost and compare, and turn, which compare starts.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <unistd.h>
@@ -60,11 +60,19 @@ void add_budget(CLI::App& app, double& budget, const std::string& help) {
 }
 
 void add_out(CLI::App& app, std::string& out) {
-  app.add_option("-o,--out", out, "File for the result: JSON, with every sample")->type_name("FILE");
+  app.add_option("-o,--out", out, "File for the result: JSON, with every sample; where there are times, CSV beside it")
+      ->type_name("FILE");
 }
 
 void leave(const std::string& out, const nlohmann::json& document) {
   if (!out.empty()) write_file(out, json_text(document));
+}
+
+// And the same as CSV beside it; a FILE.csv is the CSV alone.
+void leave_with_csv(const std::string& out, const nlohmann::json& document) {
+  const std::filesystem::path file(out);
+  if (file.extension() != ".csv") leave(out, document);
+  if (!out.empty()) write_file(std::filesystem::path(out).replace_extension(".csv"), csv_of(document));
 }
 
 // Fails where an answer was wrong, or a signal stopped it.
@@ -105,7 +113,7 @@ Command add_run(CLI::App& bench) {
             Outcome outcome{.document = measure_cases(cases, *options, session), .text = ""};
             // A signal that stopped it is dealt with: what is there is written and printed as usual.
             if (outcome.document.contains("stopped")) outcome.publishing = std::make_shared<SignalsHeld>();
-            leave(options->out, outcome.document);
+            leave_with_csv(options->out, outcome.document);
             outcome.text = text_of(outcome.document);
             outcome.exit_code = exit_code_of(outcome.document);
             return outcome;
@@ -145,17 +153,65 @@ Command add_list(CLI::App& bench) {
           }};
 }
 
+// --- soak ------------------------------------------------------------------------------------------------------------
+
+std::string soak_text(const nlohmann::json& document) {
+  std::string text = document.at("device").get<std::string>() + "\n";
+  for (const auto& row : document.at("rows")) {
+    const std::int64_t differing = row.at("differing");
+    text += fmt::format("{:<78} {} {:>8} runs{}\n", row.at("name").get<std::string>(),
+                        row.at("answer_digest").get<std::string>(), row.at("runs").get<std::int64_t>(),
+                        differing > 0 ? fmt::format(", WRONG: {} gave another answer", differing) : "");
+  }
+  const std::int64_t runs = document.at("runs"), differing = document.at("differing");
+  const double seconds = document.at("seconds");
+  return text + (differing == 0
+                     ? fmt::format("{} runs in {:.0f} s: every answer was the one given first\n", runs, seconds)
+                     : fmt::format("{} of {} runs in {:.0f} s gave another answer than the first: this machine "
+                                   "computes wrongly\n",
+                                   differing, runs, seconds));
+}
+
+Command add_soak(CLI::App& bench) {
+  struct Options {
+    CaseChoice choice;
+    double seconds = 60;
+    std::string out;
+  };
+  auto options = std::make_shared<Options>();
+  CLI::App* app = bench.add_subcommand(
+      "soak", "Repeats the cases and compares the bits of their answers: finds a machine that computes wrongly");
+  add_cases(*app, options->choice);
+  app->add_option("--seconds", options->seconds, "For how long; each case is run twice at least")
+      ->check(real_number(0, 1e7));
+  add_out(*app, options->out);
+  add_notes(*app, {"scalelab bench soak --seconds 3600 --backend cuda"});
+  return {app, [options](Session& session) -> Outcome {
+            options->choice.large = session.common.backend == "cuda";
+            Outcome outcome{.document = soak_cases(chosen_cases(options->choice), options->seconds, session),
+                            .text = ""};
+            if (outcome.document.contains("stopped")) outcome.publishing = std::make_shared<SignalsHeld>();
+            leave(options->out, outcome.document);
+            outcome.text = soak_text(outcome.document);
+            outcome.exit_code = outcome.document.at("differing") > 0   ? kCheckFailed
+                                : outcome.document.contains("stopped") ? kStopped
+                                                                       : kDone;
+            return outcome;
+          }};
+}
+
 // --- show ------------------------------------------------------------------------------------------------------------
 
 Command add_show(CLI::App& bench) {
   struct Options {
     std::string result, out, filter, clock;
-    bool markdown = false;
+    bool markdown = false, csv = false;
   };
   auto options = std::make_shared<Options>();
   CLI::App* app = bench.add_subcommand("show", "Shows a result: as text, as a table in Markdown, or as a page");
   app->add_option("result", options->result, "What bench run or bench cost left")->required()->type_name("FILE");
   app->add_flag("--markdown", options->markdown, "As a table in Markdown");
+  app->add_flag("--csv", options->csv, "As CSV: a line for each case and for each of its peers");
   app->add_option("--filter", options->filter, "Rows of that table whose name contains this, or one of several");
   add_clock(*app, options->clock)->default_str("");
   app->add_option("-o,--out", options->out, "Folder for the page, report.html")->type_name("FOLDER");
@@ -164,6 +220,7 @@ Command add_show(CLI::App& bench) {
             return of_results({options->result}, [&]() -> Outcome {
               auto document = read_result(options->result);
               if (!options->clock.empty()) document["clock"] = options->clock;
+              if (options->csv) return {document, csv_of(document), kDone};
               if (options->markdown) return {document, markdown_of(document, options->filter), kDone};
               if (options->out.empty()) return {document, text_of(document), kDone};
               auto page = std::make_shared<Page>(page_of(document));
@@ -198,7 +255,7 @@ Outcome run_cost(const CostOptions& options, const std::string& out, Session& se
   } else if (document.contains("start_seconds")) {
     text += "--backend auto goes by what is assumed: no crossover between the backends was measured\n";
   }
-  leave(out, document);
+  leave_with_csv(out, document);
   return {document, text, exit_code_of(document)};
 }
 
@@ -318,7 +375,8 @@ std::vector<Command> add_bench(CLI::App& program) {
       "bench", "How fast this machine is at this work, against its own limits and against other libraries");
   app->require_subcommand(1);
   add_notes(*app, {"scalelab bench run --op knn", "scalelab bench run --help"});
-  return {add_run(*app), add_cost(*app), add_list(*app), add_show(*app), add_compare(*app), add_turn(*app)};
+  return {add_run(*app),  add_soak(*app),    add_cost(*app), add_list(*app),
+          add_show(*app), add_compare(*app), add_turn(*app)};
 }
 
 }  // namespace scalelab::bench

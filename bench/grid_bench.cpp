@@ -28,8 +28,9 @@ host::Dataset make_data(const std::string& kind, std::int64_t n, double noise) {
       for (int axis = 0; axis < 2; ++axis) p[axis] = 2 * uniform_float(centre[axis]) - 1 + 1e-6F * p[axis];
     }
     for (int axis = 0; axis < 2; ++axis) {
-      if (kind == "outlier") p[axis] = i == 0 ? 1 : 1e-6F * p[axis];  // all but one in a millionth of the grid's range
-      if (kind == "spot" && i % 2 == 0) p[axis] = 0.25F;              // half of the points in one place
+      if (kind == "outlier") p[axis] = i == 0 ? 1 : 1e-6F * p[axis];   // all but one in a millionth of the grid's range
+      if (kind == "farther") p[axis] = i == 0 ? 1 : 1e-12F * p[axis];  // in a millionth of that
+      if (kind == "spot" && i % 2 == 0) p[axis] = 0.25F;               // half of the points in one place
     }
     const bool turned = uniform_double(words[2], words[3]) < noise;
     data.labels[static_cast<std::size_t>(i)] = Spiral().inside(p[0], p[1]) != turned;
@@ -90,7 +91,10 @@ Peer nanoflann(const Arrays& a, const std::vector<int>& our_ids, const std::vect
     });
   };
   const Round round = time_round(problem, {.seconds = 1}, context);
-  Peer peer{a.labels_wanted ? "nanoflann + vote" : "nanoflann", "", round.wall, round.cpu, "", ""};
+  Peer peer{.who = a.labels_wanted ? "nanoflann, and a vote" : "nanoflann",
+            .wall = round.wall,
+            .cpu = round.cpu,
+            .version = nanoflann_version()};
   if (a.labels_wanted) {
     peer.answer = compare_labels(our_labels, their_labels);
     return peer;
@@ -113,7 +117,7 @@ std::vector<Peer> peers(const Arrays& a, Context& context) {
 #if SCALELAB_HAS_NANOFLANN
   if (!on_gpu) list.push_back(nanoflann(a, our_ids, our_labels, context));
 #else
-  if (!on_gpu) list.push_back({"nanoflann", "nanoflann.hpp was not found (libnanoflann-dev)", {}, {}, "", ""});
+  if (!on_gpu) list.push_back({.who = "nanoflann", .absent = "nanoflann.hpp was not found (libnanoflann-dev)"});
 #endif
   // Whole rows, evenly spaced, so that peers see neighbouring queries one after the other as in the whole grid.
   const std::int64_t rows = std::clamp<std::int64_t>(65536 / a.size, 1, a.size), sample = rows * a.size;
@@ -138,8 +142,8 @@ std::vector<Peer> peers(const Arrays& a, Context& context) {
   folder.write("labels.u8", a.data.labels);
   folder.write("queries.f32", asked);
   const char* names = a.labels_wanted ? "scikit-learn"
-                      : a.n <= 20000  ? "scipy,scikit-learn,faiss"
-                                      : "scipy,scikit-learn";
+                      : a.n <= 20000  ? "SciPy,scikit-learn,FAISS"
+                                      : "SciPy,scikit-learn";
   const auto answer = [&](const nlohmann::json& row) -> std::string {
     const std::string who = row.at("who");
     if (a.labels_wanted && on_gpu) {  // their neighbours, and a vote that their time is without
@@ -152,12 +156,12 @@ std::vector<Peer> peers(const Arrays& a, Context& context) {
       return compare_labels(labels_of_asked, folder.read<std::uint8_t>(who + ".labels.u8", labels_of_asked.size()));
     }
     return compare_neighbours(a.data.points, asked, 2, a.k, ids_of_asked,
-                              folder.read<int>(who + ".ids.i32", ids_of_asked.size()), on_gpu || who == "faiss");
+                              folder.read<int>(who + ".ids.i32", ids_of_asked.size()), on_gpu || who == "FAISS");
   };
   if (on_gpu) {
     return python_peers("knn_gpu.py",
-                        fmt::format("{} {} 2 {} {} {} 1 cuda torch-gpu,cuvs,faiss-gpu,keops", folder.path(), a.n,
-                                    sample, a.size * a.size, a.k),
+                        fmt::format("{} {} 2 {} {} {} 1 cuda PyTorch,cuVS,FAISS,KeOps", folder.path(), a.n, sample,
+                                    a.size * a.size, a.k),
                         context.threads(), answer);
   }
   const std::string arguments = fmt::format("{} {} 2 {} {} {} 1 {} {}", folder.path(), a.n, sample, a.size * a.size,
@@ -208,6 +212,7 @@ Problem make(const Parameters& parameters, Context& context) {
     return "";
   };
   problem.peers = [arrays, &context] { return peers(*arrays, context); };
+  problem.digest = [arrays] { return digest_of(arrays->ids, arrays->labels); };
   return problem;
 }
 
@@ -250,7 +255,7 @@ Op grid_op() {
            c("labels", "clusters", 10000, 2048, 5, 0), c("ids", "collinear", 10000, 1024, 5, 0),
            c("ids", "pairs", 10000, 2048, 5, 0)},
           {{"what", {{"ids", "labels"}}},
-           {"data", {{"uniform", "mixture", "clusters", "collinear", "pairs", "outlier", "spot"}}},
+           {"data", {{"uniform", "mixture", "clusters", "collinear", "pairs", "outlier", "farther", "spot"}}},
            {"grid", {{}, 1, kMaxGrid}},
            {"k", {{}, 1, kMaxNeighbours}},
            {"noise-percent", {{}, 0, 100}}},

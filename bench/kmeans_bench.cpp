@@ -1,5 +1,5 @@
-// k-means: Lloyd's iterations from given centroids, beside scikit-learn and FAISS on as many threads, and flash-kmeans
-// where there is a GPU. A run is a whole fit: sorting and the last assignment included.
+// k-means: Lloyd's iterations from given centroids, beside scikit-learn, FAISS and SuperKMeans on as many threads,
+// and flash-kmeans where there is a GPU. A run is a whole fit: sorting and the last assignment included.
 #include "scalelab/kmeans.h"
 
 #include <fmt/format.h>
@@ -41,8 +41,9 @@ struct Arrays {
         centroids(c, {k, d}),
         labels(c, {n}) {
     if (k > n) throw std::invalid_argument("kmeans: k is above n");
+    const bool spot = p["data"] == "spot";  // all centroids begin in one place
     for (std::int64_t j = 0; j < k; ++j) {
-      const auto at = points.begin() + j * (n / k) * d;
+      const auto at = points.begin() + (spot ? 0 : j * (n / k) * d);
       start.insert(start.end(), at, at + d);
     }
   }
@@ -101,8 +102,12 @@ std::vector<Peer> peers(Arrays& a) {
   const PeerFolder folder;
   folder.write("points.f32", a.points);
   folder.write("start.f32", a.start);
+  const double inertia = a.result.inertia;
   bool once = false;  // ours, after the one iteration that theirs are compared after
-  const auto answer = [&](const nlohmann::json& row) {
+  const auto answer = [&, inertia](const nlohmann::json& row) {
+    if (row.contains("inertia")) {  // of a peer with a start of its own
+      return fmt::format("its own start; its inertia is {:.4f} of ours", row.at("inertia").get<double>() / inertia);
+    }
     if (!once) {
       a.begin();
       a.fit(1);
@@ -163,6 +168,7 @@ Problem make(const Parameters& parameters, Context& context) {
     return "";
   };
   problem.peers = [arrays] { return peers(*arrays); };
+  problem.digest = [arrays] { return digest_of(arrays->centroids, arrays->labels); };
   return problem;
 }
 
@@ -201,7 +207,7 @@ Op kmeans_op() {
           {c("uniform", 1000000, 2, 100, 20), c("uniform", 1000000, 2, 100, 80), c("uniform", 1000000, 2, 1000, 10),
            c("uniform", 1000000, 2, 1000, 40), c("clusters", 1000000, 2, 100, 20), c("clusters", 1000000, 2, 1000, 10),
            c("uniform", 1000000, 3, 1000, 10), c("uniform", 100000, 512, 100, 5), c("clusters", 100000, 512, 100, 5)},
-          {{"data", {{"uniform", "clusters", "outlier"}}}},
+          {{"data", {{"uniform", "clusters", "outlier", "spot"}}}},
           make,
           lines(),
           {c("uniform", 100000000, 2, 1000, 10), c("uniform", 1000000, 1536, 10000, 2)},

@@ -88,9 +88,11 @@ Peer nanoflann(const Arrays& a, const std::vector<int>& ours, Context& context) 
     });
   };
   const Round round = time_round(problem, {.seconds = 1}, context);
-  return {
-      "nanoflann", "", round.wall, round.cpu, compare_neighbours(a.references, a.queries, a.d, a.k, ours, ids, false),
-      ""};
+  return {.who = "nanoflann",
+          .wall = round.wall,
+          .cpu = round.cpu,
+          .answer = compare_neighbours(a.references, a.queries, a.d, a.k, ours, ids, false),
+          .version = nanoflann_version()};
 }
 #endif
 
@@ -103,7 +105,7 @@ std::vector<Peer> peers(const Arrays& a, Context& context) {
     if (a.d == 2) list.push_back(nanoflann<2>(a, ours, context));
     if (a.d == 3) list.push_back(nanoflann<3>(a, ours, context));
 #else
-    list.push_back({"nanoflann", "nanoflann.hpp was not found (libnanoflann-dev)", {}, {}, "", ""});
+    list.push_back({.who = "nanoflann", .absent = "nanoflann.hpp was not found (libnanoflann-dev)"});
 #endif
   }
   // Python's peers are timed on a part of the queries: the slow ones would take hours for all.
@@ -113,12 +115,12 @@ std::vector<Peer> peers(const Arrays& a, Context& context) {
   const PeerFolder folder;
   folder.write("references.f32", a.references);
   folder.write("queries.f32", asked);
-  const char* names = a.d <= kTreeFeatures ? (a.n <= 20000 ? "scipy,scikit-learn,faiss" : "scipy,scikit-learn")
-                                           : "faiss,torch,scikit-learn";
+  const char* names = a.d <= kTreeFeatures ? (a.n <= 20000 ? "SciPy,scikit-learn,FAISS" : "SciPy,scikit-learn")
+                                           : "FAISS,PyTorch,scikit-learn";
   const std::string shape = fmt::format("{} {} {} {} {} {} 1", folder.path(), a.n, a.d, sample, a.q, a.k);
   const auto answer = [&](const nlohmann::json& row) {
     const std::string who = row.at("who");
-    const bool subtracts = who == "keops" || (a.d <= kTreeFeatures && (who == "scipy" || who == "scikit-learn"));
+    const bool subtracts = who == "KeOps" || (a.d <= kTreeFeatures && (who == "SciPy" || who == "scikit-learn"));
     return compare_neighbours(a.references, asked, a.d, a.k, ours_of_asked,
                               folder.read<int>(who + ".ids.i32", ours_of_asked.size()), !subtracts);
   };
@@ -126,7 +128,7 @@ std::vector<Peer> peers(const Arrays& a, Context& context) {
   if (!on_gpu) add(python_peers("knn.py", fmt::format("{} ids {}", shape, names), context.threads(), answer));
   // KeOps looks at every pair: on the CPU it is asked where that is a second's work.
   const bool few = static_cast<double>(a.n) * static_cast<double>(sample) * static_cast<double>(a.d) < 1e9;
-  const char* of_device = on_gpu ? " cuda torch-gpu,cuvs,faiss-gpu,cupy,keops" : few ? " cpu cupy,keops" : " cpu cupy";
+  const char* of_device = on_gpu ? " cuda PyTorch,cuVS,FAISS,CuPy,KeOps" : few ? " cpu CuPy,KeOps" : " cpu CuPy";
   add(python_peers("knn_gpu.py", shape + of_device, context.threads(), answer));
   return list;
 }
@@ -166,6 +168,7 @@ Problem make(const Parameters& parameters, Context& context) {
     return "";
   };
   problem.peers = [arrays, &context] { return peers(*arrays, context); };
+  problem.digest = [arrays] { return digest_of(arrays->indices, arrays->distances); };
   return problem;
 }
 

@@ -30,6 +30,15 @@ void in_parallel(int threads, std::int64_t count, const Body& body) {
 }
 
 #if SCALELAB_HAS_NANOFLANN
+// "1.4.3", of 0x143.
+inline std::string nanoflann_version() {
+  std::string digits;
+  for (const int shift : {8, 4, 0}) {
+    digits += (digits.empty() ? "" : ".") + std::to_string((NANOFLANN_VERSION >> shift) & 15);
+  }
+  return digits;
+}
+
 // A k-d tree of nanoflann with the leaf size that suits these data best.
 template <int kFeatures>
 class Nanoflann {

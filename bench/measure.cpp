@@ -140,6 +140,18 @@ Verdict judge(const host::Middle& middle, bool too_few, double margin) {
 
 }  // namespace
 
+Noise noise_of(std::span<const std::vector<double>> rounds_of_cases) {
+  std::vector<double> apart;
+  for (const std::vector<double>& rounds : rounds_of_cases) {
+    if (rounds.size() < 2) continue;
+    std::vector<double> halves[2];
+    for (std::size_t i = 0; i < rounds.size(); ++i) halves[i % 2].push_back(rounds[i]);
+    apart.push_back(std::exp(std::abs(std::log(median(halves[0]) / median(halves[1])))) - 1);
+  }
+  if (apart.empty()) return {};
+  return {median(apart), *std::max_element(apart.begin(), apart.end()), std::ssize(apart)};
+}
+
 Verdict compare_rounds(std::span<const double> a, std::span<const double> b, double margin) {
   const auto x = host::summarize(logarithms(a)), y = host::summarize(logarithms(b));
   const double va = x.standard_error * x.standard_error, vb = y.standard_error * y.standard_error;

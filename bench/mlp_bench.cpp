@@ -194,6 +194,7 @@ Problem make_training(const Parameters& parameters, Context& context) {
     return first() == together ? "" : "a network's bits depend on its neighbours";
   };
   problem.peers = [training] { return training_peers(*training); };
+  problem.digest = [training] { return digest_of(training->parameters, training->losses); };
   return problem;
 }
 
@@ -306,13 +307,11 @@ Peer dense_map(const Scoring& s) {
   const std::vector<std::uint8_t> ours = s.labels.to_host();
   std::int64_t others = 0;
   for (std::size_t i = 0; i < ours.size(); ++i) others += ours[i] != (found[i] > 0 ? 1 : 0) ? 1 : 0;
-  return {"mlp_forward at every centre",
-          "",
-          round.wall,
-          round.cpu,
-          fmt::format("{} of {} labels differ", others, ours.size()),
-          "",
-          true};
+  return {.who = "mlp_forward at every centre",
+          .wall = round.wall,
+          .cpu = round.cpu,
+          .answer = fmt::format("{} of {} labels differ", others, ours.size()),
+          .own_route = true};
 }
 
 // How many scores are further from ours than roundings usually carry: a hundred-thousandth of the largest.
@@ -399,6 +398,7 @@ Problem make_scoring(const Parameters& parameters, Context& context) {
     if (scoring->map) return {dense_map(*scoring)};
     return scoring_peers(*scoring);
   };
+  problem.digest = [scoring] { return digest_of(scoring->scores, scoring->labels); };
   return problem;
 }
 

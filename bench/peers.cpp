@@ -143,6 +143,7 @@ std::vector<Peer> python_peers(const std::string& script, const std::string& arg
       peer.wall = row.value("wall", std::vector<double>{});
       peer.cpu = row.value("cpu", std::vector<double>{});
       peer.note = row.value("note", "");
+      peer.version = row.value("version", "");
       peer.answer = answer(row);
     }
     peers.push_back(std::move(peer));

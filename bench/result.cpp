@@ -146,7 +146,7 @@ nlohmann::json peer_json(const Peer& peer, double ours) {
   const double theirs = median(peer.wall);
   nlohmann::json object = {{"who", peer.who},       {"absent", peer.absent},    {"wall", peer.wall},
                            {"cpu", peer.cpu},       {"median", number(theirs)}, {"ratio", number(theirs / ours)},
-                           {"answer", peer.answer}, {"note", peer.note}};
+                           {"answer", peer.answer}, {"note", peer.note},        {"version", peer.version}};
   if (peer.own_route) object["own_route"] = true;
   return object;
 }
@@ -170,6 +170,7 @@ nlohmann::json row_of(const Case& one, const Backend& backend, const Measured& m
     row["wrong"] = m.wrong;
     return row;
   }
+  row["answer_digest"] = m.digest;
   row["wall"] = clock_json(m.rounds, &Round::wall);
   row["cpu"] = clock_json(m.rounds, &Round::cpu);
   for (const auto& [name, what] :
@@ -183,6 +184,15 @@ nlohmann::json row_of(const Case& one, const Backend& backend, const Measured& m
   for (const Peer& peer : m.peers) row["peers"].push_back(peer_json(peer, seconds));
   row["warnings"] = warnings_of(m.rounds, row["wall"]);
   return row;
+}
+
+nlohmann::json noise_json(const nlohmann::json& document) {
+  std::vector<std::vector<double>> rounds;
+  for (const auto& row : document.at("rows")) {
+    if (!row.contains("wrong")) rounds.push_back(row.at(clock_of(document)).at("rounds").get<std::vector<double>>());
+  }
+  const Noise noise = noise_of(rounds);
+  return {{"median", number(noise.median)}, {"largest", number(noise.largest)}, {"cases", noise.cases}};
 }
 
 nlohmann::json document_of(const Ceilings& ceilings, const host::Session& session) {
@@ -234,6 +244,27 @@ std::string ceilings_text(const Ceilings& ceilings) {
   return fmt::format("Measured ceilings: {}\n", fmt::to_string(fmt::join(parts, ", ")));
 }
 
+// "FAISS 1.15.1"
+std::string called(const nlohmann::json& peer) {
+  const std::string version = peer.value("version", std::string());
+  return peer.value("who", std::string("?")) + (version.empty() ? "" : " " + version);
+}
+
+// How many samples there are in how many rounds, "5 x 12": of rounds with unequal numbers the middle one.
+std::string samples_text(const nlohmann::json& times) {
+  std::vector<double> sizes;
+  for (const auto& round : times.value("samples", nlohmann::json::array())) {
+    sizes.push_back(static_cast<double>(round.size()));
+  }
+  return sizes.empty() ? "-" : fmt::format("{} x {:.0f}", sizes.size(), median(sizes));
+}
+
+// What stands in which column of a case's lines.
+std::string heading() {
+  return fmt::format("case\n  {:<24} {:>10}  {:<20} {:>9}  {:>10}  {}\n", "backend", "median", "[95 % interval]",
+                     "samples", "cold", "rate, and the share of the roof that binds");
+}
+
 std::string row_text(const nlohmann::json& row, const std::string& clock,
                      std::map<std::string, std::set<std::string>>& absent) {
   std::string text = row.value("name", std::string("?")) + "\n";
@@ -241,8 +272,9 @@ std::string row_text(const nlohmann::json& row, const std::string& clock,
   if (!wrong.empty()) return text + fmt::format("  WRONG: {}\n", wrong);
   const auto& times = row.at(clock);
   const double middle = number_at(times, "median"), low = number_at(times, "low"), high = number_at(times, "high");
-  text += fmt::format("  {:<24} {:>10}  [{}, {}]  cold {}  {}", row.value("backend", std::string("scalelab")),
-                      time_text(middle), time_text(low), time_text(high), time_text(number_at(row, "cold")),
+  text += fmt::format("  {:<24} {:>10}  {:<20} {:>9}  {:>10}  {}", row.value("backend", std::string("scalelab")),
+                      time_text(middle), fmt::format("[{}, {}]", time_text(low), time_text(high)), samples_text(times),
+                      time_text(number_at(row, "cold")),
                       rate_text(number_at(row, "units") / middle, row.value("unit", std::string("unit"))));
   const auto& roof = row.at("roof");
   if (roof.is_object() && !roof.value("name", std::string()).empty()) {
@@ -258,7 +290,7 @@ std::string row_text(const nlohmann::json& row, const std::string& clock,
   }
   text += "\n";
   for (const auto& peer : row.value("peers", nlohmann::json::array())) {
-    const std::string who = peer.value("who", std::string("?")), why = peer.value("absent", std::string());
+    const std::string who = called(peer), why = peer.value("absent", std::string());
     if (!why.empty()) {
       absent[who].insert(why);
       continue;
@@ -305,10 +337,22 @@ std::string lines_text(const nlohmann::json& document) {
 
 }  // namespace
 
+std::string noise_text(const nlohmann::json& document) {
+  const auto noise = document.value("noise", nlohmann::json::object());
+  if (!std::isfinite(number_at(noise, "median"))) return "";
+  return fmt::format(
+      "A/A: the program against itself, every other round against the rest, differs by {:.1f} % in the middle of {} "
+      "and "
+      "by {:.1f} % at most: a smaller difference to another result says nothing.\n",
+      100 * number_at(noise, "median"), host::counted(noise.value("cases", std::int64_t{0}), "case"),
+      100 * number_at(noise, "largest"));
+}
+
 std::string text_of(const nlohmann::json& document) {
   std::string text = document.value("device", std::string("unknown device")) + "\n" +
                      ceilings_text(ceilings_of(document.value("ceilings", nlohmann::json::object()))) +
-                     "Times are medians of rounds, [their 95 % interval]; cold: with the caches emptied before.\n";
+                     "Times are medians of rounds; samples: rounds x samples of each; cold: with the caches emptied "
+                     "before. Of peers: how many times as long as ours, and how their answer compares.\n";
   const std::string clock = clock_of(document);
   if (clock != "wall") text += fmt::format("Times are {} time.\n", clock);
   std::map<std::string, std::set<std::string>> absent;
@@ -318,8 +362,10 @@ std::string text_of(const nlohmann::json& document) {
     }
     text += lines_text(document);
   } else {
+    text += heading();
     for (const auto& row : document.at("rows")) text += row_text(row, clock, absent);
   }
+  text += noise_text(document);
   for (const auto& [who, why] : absent) {
     text += fmt::format("Absent: {} ({})\n", who, fmt::to_string(fmt::join(why, "; ")));
   }
@@ -349,12 +395,13 @@ std::string markdown_of(const nlohmann::json& document, const std::string& filte
   std::string text = fmt::format("{}, {}, {} time, {}\n\n", document.value("device", std::string("unknown device")),
                                  document.value("environment", nlohmann::json::object()).value("cpu", "unknown CPU"),
                                  clock, document.value("made", std::string("undated")).substr(0, 10));
-  text += "| case | ours | rate | of its roof | slower than ours by |\n|---|---|---|---|---|\n";
+  text += "| case | ours, median [95 % interval] | samples | rate | of its roof | others, times as long |\n";
+  text += "|---|---|---|---|---|---|\n";
   for (const auto& row : document.at("rows")) {
     const std::string name = row.value("name", std::string("?"));
     if (!wanted(name, filter)) continue;
     if (row.contains("wrong")) {
-      text += fmt::format("| {} | WRONG: {} | | | |\n", name, row.value("wrong", ""));
+      text += fmt::format("| {} | WRONG: {} | | | | |\n", name, row.value("wrong", ""));
       continue;
     }
     const double ours = number_at(row.at(clock), "median"), low = number_at(row.at(clock), "low"),
@@ -363,17 +410,87 @@ std::string markdown_of(const nlohmann::json& document, const std::string& filte
     std::vector<std::string> peers;
     for (const auto& peer : row.value("peers", nlohmann::json::array())) {
       const double ratio = peer_seconds(peer, clock) / ours;
-      if (ratio > 0) peers.push_back(fmt::format("{} {}x", peer.value("who", "?"), ratio_text(ratio)));
+      const char* own = peer.value("own_route", false) ? " (scalelab's own)" : "";
+      if (ratio > 0) peers.push_back(fmt::format("{}{} {}x", called(peer), own, ratio_text(ratio)));
     }
     text += fmt::format(
-        "| {} | {} [{}, {}] | {} | {} | {} |\n", name, time_text(ours), time_text(low), time_text(high),
-        rate_text(number_at(row, "units") / ours, row.value("unit", std::string("unit"))),
+        "| {} | {} [{}, {}] | {} | {} | {} | {} |\n", name, time_text(ours), time_text(low), time_text(high),
+        samples_text(row.at(clock)), rate_text(number_at(row, "units") / ours, row.value("unit", std::string("unit"))),
         roof.value("name", "").empty()
             ? "-"
             : fmt::format("{:.0f} %, {}", 100 * number_at(roof, "floor_seconds") / ours, roof.value("name", "")),
         peers.empty() ? "-" : fmt::to_string(fmt::join(peers, ", ")));
   }
-  return text;
+  const std::string noise = noise_text(document);
+  return noise.empty() ? text : text + "\n" + noise;
+}
+
+namespace {
+
+std::string csv_cell(const nlohmann::json& value) {
+  return value.is_null() ? "" : value.is_string() ? value.get<std::string>() : value.dump();
+}
+std::string csv_number(double value) { return std::isfinite(value) ? fmt::format("{:.9g}", value) : ""; }
+
+// All samples of a clock that a row or a peer has.
+std::size_t sample_count(const nlohmann::json& samples) {
+  std::size_t count = 0;
+  for (const auto& part : samples) count += part.is_array() ? part.size() : 1;
+  return count;
+}
+
+}  // namespace
+
+std::string csv_of(const nlohmann::json& document) {
+  const std::string clock = clock_of(document);
+  std::vector<std::string> parameters;
+  for (const auto& row : document.at("rows")) {
+    const auto values = row.value("parameters", nlohmann::json::object());
+    for (const auto& [name, value] : values.items()) {
+      if (std::find(parameters.begin(), parameters.end(), name) == parameters.end()) parameters.push_back(name);
+    }
+  }
+  std::vector<std::string> columns = {"case", "op"};
+  columns.insert(columns.end(), parameters.begin(), parameters.end());
+  for (const char* name :
+       {"who", "version", "own_route", "clock", "seconds", "low", "high", "rounds", "samples", "cold_seconds", "units",
+        "unit", "times_ours", "roof", "roof_seconds", "answer_digest", "answer", "note", "wrong"}) {
+    columns.emplace_back(name);
+  }
+  std::vector<std::vector<std::string>> lines;
+  for (const auto& row : document.at("rows")) {
+    std::vector<std::string> head = {row.value("name", ""), row.value("op", "")};
+    const auto values = row.value("parameters", nlohmann::json::object());
+    for (const auto& name : parameters) head.push_back(values.contains(name) ? csv_cell(values.at(name)) : "");
+    const auto add = [&lines, &head](std::vector<std::string> rest) {
+      lines.push_back(head);
+      lines.back().insert(lines.back().end(), rest.begin(), rest.end());
+    };
+    const std::string units = csv_number(number_at(row, "units")), unit = row.value("unit", "");
+    if (row.contains("wrong")) {
+      add({"scalelab", "", "", clock, "", "", "", "", "", "", units, unit, "", "", "", "", "", "",
+           row.value("wrong", "")});
+      continue;
+    }
+    const auto& times = row.at(clock);
+    const auto roof = row.value("roof", nlohmann::json::object());
+    const double ours = number_at(times, "median");
+    add({"scalelab", document.value("environment", nlohmann::json::object()).value("version", ""), "", clock,
+         csv_number(ours), csv_number(number_at(times, "low")), csv_number(number_at(times, "high")),
+         std::to_string(times.at("rounds").size()),
+         std::to_string(sample_count(times.value("samples", nlohmann::json::array()))),
+         csv_number(number_at(row, "cold")), units, unit, "1", roof.value("name", ""),
+         csv_number(number_at(roof, "floor_seconds")), row.value("answer_digest", ""), "", "", ""});
+    for (const auto& peer : row.value("peers", nlohmann::json::array())) {
+      const double theirs = peer_seconds(peer, clock);
+      const std::string absent = peer.value("absent", "");
+      add({peer.value("who", ""), peer.value("version", ""), peer.value("own_route", false) ? "1" : "", clock,
+           csv_number(theirs), "", "", "", std::to_string(sample_count(peer.value(clock, nlohmann::json::array()))), "",
+           units, unit, csv_number(theirs / ours), "", "", "", peer.value("answer", ""),
+           absent.empty() ? peer.value("note", "") : "absent: " + absent, ""});
+    }
+  }
+  return host::csv_of(columns, lines);
 }
 
 Compared compared_of(const std::vector<ComparedCase>& cases, const std::string& clock, double fail_over) {
@@ -420,6 +537,8 @@ Compared compare_results(const std::string& a_file, const std::string& b_file, c
   };
   std::vector<ComparedCase> cases;
   std::vector<double> ratios;
+  std::int64_t alike = 0;
+  std::vector<std::string> unlike;  // cases whose answers have other bits
   for (const auto& row : b.at("rows")) {
     ComparedCase one{.name = row.value("name", std::string())};
     const auto found = before.find(one.name);
@@ -430,6 +549,9 @@ Compared compare_results(const std::string& a_file, const std::string& b_file, c
     } else {
       one.verdict = compare_rounds(rounds_of(found->second), rounds_of(row), margin);
       ratios.push_back(one.verdict.ratio);
+      const std::string theirs = found->second.value("answer_digest", ""), digest = row.value("answer_digest", "");
+      if (!theirs.empty() && theirs == digest) ++alike;
+      if (!theirs.empty() && !digest.empty() && theirs != digest) unlike.push_back(one.name);
     }
     cases.push_back(std::move(one));
   }
@@ -459,6 +581,11 @@ Compared compare_results(const std::string& a_file, const std::string& b_file, c
         "Every case went the same way, by {:.3f} in the middle: that may be the machine and not the program. Compare "
         "the programs themselves, which are then timed in turn, or see each case beside the others with --relative.\n",
         shared);
+  }
+  result.document["answers"] = {{"alike", alike}, {"unlike", unlike}};
+  if (alike > 0 || !unlike.empty()) {
+    result.text += fmt::format("Answers with the same bits: {} of {}{}\n", alike, alike + std::ssize(unlike),
+                               unlike.empty() ? "" : fmt::format("; others: {}", fmt::join(unlike, ", ")));
   }
   if (a.value("device", "") != b.value("device", "") || a.value("threads", 0) != b.value("threads", 0)) {
     result.text += fmt::format("a ran on {} ({} threads), b on {} ({})\n", a.value("device", "?"),

@@ -33,6 +33,7 @@ struct Measured {
   std::string wrong;  // what is wrong with the answer: then there are no rounds
   std::vector<Round> rounds;
   std::vector<Peer> peers;
+  std::string digest{};  // of its answer
 
   bool nothing() const { return rounds.empty() && wrong.empty(); }  // it was not run yet
 };
@@ -51,6 +52,8 @@ nlohmann::json growth_json(const std::string& parameter, const Growth& law, doub
 nlohmann::json ceilings_json(const Ceilings& ceilings);
 // Of two measurements of one machine, the better of each: what it can do at most.
 Ceilings better_of(const Ceilings& one, const Ceilings& other);
+// The program against itself (Noise), by the document's clock: {median, largest, cases}.
+nlohmann::json noise_json(const nlohmann::json& document);
 // Without rows.
 nlohmann::json document_of(const Ceilings& ceilings, const host::Session& session);
 // How the backend's device is read for energy and throttling: null with why_not in the document under `power`, or the
@@ -67,6 +70,10 @@ std::string clock_of(const nlohmann::json& document);
 double peer_seconds(const nlohmann::json& peer, const std::string& clock);
 
 std::string text_of(const nlohmann::json& document);
+// What `noise` says, in a sentence and a line; empty where it says nothing.
+std::string noise_text(const nlohmann::json& document);
+// A line for each case and for each of its peers, with a column for each parameter, as CSV.
+std::string csv_of(const nlohmann::json& document);
 // A table of the cases that `filter` wants.
 std::string markdown_of(const nlohmann::json& document, const std::string& filter);
 host::Page page_of(const nlohmann::json& document);  // page.cpp

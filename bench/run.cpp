@@ -10,6 +10,7 @@
 #include <string>
 
 #include "bench/result.h"
+#include "host/program/environment.h"
 #include "host/program/error.h"
 #include "host/program/words.h"
 
@@ -95,6 +96,7 @@ double take_round(const Case& one, const RunOptions& options, int round, Measure
   if (round == 0) {
     measured.work = problem.work;
     problem.run_once();
+    if (problem.digest) measured.digest = problem.digest();
     measured.wrong = problem.check();
     if (!measured.wrong.empty()) return 0;
   }
@@ -105,6 +107,11 @@ double take_round(const Case& one, const RunOptions& options, int round, Measure
     const Pace pace{.seconds = options.budget / options.rounds, .warm = on_gpu ? kWarm : 0};
     measured.rounds.push_back(time_round(problem, pace, context, power));
     stolen = stolen_since(before);
+    const bool quick = need_of(one) == 0;  // to fetch and to read
+    if (quick && problem.digest && problem.digest() != measured.digest) {
+      measured.wrong = "the same work gave another answer than in the first run: this machine computes wrongly";
+      return stolen;
+    }
   }
   if (with_peers && problem.peers) {
     problem.run_once();
@@ -136,6 +143,23 @@ bool take_rounds(const std::vector<Case>& cases, const RunOptions& options, std:
   return true;
 }
 
+// "40 s", "3 minutes"
+std::string duration_text(double seconds) {
+  return seconds < 100 ? fmt::format("{:.0f} s", seconds) : host::counted(std::lround(seconds / 60), "minute");
+}
+
+// About how long a run takes, before anything of it is known: its samples, and for each round of a case about half as
+// long again for its data, its warm-up and its cold run.
+std::string announcement(std::size_t cases, const RunOptions& options) {
+  constexpr double kBeside = 1.5;
+  const double seconds = 2 * kCeilingSeconds + kBeside * options.budget * static_cast<double>(cases);
+  return fmt::format(
+      "bench run: {} with {} of samples each: about {}{}", host::counted(static_cast<std::int64_t>(cases), "case"),
+      duration_text(options.budget), duration_text(seconds),
+      options.peers ? fmt::format(", and what the peers take, each script {} at most", duration_text(kPeerSeconds))
+                    : "");
+}
+
 }  // namespace
 
 nlohmann::json measure_cases(const std::vector<Case>& chosen, const RunOptions& options, host::Session& session) {
@@ -153,6 +177,7 @@ nlohmann::json measure_cases(const std::vector<Case>& chosen, const RunOptions& 
     if (!why.empty()) document["left_out"].push_back({{"name", case_name(one.op, one.parameters)}, {"why", why}});
   }
 
+  session.progress.remark(announcement(cases.size(), options));
   std::vector<Measured> measured(cases.size());
   double stolen = 0;
   const bool whole = take_rounds(cases, options, measured, stolen, power.get(), session);
@@ -168,6 +193,61 @@ nlohmann::json measure_cases(const std::vector<Case>& chosen, const RunOptions& 
   if (stolen > 0) document["stolen"] = stolen;
   if (!whole) document["stopped"] = fmt::format("{} of {} cases", document["rows"].size(), cases.size());
   document["exponents"] = exponents(document["rows"]);
+  document["noise"] = noise_json(document);
+  return document;
+}
+
+void soak(const Problem& problem, double seconds, Soaked& soaked, const Clocks& clocks) {
+  const double began = clocks.wall();
+  for (int runs = 0; runs < 2 || clocks.wall() - began < seconds; ++runs) {
+    host::throw_if_interrupted();
+    problem.run_once();
+    const std::string digest = problem.digest();
+    if (soaked.runs++ == 0) soaked.digest = digest;
+    soaked.differing += digest != soaked.digest ? 1 : 0;
+  }
+}
+
+nlohmann::json soak_cases(const std::vector<Case>& cases, double seconds, host::Session& session) {
+  constexpr double kTurn = 1;  // seconds of a case at a time
+  Context& context = session.context;
+  context.progress = nullptr;
+  const Clocks clocks = steady_clocks();
+  const double began = clocks.wall();
+  std::vector<Soaked> soaked(cases.size());
+  nlohmann::json document = {{"schema", 1},
+                             {"experiment", "bench soak"},
+                             {"device", context.backend().describe(context)},
+                             {"threads", context.threads()},
+                             {"rows", nlohmann::json::array()},
+                             {"environment", host::environment(session)}};
+  const double turn = std::min(kTurn, seconds / static_cast<double>(cases.size()));
+  try {
+    do {
+      for (std::size_t i = 0; i < cases.size(); ++i) {
+        const double passed = clocks.wall() - began;
+        session.progress.update("bench soak", static_cast<std::int64_t>(passed),
+                                static_cast<std::int64_t>(seconds) + 1);
+        if (!why_left_out(cases[i], context).empty() || (passed >= seconds && soaked[i].runs > 0)) continue;
+        soak(op_named(cases[i].op).make(cases[i].parameters, context), turn, soaked[i], clocks);
+      }
+    } while (clocks.wall() - began < seconds);
+  } catch (const host::Interrupted&) {
+    if (std::all_of(soaked.begin(), soaked.end(), [](const Soaked& one) { return one.runs == 0; })) throw;
+    document["stopped"] = true;
+  }
+  std::int64_t runs = 0, differing = 0;
+  for (std::size_t i = 0; i < cases.size(); ++i) {
+    const Soaked& one = soaked[i];
+    if (one.runs == 0) continue;
+    runs += one.runs;
+    differing += one.differing;
+    document["rows"].push_back({{"name", case_name(cases[i].op, cases[i].parameters)},
+                                {"runs", one.runs},
+                                {"differing", one.differing},
+                                {"answer_digest", one.digest}});
+  }
+  document.update({{"seconds", clocks.wall() - began}, {"runs", runs}, {"differing", differing}});
   return document;
 }
 

@@ -1,13 +1,19 @@
 // main: from the command line to a backend to a command, and the only place that prints.
 #include <unistd.h>
 
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cerrno>
+#include <charconv>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
 #include <new>
+#include <optional>
+#include <sstream>
 #include <string>
 #include <vector>
 
@@ -21,6 +27,7 @@
 #include "host/program/help.h"
 #include "host/program/manual.h"
 #include "host/program/options.h"
+#include "host/program/ranks.h"
 #include "host/program/signals.h"
 #include "host/studies/study.h"
 
@@ -31,6 +38,7 @@ Command add_boundary(CLI::App& program);     // own_data/boundary.cpp
 Command add_knn(CLI::App& program);          // own_data/knn.cpp
 Command add_kmeans(CLI::App& program);       // own_data/kmeans.cpp
 Command add_prune(CLI::App& program);        // own_data/prune.cpp
+Command add_merge(CLI::App& program);        // own_data/merge.cpp
 Command add_compare(CLI::App& program);      // studies/compare.cpp
 Command add_prune_study(CLI::App& program);  // studies/prune_study.cpp
 Command add_theory(CLI::App& program);       // studies/theory.cpp
@@ -39,6 +47,7 @@ Command add_xor(CLI::App& program);          // studies/xor_study.cpp
 Command add_lottery(CLI::App& program);      // studies/lottery_study.cpp
 Command add_sweep(CLI::App& program);        // studies/sweep_study.cpp
 Command add_story(CLI::App& program);        // studies/story.cpp
+Command add_slurm(CLI::App& program);        // studies/slurm.cpp
 Command add_dataset(CLI::App& program);      // data/dataset_command.cpp
 Command add_info(CLI::App& program);         // program/info.cpp
 }  // namespace scalelab::host
@@ -58,15 +67,41 @@ constexpr const char* kExitCodes =
     "  5  a check failed\n"
     "  69 a prerequisite is missing\n";
 
-void add_common_options(CLI::App& app, Common& common) {
+// "0", "0,2" without one twice, or "all".
+std::string check_devices(const std::string& text) {
+  const std::string why = fmt::format("'{}' is not the number of a device, as 0, nor several, as 0,1,2, nor all", text);
+  std::vector<int> seen;
+  const char *at = text.data(), *const end = text.data() + text.size();
+  while (text != "all") {
+    int device = -1;
+    const auto [stop, error] = std::from_chars(at, end, device);
+    const bool another = std::find(seen.begin(), seen.end(), device) == seen.end();
+    if (error != std::errc() || device < 0 || device > 1023 || !another) return why;
+    seen.push_back(device);
+    if (stop == end) break;
+    if (*stop != ',') return why;
+    at = stop + 1;
+  }
+  return "";
+}
+
+void add_common_options(CLI::App& app, Common& common, std::string& devices) {
   const char* const group = kEveryCommand;
   app.add_option("--seed", common.seed, "Seed of all that is random but for what --seeds repeats")
       ->check(whole_number(0, UINT64_MAX))
       ->group(group);
   app.add_option("--backend", common.backend, "Where to compute")->check(one_of({"auto", "cpu", "cuda"}))->group(group);
-  app.add_option("--device", common.device, "Which GPU, counted from 0")->check(whole_number(0, 1023))->group(group);
+  app.add_option("--device", devices,
+                 "Which GPU, counted from 0; for kmeans also several, as 0,1,2, or all of this machine")
+      ->check(CLI::Validator(check_devices, ""))
+      ->group(group);
   app.add_option("--threads", common.threads, "CPU threads; all where it is not given")
       ->check(whole_number(0, 1024))
+      ->default_str("")
+      ->group(group);
+  app.add_option("--time-budget", common.time_budget,
+                 "Stop as a signal would after this time, as 55m: what can be resumed is left so")
+      ->transform(duration())
       ->default_str("")
       ->group(group);
   app.add_flag("--json", common.json, "Print one JSON document and nothing else")->group(group);
@@ -98,7 +133,7 @@ Command add_completion(CLI::App& program) {
 }
 
 // Every command with its options, those that all take among them.
-std::vector<Command> add_commands(CLI::App& program, Common& common) {
+std::vector<Command> add_commands(CLI::App& program, Common& common, std::string& devices) {
   std::vector<Command> commands;
   const auto add = [&](const char* group, std::vector<Command> more) {
     for (Command& command : more) {
@@ -108,31 +143,42 @@ std::vector<Command> add_commands(CLI::App& program, Common& common) {
       commands.push_back(std::move(command));
     }
   };
-  add("Your own data", {add_boundary(program), add_knn(program), add_kmeans(program), add_prune(program)});
-  add("Experiments",
-      {add_compare(program), add_prune_study(program), add_theory(program), add_curriculum(program), add_xor(program),
-       add_lottery(program), add_sweep(program), add_story(program), add_show(program), add_dataset(program)});
+  add("Your own data",
+      {add_boundary(program), add_knn(program), add_kmeans(program), add_prune(program), add_merge(program)});
+  add("Experiments", {add_compare(program), add_prune_study(program), add_theory(program), add_curriculum(program),
+                      add_xor(program), add_lottery(program), add_sweep(program), add_slurm(program),
+                      add_story(program), add_show(program), add_dataset(program)});
   const char* const rest = "This machine, this program";
   add(rest, bench::add_bench(program));
   add(rest, {add_info(program), add_completion(program)});
   for (const Command& command : commands) {
-    add_common_options(*command.app, common);
+    add_common_options(*command.app, common, devices);
     command.app->get_help_ptr()->group(kEveryCommand);
   }
   return commands;
 }
 
-// Runs a command on the backend that its options, its work and this machine make out.
-Outcome run_command(const Command& command, const Common& common, Progress& progress) {
+int complain(int exit_code, std::string line) {
+  std::replace(line.begin(), line.end(), '\n', ' ');
+  std::fprintf(stderr, "scalelab: %s\n", line.c_str());
+  return exit_code;
+}
+
+// The backend that a command's options, its work and this machine make out.
+Choice choose(const Command& command, const Common& common, Needs& needs) {
   std::string why_not;
   const Backend* cuda = cuda_backend(&why_not);
-  Needs needs;
   if (cuda != nullptr && common.backend != "cpu" && command.needs) needs = command.needs();
   const bool weighed = cuda != nullptr && common.backend == "auto" && !needs.parts.empty();
   const Crossovers crossovers =
       weighed ? read_crossovers(crossover_file(), contest_of(*cuda, common.device, common.threads)) : Crossovers{};
-  const Choice choice = weighed ? choose_backend(common.backend, needs, cuda, why_not, crossovers.rows)
-                                : choose_backend(common.backend, needs, cuda, why_not);
+  return weighed ? choose_backend(common.backend, needs, cuda, why_not, crossovers.rows)
+                 : choose_backend(common.backend, needs, cuda, why_not);
+}
+
+Outcome run_alone(const Command& command, const Common& common, Progress& progress) {
+  Needs needs;
+  const Choice choice = choose(command, common, needs);
   if (!choice.reason.empty()) progress.remark("scalelab: " + choice.reason);
   return run_where_it_fits(
       common.backend, *choice.backend, needs,
@@ -143,6 +189,101 @@ Outcome run_command(const Command& command, const Common& common, Progress& prog
         return command.run(session);
       },
       [&progress](const std::string& line) { progress.say(line); });
+}
+
+// Each rank on a GPU of its own, where it runs on one. What fails on one rank alone ends the others, who wait for it.
+Outcome run_on_ranks(const Command& command, const Common& common, const Launch& launch, Progress& progress) {
+  if (!command.ranks) {
+    throw SharedFailure(kMisuse,
+                        fmt::format("{} processes were started together, but {} does not divide its work among "
+                                    "them: start one, or each with a --shard where it has that",
+                                    launch.size, command_path(*command.app)));
+  }
+  Ranks ranks(launch);
+  Communicator all = ranks.communicator();
+  try {
+    require_equal(all, {{"the program's version", program_identity()}});
+    const int fair = ranks.threads();  // asked by all, whatever their options say
+    const int threads = common.threads > 0 ? common.threads : fair;
+    std::optional<Context> context;
+    on_all(all, [&] {
+      Needs needs;
+      const Backend& backend = *choose(command, common, needs).backend;
+      const bool cpu = &backend == &cpu_backend();
+      context.emplace(backend, cpu ? 0 : common.device + ranks.on_this_machine(), threads);
+    });
+    context->ranks = all;
+    Session session{common, *context, progress};
+    Outcome outcome = command.run(session);
+    context.reset();
+    ranks.leave();
+    return outcome;
+  } catch (const SharedFailure&) {
+    ranks.leave();
+    throw;
+  } catch (const Interrupted& interrupted) {
+    complain(0, fmt::format("rank {} of {}: stopped by a signal", all.rank(), all.size()));
+    ranks.end_all(128 + interrupted.signal);
+    throw;
+  } catch (const std::bad_alloc&) {
+    ranks.end_all(kOutOfMemory);
+    throw;
+  } catch (...) {
+    const Failure failure = failure_of_current_exception();
+    complain(0, fmt::format("rank {} of {}: {}", all.rank(), all.size(), failure.what()));
+    ranks.end_all(failure.exit_code);
+    throw;
+  }
+}
+
+// The devices that --device names.
+std::vector<int> devices_of(const std::string& text) {
+  std::vector<int> devices;
+  if (text == "all") {
+    const Backend* cuda = cuda_backend();
+    try {
+      for (int device = 0; cuda != nullptr && cuda->name_device != nullptr; ++device) {
+        cuda->name_device(device);
+        devices.push_back(device);
+      }
+    } catch (const std::invalid_argument&) {  // there is no such device: those before it are all
+    }
+  } else {
+    std::istringstream words(text);
+    for (std::string word; std::getline(words, word, ',');) devices.push_back(std::stoi(word));
+  }
+  if (devices.empty()) devices = {0};
+  return devices;
+}
+
+// A thread for each device, which is a rank.
+Outcome run_on_devices(const Command& command, const Common& common, const std::vector<int>& devices,
+                       Progress& progress) {
+  if (!command.ranks) {
+    throw Failure(kMisuse, fmt::format("--device {}: {} works on one device; start it once for each, with a --shard "
+                                       "where it has that",
+                                       fmt::join(devices, ","), command_path(*command.app)));
+  }
+  Needs needs;
+  const Choice choice = choose(command, common, needs);
+  if (choice.backend == &cpu_backend()) return run_alone(command, common, progress);
+  Outcome outcome;
+  scalelab::run_on_ranks(static_cast<int>(devices.size()), [&](Communicator& ranks) {
+    Progress silent(true);
+    std::optional<Context> context;
+    on_all(ranks,
+           [&] { context.emplace(*choice.backend, devices[static_cast<std::size_t>(ranks.rank())], common.threads); });
+    context->ranks = ranks;
+    Session session{common, *context, ranks.rank() == 0 ? progress : silent};
+    Outcome own = command.run(session);
+    if (ranks.rank() == 0) outcome = std::move(own);
+  });
+  return outcome;
+}
+
+// The signal by which a time budget ends a command, as any other signal would.
+void start_time_budget(double seconds) {
+  if (seconds > 0) ::alarm(static_cast<unsigned>(seconds));
 }
 
 int run(std::vector<std::string> words) {
@@ -156,7 +297,8 @@ int run(std::vector<std::string> words) {
                              "scalelab help --man: all of them as a manual page, for man -l -.\n\nExit codes:\n") +
                  kExitCodes);
   Common common;
-  const std::vector<Command> commands = add_commands(program, common);
+  std::string device = "0";
+  const std::vector<Command> commands = add_commands(program, common, device);
 
   if (words == std::vector<std::string>{"help", "--man"}) {
     print(manual(program, kExitCodes));
@@ -185,21 +327,29 @@ int run(std::vector<std::string> words) {
   }
   const auto command =
       std::find_if(commands.begin(), commands.end(), [&](const Command& one) { return one.app == chosen; });
-  Progress progress(common.quiet);
-  Outcome outcome = run_command(*command, common, progress);
+  start_time_budget(common.time_budget);
+  const Launch launch = find_launch();
+  const CLI::Option* shard = chosen->get_option_no_throw("--shard");
+  const bool alone = shard != nullptr && shard->count() > 0;
+  Progress progress(common.quiet || (launch.rank > 0 && !alone));
+  Outcome outcome;
+  try {
+    const std::vector<int> devices = devices_of(device);
+    common.device = devices[0];
+    const bool several = launch.size > 1 && !alone;
+    outcome = several              ? run_on_ranks(*command, common, launch, progress)
+              : devices.size() > 1 ? run_on_devices(*command, common, devices, progress)
+                                   : run_alone(*command, common, progress);
+  } catch (const SharedFailure& failure) {
+    return launch.rank > 0 ? failure.exit_code : complain(failure.exit_code, failure.what());
+  }
   progress.clear();
   if (outcome.page != nullptr && !outcome.folder.empty()) {
     write_page(outcome.folder, *outcome.page);
     outcome.text += (outcome.folder / "report.html").string() + "\n";
   }
-  print(common.json ? json_text(outcome.document) : outcome.text);
+  if (launch.rank == 0 || alone) print(common.json ? json_text(outcome.document) : outcome.text);
   return outcome.exit_code;
-}
-
-int complain(int exit_code, std::string line) {
-  std::replace(line.begin(), line.end(), '\n', ' ');
-  std::fprintf(stderr, "scalelab: %s\n", line.c_str());
-  return exit_code;
 }
 
 }  // namespace
@@ -212,27 +362,18 @@ int main(int argc, char** argv) {
   try {
     set_command_line({argv, argv + argc});
     return run(std::vector<std::string>(argv + std::min(argc, 1), argv + argc));
-  } catch (const Failure& failure) {
-    return complain(failure.exit_code, failure.what());
   } catch (const Interrupted& interrupted) {
     return complain(128 + interrupted.signal, "stopped by a signal; nothing half-done was left");
   } catch (const ReaderGone&) {
     return kDone;
-  } catch (const std::invalid_argument& error) {
-    return complain(kMisuse, error.what());
-  } catch (const OutOfMemory& error) {
-    return complain(kOutOfMemory, error.what());
   } catch (const std::bad_alloc&) {
     std::terminate();  // signals.cpp says it in a line: here there may be no memory left to make one
-  } catch (const std::length_error&) {
-    return complain(kOutOfMemory, "more was asked for than memory can be addressed; ask for less");
-  } catch (const std::filesystem::filesystem_error& error) {  // as a name that is too long
-    return complain(kBadData, error.path1().string() + ": cannot be reached: " + error.code().message());
-  } catch (const nlohmann::json::exception& error) {  // only what is read from files can be of a type nobody expects
-    return complain(
-        kBadData,
-        std::string("a JSON file that was read holds something other than scalelab writes there: ") + error.what());
-  } catch (const std::exception& error) {
-    return complain(kFault, error.what());
+  } catch (...) {
+    try {
+      const Failure failure = failure_of_current_exception();
+      return complain(failure.exit_code, failure.what());
+    } catch (const std::exception& error) {
+      return complain(kFault, error.what());
+    }
   }
 }

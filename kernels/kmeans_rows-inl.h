@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "kernels/cpu/byte_bounds-inl.h"
 #include "kernels/cpu/proposals-inl.h"
 #include "kernels/cpu/simd-inl.h"
 #include "kernels/distance.h"
@@ -196,85 +197,298 @@ HWY_INLINE void score_panel(const float* points, int rows, std::int64_t d, const
   }
 }
 
-// As assign_rows, of rows [first, first + rows) of the points; `distances` may be null. Blocks in which scores decide
-// little, and those behind them, are assigned by canonical distances.
-void propose_rows(const float* points, std::int64_t first, std::int64_t rows, std::int64_t d, const Proposals& of,
-                  const float* centroids, const float* packed, std::int64_t k, int* labels, float* distances) {
-  constexpr int kMostCandidates = 4;  // beyond, the row is assigned by canonical distances
+// At most kScoreRows rows on their way to a label, the first of them row `first` of all points.
+struct RowBlock {
+  RowBlock(const float* points, std::int64_t first, int count, std::int64_t d, const Proposals& of,
+           const float* centroids, int* labels, float* distances)
+      : points(points),
+        first(first),
+        count(count),
+        d(d),
+        of(of),
+        centroids(centroids),
+        label(labels),
+        distance(distances == nullptr ? own_distances : distances),
+        only_labels(distances == nullptr) {}
+
+  const float* row(int i) const { return points + i * d; }
+  float limit(int i, float least) const {
+    const auto at = static_cast<std::size_t>(first + i);
+    return score_limit(least, of.length[at], of.spread[at], d, of.centroids);
+  }
+  void leave(int i) { undecided[undecided_count++] = row(i); }
+  // The nearest of a few candidates, one after the other by compare().
+  void begin_comparison(int i) {
+    label[i] = std::numeric_limits<int>::max();
+    distance[i] = std::numeric_limits<float>::infinity();
+  }
+  void compare(int i, int id, float d2) {
+    if (!nearer(d2, id, distance[i], label[i])) return;
+    distance[i] = d2;
+    label[i] = id;
+  }
+
+  const float* points;
+  std::int64_t first;
+  int count;
+  std::int64_t d;
+  const Proposals& of;
+  const float* centroids;
+  int* label;
+  float* distance;
+  bool only_labels;
+  float own_distances[kScoreRows];
+  const float* undecided[kScoreRows];  // rows of which proposals cannot decide
+  int undecided_count = 0;
+};
+
+constexpr int kMostCandidates = 4;  // beyond, a row is assigned by canonical distances
+
+// By the scores of all pairs.
+void propose_by_scores(std::int64_t k, RowBlock& block) {
   const DF df;
   const DI di;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(df));
-  const std::int64_t groups = (k + lanes - 1) / lanes;
+  const std::int64_t groups = (k + lanes - 1) / lanes, d = block.d;
   const VF infinity = hn::Set(df, std::numeric_limits<float>::infinity());
   Scores scores;
-  int own_labels[kScoreRows];
-  float own_distances[kScoreRows], other_distances[kScoreRows];
-  bool decide = true;
-  for (std::int64_t begin = 0; begin < rows; begin += kScoreRows) {
-    const int count = static_cast<int>(std::min<std::int64_t>(kScoreRows, rows - begin));
-    const float* block = points + begin * d;
-    int* label = labels + begin;
-    float* distance = distances == nullptr ? own_distances : distances + begin;
-    if (!decide) {
-      assign_rows(block, count, d, packed, k, label, distance);
+  for (int i = 0; i < block.count; ++i) {
+    hn::StoreU(infinity, df, scores.best + i * lanes);
+    hn::StoreU(infinity, df, scores.second + i * lanes);
+    hn::StoreU(hn::Iota(di, 0), di, scores.index + i * lanes);
+  }
+  for (std::int64_t group = 0; group < groups; group += kGroupsAtOnce) {
+    const float* at = block.of.packed.data() + group * d * lanes;
+    const float* half = block.of.centroids.half.data() + group * lanes;
+    const int id = static_cast<int>(group * lanes);
+    switch (std::min<std::int64_t>(kGroupsAtOnce, groups - group)) {
+      case 1: score_panel<1>(block.points, block.count, d, at, half, id, scores); break;
+      case 2: score_panel<2>(block.points, block.count, d, at, half, id, scores); break;
+      case 3: score_panel<3>(block.points, block.count, d, at, half, id, scores); break;
+      default: score_panel<kGroupsAtOnce>(block.points, block.count, d, at, half, id, scores); break;
+    }
+  }
+  Pairs pairs(d, [&block](int row, int id, float d2) { block.compare(row, id, d2); });
+  for (int i = 0; i < block.count; ++i) {
+    const VF best = hn::LoadU(df, scores.best + i * lanes), second = hn::LoadU(df, scores.second + i * lanes);
+    const float limit = block.limit(i, hn::GetLane(hn::MinOfLanes(df, best)));
+    const auto near = hn::Le(best, hn::Set(df, limit));
+    const std::size_t candidates = hn::CountTrue(df, near);
+    if (candidates == 0 || candidates > kMostCandidates || !hn::AllFalse(df, hn::Le(second, hn::Set(df, limit)))) {
+      block.leave(i);
       continue;
     }
-    for (int i = 0; i < count; ++i) {
-      hn::StoreU(infinity, df, scores.best + i * lanes);
-      hn::StoreU(infinity, df, scores.second + i * lanes);
-      hn::StoreU(hn::Iota(di, 0), di, scores.index + i * lanes);
+    if (candidates == 1 && block.only_labels) {
+      block.label[i] = scores.index[i * lanes + hn::FindKnownFirstTrue(df, near)];
+      continue;
     }
-    for (std::int64_t group = 0; group < groups; group += kGroupsAtOnce) {
-      const float* at = of.packed.data() + group * d * lanes;
-      const float* half = of.centroids.half.data() + group * lanes;
-      const int id = static_cast<int>(group * lanes);
-      switch (std::min<std::int64_t>(kGroupsAtOnce, groups - group)) {
-        case 1: score_panel<1>(block, count, d, at, half, id, scores); break;
-        case 2: score_panel<2>(block, count, d, at, half, id, scores); break;
-        case 3: score_panel<3>(block, count, d, at, half, id, scores); break;
-        default: score_panel<kGroupsAtOnce>(block, count, d, at, half, id, scores); break;
+    block.begin_comparison(i);
+    for (std::int64_t lane = 0; lane < lanes; ++lane) {
+      if (!(scores.best[i * lanes + lane] <= limit)) continue;
+      const std::int64_t id = scores.index[i * lanes + lane];
+      pairs.add(i, block.row(i), static_cast<int>(id), block.centroids + id * d);
+    }
+  }
+  pairs.finish();
+}
+
+// What scores have shown so far of a row whose scores are computed one by one.
+class NearCentroids {
+ public:
+  // The score of a centroid that may be nearest: kept while it is within the limit of the least.
+  void add(const RowBlock& block, int i, int id, float score) {
+    if (!(score <= limit)) return;
+    if (score < least_) {
+      least_ = score;
+      const float lower = block.limit(i, score);
+      open = !(lower <= limit);  // also where nothing can be said
+      limit = std::min(limit, lower);
+    }
+    if (count_ == kMost) keep_near();
+    if (count_ == kMost) open = true;
+    if (open) return;
+    score_[count_] = score;
+    id_[count_++] = id;
+  }
+  // Leaves the candidates.
+  int keep_near() {
+    int kept = 0;
+    for (int j = 0; j < count_; ++j) {
+      if (!(score_[j] <= limit)) continue;
+      score_[kept] = score_[j];
+      id_[kept++] = id_[j];
+    }
+    return count_ = kept;
+  }
+  int id(int j) const { return id_[j]; }
+
+  float limit = std::numeric_limits<float>::infinity();
+  bool open = false;  // whether proposals cannot decide
+
+ private:
+  static constexpr int kMost = 8;
+  float least_ = std::numeric_limits<float>::infinity();
+  int count_ = 0;
+  float score_[kMost];
+  int id_[kMost];
+};
+
+// By bounds from bytes, and the scores of what these leave.
+class ByteProposals {
+ public:
+  // With `hinted`, labels hold where rows were before.
+  ByteProposals(std::int64_t k, bool hinted, RowBlock& block)
+      : k_(k), hinted_(hinted), block_(block), of_(block.of), d_(block.d) {}
+
+  // Returns how many scores were computed, or -1 when it gave up for there are too many.
+  std::int64_t run() {
+    // A score alone costs as much as ten among many.
+    const std::int64_t most = block_.count * (k_ / 10 + 16), groups = (k_ + kMaxLanes - 1) / kMaxLanes;
+    for (int i = 0; hinted_ && i < block_.count; ++i) score(i, block_.label[i]);
+    for (std::int64_t group = 0; group < groups; group += kByteGroups) {
+      visit_panel(group, std::min<std::int64_t>(kByteGroups, groups - group));
+      if (scores_ > most) return -1;
+    }
+    decide();
+    return scores_;
+  }
+
+ private:
+  static constexpr std::int64_t kOfRow = kByteGroups * kMaxLanes;
+
+  void score(int i, std::int64_t id) {
+    ++scores_;
+    const float half = of_.centroids.half[static_cast<std::size_t>(id)];
+    near_[i].add(block_, i, static_cast<int>(id), score_of(block_.row(i), of_.negative.data() + id * d_, half, d_));
+  }
+
+  // Scores the centroids of a panel of groups whose lower bounds are within the limits.
+  void visit_panel(std::int64_t group, std::int64_t groups) {
+    const DF df;
+    const std::int64_t width = byte_width(d_), first = group * kMaxLanes;
+    const std::int64_t count = std::min(k_ - first, groups * kMaxLanes);
+    lower_panel(&of_.byte_points.bytes[static_cast<std::size_t>(block_.first * width)],
+                &of_.byte_points.rows[static_cast<std::size_t>(block_.first)], block_.count, width, of_.byte_centroids,
+                group, groups, sums_, lower_);
+    for (int i = 0; i < block_.count; ++i) {
+      const float* lower = lower_ + i * kOfRow;
+      VF least = hn::Load(df, lower);
+      for (int v = 1; v < kByteGroups; ++v) least = hn::Min(least, hn::Load(df, lower + v * kMaxLanes));
+      if (HWY_LIKELY(hn::AllTrue(df, hn::Gt(least, hn::Set(df, near_[i].limit)))) || near_[i].open) continue;
+      const auto offer = [&](std::int64_t j) {
+        if (!(lower[j] > near_[i].limit) && !(hinted_ && first + j == block_.label[i])) score(i, first + j);
+      };
+      const std::int64_t likely = group > 0 || hinted_ ? -1 : std::min_element(lower, lower + count) - lower;
+      if (likely >= 0) offer(likely);  // a limit to go by
+      for (std::int64_t v = 0; v < groups; ++v) {
+        const auto within = hn::Not(hn::Gt(hn::Load(df, lower + v * kMaxLanes), hn::Set(df, near_[i].limit)));
+        if (hn::AllFalse(df, within)) continue;
+        for_each_lane(within, [&](int lane) {
+          if (const std::int64_t j = v * kMaxLanes + lane; j < count && j != likely) offer(j);
+        });
       }
     }
-    Pairs pairs(d, [label, distance](int row, int id, float d2) {
-      if (!nearer(d2, id, distance[row], label[row])) return;
-      distance[row] = d2;
-      label[row] = id;
-    });
-    const float* undecided[kScoreRows];
-    int undecided_count = 0;
-    for (int i = 0; i < count; ++i) {
-      const VF best = hn::LoadU(df, scores.best + i * lanes), second = hn::LoadU(df, scores.second + i * lanes);
-      const float least = hn::GetLane(hn::MinOfLanes(df, best));
-      const std::int64_t row = first + begin + i;
-      const float limit = score_limit(least, of.length[static_cast<std::size_t>(row)],
-                                      of.spread[static_cast<std::size_t>(row)], d, of.centroids);
-      const auto near = hn::Le(best, hn::Set(df, limit));
-      const std::size_t candidates = hn::CountTrue(df, near);
-      if (candidates == 0 || candidates > kMostCandidates || !hn::AllFalse(df, hn::Le(second, hn::Set(df, limit)))) {
-        undecided[undecided_count++] = block + i * d;
+  }
+
+  // The labels, by what the scores have left.
+  void decide() {
+    Pairs pairs(d_, [this](int row, int id, float d2) { block_.compare(row, id, d2); });
+    for (int i = 0; i < block_.count; ++i) {
+      const bool known = !near_[i].open && near_[i].limit < std::numeric_limits<float>::infinity();
+      const int candidates = known ? near_[i].keep_near() : 0;
+      if (candidates == 0 || candidates > kMostCandidates) {
+        block_.leave(i);
         continue;
       }
-      if (candidates == 1 && distances == nullptr) {
-        label[i] = scores.index[i * lanes + hn::FindKnownFirstTrue(df, near)];
+      if (candidates == 1 && block_.only_labels) {
+        block_.label[i] = near_[i].id(0);
         continue;
       }
-      label[i] = std::numeric_limits<int>::max();
-      distance[i] = std::numeric_limits<float>::infinity();
-      for (std::int64_t lane = 0; lane < lanes; ++lane) {
-        if (!(scores.best[i * lanes + lane] <= limit)) continue;
-        const std::int64_t id = scores.index[i * lanes + lane];
-        pairs.add(i, block + i * d, static_cast<int>(id), centroids + id * d);
+      block_.begin_comparison(i);
+      for (int j = 0; j < candidates; ++j) {
+        pairs.add(i, block_.row(i), near_[i].id(j), block_.centroids + near_[i].id(j) * d_);
       }
     }
     pairs.finish();
-    assign_points(undecided, undecided_count, d, packed, k, own_labels, other_distances);
-    for (int i = 0; i < undecided_count; ++i) {
-      const std::int64_t row = (undecided[i] - block) / d;
-      label[row] = own_labels[i];
-      distance[row] = other_distances[i];
-    }
-    decide = 2 * undecided_count < count;
   }
+
+  std::int64_t k_;
+  bool hinted_;
+  RowBlock& block_;
+  const Proposals& of_;
+  std::int64_t d_, scores_ = 0;
+  NearCentroids near_[kScoreRows];
+  alignas(64) std::int32_t sums_[kScoreRows * kOfRow];
+  alignas(64) float lower_[kScoreRows * kOfRow];
+};
+
+// Makes points (rows, d), the first of them row `first` of all, ready for bounds from bytes.
+void round_points(const float* points, std::int64_t first, std::int64_t rows, std::int64_t d, Proposals& of) {
+  round_rows_to_bytes(points, first, rows, d, of.centroids.centre.data(), of.byte_points);
+}
+
+// Makes centroids [begin, end) of (k, d) ready for bounds from bytes.
+void round_centroids(const float* centroids, std::int64_t begin, std::int64_t end, std::int64_t d, Proposals& of) {
+  const float* centre = of.centroids.centre.data();
+  round_groups_to_bytes(centroids, begin, end, d, centre, of.byte_centroids);
+  for (std::int64_t j = begin; j < end; ++j) {
+    for (std::int64_t c = 0; c < d; ++c) {
+      of.negative[static_cast<std::size_t>(j * d + c)] = centre[c] - centroids[j * d + c];
+    }
+  }
+}
+
+bool bytes_are_multiplied() { return multiplies_bytes(); }
+
+// As assign_rows, of rows [first, first + rows) of the points; `distances` may be null. With `hinted`, labels hold where
+// rows were before. Blocks in which proposals decide little, and those behind them, are assigned by canonical distances.
+// Returns of how many pairs all features were needed.
+std::int64_t propose_rows(const float* points, std::int64_t first, std::int64_t rows, std::int64_t d, Proposals& of,
+                          const float* centroids, const float* packed, std::int64_t k, bool hinted, int* labels,
+                          float* distances) {
+  int own_labels[kScoreRows];
+  float own_distances[kScoreRows];
+  std::int64_t full = 0;
+  bool decide = true, by_bytes = !of.byte_points.rows.empty();
+  if (by_bytes && of.skip.load() > 0) {
+    --of.skip;
+    by_bytes = false;
+  }
+  for (std::int64_t begin = 0; begin < rows; begin += kScoreRows) {
+    const int count = static_cast<int>(std::min<std::int64_t>(kScoreRows, rows - begin));
+    const float* at = points + begin * d;
+    float* distance = distances == nullptr ? nullptr : distances + begin;
+    if (!decide) {
+      assign_rows(at, count, d, packed, k, labels + begin, distance == nullptr ? own_distances : distance);
+      full += count * k;
+      continue;
+    }
+    RowBlock block(at, first + begin, count, d, of, centroids, labels + begin, distance);
+    if (by_bytes) {
+      const std::int64_t scores = ByteProposals(k, hinted, block).run();
+      by_bytes = scores >= 0;
+      if (by_bytes) {
+        full += scores;
+        of.next_skip = 1;
+      } else {
+        of.skip = of.next_skip.load();
+        of.next_skip = std::min(2 * of.next_skip.load() + 1, 63);
+      }
+    }
+    if (!by_bytes) {
+      propose_by_scores(k, block);
+      full += count * k;
+    }
+    full += block.undecided_count * k;
+    assign_points(block.undecided, block.undecided_count, d, packed, k, own_labels, own_distances);
+    for (int i = 0; i < block.undecided_count; ++i) {
+      const std::int64_t row = (block.undecided[i] - at) / d;
+      block.label[row] = own_labels[i];
+      block.distance[row] = own_distances[i];
+    }
+    decide = 2 * block.undecided_count < count;
+  }
+  return full;
 }
 
 }  // namespace scalelab::cpu::HWY_NAMESPACE

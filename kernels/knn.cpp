@@ -1,5 +1,6 @@
 // knn on the CPU: up to three features by tiles of nearby queries (knn_tile-inl.h), more by blocks of queries against
-// every reference: by its score where that pays (proposals.h), by its canonical distance elsewhere.
+// every reference: by bounds from bytes (cpu/byte_bounds.h) or by its score where that pays (cpu/proposals.h), by its
+// canonical distance elsewhere.
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/knn.cpp"
 #include <hwy/foreach_target.h>
@@ -19,6 +20,9 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/cpu/byte_bounds-inl.h"
+#include "kernels/cpu/byte_bounds.h"
+#include "kernels/cpu/examined.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/cpu/point_tree.h"
 #include "kernels/cpu/proposals-inl.h"
@@ -26,6 +30,7 @@
 #include "kernels/knn_check.h"
 #include "kernels/knn_tile-inl.h"
 #include "scalelab/backend.h"
+#include "scalelab/work.h"
 
 #ifndef SCALELAB_KERNELS_KNN_TASK  // once, not once per target
 #define SCALELAB_KERNELS_KNN_TASK
@@ -53,6 +58,9 @@ struct BlockTask {
 inline bool scores_pay(std::int64_t n, std::int64_t q, std::int64_t d, std::int64_t k) {
   return d >= 8 && d <= kMostScoreFeatures && q * d >= 8192 && n * d >= 4096 * k;
 }
+
+// Whether bounds from bytes pay for rounding the references to bytes.
+inline bool bytes_pay(std::int64_t q, std::int64_t d) { return d >= 32 && d <= kMostByteFeatures && q >= 64; }
 
 // At this score or above it, a reference's *computed canonical* distance is not below the k-th so far, of a query at
 // least `spread` = |x - m|^2 from the centre: for a true distance t = |x - m|^2 + 2 score comes out at t (1 - g) or
@@ -287,8 +295,8 @@ HWY_NOINLINE void pack_group(const float* HWY_RESTRICT rows, std::int64_t count,
   }
 }
 
-// The references as scores need them, about the mean of some of them.
-Scored score_references(View<const float> references, Context& context) {
+// The references as scores need them, about the mean of some of them, and as bounds from bytes do unless `bytes` is null.
+Scored score_references(View<const float> references, ByteGroups* bytes, Context& context) {
   const std::int64_t n = references.extent(0), d = references.extent(1), some = std::min<std::int64_t>(n, 256);
   constexpr std::int64_t kPiece = 4096;
   Scored scored;
@@ -301,6 +309,7 @@ Scored score_references(View<const float> references, Context& context) {
   const std::vector<float> origin(static_cast<std::size_t>(d));
   const double centre_length = slightly_above(std::sqrt(extents_of(centre, d, origin.data()).square));
   scored.half.resize(static_cast<std::size_t>(n));
+  if (bytes != nullptr) bytes->resize(n, d);
   std::vector<Scored> pieces(static_cast<std::size_t>((n + kPiece - 1) / kPiece));  // their bounds
   Context silent(cpu_backend(), 0, context.threads());  // progress belongs to the op, not to this step
   parallel_for(silent, static_cast<std::int64_t>(pieces.size()), [&](std::int64_t piece) {
@@ -308,6 +317,8 @@ Scored score_references(View<const float> references, Context& context) {
       const Extents c = extents_of(references.data() + i * d, d, centre);
       scored.half[static_cast<std::size_t>(i)] = add_half(c, centre_length, pieces[static_cast<std::size_t>(piece)]);
     }
+    if (bytes == nullptr) return;
+    round_groups_to_bytes(references.data(), piece * kPiece, std::min(n, (piece + 1) * kPiece), d, centre, *bytes);
   });
   for (const Scored& piece : pieces) {
     scored.longest = std::max(scored.longest, piece.longest);
@@ -322,9 +333,11 @@ constexpr int kBlockQueries = kBlockParts * kScoreRows;
 // At most kBlockQueries queries against references that come panel by panel, in ascending order of their ids.
 class QueryBlock {
  public:
-  QueryBlock(const BlockTask& task, const Scored& scored, std::int64_t first, std::int64_t count)
+  QueryBlock(const BlockTask& task, const Scored& scored, const ByteGroups& bytes, std::int64_t first,
+             std::int64_t count)
       : task_(task),
         scored_(scored),
+        bytes_(bytes),
         d_(task.references.extent(1)),
         queries_(task.queries.data() + first * d_),
         count_(static_cast<int>(count)),
@@ -342,6 +355,10 @@ class QueryBlock {
     }
     std::fill_n(pause_, kBlockParts, 1);
     std::fill_n(wait_, kBlockParts, 1);
+    if (bytes.bytes.empty()) return;
+    byte_queries_.bytes.resize(static_cast<std::size_t>(count * byte_width(d_)));
+    byte_queries_.rows.resize(static_cast<std::size_t>(count));
+    round_rows_to_bytes(queries_, 0, count, d_, scored.centre.data(), byte_queries_);
   }
   QueryBlock(const QueryBlock&) = delete;
   QueryBlock& operator=(const QueryBlock&) = delete;
@@ -360,14 +377,26 @@ class QueryBlock {
         --wait_[part];
         for (int i = begin; i < end; ++i) undecided[left++] = i;
       } else {
-        if (!centred) pack<true>(rows, references, centred_.data());
-        centred = true;
-        left = propose(first, references, begin, end, undecided);
-        // Where scores decide little, they are left out for a while.
-        pause_[part] = 2 * left > end - begin ? std::min(2 * pause_[part] + 1, 15) : 0;
-        wait_[part] = pause_[part];
+        const bool by_bytes = !byte_queries_.rows.empty() && byte_wait_[part]-- <= 0;
+        if (!by_bytes && !centred) {
+          pack<true>(rows, references, centred_.data());
+          centred = true;
+        }
+        if (!by_bytes) full_ += (end - begin) * references;
+        left = by_bytes ? propose<true>(first, references, begin, end, undecided)
+                        : propose<false>(first, references, begin, end, undecided);
+        // Where scores, or bounds, decide little, they are left out for a while.
+        const bool little = 2 * left > end - begin;
+        if (by_bytes) {
+          byte_pause_[part] = little ? std::min(2 * byte_pause_[part] + 1, 63) : 0;
+          byte_wait_[part] = byte_pause_[part];
+        } else {
+          pause_[part] = little ? std::min(2 * pause_[part] + 1, 15) : 0;
+          wait_[part] = pause_[part];
+        }
       }
       if (left == 0) continue;
+      full_ += left * references;
       if (!packed) pack<false>(rows, references, panel_.data());
       packed = true;
       decide(first, references, undecided, left);
@@ -377,6 +406,7 @@ class QueryBlock {
   // The heap of every query, all references offered.
   const std::vector<Nearest>& finish() {
     pairs_.finish();
+    knn_pairs.full += full_;
     return nearest_;
   }
 
@@ -410,16 +440,22 @@ class QueryBlock {
     bound.limit = entry_limit(nearest_[static_cast<std::size_t>(query)].limit, bound.spread, bound.error, d_);
   }
 
-  // Scores of queries [begin, end): the few references that may enter become pairs; queries with many, or of which
-  // scores say nothing, are left undecided. Returns how many.
+  // Scores of queries [begin, end), or their lower bounds from bytes: the few references that may enter become pairs;
+  // queries with many, or of which scores say nothing, are left undecided. Returns how many.
+  template <bool kBytes>
   int propose(std::int64_t first, std::int64_t references, int begin, int end, int* undecided) {
     constexpr std::size_t kMostCandidates = 4;
     const ScoreTag df;
     const auto lanes = static_cast<std::int64_t>(hn::Lanes(df));
-    alignas(64) float half[kPanel], scores[kScoreRows * kPanel];
-    std::copy_n(scored_.half.data() + first, references, half);
-    std::fill(half + references, half + kPanel, std::numeric_limits<float>::infinity());
-    score_rows<kGroupsAtOnce>(queries_ + begin * d_, end - begin, d_, centred_.data(), half, scores);
+    alignas(64) float scores[kScoreRows * kPanel];
+    if constexpr (kBytes) {
+      lower_scores(first, references, begin, end, scores);
+    } else {
+      alignas(64) float half[kPanel];
+      std::copy_n(scored_.half.data() + first, references, half);
+      std::fill(half + references, half + kPanel, std::numeric_limits<float>::infinity());
+      score_rows<kGroupsAtOnce>(queries_ + begin * d_, end - begin, d_, centred_.data(), half, scores);
+    }
     int left = 0;
     for (int i = begin; i < end; ++i) {
       const float limit = bounds_[static_cast<std::size_t>(i)].limit;
@@ -440,13 +476,25 @@ class QueryBlock {
         undecided[left++] = i;
         continue;
       }
-      for (std::int64_t j = 0; j < references; ++j) {
-        if (!(own[j] < limit)) continue;
-        const std::int64_t id = first + j;
-        pairs_.add(i, queries_ + i * d_, static_cast<int>(id), task_.references.data() + id * d_);
+      for (int g = 0; g < kGroupsAtOnce; ++g) {
+        for_each_lane(hn::Lt(hn::LoadU(df, own + g * lanes), most), [&](int lane) {
+          const std::int64_t id = first + g * lanes + lane;
+          full_ += kBytes ? 1 : 0;
+          pairs_.add(i, queries_ + i * d_, static_cast<int>(id), task_.references.data() + id * d_);
+        });
       }
     }
     return left;
+  }
+
+  // scores (end - begin, kGroupsAtOnce, lanes): lower bounds of those of queries [begin, end).
+  void lower_scores(std::int64_t first, std::int64_t references, int begin, int end, float* scores) {
+    static_assert(kByteGroups == kGroupsAtOnce, "their panels are of one size");
+    const std::int64_t group = first / kMaxLanes, width = byte_width(d_);
+    const ByteRow* rows = &byte_queries_.rows[static_cast<std::size_t>(begin)];
+    alignas(64) std::int32_t sums[kScoreRows * kPanel];
+    lower_panel(byte_queries_.bytes.data() + begin * width, rows, end - begin, width, bytes_, group,
+                (references + kMaxLanes - 1) / kMaxLanes, sums, scores);
   }
 
   // The canonical distances of some queries to all references of the packed panel.
@@ -466,14 +514,18 @@ class QueryBlock {
 
   const BlockTask& task_;
   const Scored& scored_;
+  const ByteGroups& bytes_;
   std::int64_t d_;
   const float* queries_;
   int count_;
+  std::int64_t full_ = 0;  // pairs of which all features were needed
   std::vector<std::uint64_t> keys_;
   std::vector<Nearest> nearest_;
-  std::vector<Bound> bounds_;                   // none without scores
-  std::vector<float> panel_, centred_;          // (kGroupsAtOnce, d, lanes), of p and of m - p
-  int pause_[kBlockParts], wait_[kBlockParts];  // panels to come without scores
+  std::vector<Bound> bounds_;                                       // none without scores
+  std::vector<float> panel_, centred_;                              // (kGroupsAtOnce, d, lanes), of p and of m - p
+  ByteRows byte_queries_;                                           // none without bounds from bytes
+  int pause_[kBlockParts], wait_[kBlockParts];                      // panels to come without scores
+  int byte_pause_[kBlockParts] = {}, byte_wait_[kBlockParts] = {};  // ... without bounds from bytes
   Pairs<Insert> pairs_;
 };
 
@@ -482,7 +534,8 @@ void knn_by_blocks(const BlockTask& task, Context& context) {
   // With few queries the references are shared out too.
   const std::int64_t blocks = (q + kBlockQueries - 1) / kBlockQueries, wanted = 4 * context.threads();
   const std::int64_t slices = std::clamp<std::int64_t>((wanted + blocks - 1) / blocks, 1, (n + 4095) / 4096);
-  const std::int64_t slice_size = (n + slices - 1) / slices;
+  const std::int64_t panels = (n + QueryBlock::panel() - 1) / QueryBlock::panel();
+  const std::int64_t slice_size = (panels + slices - 1) / slices * QueryBlock::panel();
   const std::uint64_t none = std::numeric_limits<std::uint64_t>::max();
   std::vector<std::uint64_t> partial(slices > 1 ? slices * q * k : 0, none);  // (q, slices, k)
   const auto write = [&](std::int64_t query, std::uint64_t* keys, std::int64_t count) {
@@ -494,13 +547,17 @@ void knn_by_blocks(const BlockTask& task, Context& context) {
       }
     }
   };
+  knn_pairs.pairs += n * q;
   Scored scored;
-  if (scores_pay(n, q, task.references.extent(1), k)) scored = score_references(task.references, context);
+  ByteGroups bytes;
+  if (const std::int64_t d = task.references.extent(1); scores_pay(n, q, d, k)) {
+    scored = score_references(task.references, bytes_pay(q, d) && multiplies_bytes() ? &bytes : nullptr, context);
+  }
   parallel_for(context, blocks * slices, [&](std::int64_t piece) {
     const std::int64_t first = piece / slices * kBlockQueries, slice = piece % slices;
     const std::int64_t queries = std::min<std::int64_t>(kBlockQueries, q - first);
     const std::int64_t begin = std::min(n, slice * slice_size), end = std::min(n, begin + slice_size);
-    QueryBlock block(task, scored, first, queries);
+    QueryBlock block(task, scored, bytes, first, queries);
     for (std::int64_t r = begin; r < end; r += QueryBlock::panel())
       block.offer(r, std::min(QueryBlock::panel(), end - r));
     const std::vector<Nearest>& nearest = block.finish();
@@ -531,6 +588,8 @@ HWY_EXPORT(knn_by_blocks);
 constexpr std::int64_t kMergeRows = 4096;
 
 }  // namespace
+
+PairWork knn_work() { return {knn_pairs.pairs, knn_pairs.full}; }
 
 void knn_merge(View<const int> indices, View<const float> distances, std::int64_t first, View<int> merged_indices,
                View<float> merged_distances, Context& context) {

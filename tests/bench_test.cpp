@@ -659,6 +659,14 @@ TEST_F(BenchProgram, MeasuresChecksAndShows) {
         "--quiet", "--out", "r.json"});
   const auto document = nlohmann::json::parse(host::read_file(folder_ / "r.json"));
   ASSERT_EQ(document["rows"].size(), 3U);
+  EXPECT_EQ(document["noise"]["cases"], 3);
+  const std::string csv = host::read_file(folder_ / "r.csv");
+  EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 4);
+  std::set<std::string> digests;
+  for (const auto& row : document["rows"]) digests.insert(row["answer_digest"].get<std::string>());
+  EXPECT_EQ(digests.size(), 3U);
+  EXPECT_NE(good({"bench", "compare", "r.json", "r.json"}).find("Answers with the same bits: 3 of 3"),
+            std::string::npos);
   for (const auto& row : document["rows"]) {
     EXPECT_EQ(row["wall"]["rounds"].size(), 3U);
     EXPECT_GE(row["wall"]["samples"][0].size(), 3U);
@@ -700,12 +708,18 @@ TEST_F(BenchProgram, CostGrowsToItsLimitsAndMakesAPage) {
 }
 
 TEST_F(BenchProgram, PageAndMarkdownShowPeersAndWhatIsAbsent) {
-  const nlohmann::json clock = {{"rounds", {1, 1, 1}}, {"median", 0.001}, {"low", 0.0009}, {"high", 0.0011}};
+  const nlohmann::json clock = {{"rounds", {1, 1, 1}},
+                                {"samples", {{1, 1, 1, 1}, {1, 1, 1, 1}, {1, 1, 1, 1, 1}}},
+                                {"median", 0.001},
+                                {"low", 0.0009},
+                                {"high", 0.0011}};
   const nlohmann::json row = {{"name", "op <n>=1"},
                               {"op", "op"},
                               {"backend", "cpu"},
                               {"wall", clock},
                               {"cpu", clock},
+                              {"parameters", {{"n", 1}}},
+                              {"answer_digest", "0123456789abcdef"},
                               {"unit", "query"},
                               {"units", 100},
                               {"bytes", 1000},
@@ -715,6 +729,7 @@ TEST_F(BenchProgram, PageAndMarkdownShowPeersAndWhatIsAbsent) {
                               {"roof", {{"name", "fma"}, {"floor_seconds", 5e-4}, {"share", 0.5}}},
                               {"peers",
                                {{{"who", "slow<poke"},
+                                 {"version", "1.2"},
                                  {"wall", {0.02, 0.021, 0.022}},
                                  {"cpu", {0.03}},
                                  {"median", 0.021},
@@ -727,30 +742,80 @@ TEST_F(BenchProgram, PageAndMarkdownShowPeersAndWhatIsAbsent) {
                              {"device", "AVX2, 1 thread"},
                              {"backend", "cpu"},
                              {"ceilings", {{"copy_bytes", 1e9}, {"fma_flop", 8e6}}},
+                             {"noise", {{"median", 0.015}, {"largest", 0.025}, {"cases", 2}}},
                              {"rows", {row, row}},
                              {"power", "no energy, clock or throttling: libnvidia-ml.so.1 cannot be opened"}};
   document["rows"][1]["name"] = "other";
   host::write_text(folder_ / "r.json", document.dump());
   const std::string text = good({"bench", "show", "r.json"});
   EXPECT_NE(text.find("21.0x  0 of 100 differ"), std::string::npos) << text;
+  EXPECT_NE(text.find("A/A: the program against itself"), std::string::npos);
+  EXPECT_NE(text.find("[95 % interval]"), std::string::npos) << text;
+  EXPECT_NE(text.find("slow<poke 1.2"), std::string::npos) << text;
   EXPECT_NE(text.find("0.25 J"), std::string::npos);
   EXPECT_NE(text.find("libnvidia-ml.so.1 cannot be opened"), std::string::npos);
   const std::size_t absent = text.find("Absent: ghost (No module named 'ghost')");
   ASSERT_NE(absent, std::string::npos) << text;
   EXPECT_EQ(text.find("ghost (", absent + 20), std::string::npos) << "said more than once";
   const std::string table = good({"bench", "show", "r.json", "--markdown", "--clock", "cpu", "--filter", "other,none"});
-  EXPECT_NE(table.find(
-                "| other | 1.000 ms [900.0 us, 1.100 ms] | 100 kquery/s | 50 %, fma | slow<poke 30x, another way 2x |"),
-            std::string::npos)
+  EXPECT_NE(
+      table.find(
+          "| other | 1.000 ms [900.0 us, 1.100 ms] | 3 x 4 | 100 kquery/s | 50 %, fma | slow<poke 1.2 30x, another way "
+          "(scalelab's own) 2x |"),
+      std::string::npos)
       << table;
   EXPECT_EQ(table.find("<n>"), std::string::npos);
+  const std::string csv = good({"bench", "show", "r.json", "--csv"});
+  EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 1 + 2 * 4) << csv;  // each case, and its three peers
+  EXPECT_NE(csv.find("other,op,1,scalelab,,,wall,0.001,0.0009,0.0011,3,13,"), std::string::npos) << csv;
+  EXPECT_NE(csv.find("other,op,1,slow<poke,1.2,,wall,0.021,,,,3,,100,query,21,"), std::string::npos) << csv;
+  EXPECT_NE(csv.find("other,op,1,another way,,1,wall,0.002,"), std::string::npos) << csv;
+  EXPECT_NE(csv.find("absent: No module named 'ghost'"), std::string::npos) << csv;
   good({"bench", "show", "r.json", "--out", "page"});
   const std::string page = host::read_file(folder_ / "page/report.html");
   EXPECT_NE(page.find("op &lt;n&gt;=1"), std::string::npos);
   EXPECT_NE(page.find(">21x<"), std::string::npos);
   EXPECT_EQ(page.find("slow<poke"), std::string::npos);
-  EXPECT_NE(page.find("takes 21 times as long"), std::string::npos);
+  EXPECT_NE(page.find("takes, times as long as scalelab: op 21 (2 cases)"), std::string::npos);
+  EXPECT_NE(page.find("differs by 1.5&nbsp;% in the middle of 2 cases and by 2.5&nbsp;% at most"), std::string::npos);
+  EXPECT_NE(page.find("another way, scalelab&#39;s own"), std::string::npos);
   EXPECT_NE(page.find("peers.csv"), std::string::npos);
+}
+
+// A machine whose answers change is found by the run and by the soak, and one whose answers stay is not accused.
+TEST(Soak, CountsTheAnswersThatDifferFromTheFirst) {
+  int runs = 0;
+  Problem problem;
+  problem.run = [&runs] { ++runs; };
+  problem.digest = [&runs] { return runs % 5 == 4 ? std::string("wrong") : std::string("right"); };
+  double now = 0;
+  const Clocks clocks{.wall = [&now] { return now += 0.5; }, .cpu = [] { return 0.0; }};
+  Soaked soaked;
+  soak(problem, 5, soaked, clocks);
+  EXPECT_EQ(soaked.runs, runs);
+  EXPECT_EQ(runs, 11);
+  EXPECT_EQ(soaked.differing, 2);
+  EXPECT_EQ(soaked.digest, "right");
+  soak(problem, 0, soaked, clocks);  // twice at least, and held against the very first
+  EXPECT_EQ(runs, 13);
+}
+
+TEST(Noise, IsHowFarHalfOfTheRoundsLieFromTheOtherHalf) {
+  const std::vector<std::vector<double>> rounds = {{1, 1.1, 1, 1.1}, {2, 2}, {1, 0.8, 1}, {7}};
+  const Noise noise = noise_of(rounds);
+  EXPECT_EQ(noise.cases, 3);  // one round has no other half
+  EXPECT_NEAR(noise.median, 0.1, 1e-12);
+  EXPECT_NEAR(noise.largest, 0.25, 1e-12);
+  EXPECT_EQ(noise_of({}).cases, 0);
+}
+
+TEST_F(BenchProgram, ASoakRepeatsAndComparesAnswers) {
+  const std::string text = good({"bench", "soak", "--op", "knn", "--axis", "n=50,500", "--axis", "q=10", "--axis",
+                                 "k=1", "--seconds", "0", "--quiet", "--out", "soak.json"});
+  EXPECT_NE(text.find("4 runs in 0 s: every answer was the one given first"), std::string::npos) << text;
+  const auto document = nlohmann::json::parse(host::read_file(folder_ / "soak.json"));
+  ASSERT_EQ(document["rows"].size(), 2U);
+  EXPECT_NE(document["rows"][0]["answer_digest"], document["rows"][1]["answer_digest"]);
 }
 
 // A program that was moved away from its source tree still times itself.
@@ -809,12 +874,13 @@ TEST_F(BenchProgram, BadInputIsOneLine) {
   bad({"bench", "turn", "--case", R"({"op": "knn", "parameters": {"n": 3}})"}, 2, "--case: data null of knn must be");
   bad({"bench", "run", "--filter", "zzz"}, 2, "no case's name contains");
   // What comes before or belongs elsewhere: the line says where it goes.
-  bad({"bench"}, 2, "a command is missing: run, cost, list, show, compare; see scalelab bench --help");
+  bad({"bench"}, 2, "a command is missing: run, soak, cost, list, show, compare; see scalelab bench --help");
   bad({"bench", "--op", "knn", "run"}, 2, "options stand behind the command: scalelab bench run --op ...");
-  bad({"bench", "--op", "knn"}, 2, "a command is missing: run, cost, list, show, compare");
+  bad({"bench", "--op", "knn"}, 2, "a command is missing: run, soak, cost, list, show, compare");
   bad({"bench", "shoe", "r.json"}, 2, "'shoe' is no command; did you mean show?");
   bad({"bench", "cost", "--peers"}, 2, "--peers is not known; it belongs to bench run; see scalelab bench cost --help");
-  bad({"bench", "show", "r.json", "--op", "knn"}, 2, "--op is not known; it belongs to bench run and bench compare");
+  bad({"bench", "show", "r.json", "--op", "knn"}, 2,
+      "--op is not known; it belongs to bench run, bench soak and bench compare");
   bad({"bench", "compare", "a", "b", "--rounds", "3"}, 2, "'3' is not a whole number from 6 to 1000");
   bad({"bench", "show"}, 2, "result is required; see scalelab bench show --help");
   bad({"bench", "show", "none.json"}, 3, "none.json: cannot be read");

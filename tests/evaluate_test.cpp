@@ -9,6 +9,7 @@
 
 #include "host/program/error.h"
 
+#include "tests/program.h"
 #include "tests/support.h"
 
 namespace scalelab::host {
@@ -150,6 +151,41 @@ TEST(Evaluate, AWorldChangesThePointsAndAStartChangesNetworksAlone) {
   file.data = "perceptron";
   file.world = 1;
   EXPECT_THROW(resolved(file), Failure);
+}
+
+class EvaluateFiles : public Program {};
+
+// A file whose rows tell themselves apart: each seed deals out its own test rows, the same for every n and every choice, and
+// no test row is trained on.
+TEST_F(EvaluateFiles, EachSeedSplitsAFileByItself) {
+  std::string text;
+  for (int row = 0; row < 100; ++row) text += fmt::format("{},{},{}\n", row, row % 7, row % 2);
+  write_text(folder_ / "p.csv", text);
+  const auto rows_of = [](const Dataset& data) {
+    std::set<float> rows;
+    for (std::size_t i = 0; i < data.points.size(); i += 2) rows.insert(data.points[i]);
+    return rows;
+  };
+  std::set<std::set<float>> tests;
+  for (std::uint64_t seed = 0; seed < 8; ++seed) {
+    Trial trial = small("knn-1", 80);
+    trial.data = folder_ / "p.csv";
+    trial.seed = seed;
+    const TrialData all = load_data(resolved(trial));
+    const auto test = rows_of(*all.test), train = rows_of(all.train);
+    EXPECT_EQ(test.size(), 20U);
+    EXPECT_EQ(train.size(), 80U);
+    for (const float row : test) EXPECT_FALSE(train.contains(row));
+    tests.insert(test);
+    trial.n = 30;
+    trial.keep = "random";
+    trial.fraction = 0.5;
+    const TrialData few = load_data(resolved(trial));
+    EXPECT_EQ(rows_of(*few.test), test) << "paired";
+    EXPECT_EQ(std::vector<float>(all.train.points.begin(), all.train.points.begin() + 60), few.train.points)
+        << "nested";
+  }
+  EXPECT_EQ(tests.size(), 8U);
 }
 
 TEST(Evaluate, ANetworkBringsItsParameters) {

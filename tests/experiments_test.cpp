@@ -87,6 +87,17 @@ TEST_F(Experiments, SimulationsLieAroundTheTheory) {
   EXPECT_EQ(json(words)["rows"], document["rows"]);  // the same bits again
 }
 
+// A random half of twice as many are as many examples: of draws that are shared, the very same ones.
+TEST_F(Experiments, NoTwoPointsOfASimulationShareDraws) {
+  const Json document = json(
+      {"theory", "--alpha", "2,4", "--fractions", "1,0.5", "--keep", "random", "--draws", "4", "--dimension", "20"});
+  std::set<double> means;
+  for (const Json& row : document["rows"]) means.insert(row["simulated"]["mean"].get<double>());
+  EXPECT_EQ(means.size(), 4U);
+  EXPECT_NE(finding_named(document, "simulation")["text"].get<std::string>().find("no two points share"),
+            std::string::npos);
+}
+
 // Without a choice there is nothing to find; a probe at an angle has no size from which on a choice pays; one draw leaves
 // no interval.
 TEST_F(Experiments, TheorySaysNoMoreThanItKnows) {
@@ -174,6 +185,34 @@ TEST_F(Experiments, XorComparesOrdersOfTheSameExamples) {
   EXPECT_EQ(result("o")["summary"], document["summary"]);
 }
 
+// The long budget and the other shares are runs like any other: the same errors as asked for by themselves.
+TEST_F(Experiments, XorHasALongBudgetAndSharesBesideTheShortOne) {
+  const auto with = [&](const char* seeds, const Words& more) {
+    Words words = {"xor", "--widths",        "4",   "--dimension", "20", "--evaluations",
+                   "2",   "--test-examples", "200", "--seeds"};
+    words.emplace_back(seeds);
+    words.insert(words.end(), more.begin(), more.end());
+    return json(words);
+  };
+  const Json document =
+      with("0..3", {"--time", "4", "--long-time", "9", "--shares", "0.25,0.5,1", "--share-seeds", "1..3"});
+  const Json longer = with("0..3", {"--time", "9", "--decay", "--long-time", "9", "--shares", "0.5"});
+  EXPECT_TRUE(longer["long"].is_null()) << "it is the budget that was asked for";
+  EXPECT_TRUE(longer["shares"].empty());
+  EXPECT_EQ(document["long"]["summary"], longer["summary"]);
+  EXPECT_EQ(document["long"]["problem"], longer["problem"]);
+  EXPECT_EQ(finding_named(document, "curriculum-long")["contrasts"], finding_named(longer, "curriculum")["contrasts"]);
+  const Json easy = with("1..3", {"--time", "4", "--long-time", "0", "--easy-share", "1", "--shares", "1"});
+  ASSERT_EQ(document["shares"].size(), 2U);
+  EXPECT_EQ(document["shares"][0]["easy_share"], 0.25);
+  EXPECT_EQ(document["shares"][0]["summary"].size(), 2U);  // curriculum, random
+  ASSERT_EQ(document["shares"][1]["summary"].size(), 1U) << "all alike: there is no order";
+  EXPECT_EQ(document["shares"][1]["summary"][0]["test_error"]["values"], easy["summary"][1]["test_error"]["values"]);
+  EXPECT_EQ(finding_named(document, "easy-alone")["contrasts"].size(), 1U);
+  EXPECT_EQ(finding_named(document, "easy-alone")["contrasts"][0]["seeds"], 3);
+  EXPECT_EQ(finding_named(document, "shares")["contrasts"].size(), 2U);
+}
+
 // An error of 1 is reached at once by all, one of 0 by none.
 TEST_F(Experiments, XorTellsWhenNetworksComeToTheTarget) {
   Words words = {"xor", "--widths",      "4", "--seeds",         "0..2", "--dimension",    "20", "--time",
@@ -250,7 +289,7 @@ TEST_F(Experiments, CurriculumOnPeoplesOwnPoints) {
   write_text(folder_ / "p.csv", csv);
   const Json document = json({"curriculum", "--data", "p.csv", "--clusters", "5", "--n", "70", "--epochs", "150",
                               "--widths", "8", "--seeds", "0..2", "--out", "o"});
-  EXPECT_EQ(document["rows"].size(), 5U * 3);
+  EXPECT_EQ(document["rows"].size(), 7U * 3);
   EXPECT_EQ(document["rows"][3]["params"]["score"], "kmeans");
   EXPECT_EQ(document["rows"][3]["params"]["model"], "mlp-xy");
   for (const Json& row : document["rows"]) {
@@ -334,21 +373,26 @@ TEST_F(Experiments, LotteryComparesEveryControlAtEveryLevel) {
                        "--n",     "60",       "--epochs", "20",       "--grid", "32",      "--density-points",
                        "400",     "--out",    "o"};
   const Json document = json(words);
-  EXPECT_EQ(document["rows"].size(), 3U * (1 + 2 * 5));
+  EXPECT_EQ(document["rows"].size(), 3U * (1 + 2 * 6));
   const std::int64_t weights = 2 * 10 + 10 * 10;
   std::map<std::tuple<std::string, int, int>, Json> rows;
   for (const Json& row : document["rows"]) {
     const std::string kind = row["params"]["ticket"];
     const int level = row["params"]["level"];
     EXPECT_EQ(row["status"].get<std::string>().find("failed"), std::string::npos) << row["status"];
-    if (kind != "dense" && kind != "small-dense") {
+    EXPECT_GT(row["moved"].get<double>(), 0);
+    if (kind == "dense-long") {
+      EXPECT_EQ(row["weights"], weights);
+    }
+    if (kind != "dense" && kind != "dense-long" && kind != "small-dense") {
       EXPECT_EQ(row["weights"], kept_at_level(weights, level)) << kind;
       EXPECT_NEAR(row["density"].get<double>(), std::pow(0.8, level), 0.5 / static_cast<double>(weights));
     }
     rows[{kind, level, row["params"]["seed"]}] = row;
   }
-  for (const std::string id : {"rewound-dense-10", "rewound-restarted-10", "rewound-random-mask-10",
-                               "rewound-fine-tuned-10", "rewound-small-dense-10", "small-dense-dense-10"}) {
+  for (const std::string id :
+       {"rewound-dense-10", "rewound-restarted-10", "rewound-random-mask-10", "rewound-fine-tuned-10",
+        "rewound-small-dense-10", "small-dense-dense-10", "fine-tuned-dense-long-10", "dense-long-dense-10"}) {
     const Json finding = finding_named(document, id);
     ASSERT_EQ(finding["contrasts"].size(), 2U * 2) << id;  // two levels, two errors
     EXPECT_EQ(finding["contrasts"][0]["place"]["level"], 1) << "ascending";
@@ -363,6 +407,16 @@ TEST_F(Experiments, LotteryComparesEveryControlAtEveryLevel) {
       }
       EXPECT_NEAR(contrast["mean"].get<double>(), difference / 3, 1e-12) << contrast;
     }
+  }
+  const Json start = finding_named(document, "start-10");
+  for (const Json& contrast : start["contrasts"]) {
+    double overlap = 0, chance = 0;
+    for (int seed = 0; seed < 3; ++seed) {
+      const Json& row = rows.at({"rewound", contrast["place"]["level"], seed});
+      overlap += row["start_overlap"].get<double>() / 3;
+      chance += row["density"].get<double>() / 3;
+    }
+    EXPECT_NEAR(contrast["mean"].get<double>(), overlap - chance, 1e-12);
   }
   EXPECT_NE(finding_named(document, "ticket-10")["title"].get<std::string>().find("rewound ticket"), std::string::npos);
   // Split into shards, asked for in other words, by one thread: the same rows.

@@ -10,7 +10,10 @@
 #include <optional>
 #include <set>
 
+#include "kernels/cpu/byte_bounds.h"
 #include "kernels/kmeans_total.h"
+#include "scalelab/work.h"
+#include "tests/byte_remainders.h"
 #include "tests/support.h"
 
 namespace scalelab::test {
@@ -366,6 +369,62 @@ TEST_P(Kmeans, AssignmentInManyFeaturesIsTheCanonicalOne) {
   }
 }
 
+// Centroids that differ by less than a byte of a row can say, points midway between two, and rows in which one feature is
+// so large that bytes say little of the others (kernels/cpu/byte_bounds.h): labels are those of the definition, and by
+// fp64 within the rounding of the canonical distance, which is (d + 8) 2^-24 of it.
+TEST_P(Kmeans, NearTiesInManyFeaturesAreDecidedByCanonicalDistances) {
+  const std::size_t n = on_executor() ? 40 : 90, k = on_executor() ? 64 : 70;
+  for (const std::int64_t d :
+       on_executor() ? std::vector<std::int64_t>{64} : std::vector<std::int64_t>{64, 768, 1536}) {
+    for (const float step : {1e-1F, 1e-3F, 1e-5F, 1e-7F}) {
+      for (const float large : {1.0F, 1000.0F}) {
+        Floats points = make(Kind::uniform, n, d, 3), centroids = make(Kind::uniform, k, d, 4);
+        const Floats moves = uniform_floats(k * d, 5, -step, step);
+        for (std::size_t i = 16 * d; i < centroids.size(); ++i) centroids[i] = centroids[i % (16 * d)] + moves[i];
+        for (std::size_t i = 0; i < n * d / 2; ++i) {  // midway between a centroid and its double
+          points[i] = 0.5F * (centroids[i % (16 * d)] + centroids[i % (16 * d) + 16 * d]);
+        }
+        for (auto* rows : {&points, &centroids}) {
+          for (std::size_t i = 0; i < rows->size(); i += d) (*rows)[i] *= large;
+        }
+        SCOPED_TRACE(testing::Message() << "d " << d << ", step " << step << ", large " << large);
+        const Assigned got = assign(points, centroids, d), want = oracle_assign(points, centroids, d);
+        ASSERT_TRUE(same_bits(got.labels, want.labels));
+        ASSERT_TRUE(same_bits(got.distances, want.distances));
+        for (std::size_t i = 0; i < n; i += 7) {
+          const auto distance = [&](std::size_t j) {
+            double sum = 0;
+            for (std::int64_t c = 0; c < d; ++c) {
+              sum += std::pow(static_cast<double>(points[i * d + c]) - static_cast<double>(centroids[j * d + c]), 2);
+            }
+            return sum;
+          };
+          double least = INFINITY;
+          for (std::size_t j = 0; j < k; ++j) least = std::min(least, distance(j));
+          ASSERT_LE(distance(static_cast<std::size_t>(got.labels[i])), least * (1 + 2.02 * (d + 8) * 0x1p-24));
+        }
+        if (d == 1536) continue;
+        const KmeansOptions options{.max_iterations = 3, .tolerance = 0};
+        expect_same(fit(points, centroids, d, options), oracle_fit(points, centroids, d, options), "fit");
+      }
+    }
+  }
+}
+
+TEST_P(Kmeans, WhatBytesLeaveMayLieAlongTheOtherRow) {
+  for (const bool of_row : {true, false}) {
+    const ByteRemainders rows(of_row);
+    Floats centroids = rows.rival, points;
+    centroids.insert(centroids.end(), rows.others.begin(), rows.others.end());
+    centroids.insert(centroids.end(), rows.nearest.begin(), rows.nearest.end());
+    for (int i = 0; i < 40; ++i) points.insert(points.end(), rows.row.begin(), rows.row.end());
+    points = with_opposites(points, rows.kFeatures);
+    const Assigned got = assign(points, centroids, rows.kFeatures);
+    EXPECT_EQ(got.labels[0], 63) << of_row;
+    EXPECT_TRUE(same_bits(got.labels, oracle_assign(points, centroids, rows.kFeatures).labels)) << of_row;
+  }
+}
+
 TEST_P(Kmeans, DistancesThatOverflowAreComparedAsInfinite) {
   const Floats points = {3e38F, 3e38F, -3e38F, -3e38F, 1, 1}, centroids = {-1e38F, 3e38F, -1e25F, 0, 2, 2};
   const Assigned got = assign(points, centroids, 2), want = oracle_assign(points, centroids, 2);
@@ -454,6 +513,25 @@ TEST_P(KmeansOnCpu, TotalsSharedByManyThreadsGiveTheSameBits) {
   const Floats points = make(Kind::uniform, 1100, d, 9), start = start_from(points, d, k);
   const KmeansOptions options{.max_iterations = 1, .tolerance = 0};
   expect_same(fit(points, start, d, options, 64), fit(points, start, d, options, 1), "64 threads");
+}
+
+TEST_P(KmeansOnCpu, BoundsSettleMostPairs) {
+  const std::size_t n = 3000, k = 100;
+  for (const Kind kind : {Kind::uniform, Kind::scales}) {
+    const Floats points = make(kind, n, 128, 3);
+    for (const int threads : {1, 3}) {
+      const PairWork before = cpu::kmeans_work();
+      const KmeansResult result = fit(points, start_from(points, 128, k), 128, {.max_iterations = 2}, threads).result;
+      const PairWork work = cpu::kmeans_work() - before;
+      const auto pass = static_cast<std::int64_t>(n * k);  // one more for an iteration that leaves a cluster empty
+      EXPECT_GE(work.pairs, (result.iterations + 1) * pass);
+      EXPECT_LE(work.pairs, (2 * result.iterations + 1) * pass);
+      EXPECT_EQ(work.pairs % pass, 0);
+      // Where bounds settle little they are soon left out.
+      EXPECT_LE(work.full, work.pairs / 10 * (kind == Kind::scales ? 13 : cpu::has_byte_products() ? 1 : 11));
+      EXPECT_GE(work.full, static_cast<std::int64_t>(n));
+    }
+  }
 }
 
 TEST_P(KmeansOnCpu, VectorTargetsGiveTheSameBits) {
@@ -744,6 +822,142 @@ TEST_P(Kmeans, MisuseThrows) {
   EXPECT_THROW(b.kmeans_fit(points, centroids, labels, {.max_iterations = 1, .tolerance = NAN}, context), Bad);
   EXPECT_NO_THROW(b.kmeans_assign(none, centroids, View<int>(), {}, context));
   EXPECT_NO_THROW(b.kmeans_fit(points, centroids, labels, {}, context));
+}
+
+// --- ranks
+
+// Rows dealt in blocks of kKmeansBlockRows, the last of them to the last rank that has any.
+std::vector<std::int64_t> deal(std::int64_t n, int ranks) {
+  const std::int64_t blocks = (n + kKmeansBlockRows - 1) / kKmeansBlockRows;
+  std::vector<std::int64_t> begin;
+  for (int r = 0; r <= ranks; ++r) begin.push_back(std::min(n, blocks * r / ranks * kKmeansBlockRows));
+  return begin;
+}
+
+// k-means++ and the fit from its centroids, by as many ranks.
+Fitted fit_on_ranks(const Backend& backend, int size, const Floats& points, std::int64_t d, std::int64_t k,
+                    const KmeansOptions& options, const std::optional<Floats>& start = {}) {
+  const std::vector<std::int64_t> begin = deal(static_cast<std::int64_t>(points.size()) / d, size);
+  std::vector<Fitted> of_rank(static_cast<std::size_t>(size));
+  run_on_ranks(size, [&](Communicator& ranks) {
+    Context context(backend, 0, 1);
+    context.ranks = ranks;
+    const std::int64_t first = begin[static_cast<std::size_t>(ranks.rank())];
+    const std::int64_t rows = begin[static_cast<std::size_t>(ranks.rank()) + 1] - first;
+    const Floats own(points.begin() + first * d, points.begin() + (first + rows) * d);
+    const Guarded<float> p(context, own, {rows, d});
+    Guarded<float> c(context, start.value_or(Floats(static_cast<std::size_t>(k * d))), {k, d});
+    Guarded<int> labels(context, {rows});
+    if (!start) backend.kmeans_plus_plus(p, 7, c, context);
+    const KmeansResult result = backend.kmeans_fit(p, c, labels, options, context);
+    of_rank[static_cast<std::size_t>(ranks.rank())] = {c.to_host(), labels.to_host(), result};
+  });
+  Fitted all = of_rank[0];
+  for (std::size_t r = 1; r < of_rank.size(); ++r) {
+    EXPECT_TRUE(same_bits(of_rank[r].centroids, all.centroids)) << "rank " << r;
+    EXPECT_EQ(of_rank[r].result.inertia, all.result.inertia) << "rank " << r;
+    EXPECT_EQ(of_rank[r].result.repaired, all.result.repaired) << "rank " << r;
+    all.labels.insert(all.labels.end(), of_rank[r].labels.begin(), of_rank[r].labels.end());
+  }
+  return all;
+}
+
+TEST_P(Kmeans, AnyNumberOfRanksGivesTheSameBits) {
+  int repaired = 0;
+  const std::int64_t block = kKmeansBlockRows;
+  const std::vector<std::int64_t> sizes =
+      on_executor() ? std::vector<std::int64_t>{33, block + 1} : std::vector<std::int64_t>{1, 33, block, 3 * block + 1};
+  for (const std::int64_t n : sizes) {
+    for (const std::int64_t d : {2, 5, 64}) {
+      if (on_executor() && d == 64) continue;
+      const std::int64_t k = std::min<std::int64_t>(n, on_executor() ? 14 : 40);
+      for (const Kind kind : {Kind::clusters, Kind::lattice, Kind::scales}) {
+        if (leave_out(5)) continue;
+        const Floats points = make(kind, static_cast<std::size_t>(n), d, 3);
+        // Copies of one centroid: all but the first of them are empty.
+        Floats same;
+        for (std::int64_t j = 0; j < k; ++j) same.insert(same.end(), points.begin(), points.begin() + d);
+        const KmeansOptions options{.max_iterations = 4, .tolerance = 1e-6};
+        const Fitted seeded = fit_on_ranks(backend(), 1, points, d, k, options);
+        const Fitted repairs = fit_on_ranks(backend(), 1, points, d, k, options, same);
+        repaired += repairs.result.repaired > 10;
+        for (const int size : on_executor() ? std::vector{2} : std::vector{2, 3, 4}) {
+          const std::string what = shape(kind, static_cast<std::size_t>(n), d, static_cast<std::size_t>(k)) +
+                                   " ranks " + std::to_string(size);
+          expect_same(fit_on_ranks(backend(), size, points, d, k, options), seeded, what);
+          expect_same(fit_on_ranks(backend(), size, points, d, k, options, same), repairs, what + ", repaired");
+        }
+      }
+    }
+  }
+  EXPECT_GT(repaired, on_executor() ? 1 : 20);
+}
+
+TEST_P(Kmeans, AFitThatWasStoppedGoesOnToTheSameBits) {
+  const std::int64_t n = 300, d = 3, k = 20;
+  const Floats points = make(Kind::uniform, static_cast<std::size_t>(n), d, 3), start = start_from(points, d, k);
+  KmeansOptions options{.max_iterations = 9, .tolerance = 0};
+  const Fitted want = fit(points, start, d, options);
+  Context context(backend());
+  const Guarded<float> p(context, points, {n, d});
+  Guarded<float> centroids(context, start, {k, d});
+  Guarded<int> labels(context, {n});
+  Floats left;
+  options.after_iteration = [&](const KmeansResult& so_far) {
+    left = centroids.to_host();
+    if (so_far.iterations == 4) throw std::domain_error("enough");
+  };
+  EXPECT_THROW(backend().kmeans_fit(p, centroids, labels, options, context), std::domain_error);
+  Fitted got = fit(points, left, d, {.max_iterations = 5, .tolerance = 0});
+  got.result.iterations += 4;
+  expect_same(got, want, "after a stop");
+}
+
+TEST_P(Kmeans, AnIterationHandsOverItsTotalsAndNothingElse) {
+  const std::int64_t d = 5, k = 7, rows = on_executor() ? 40 : 900;  // of the second rank
+  const Floats points = make(Kind::uniform, static_cast<std::size_t>(kKmeansBlockRows + rows), d, 3),
+               start = start_from(points, d, k);
+  const auto given = [&](int iterations) {
+    std::vector<std::int64_t> bytes(2);
+    run_on_ranks(2, [&](Communicator& ranks) {
+      Context context(backend(), 0, 1);
+      context.ranks = ranks;
+      const std::int64_t own = ranks.rank() == 0 ? kKmeansBlockRows : rows;
+      const auto begin = points.begin() + ranks.rank() * kKmeansBlockRows * d;
+      const Guarded<float> p(context, Floats(begin, begin + own * d), {own, d});
+      Guarded<float> c(context, start, {k, d});
+      Guarded<int> labels(context, {own});
+      const KmeansResult result =
+          backend().kmeans_fit(p, c, labels, {.max_iterations = iterations, .tolerance = 0}, context);
+      EXPECT_EQ(result.iterations, iterations);
+      EXPECT_EQ(result.repaired, 0);
+      bytes[static_cast<std::size_t>(ranks.rank())] = context.ranks.given();
+    });
+    EXPECT_EQ(bytes[0], bytes[1]);
+    return bytes[0];
+  };
+  const std::int64_t iteration = 8 * k * (d + 1);  // as kmeans.h says
+  EXPECT_EQ(given(2) - given(1), iteration);
+  EXPECT_EQ(given(5) - given(1), 4 * iteration);
+}
+
+TEST_P(Kmeans, RanksThatAreDealtBadlyAreRefusedAndOneThatFailsEndsAll) {
+  EXPECT_THROW(run_on_ranks(2,
+                            [&](Communicator& ranks) {
+                              Context context(backend(), 0, 1);
+                              context.ranks = ranks;
+                              const Guarded<float> p(context, Floats(200), {100, 2});
+                              Guarded<float> c(context, {3, 2});
+                              backend().kmeans_plus_plus(p, 7, c, context);
+                            }),
+               std::invalid_argument);
+  EXPECT_THROW(run_on_ranks(3,
+                            [&](Communicator& ranks) {
+                              if (ranks.rank() == 1) throw std::domain_error("this rank");
+                              std::int64_t one = 1;
+                              ranks.sum(std::span(&one, 1));
+                            }),
+               std::domain_error);
 }
 
 }  // namespace

@@ -9,6 +9,9 @@
 #include <cmath>
 #include <numeric>
 
+#include "kernels/cpu/byte_bounds.h"
+#include "scalelab/work.h"
+#include "tests/byte_remainders.h"
 #include "tests/knn_oracle.h"
 #include "tests/support.h"
 
@@ -387,8 +390,43 @@ TEST_P(KnnTest, ManyFeatures) {
     if (HasFatalFailure()) return;
   }
   if (on_executor()) return;
+  // References that differ by less than a byte of a row can say (kernels/cpu/byte_bounds.h), queries midway between them,
+  // and rows in which one feature is so large that bytes say little of the others.
+  for (const std::int64_t wide : {64, 768, 1536}) {
+    for (const float step : {1e-1F, 1e-3F, 1e-5F}) {
+      auto near = uniform_floats(n * wide, 11), asked = uniform_floats(130 * wide, 12);
+      const auto moves = uniform_floats(n * wide, 13, -step, step);
+      for (std::int64_t i = 40 * wide; i < n * wide; ++i) near[i] = near[i % (40 * wide)] + moves[i];
+      for (std::int64_t i = 0; i < 65 * wide; ++i) asked[i] = 0.5F * (near[i] + near[i + 40 * wide]);
+      if (step == 1e-3F) {
+        for (auto* rows : {&near, &asked}) {
+          for (std::size_t i = 0; i < rows->size(); i += wide) (*rows)[i] *= 1000;
+        }
+      }
+      SCOPED_TRACE(testing::Message() << "near copies, d " << wide << ", step " << step);
+      expect_for_every_k(near, asked, wide);
+      if (HasFatalFailure()) return;
+    }
+  }
   SCOPED_TRACE("more than a block of queries");
   expect_for_every_k(uniform_floats(5000 * 40, 8), uniform_floats(400 * 40, 9), 40);
+}
+
+TEST_P(KnnTest, WhatBytesLeaveMayLieAlongTheOtherRow) {
+  for (const bool of_row : {true, false}) {
+    const test::ByteRemainders rows(of_row);
+    const std::int64_t d = rows.kFeatures;
+    std::vector<float> references, queries;
+    for (int i = 0; i < 3; ++i) references.insert(references.end(), rows.others.begin(), rows.others.end());
+    references.resize(128 * d);
+    std::copy(rows.rival.begin(), rows.rival.end(), references.begin() + 5 * d);
+    std::copy(rows.nearest.begin(), rows.nearest.end(), references.begin() + 100 * d);  // panels behind the rival's
+    references = test::with_opposites(references, d);
+    for (int i = 0; i < 130; ++i) queries.insert(queries.end(), rows.row.begin(), rows.row.end());
+    const Answer got = run_knn(backend(), references, queries, d, 1);
+    EXPECT_EQ(got.indices[0], 200) << of_row;
+    EXPECT_TRUE(same_bits(got.indices, naive(references, queries, d, 1).indices)) << of_row;
+  }
 }
 
 TEST_P(KnnTest, RandomShapes) {
@@ -540,6 +578,16 @@ TEST(KnnTargetsTest, TheSameBitsOnEveryVectorTarget) {
 }
 
 // --- progress and errors ---------------------------------------------------------------------------------------------
+
+TEST(KnnWorkTest, BoundsSettleMostPairs) {
+  const auto references = uniform_floats(5000 * 128, 1), queries = uniform_floats(300 * 128, 2);
+  const PairWork before = cpu::knn_work();
+  run_knn(cpu_backend(), references, queries, 128, 5);
+  const PairWork work = cpu::knn_work() - before;
+  EXPECT_EQ(work.pairs, 5000 * 300);
+  EXPECT_GE(work.full, 5 * 300);
+  EXPECT_LE(work.full, cpu::has_byte_products() ? work.pairs / 10 : 2 * work.pairs);
+}
 
 TEST(KnnProgressTest, IsReportedUpToTheEndAndMayAbandonTheOp) {
   const auto references = uniform_floats(2000, 1), queries = uniform_floats(100000, 2);

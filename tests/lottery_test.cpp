@@ -46,7 +46,7 @@ struct Bench {
     std::vector<float> parameters;
     std::vector<std::uint8_t> mask;
     std::int64_t weights;
-    double density;
+    double density, moved, start_overlap;
     int width;
     bool diverged;
   };
@@ -58,6 +58,8 @@ struct Bench {
                          {n.mask.begin(), n.mask.end()},
                          n.weights,
                          n.density,
+                         n.moved,
+                         n.start_overlap,
                          n.shape.width,
                          n.diverged};
       EXPECT_TRUE(result.emplace(std::pair(n.chain, n.ticket), one).second) << n.chain << " " << n.ticket;
@@ -173,9 +175,10 @@ TEST(Lottery, ChainsAreWhatTheirWordsSay) {
                                              {"fine-tuned", 2},
                                              {"restarted", 2},
                                              {"random-mask", 3},
-                                             {"small-dense", 2}});
+                                             {"small-dense", 2},
+                                             {"dense-long", 2}});
   const auto got = bench.run({chain});
-  ASSERT_EQ(got.size(), 7U);
+  ASSERT_EQ(got.size(), 8U);
 
   // The same by hand, one network after the other.
   const MlpShape shape = chain.run.shape;
@@ -210,6 +213,7 @@ TEST(Lottery, ChainsAreWhatTheirWordsSay) {
       at(6).parameters,
       train(small, initial_parameters(small, 5), std::vector<std::uint8_t>(initial_parameters(small, 5).size(), 1))));
   EXPECT_EQ(at(6).width, small.width);
+  EXPECT_TRUE(test::same_bits(at(7).parameters, train(shape, train(shape, dense, all), all)));
   // The new start is another one, and training does not lead both to the same place.
   EXPECT_FALSE(test::same_bits(at(4).parameters, rewound2));
 
@@ -221,11 +225,28 @@ TEST(Lottery, ChainsAreWhatTheirWordsSay) {
   for (std::size_t i = 0; i < start.size(); ++i) {
     ASSERT_TRUE(mask3[i] == 1 || at(2).parameters[i] == 0) << i;
   }
+  // How far what is left moved, and what pruning the start would have left; what was tuned began where the chain did.
+  const auto prunable = prunable_weights(shape);
+  const auto expect_start = [&](std::size_t ticket, const std::vector<std::uint8_t>& mask, int level) {
+    const auto by_start = prune_smallest(start, all, shape, kept_at_level(weights, level));
+    double moved = 0, length = 0, both = 0;
+    for (std::size_t i = 0; i < start.size(); ++i) {
+      if (prunable[i] == 0 || mask[i] == 0) continue;
+      moved += std::pow(static_cast<double>(at(ticket).parameters[i]) - start[i], 2);
+      length += std::pow(static_cast<double>(start[i]), 2);
+      both += by_start[i];
+    }
+    EXPECT_NEAR(at(ticket).moved, std::sqrt(moved / length), 1e-12);
+    EXPECT_NEAR(at(ticket).start_overlap, both / static_cast<double>(kept_at_level(weights, level)), 1e-12);
+  };
+  expect_start(2, mask3, 3);
+  expect_start(3, tuned_mask2, 2);
+  expect_start(7, all, 0);
 }
 
 TEST(Lottery, SameBitsAloneTogetherAndOnAnyNumberOfThreads) {
   std::vector<Ticket> every = {{"dense", 0}};
-  for (const char* kind : {"rewound", "fine-tuned", "restarted", "random-mask", "small-dense"}) {
+  for (const char* kind : {"rewound", "fine-tuned", "dense-long", "restarted", "random-mask", "small-dense"}) {
     for (int level = 1; level <= 3; ++level) every.push_back({kind, level});
   }
   Bench bench, one_thread(cpu_backend(), 1);

@@ -62,6 +62,9 @@ class PagesMatchResults : public Program, public testing::WithParamInterface<Com
     const std::string id = finding["id"];
     if (contrast["place"].contains("series")) return contrast["place"]["series"].dump();
     if (id.rfind("all-", 0) == 0 || id.rfind("hard-or-easy", 0) == 0) return contrast["what"];
+    if (contrast["place"].contains("choice")) {
+      return contrast["place"]["choice"].dump() + contrast["place"]["budget"].dump();
+    }
     if (id.rfind("clusters-", 0) == 0)
       return contrast["what"].get<std::string>() + contrast["against"].get<std::string>();
     if (contrast["place"].contains("level") && !finding["columns"].empty()) return contrast["measure"];
@@ -261,19 +264,80 @@ class PagesMatchResults : public Program, public testing::WithParamInterface<Com
     }
   }
 
+  // From which fraction on a choice equals all rows, counted again; the frontier's and the map's numbers.
+  void expect_prune_shown(const Json& document) const {
+    if (document["study"] != "prune-study") return;
+    for (const Json& finding : document["findings"]) {
+      const std::string id = finding["id"];
+      if (id.rfind("equal-", 0) != 0) continue;
+      std::map<std::string, std::map<double, bool>> same;  // by choice, then fraction, equal epochs
+      for (const Json& c : finding["contrasts"]) {
+        if (c["place"]["budget"] == "epochs") same[c["place"]["choice"]][c["place"]["fraction"]] = c["not_worse"];
+      }
+      double smallest = 2;
+      for (const auto& [choice, by_fraction] : same) {
+        for (auto at = by_fraction.rbegin(); at != by_fraction.rend() && at->second; ++at) {
+          smallest = std::min(smallest, at->first);
+        }
+      }
+      const std::string words = smallest > 1 ? "that of no choice" : fmt::format("{:g} % (", 100 * smallest);
+      EXPECT_NE(finding["title"].get<std::string>().find("equals all is " + words), std::string::npos)
+          << finding["title"];
+    }
+    ASSERT_FALSE(document["frontier"].empty());
+    for (const Json& entry : document["frontier"]) {
+      const std::string measure = entry["measure"];
+      const Json drawn = marks("frontier-chart-" + measure.substr(0, measure.find('_')), entry["score"]);
+      ASSERT_EQ(drawn.size(), entry["points"].size());
+      for (std::size_t i = 0; i < drawn.size(); ++i) {
+        EXPECT_EQ(drawn[i][0], entry["points"][i]["kept"]);
+        EXPECT_EQ(drawn[i][1], entry["points"][i]["mean"]);
+      }
+    }
+    for (const Json& choice : document["choices"]) {
+      if (choice["n"] != 640 || choice["fraction"] == "rule" || !choice["grid_error"].contains("minus_random"))
+        continue;
+      const Json& c = choice["grid_error"]["minus_random"];
+      const std::string text = signed_points(c["mean"]);
+      EXPECT_NE(part("id=\"map-scores-grid\"", "</script>").find(c["verdict"] == "undecided" ? "(" + text + ")" : text),
+                std::string::npos)
+          << choice["choice"] << text;
+    }
+  }
+
+  static Json finding_of(const Json& document, const std::string& id) {
+    for (const Json& finding : document["findings"]) {
+      if (finding["id"] == id) return finding;
+    }
+    ADD_FAILURE() << "no finding " << id;
+    return {};
+  }
+
   // The charts draw the contrasts in points, and the times are counted from the course.
   void expect_xor_shown(const Json& document) const {
     if (document["study"] != "xor") return;
     for (const Json& finding : document["findings"]) {
-      if (finding["id"] == "time") continue;
-      const std::string name = finding["id"] == "anti" ? "anti (hard first)" : "curriculum (easy first)";
-      const Json drawn = marks("difference", name);
+      const std::string id = finding["id"];
+      if (id == "time" || id == "shares" || id == "easy-alone") continue;
+      const std::string name = id.rfind("anti", 0) == 0 ? "anti (hard first)" : "curriculum (easy first)";
+      const Json drawn = marks(id.ends_with("-long") ? "difference-long" : "difference", name);
       ASSERT_EQ(drawn.size(), finding["contrasts"].size());
       for (std::size_t i = 0; i < drawn.size(); ++i) {
         const Json& c = finding["contrasts"][i];
         EXPECT_EQ(drawn[i], Json::array({c["place"]["width"].get<double>(), 100 * c["mean"].get<double>(),
                                          100 * c["low"].get<double>(), 100 * c["high"].get<double>(), c["verdict"]}));
       }
+    }
+    const std::string map = part("id=\"map-shares\"", "</script>"), order = part("id=\"map-share-order\"", "</script>");
+    for (const Json& arm : document["shares"]) {
+      for (const Json& series : arm["summary"]) {
+        if (series["params"]["order"] != "random") continue;
+        EXPECT_NE(map.find(percent(series["test_error"]["mean"])), std::string::npos) << series["params"];
+      }
+    }
+    for (const Json& c : finding_of(document, "shares")["contrasts"]) {
+      const std::string text = signed_points(c["mean"]);
+      EXPECT_NE(order.find(c["verdict"] == "undecided" ? "(" + text + ")" : text), std::string::npos) << text;
     }
     const std::string shown = article({{"id", "time"}});
     for (const Json& series : document["summary"]) {
@@ -327,6 +391,7 @@ TEST_P(PagesMatchResults, EveryVerdictIntervalAndCount) {
   expect_equivalents_shown(document);
   expect_theory_shown(document);
   expect_xor_shown(document);
+  expect_prune_shown(document);
   for (const std::string& said : {html_, text}) {
     EXPECT_EQ(said.find("+-"), std::string::npos);
     EXPECT_EQ(said.find("\u00b1"), std::string::npos);
@@ -352,9 +417,10 @@ INSTANTIATE_TEST_SUITE_P(
                     Command{"theory",
                             {"theory", "--alpha", "1,4,12", "--fractions", "1,0.5,0.2", "--draws", "4", "--simulate-to",
                              "4", "--dimension", "40"}},
-                    Command{"xor",
-                            {"xor", "--widths", "2,4,8", "--seeds", "0..4", "--dimension", "30", "--time", "4",
-                             "--evaluations", "4", "--test-examples", "200", "--target-error", "0.45"}},
+                    Command{
+                        "xor",
+                        {"xor", "--widths", "2,4,8", "--seeds", "0..4", "--dimension", "30", "--time", "4",
+                         "--evaluations", "4", "--test-examples", "200", "--target-error", "0.45", "--long-time", "8"}},
                     Command{"curriculum",
                             {"curriculum", "--widths", "4,8", "--worlds", "0,5,7", "--seeds", "0..1", "--n", "100",
                              "--epochs", "40", "--grid", "32"}},

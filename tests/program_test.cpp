@@ -469,6 +469,7 @@ TEST_F(Program, KmeansFindsTheClusters) {
     EXPECT_TRUE(document["converged"].get<bool>());
     EXPECT_GE(document["iterations"].get<int>(), 1);
     EXPECT_EQ(document["repaired"], 0);
+    EXPECT_TRUE(document["pairs_in_full"].is_null()) << "two features";
     EXPECT_EQ(document["empty"], 0);
     EXPECT_EQ(document["init"], init);
   }

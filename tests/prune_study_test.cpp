@@ -2,6 +2,7 @@
 // rows, and that rows and report are the same for any number of threads and when resumed.
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <set>
@@ -245,13 +246,75 @@ TEST_F(PruneStudy, PeoplesOwnPointsAreStudiedToo) {
   good({"dataset", "--n", "400", "--seed", "3", "--out", "p.csv", "--quiet"});
   const std::string text = good({"prune-study", "--out", "out", "--quiet", "--data", "p.csv", "--model", "knn-1",
                                  "--scores", "boundary,class-mean", "--fractions", "0.5", "--seeds", "0..1"});
-  EXPECT_NE(text.find("a fifth of the rows is held out, the same for every seed"), std::string::npos);
+  EXPECT_NE(text.find("every seed holds out a fifth of the rows of its own"), std::string::npos);
   const auto document = results("out");
   EXPECT_EQ(document["choices"].back()["n"], 320) << "a fifth is held out";
   EXPECT_TRUE(document["choices"].back().contains("test_error"));
 }
 
+// Floors are an option; by default a score that needs no labels is kept without looking at any.
+TEST_F(PruneStudy, ClassFloorsAreAChoice) {
+  good(small("out", {"--scores", "kmeans,boundary", "--clusters", "8", "--fractions", "0.5"}));
+  auto document = results("out");
+  EXPECT_EQ(choice(document, "kmeans(8) floor 0 hard", 0.5, 640)["class_floor"], 0);
+  EXPECT_EQ(choice(document, "boundary hard", 0.5, 640)["class_floor"], 0.5);
+  good(small("both", {"--scores", "kmeans", "--clusters", "8", "--fractions", "0.25,0.5", "--class-floors", "0,1"}));
+  document = results("both");
+  const auto floors = contrasts(document, "floors-grid", "kmeans(8) floor 0 hard 25 %");
+  ASSERT_EQ(floors.size(), 1U);
+  EXPECT_EQ(floors[0]["against"], "kmeans(8) floor 1 hard 25 %");
+  // A floor of 1 keeps both classes alike as far as they have rows, and a choice without one need not. Shares of the
+  // classes are those of the rows themselves.
+  for (const auto& row : document["rows"]) {
+    const auto& p = row["params"];
+    if (p["keep"] == "all") continue;
+    EXPECT_LE(row["least_class"].get<double>(), p["fraction"].get<double>() + 0.01) << row;
+    EXPECT_GE(row["most_class"].get<double>(), p["fraction"].get<double>() - 0.01) << row;
+    if (p["score"] != "kmeans") continue;
+    EXPECT_GT(row["purity"].get<double>(), 0.5);
+    if (p["class_floor"] != 1) continue;
+    // Two classes: kept k rows, half of them of the smaller class, or all it has.
+    EXPECT_GT(row["most_class"].get<double>(), p["fraction"].get<double>() * 1.2) << row;
+  }
+  EXPECT_GT(choice(document, "kmeans(8) floor 1 hard", 0.25, 640)["most_class"].get<double>(),
+            choice(document, "random", 0.25, 640)["most_class"].get<double>());
+}
+
+// Numbers of rows that a choice is worth follow from its errors and those of random rows of the same seed.
+TEST_F(PruneStudy, WorthIsReadFromRandomRowsOfTheSameSeed) {
+  good(small("out", {"--scores", "margin", "--fractions", "0.25,0.5", "--keep", "hard"}));
+  const auto document = results("out");
+  std::map<std::uint64_t, std::map<double, std::vector<double>>> random;
+  std::map<std::uint64_t, double> own;
+  for (const auto& row : document["rows"]) {
+    const auto& p = row["params"];
+    if (p["keep"] == "all" || p["keep"] == "random") random[p["seed"]][row["kept"]].push_back(row["grid_error"]);
+    if (p["keep"] == "hard" && p["n"] == 640 && p["fraction"] == 0.5) own[p["seed"]] = row["grid_error"];
+  }
+  std::vector<double> logarithms;
+  for (const auto& [seed, error] : own) {
+    std::vector<double> x, y;
+    for (const auto& [kept, errors] : random[seed]) {
+      x.push_back(kept);
+      double sum = 0;
+      for (const double value : errors) sum += value / static_cast<double>(errors.size());
+      y.push_back(sum);
+    }
+    logarithms.push_back(std::log(std::clamp(crossing(x, y, error), x.front(), x.back())));
+  }
+  ASSERT_EQ(logarithms.size(), 3U);
+  for (const auto& entry : document["worth"]) {
+    if (entry["measure"] != "grid_error" || entry["n"] != 640 || entry["fraction"] != 0.5) continue;
+    EXPECT_NEAR(std::log(entry["rows"].get<double>()), summarize(logarithms).mean, 1e-9);
+    EXPECT_EQ(entry["kept"], 320);
+    EXPECT_EQ(entry["curve_first"], 20);
+    EXPECT_EQ(entry["curve_last"], 640);
+  }
+  EXPECT_EQ(document["worth"].size(), 2U * 2 * 4);  // measures, fractions, sizes
+}
+
 TEST_F(PruneStudy, BadInputEndsInOneLine) {
+  bad({"prune-study", "--out", "out", "--class-floors", "1.5"}, 2, "--class-floors");
   bad({"prune-study"}, 2, "--out");
   bad({"prune-study", "--out", "out", "--scores", "hardness"}, 2, "'hardness' is no score");
   bad({"prune-study", "--out", "out", "--scores", "random"}, 2, "always drawn");

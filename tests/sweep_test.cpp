@@ -51,6 +51,8 @@ TEST(Trial, WhatCannotMatterDoesNotChangeTheId) {
   EXPECT_EQ(id({{"model", "knn-1"}, {"width", 8}}), id({{"model", "knn-1"}, {"width", 32}}));
   EXPECT_EQ(id({{"keep", "random"}, {"fraction", 0.5}, {"score", "el2n"}}),
             id({{"keep", "random"}, {"fraction", 0.5}}));
+  EXPECT_EQ(id({{"keep", "random"}, {"fraction", 0.5}, {"class_floor", 0}}),
+            id({{"keep", "random"}, {"fraction", 0.5}}));
   EXPECT_EQ(id({{"ticket", "rewound"}, {"level", 0}}), id(Json::object()));
   EXPECT_EQ(id({{"model", "mlp-xy+weight-decay+focal+layer-norm"}}), id({{"model", "mlp-xy+extras"}}));
   // Every member that does matter changes it.
@@ -69,6 +71,7 @@ TEST(Trial, WhatCannotMatterDoesNotChangeTheId) {
                                     {{"fraction", 0.4}},
                                     {{"clusters", 10}},
                                     {{"features", "hidden"}},
+                                    {{"class_floor", 0}},
                                     {{"order", "anti"}},
                                     {{"grid", 100}},
                                     {{"density_points", 10}},
@@ -87,7 +90,7 @@ TEST(Trial, TheIdOfTheDefaultsNamesNoMemberThatTrialsDidNotHaveAtFirst) {
   const Trial trial = resolved({});
   Json object = to_json(trial);
   EXPECT_EQ(object.erase("precision"), 1U);
-  for (const char* later : {"world", "start", "test_seed", "labels"}) EXPECT_EQ(object.erase(later), 1U);
+  for (const char* later : {"world", "start", "test_seed", "labels", "class_floor"}) EXPECT_EQ(object.erase(later), 1U);
   object["numerics"] = kNumerics;
   EXPECT_EQ(trial_id(trial), fingerprint_of_text(object.dump()));
 }

@@ -1,10 +1,11 @@
-"""Lloyd's iterations of scikit-learn and FAISS, or on a GPU of flash-kmeans, cuVS and FAISS, from the points and start
+"""Lloyd's iterations of scikit-learn, with and without its Intel extension, FAISS and SuperKMeans, or on a GPU of flash-kmeans, cuVS and FAISS, from the points and start
 centroids of kmeans_bench, for its table.
 
 Usage: kmeans.py FOLDER N D K ITERATIONS SECONDS cpu|cuda
 FOLDER holds points.f32 (N, D) and start.f32 (K, D), raw little-endian. Prints one JSON object a line (bench.h); leaves
 WHO.centroids.f32 and WHO.labels.i32 after one iteration, for the answers to be compared. On a GPU points are there before
 the clock starts, and what comes of them stays there, as ours does; FAISS takes them from the host, as its note says.
+SuperKMeans draws a start of its own and its bounds are statistical: its inertia is told, and held against ours.
 """
 
 import os
@@ -13,7 +14,7 @@ import warnings
 
 import numpy as np
 
-from peer import attempt, setting, tell, timed, version_of
+from peer import attempt, on_threads, tell, timed
 
 warnings.filterwarnings("ignore")
 folder, n, d, k, iterations = sys.argv[1], *map(int, sys.argv[2:6])
@@ -22,7 +23,7 @@ points = np.fromfile(f"{folder}/points.f32", np.float32).reshape(n, d)
 start = np.fromfile(f"{folder}/start.f32", np.float32).reshape(k, d)
 
 
-def report(who, run, package=None, note=""):
+def report(who, run, note=""):
     """Times run(iterations) after a warm-up of one iteration, which is also the answer to compare: centroids and labels,
     as arrays or as functions that fetch them from a device."""
     answer = run(1)
@@ -30,8 +31,7 @@ def report(who, run, package=None, note=""):
         np.ascontiguousarray(value() if callable(value) else value, kind).tofile(f"{folder}/{who}.{name}")
     run(iterations)
     wall, cpu, _ = timed(lambda: run(iterations), 2, seconds)
-    version = version_of(package or who)
-    where = f"{version}, GPU" if device == "cuda" else setting(version, int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())))
+    where = "GPU" if device == "cuda" else on_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())))
     tell(who, n * k * iterations, "pair", wall, cpu, f"{where}; {1e3 * np.median(wall) / iterations:.1f} ms/iteration{note}")
 
 
@@ -41,6 +41,32 @@ def scikit_learn(count):
     model = KMeans(k, init=start, n_init=1, max_iter=count, tol=0, algorithm="lloyd").fit(points)
     assert model.n_iter_ == count, "stopped early: the times would not compare"
     return model.cluster_centers_, model.labels_
+
+
+def scikit_learn_intelex(count):
+    from sklearnex.cluster import KMeans
+
+    model = KMeans(k, init=start, n_init=1, max_iter=count, tol=0, algorithm="lloyd").fit(points)
+    assert model.n_iter_ == count, "stopped early: the times would not compare"
+    return model.cluster_centers_, model.labels_
+
+
+def superkmeans():
+    from superkmeans import SuperKMeans
+
+    threads = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count()))
+    model = SuperKMeans(k, d, iters=iterations, sampling_fraction=1.0, early_termination=False, n_threads=threads)
+
+    def run():  # training leaves no labels
+        centroids = model.train(points)
+        return centroids, model.assign(points, centroids)
+
+    run()
+    wall, cpu, (centroids, labels) = timed(run, 2, seconds)
+    parts = np.array_split(np.arange(n), max(1, n // 4096))
+    inertia = sum(float(np.square(points[p] - centroids[np.asarray(labels)[p]], dtype=np.float64).sum()) for p in parts)
+    tell("SuperKMeans", n * k * iterations, "pair", wall, cpu,
+         f"{on_threads(threads)}; {1e3 * np.median(wall) / iterations:.1f} ms/iteration", inertia=inertia)
 
 
 def faiss_cpu(count):
@@ -95,11 +121,11 @@ def faiss_gpu(count):
 
 on_gpu = []
 if device == "cuda":
-    for who, run, package, note in (("flash-kmeans", flash_kmeans, "flash-kmeans", ""),
-                                    ("cuvs", cuvs, "cuvs-cu13", ", labels of the last centroids included"),
-                                    ("faiss-gpu", faiss_gpu, "faiss-gpu", ", points copied from the host")):
+    for who, run, note in (("flash-kmeans", flash_kmeans, ""), ("cuVS", cuvs, ", labels of the last centroids included"),
+                           ("FAISS", faiss_gpu, ", points copied from the host")):
         on_gpu.clear()
-        attempt(who, lambda: report(who, run, package, note))
+        attempt(who, lambda: report(who, run, note))
 else:
-    for who, run in (("scikit-learn", scikit_learn), ("faiss-cpu", faiss_cpu)):
+    for who, run in (("scikit-learn", scikit_learn), ("scikit-learn-intelex", scikit_learn_intelex), ("FAISS", faiss_cpu)):
         attempt(who, lambda: report(who, run))
+    attempt("SuperKMeans", superkmeans)

@@ -12,7 +12,7 @@ import warnings
 
 import numpy as np
 
-from peer import attempt, setting, tell, timed
+from peer import attempt, on_threads, tell, timed
 
 warnings.filterwarnings("ignore")
 folder, n, d, q, total, k = sys.argv[1], *map(int, sys.argv[2:7])
@@ -22,7 +22,7 @@ queries = np.fromfile(f"{folder}/queries.f32", np.float32).reshape(q, d)
 threads = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count()))
 
 
-def report(who, version, build, ask):
+def report(who, build, ask):
     """Times build() once and ask(index) at least three times; the answers go to a file."""
     (build_wall,), (build_cpu,), index = timed(build, 1)
     ask(index)
@@ -31,32 +31,29 @@ def report(who, version, build, ask):
         np.ascontiguousarray(answer, np.int32).tofile(f"{folder}/{who}.ids.i32")
     else:
         np.ascontiguousarray(answer, np.uint8).tofile(f"{folder}/{who}.labels.u8")
-    note = setting(version, threads) + (f"; timed on {q} of the queries, scaled" if q < total else "")
+    note = on_threads(threads) + (f"; timed on {q} of the queries, scaled" if q < total else "")
     tell(who, total, "query", [build_wall + w * total / q for w in wall], [build_cpu + c * total / q for c in cpu],
          note)
 
 
 def sklearn():
-    from sklearn import __version__ as version
-
     if mode == "labels":
         from sklearn.neighbors import KNeighborsClassifier
 
         labels = np.fromfile(f"{folder}/labels.u8", np.uint8)
-        report("scikit-learn", version, lambda: KNeighborsClassifier(k, n_jobs=threads).fit(references, labels),
+        report("scikit-learn", lambda: KNeighborsClassifier(k, n_jobs=threads).fit(references, labels),
                lambda index: index.predict(queries))
     else:
         from sklearn.neighbors import NearestNeighbors
 
-        report("scikit-learn", version, lambda: NearestNeighbors(n_neighbors=k, n_jobs=threads).fit(references),
+        report("scikit-learn", lambda: NearestNeighbors(n_neighbors=k, n_jobs=threads).fit(references),
                lambda index: index.kneighbors(queries, return_distance=False))
 
 
 def scipy():
-    from scipy import __version__ as version
     from scipy.spatial import cKDTree
 
-    report("scipy", version, lambda: cKDTree(references),
+    report("SciPy", lambda: cKDTree(references),
            lambda index: index.query(queries, k, workers=threads)[1].reshape(q, k))
 
 
@@ -70,7 +67,7 @@ def faiss():
         index.add(references)
         return index
 
-    report("faiss", library.__version__, build, lambda index: index.search(queries, k)[1])
+    report("FAISS", build, lambda index: index.search(queries, k)[1])
 
 
 def torch():
@@ -83,8 +80,8 @@ def torch():
     def ask(_):
         return library.cat([library.cdist(part, points).topk(k, largest=False).indices for part in asked.split(step)])
 
-    report("torch", library.__version__, lambda: None, ask)
+    report("PyTorch", lambda: None, ask)
 
 
 for peer in peers:
-    attempt(peer, {"scikit-learn": sklearn, "scipy": scipy, "faiss": faiss, "torch": torch}[peer])
+    attempt(peer, {"scikit-learn": sklearn, "SciPy": scipy, "FAISS": faiss, "PyTorch": torch}[peer])

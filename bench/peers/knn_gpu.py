@@ -11,7 +11,7 @@ import sys
 
 import numpy as np
 
-from peer import attempt, tell, timed, version_of
+from peer import attempt, tell, timed
 
 folder, n, d, q, total, k = sys.argv[1], *map(int, sys.argv[2:7])
 seconds, device, peers = float(sys.argv[7]), sys.argv[8], sys.argv[9].split(",")
@@ -52,7 +52,7 @@ def torch():
         parts = [library.cdist(part, points).topk(k, largest=False).indices for part in asked.split(STEP)]
         return lambda: library.cat(parts).cpu().numpy()
 
-    report("torch-gpu", ask, wait, f"{library.__version__}, cdist + topk, {STEP} queries at a time")
+    report("PyTorch", ask, wait, f"cdist + topk, {STEP} queries at a time")
 
 
 def cuvs():
@@ -65,7 +65,7 @@ def cuvs():
         _, found = brute_force.search(brute_force.build(points, metric="sqeuclidean"), asked, k)
         return lambda: cupy.asnumpy(cupy.asarray(found))
 
-    report("cuvs", ask, cupy.cuda.get_current_stream().synchronize, f"{version_of('cuvs-cu13')}, brute force")
+    report("cuVS", ask, cupy.cuda.get_current_stream().synchronize, "brute force")
 
 
 def faiss():
@@ -83,7 +83,7 @@ def faiss():
         _, found = library.knn_gpu(resources, asked, points, k)
         return lambda: found.cpu().numpy()
 
-    report("faiss-gpu", ask, torch.cuda.synchronize, f"{library.__version__}, every pair")
+    report("FAISS", ask, torch.cuda.synchronize, "every pair")
 
 
 def cupy():
@@ -105,12 +105,11 @@ def cupy():
         parts = [nearest(asked[i:i + STEP]) for i in range(0, q, STEP)]
         return lambda: library.asnumpy(library.concatenate(parts))
 
-    report("cupy", ask, library.cuda.get_current_stream().synchronize,
-           f"{library.__version__}, GEMM + argpartition, {STEP} queries at a time")
+    report("CuPy", ask, library.cuda.get_current_stream().synchronize,
+           f"GEMM + argpartition, {STEP} queries at a time")
 
 
 def keops():
-    import pykeops
     from pykeops.torch import LazyTensor
 
     library, points, asked, wait = on_torch()
@@ -121,8 +120,8 @@ def keops():
         found = squared.argKmin(k, dim=1)
         return lambda: found.cpu().numpy()
 
-    report("keops", ask, wait, f"{pykeops.__version__}, argKmin")
+    report("KeOps", ask, wait, "argKmin")
 
 
 for peer in peers:
-    attempt(peer, {"torch-gpu": torch, "cuvs": cuvs, "faiss-gpu": faiss, "cupy": cupy, "keops": keops}[peer])
+    attempt(peer, {"PyTorch": torch, "cuVS": cuvs, "FAISS": faiss, "CuPy": cupy, "KeOps": keops}[peer])

@@ -88,10 +88,10 @@ def train_torch(args, data):
         attempt(who, lambda: report(who, n * args.epochs, make()))
 
     where = f", {args.device}"
-    offer(f"PyTorch {torch.__version__.split('+')[0]} eager{where}", lambda: run(False, False))
-    offer("PyTorch eager, fused Adam" + where, lambda: run(True, False))
+    offer("PyTorch, eager" + where, lambda: run(False, False))
+    offer("PyTorch, eager, fused Adam" + where, lambda: run(True, False))
     if args.compile:
-        offer("PyTorch compiled, fused Adam" + where, lambda: run(True, True))
+        offer("PyTorch, compiled, fused Adam" + where, lambda: run(True, True))
     if args.device == "gpu":
         offer("PyTorch, a step with fused Adam as a CUDA graph", lambda: run_graph(torch, args, x, y, device))
 
@@ -191,7 +191,7 @@ def train_torch_ensemble(args, data, who):
             losses.append(float(total) / n)
         return sum(losses[-LAST:]) / LAST
 
-    report(who, n * args.epochs * args.models, work, torch.__version__.split("+")[0])
+    report(who, n * args.epochs * args.models, work)
 
 
 def train_jax(args, data, who, precision=None):
@@ -258,11 +258,10 @@ def train_jax(args, data, who, precision=None):
         losses = np.asarray(whole(starts, keys))
         return float(losses[0, -LAST:].mean())
 
-    report(who, n * args.epochs * args.models, work, f"{jax.__version__}, compiled beforehand")
+    report(who, n * args.epochs * args.models, work, "compiled beforehand")
 
 
 def train_sklearn(args, data):
-    import sklearn
     from sklearn.neural_network import MLPClassifier
 
     warnings.filterwarnings("ignore")
@@ -275,7 +274,7 @@ def train_sklearn(args, data):
         network.fit(x, y)
         return float(np.mean(network.loss_curve_[-LAST:]))
 
-    report(f"scikit-learn {sklearn.__version__} MLPClassifier", len(x) * args.epochs, work)
+    report("scikit-learn, MLPClassifier", len(x) * args.epochs, work)
 
 
 def forward(args):
@@ -297,7 +296,7 @@ def forward(args):
 
     work()
     wall, cpu, _ = timed(work, 5)
-    tell(f"PyTorch eager, {step} a call", len(points), "points", wall, cpu)
+    tell(f"PyTorch, eager, {step} a call", len(points), "points", wall, cpu)
     scores.cpu().numpy().tofile(args.scores)
 
 
@@ -323,12 +322,12 @@ def main():
         if args.device == "cpu":
             attempt("scikit-learn", lambda: train_sklearn(args, data))
     else:
-        ensemble = f"torch.func ensemble, {args.device}"
+        ensemble = f"PyTorch, torch.func ensemble, {args.device}"
         attempt(ensemble, lambda: train_torch_ensemble(args, data, ensemble))
-    compiled = f"JAX vmap + scan, {args.device}"
+    compiled = f"JAX, vmap + scan, {args.device}"
     attempt(compiled, lambda: train_jax(args, data, compiled))
     if args.device == "gpu":
-        exact = "JAX vmap + scan, products of fp32, gpu"
+        exact = "JAX, vmap + scan, products of fp32, gpu"
         attempt(exact, lambda: train_jax(args, data, exact, "highest"))
 
 

@@ -16,20 +16,31 @@ def timed(work, least, seconds=0.0):
     return wall, cpu, result
 
 
-def version_of(distribution):
-    try:
-        return metadata.version(distribution)
-    except metadata.PackageNotFoundError:  # installed by other means than a package
-        return "version unknown"
+# What a library is called in every row, before a comma and the way it is used; and the packages that bring it.
+PACKAGES = {
+    "scikit-learn": ["scikit-learn"], "scikit-learn-intelex": ["scikit-learn-intelex"], "SuperKMeans": ["superkmeans"],
+    "SciPy": ["scipy"], "FAISS": ["faiss-cpu", "faiss-gpu-cu12", "faiss-gpu"], "PyTorch": ["torch"], "JAX": ["jax"],
+    "KeOps": ["pykeops"], "cuVS": ["cuvs-cu13", "cuvs-cu12"], "CuPy": ["cupy-cuda13x", "cupy-cuda12x", "cupy"],
+    "flash-kmeans": ["flash-kmeans"],
+}
 
 
-def setting(version, threads):
-    return f"{version}, {threads} thread{'' if threads == 1 else 's'}"
+def version_of(library):
+    for package in PACKAGES[library]:
+        try:
+            return metadata.version(package).partition("+")[0]
+        except metadata.PackageNotFoundError:  # another one brings it, or it was installed by other means
+            continue
+    return ""
+
+
+def on_threads(threads):
+    return f"{threads} thread{'' if threads == 1 else 's'}"
 
 
 def tell(who, units, unit, wall, cpu, note="", **more):
-    print(json.dumps({"who": who, "units": float(units), "unit": unit, "wall": wall, "cpu": cpu, "note": note, **more}),
-          flush=True)
+    row = {"who": who, "version": version_of(who.partition(",")[0]), "units": float(units), "unit": unit}
+    print(json.dumps({**row, "wall": wall, "cpu": cpu, "note": note, **more}), flush=True)
 
 
 def attempt(who, run):

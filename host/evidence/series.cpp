@@ -25,7 +25,7 @@ const std::set<std::string> kOfTheTest = {"grid", "density_points"};
 // What tells the trials of one series apart.
 const std::set<std::string> kOfTheDraw = {"world", "seed", "start"};
 // The members that say how rows are chosen, and how they are scored.
-const std::set<std::string> kScored = {"score", "clusters", "features", "probe_angle"};
+const std::set<std::string> kScored = {"score", "clusters", "features", "class_floor", "probe_angle"};
 
 bool has(const std::vector<std::string>& names, const std::string& name) {
   return std::find(names.begin(), names.end(), name) != names.end();
@@ -158,6 +158,7 @@ std::string choice_name(const Trial& trial, const std::string& axis) {
   std::string name = trial.score;
   if (trial.clusters > 0 && axis != "clusters") name += fmt::format("({})", trial.clusters);
   if (trial.features != "input") name += " " + trial.features;
+  if (trial.class_floor != kClassFloor) name += fmt::format(" floor {:g}", trial.class_floor);
   if (trial.data == "perceptron" && axis != "probe_angle") name += fmt::format(" {:g} deg", trial.probe_angle);
   return name + " " + trial.keep;
 }
@@ -167,8 +168,8 @@ std::string share_name(const Trial& trial) {
 }
 
 std::string series_name(const Trial& trial, const std::vector<std::string>& members, const std::string& axis) {
-  static const std::set<std::string> kOfTheChoice = {"keep",     "score",    "fraction",
-                                                     "clusters", "features", "probe_angle"};
+  static const std::set<std::string> kOfTheChoice = {"keep",     "score",       "fraction",   "clusters",
+                                                     "features", "class_floor", "probe_angle"};
   const nlohmann::json values = to_json(trial);
   std::vector<std::string> parts;
   bool chosen = false;
@@ -192,6 +193,7 @@ std::string series_name(const Trial& trial, const std::vector<std::string>& memb
 
 std::string member_text(const Trial& trial, const std::string& member) {
   if (member == "fraction" && trial.fraction == kByRule) return "rule";
+  if (member == "class_floor" && trial.keep != "hard" && trial.keep != "easy") return "-";
   const nlohmann::json value = to_json(trial).at(member);
   return absent(member, value) || (member == "score" && trial.score == "none") ? "-" : text_of(value);
 }

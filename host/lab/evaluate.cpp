@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cmath>
 #include <deque>
@@ -31,7 +32,7 @@ namespace {
 
 // Test draws come from seeds with the top bit set, training sets from seeds below 2^32: the two never meet.
 constexpr std::uint64_t kTestDraws = std::uint64_t{1} << 63;
-// Seed of the order in which a file's rows are dealt out: the first fifth is the test.
+// Of the order in which a file's rows are dealt out, beside the trial's seed: the first fifth is the test.
 constexpr std::uint64_t kHoldOut = std::uint64_t{1} << 62;
 
 // Rows that the training error of kNN is counted on where there are more features than the trees take.
@@ -141,7 +142,8 @@ TrialData from_file(const Trial& trial) {
   require_rows(trial, file);
   const Dataset& all = file.all;
   const auto held_out = static_cast<std::uint32_t>(file.held_out()), pool = static_cast<std::uint32_t>(file.pool());
-  const Shuffle deal(pool + held_out, kHoldOut, 0), choose(pool, trial.seed, 0);
+  // Where there is a test set all rows are for training, and the second shuffle alone says which.
+  const Shuffle deal(pool + held_out, held_out > 0 ? kHoldOut | trial.seed : kHoldOut, 0), choose(pool, trial.seed, 0);
   std::vector<std::uint32_t> train, test;
   for (std::uint32_t i = 0; i < held_out; ++i) test.push_back(deal(i));
   for (std::uint32_t i = 0; i < trial.n; ++i) train.push_back(deal(held_out + choose(i)));
@@ -362,7 +364,10 @@ class Evaluation {
     const std::string key = difficulty_key(trial);
     const auto found = difficulties_.find(key);
     if (found != difficulties_.end()) return found->second;
-    return difficulties_.emplace(key, difficulty(trial, points(trial).data.train, session_)).first->second;
+    double purity;
+    std::vector<float> values = difficulty(trial, points(trial).data.train, session_, &purity);
+    if (std::isfinite(purity)) purities_[key] = purity;
+    return difficulties_.emplace(key, std::move(values)).first->second;
   }
   // Of a network that is pruned, or begins a chain in which others are.
   bool in_chain(const Trial& trial) const {
@@ -382,7 +387,29 @@ class Evaluation {
     }
     const std::vector<float> none(trial.keep == "random" ? train.labels.size() : 0);
     return keep_rows(trial.keep == "random" ? none : difficulty_of(trial), train.labels, train.classes, trial.keep,
-                     trial.fraction, trial.seed);
+                     trial.fraction, trial.seed, trial.class_floor);
+  }
+
+  // What a choice of rows is like, beside how many it keeps.
+  void describe_choice(std::size_t i, Measurement& result) {
+    const Trial& trial = trials_[i];
+    if (trial.keep == "all") return;
+    const std::vector<std::uint8_t>& labels = points(trial).data.train.labels;
+    std::array<std::int64_t, 256> all{}, kept{};
+    for (const std::uint8_t label : labels) ++all[label];
+    for (const int row : rows_[i]) ++kept[labels[static_cast<std::size_t>(row)]];
+    double least = 1, most = 0;
+    for (std::size_t c = 0; c < all.size(); ++c) {
+      if (all[c] == 0) continue;
+      const double share = static_cast<double>(kept[c]) / static_cast<double>(all[c]);
+      least = std::min(least, share);
+      most = std::max(most, share);
+    }
+    result.values["least_class"] = least;
+    result.values["most_class"] = most;
+    if (trial.keep == "random") return;
+    const auto purity = purities_.find(difficulty_key(trial));
+    if (purity != purities_.end()) result.values["purity"] = purity->second;
   }
 
   // kNN of several k on the same rows: one search of the points serves all of them.
@@ -423,6 +450,7 @@ class Evaluation {
       Measurement result;
       result.values = {{"kept", static_cast<double>(kept.labels.size())}, {"train_error", train[j]}};
       if (spiral == nullptr) result.values["test_error"] = test[j];
+      describe_choice(served[j], result);
       if (spiral != nullptr) {
         const Model model = parse_model(trials_[served[j]].model);
         const GridScore score = spiral->truth.knn({model, rows.features, kept.device_labels, kept.labels});
@@ -495,6 +523,7 @@ class Evaluation {
     const Points& all = points(trial);
     Measurement result;
     result.values["kept"] = static_cast<double>(rows_[i].size());
+    describe_choice(i, result);
     const auto seen = network_predictions(shape, parameters, *all.train, context_);
     std::int64_t wrong = 0;
     for (const int row : rows_[i]) wrong += seen[static_cast<std::size_t>(row)] != all.data.train.labels[row];
@@ -573,6 +602,10 @@ class Evaluation {
         result.values["weights"] = static_cast<double>(network.weights);
         result.values["density"] = network.density;
       }
+      if (!network.diverged) {
+        result.values["moved"] = network.moved;
+        result.values["start_overlap"] = network.start_overlap;
+      }
       result.seconds = network.seconds;
       report(i, result);
     });
@@ -592,6 +625,7 @@ class Evaluation {
   std::map<std::tuple<std::uint64_t, std::int64_t, std::int64_t, std::uint64_t>, std::unique_ptr<SpiralTest>>
       spiral_tests_;
   std::map<std::string, std::vector<float>> difficulties_;
+  std::map<std::string, double> purities_;  // by the same key, where there are clusters
 };
 
 double parameters_of(const Trial& trial) {

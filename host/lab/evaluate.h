@@ -18,8 +18,11 @@ namespace scalelab::host {
 //   spiral              grid_error, density_error (against the truth; Trial::density_points says how it is counted),
 //                       sparse_error, centre_error, tip_error (of the grid's cells in those regions: regions.h), patches
 //                       (of the label map), train_error (against the labels given), kept
+//   choices of rows     also least_class and most_class, the shares of their rows that the class kept least and the class
+//                       kept most of keep (but for the perceptron), and purity of the clusters of a score that has some
 //   perceptron, files   test_error, train_error (of kNN beyond kTreeFeatures features on the first 10,000 rows kept), kept
-//   tickets             also weights (of the hidden layers, left) and density (of those, of the dense network's)
+//   tickets             also weights (of the hidden layers, left), density (of those, of the dense network's), moved and
+//                       start_overlap (lottery.h)
 struct Measurement {
   // "ok"; "collapsed": one class everywhere; "diverged": loss or weights stopped being finite; "unconverged": the
   // perceptron's solver ran out of sweeps; "failed: WHY". All but "failed" are results, with errors that were measured

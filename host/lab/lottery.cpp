@@ -49,9 +49,10 @@ struct Entrant {
   MlpShape shape;
   std::vector<std::uint8_t> mask;  // (p)
   std::vector<float> start;        // (p); empty: it cannot be trained, because one that it needs diverged
+  std::vector<float> first;        // (p), where its weights began: `start`, but for what goes on from trained values
 };
 
-// One of the two that go down in levels: rewound and fine-tuned.
+// One of those that go on from level to level: rewound, fine-tuned, dense-long.
 struct Lineage {
   int deepest = -1;                // level down to which it is trained
   std::vector<std::uint8_t> mask;  // of the level reached
@@ -65,7 +66,7 @@ struct Lineage {
 };
 
 struct ChainState {
-  Lineage rewound, tuned;
+  Lineage rewound, tuned, longer;
 };
 
 bool wants(const LotteryChain& chain, const std::string& kind, int level) {
@@ -82,8 +83,10 @@ ChainState plan(const LotteryChain& chain) {
       throw std::invalid_argument(fmt::format("lottery: no ticket '{}' at level {}", ticket.kind, ticket.level));
     }
     // The dense network counts as level 0 of the rewound. A control needs the mask, which the level before gives.
-    Lineage& lineage = ticket.kind == "fine-tuned" ? state.tuned : state.rewound;
-    const bool itself = dense || ticket.kind == "rewound" || ticket.kind == "fine-tuned";
+    Lineage& lineage = ticket.kind == "fine-tuned"   ? state.tuned
+                       : ticket.kind == "dense-long" ? state.longer
+                                                     : state.rewound;
+    const bool itself = dense || ticket.kind == "rewound" || &lineage != &state.rewound;
     if (ticket.kind != "small-dense") lineage.deepest = std::max(lineage.deepest, ticket.level - (itself ? 0 : 1));
   }
   return state;
@@ -97,10 +100,10 @@ std::vector<Entrant> entrants_at(int level, std::size_t index, const LotteryChai
   // Without a mask (its origin diverged) there is nothing to start.
   const auto enter = [&](const char* kind, std::vector<std::uint8_t> mask, std::vector<float> start) {
     if (mask.empty()) start.clear();
-    entrants.push_back({index, kind, shape, std::move(mask), std::move(start)});
+    entrants.push_back({index, kind, shape, std::move(mask), start, std::move(start)});
   };
   if (level == 0) {
-    if (state.rewound.deepest >= 0 || state.tuned.deepest >= 0) {
+    if (state.rewound.deepest >= 0 || state.tuned.deepest >= 0 || state.longer.deepest >= 0) {
       std::vector<float> start = initial_parameters(shape, seed);
       enter("dense", std::vector<std::uint8_t>(start.size(), 1), start);
     }
@@ -116,12 +119,21 @@ std::vector<Entrant> entrants_at(int level, std::size_t index, const LotteryChai
       enter("random-mask", mask.empty() ? mask : random_mask_like(mask, shape, seed), initial_parameters(shape, seed));
     }
   }
-  if (state.tuned.deepest >= level) enter("fine-tuned", state.tuned.next_mask(shape, level), state.tuned.trained);
+  // Those that go on have moved from where the chain began.
+  if (state.tuned.deepest >= level) {
+    enter("fine-tuned", state.tuned.next_mask(shape, level), state.tuned.trained);
+    entrants.back().first = initial_parameters(shape, seed);
+  }
+  if (state.longer.deepest >= level) {
+    enter("dense-long", state.longer.trained.empty() ? std::vector<std::uint8_t>() : state.longer.mask,
+          state.longer.trained);
+    entrants.back().first = initial_parameters(shape, seed);
+  }
   if (wants(chain, "small-dense", level)) {
     const MlpShape small = small_dense_shape(shape, kept_at_level(count_prunable(shape), level));
     std::vector<float> start = initial_parameters(small, seed);
     std::vector<std::uint8_t> mask(start.size(), 1);
-    entrants.push_back({index, "small-dense", small, std::move(mask), std::move(start)});
+    entrants.push_back({index, "small-dense", small, std::move(mask), start, std::move(start)});
   }
   return entrants;
 }
@@ -141,6 +153,25 @@ std::int64_t measured_weights(const Entrant& entrant, int level, std::span<const
     }
   }
   return weights;
+}
+
+// What a trained network's weights have to do with their start.
+void compare_with_start(const Entrant& entrant, std::span<const float> trained, LotteryNetwork& network) {
+  const std::vector<std::uint8_t> prunable = prunable_weights(entrant.shape);
+  const auto left = [&](std::size_t i) { return prunable[i] != 0 && entrant.mask[i] != 0; };
+  std::int64_t kept = 0, both = 0;
+  for (std::size_t i = 0; i < prunable.size(); ++i) kept += left(i);
+  const std::vector<std::uint8_t> every(prunable.size(), 1);
+  const auto by_start = prune_smallest(entrant.first, every, entrant.shape, kept);
+  double moved = 0, length = 0;
+  for (std::size_t i = 0; i < prunable.size(); ++i) {
+    if (!left(i)) continue;
+    both += by_start[i] != 0;
+    moved += std::pow(static_cast<double>(trained[i]) - entrant.first[i], 2);
+    length += std::pow(static_cast<double>(entrant.first[i]), 2);
+  }
+  network.moved = std::sqrt(moved / length);
+  network.start_overlap = static_cast<double>(both) / static_cast<double>(kept);
 }
 
 // Trains one level of all chains in one call, reports it, and moves the chains on to it.
@@ -200,13 +231,15 @@ void train_level(int level, std::vector<Entrant>& entrants, std::span<const Lott
       trained = parameters[i].to_host();
       network.weights = measured_weights(entrant, level, trained);
       network.density = static_cast<double>(network.weights) / static_cast<double>(count_prunable(chain.run.shape));
+      compare_with_start(entrant, trained, network);
     }
     for (network.ticket = 0; network.ticket < chain.wanted.size(); ++network.ticket) {
       const Ticket& ticket = chain.wanted[network.ticket];
       if (ticket.kind == entrant.kind && ticket.level == level) done(network);
     }
     ChainState& state = states[entrant.chain];
-    for (const auto& [lineage, kind] : {std::pair{&state.rewound, "rewound"}, std::pair{&state.tuned, "fine-tuned"}}) {
+    for (const auto& [lineage, kind] : {std::pair{&state.rewound, "rewound"}, std::pair{&state.tuned, "fine-tuned"},
+                                        std::pair{&state.longer, "dense-long"}}) {
       if (entrant.kind != kind && entrant.kind != "dense") continue;
       lineage->mask = entrant.mask;
       lineage->trained = trained;

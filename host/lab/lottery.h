@@ -7,6 +7,8 @@
 //   dense        the whole network; level 0 alone
 //   rewound      the ticket: the survivors back at their start, trained again
 //   fine-tuned   a chain of its own: the survivors go on from their trained values, over the whole schedule again
+//   dense-long   the dense network, trained on over the whole schedule as often as the fine-tuned one, and never pruned: its
+//                control
 //   restarted    the rewound ticket's mask, at another start
 //   random-mask  as many weights in each layer as the rewound ticket has there, chosen at random; at the chain's start
 //   small-dense  a dense network of as many layers, of the width whose parameters are nearest in number to those that
@@ -26,7 +28,7 @@
 
 namespace scalelab::host {
 
-inline constexpr std::array<const char*, 6> kTicketKinds = {"dense",     "rewound",     "fine-tuned",
+inline constexpr std::array<const char*, 7> kTicketKinds = {"dense",     "rewound",     "fine-tuned", "dense-long",
                                                             "restarted", "random-mask", "small-dense"};
 inline constexpr int kMaxLotteryLevel = 15;
 
@@ -53,6 +55,10 @@ struct LotteryNetwork {
   std::span<const std::uint8_t> mask;  // (p), 0: pruned
   std::int64_t weights = 0;            // of the hidden layers that are not zero, counted in the trained network
   double density = 0;                  // `weights` over those of the chain's dense network
+  // Of the hidden layers' weights that are left: how far they lie from the network's first start, as a share of their
+  // length there; and the share of them that pruning that start by magnitude alone, to as many, would have left. By
+  // chance the latter is `density`.
+  double moved = 0, start_overlap = 0;
   bool diverged = false;  // it did, or one whose training it needed; counts are then zero, and weights may be NaN
   double seconds = 0;     // the share of its level's training
 };

@@ -21,8 +21,10 @@ constexpr std::array kKeeps = {"all", "hard", "easy", "random"};
 constexpr std::array kScores = {"none",       "margin", "boundary",   "kmeans", "kmeans-cosine",
                                 "class-mean", "el2n",   "forgetting", "ddd"};
 constexpr std::array kFeatures = {"input", "hidden"};
-constexpr std::array kOrders = {"shuffled", "random", "curriculum", "anti", "sorted", "sorted-anti"};
-constexpr std::array kTickets = {"dense", "rewound", "fine-tuned", "restarted", "random-mask", "small-dense"};
+constexpr std::array kOrders = {"shuffled", "random",       "curriculum", "anti",
+                                "growing",  "growing-anti", "sorted",     "sorted-anti"};
+constexpr std::array kTickets = {"dense",     "rewound",     "fine-tuned", "dense-long",
+                                 "restarted", "random-mask", "small-dense"};
 
 [[noreturn]] void refuse(const std::string& member, const std::string& why) {
   throw Failure(kMisuse, fmt::format("trial: '{}' {}", member, why));
@@ -82,6 +84,7 @@ void each_member(T& trial, Visit&& visit) {
   visit("fraction", trial.fraction, 0, 1);
   visit("clusters", trial.clusters, 0, 1e6);
   visit("features", trial.features, kFeatures);
+  visit("class_floor", trial.class_floor, 0, 1);
   visit("probe_angle", trial.probe_angle, 0, 90);
   visit("order", trial.order, kOrders);
   visit("ticket", trial.ticket, kTickets);
@@ -180,6 +183,7 @@ Trial resolved(Trial trial) {
   const bool ordered = trial.order != "shuffled" && trial.order != "random";
   if (trial.keep == "all") trial.fraction = 1;
   if (trial.keep != "all" && !(trial.fraction > 0)) refuse("fraction", "must be above 0");
+  if (!scored) trial.class_floor = kClassFloor;
   if (!scored && !ordered) {
     trial.score = "none";
     trial.features = "input";
@@ -224,6 +228,8 @@ std::string trial_id(const Trial& trial) {
   for (const char* seed : {"world", "start", "test_seed"}) {
     if (object.at(seed) == 0) object.erase(seed);
   }
+  if (trial.class_floor == kClassFloor) object.erase("class_floor");
+  if (trial.is_file()) object["split"] = "by seed";  // what earlier versions held out was the same for every seed
   object["numerics"] = kNumerics;
   return fingerprint_of_text(object.dump());
 }

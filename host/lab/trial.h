@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "host/lab/model.h"
+#include "host/lab/row_scores.h"
 
 namespace scalelab::host {
 
@@ -20,7 +21,7 @@ struct Trial {
   // Data. "spiral": the mixture and the manifold of scalelab/spiral.h. "perceptron": Gaussian inputs, labelled by the
   // sign of the first. Otherwise labelled points in files (source.h), every feature scaled to [-1, 1] by its range in the
   // file; pixels all alike by a power of two, those up to 255 by (v - 128) / 128. Data that bring a test set are tested on
-  // it; of others a fifth of the rows is held out for the test, the same for every seed.
+  // it; of others a fifth of the rows is held out for the test, another fifth for every seed.
   std::string data = "spiral";
   std::string labels;       // of a file: a file of its labels, where it does not bring them
   std::string fingerprint;  // of the files: a hash of their bytes; empty for the built-in problems
@@ -39,17 +40,18 @@ struct Trial {
 
   // Choice of rows (difficulty.h). keep: all, hard, easy, random.
   std::string keep = "all", score = "none";
-  double fraction = 1;             // kept, of n
-  int clusters = 0;                // k of scores that cluster; 0 where none is needed
-  std::string features = "input";  // what a score sees: input, or hidden (a network's last hidden layer)
-  double probe_angle = 0;          // perceptron: degrees between the probe that scores and the teacher
+  double fraction = 1;               // kept, of n
+  int clusters = 0;                  // k of scores that cluster; 0 where none is needed
+  std::string features = "input";    // what a score sees: input, or hidden (a network's last hidden layer)
+  double class_floor = kClassFloor;  // of hard and easy; 0: the choice looks at no label (but for what its score does)
+  double probe_angle = 0;            // perceptron: degrees between the probe that scores and the teacher
 
   // Order of rows: shuffled (another every epoch), or the whole run as one list (visit_order.h): random, curriculum,
-  // anti, sorted, sorted-anti; all but the first two by `score`.
+  // anti, growing, growing-anti, sorted, sorted-anti; all but the first two by `score`.
   std::string order = "shuffled";
 
-  // Weights masked (lottery.h): dense, rewound, fine-tuned, restarted, random-mask, small-dense; level: rounds of
-  // pruning.
+  // Weights masked (lottery.h): dense, rewound, fine-tuned, dense-long, restarted, random-mask, small-dense; level:
+  // rounds of pruning (of dense-long: of more training).
   std::string ticket = "dense";
   int level = 0;
 
@@ -84,8 +86,8 @@ Trial trial_from_json(const nlohmann::json& object);
 const std::vector<std::string>& member_names();  // in the order in which they stand above
 
 // 16 hex digits: a hash of the canonical JSON of a resolved trial and of kNumerics. A file counts by its fingerprint;
-// its name and that of its labels do not count, nor do fp32, world 0, start 0 and test seed 0, which trials had no
-// others of at first.
+// its name and that of its labels do not count, nor do fp32, world 0, start 0, test seed 0 and the usual class floor,
+// which trials had no others of at first.
 std::string trial_id(const Trial& trial);
 
 }  // namespace scalelab::host

@@ -41,8 +41,8 @@ CLI::Option* add_data(CLI::App& app, std::string& data, std::string& labels) {
       ->group(kDataGroup);
   return app
       .add_option("--data", data,
-                  "Labelled points of your own: .npy, IDX or text, see the end; a fifth is held out for the test, or "
-                  "fashion-mnist, with its own test set")
+                  "Labelled points of your own: .npy, IDX or text, see the end; each seed holds out a fifth for the "
+                  "test; or fashion-mnist, with its own test set")
       ->group(kDataGroup);
 }
 

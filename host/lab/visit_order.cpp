@@ -46,6 +46,21 @@ std::vector<Ranked> rank_within_classes(std::span<const float> difficulty, std::
   return ranked;
 }
 
+// Passes over a pool that grows from the first tenth of `rows` to all of them by the middle pass.
+void visit_growing(std::span<const int> rows, int epochs, std::uint64_t seed, std::vector<int>& list) {
+  const auto n = static_cast<double>(rows.size());
+  std::uint32_t pass = 0;  // numbers the shuffles
+  for (int epoch = 0; epoch < epochs; ++epoch) {
+    const double grown = std::min(1.0, 2.0 * epoch / epochs);
+    const auto pool = static_cast<std::uint32_t>(std::clamp(std::ceil((0.1 + 0.9 * grown) * n), 1.0, n));
+    const std::size_t full = list.size() + rows.size();
+    for (; list.size() < full; ++pass) {
+      const Shuffle shuffle(pool, seed, pass);
+      for (std::uint32_t i = 0; i < pool && list.size() < full; ++i) list.push_back(rows[shuffle(i)]);
+    }
+  }
+}
+
 }  // namespace
 
 std::vector<int> visit_order(std::span<const float> difficulty, std::span<const int> rows,
@@ -93,6 +108,11 @@ std::vector<int> visit_order(std::span<const float> difficulty, std::span<const 
   }
   std::vector<int> once;
   for (const Ranked& r : ranked) once.push_back(r.row);
+  if (order == "growing" || order == "growing-anti") {
+    if (order == "growing-anti") std::reverse(once.begin(), once.end());
+    visit_growing(once, epochs, seed, list);
+    return list;
+  }
   if (order == "sorted-anti") std::reverse(once.begin(), once.end());
   for (int epoch = 0; epoch < epochs; ++epoch) list.insert(list.end(), once.begin(), once.end());
   return list;

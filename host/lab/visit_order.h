@@ -10,15 +10,21 @@
 namespace scalelab::host {
 
 // `random` first: what the others are held against.
-inline constexpr std::array<const char*, 5> kVisitOrders = {"random", "curriculum", "anti", "sorted", "sorted-anti"};
+inline constexpr std::array<const char*, 7> kVisitOrders = {"random",       "curriculum", "anti",       "growing",
+                                                            "growing-anti", "sorted",     "sorted-anti"};
 
-// The row indices of a whole training run, one visit after the other: one epoch of MlpRun with shuffle off. Every row
-// of `rows` is in it exactly `epochs` times, whatever the order, so that orders differ in nothing but the order.
+// The row indices of a whole training run, one visit after the other: one epoch of MlpRun with shuffle off. Every order
+// has `epochs` visits a row, and in all but the growing ones every row of `rows` is in it exactly so often, so that they
+// differ in nothing but the order.
 //
 //   random       `epochs` passes over all rows, mixed another way in each: what MlpRun with shuffle on visits, as one
 //   curriculum   half and half: each class is cut at its own median difficulty; `epochs` passes over the easier
 //                halves, then as many over the harder ones, mixed within each pass
 //   anti         the same, the harder halves first
+//   growing      passes as long as those of `random`, each over the easiest part of every class, again and again until the
+//                pass is full: a tenth in the first pass, growing evenly to all rows by the middle one; all from there
+//                on. Easy rows are seen more often
+//   growing-anti the same from the hardest
 //   sorted       `epochs` passes over all rows, each from easy to hard
 //   sorted-anti  each from hard to easy
 //

@@ -17,7 +17,7 @@ namespace scalelab::host {
 namespace {
 
 volatile std::sig_atomic_t caught_signal = 0;
-int signals_held = 0;  // by the main thread alone
+std::atomic<int> signals_held = 0;  // by how many
 
 // What a handler may read: memory that is there from the beginning, an entry valid while its `used` says so.
 enum Use : int { kFree, kBeingFilled, kFilled };
@@ -128,6 +128,8 @@ void catch_signals() {
 void throw_if_interrupted() {
   if (caught_signal != 0 && signals_held == 0) throw Interrupted(caught_signal);
 }
+
+int signal_heard() { return caught_signal; }
 
 SignalsHeld::SignalsHeld() { ++signals_held; }
 SignalsHeld::~SignalsHeld() { --signals_held; }

@@ -25,9 +25,9 @@ namespace {
 struct LotteryOptions {
   SweepOptions sweep;
   Trial trial;  // what all trials have in common
-  std::vector<int> widths = {128}, levels = {2, 4, 6, 8, 10, 12, 15};
-  std::string worlds = "0", seeds = "0..5";
-  const CLI::Option* n = nullptr;  // --n; without it a small file has as many training rows as it has
+  std::vector<int> widths = {32, 64}, levels = {2, 5, 8, 11, 14};
+  std::string worlds = "0", seeds = "0..23";  // so many tell the controls apart
+  const CLI::Option* n = nullptr;             // --n; without it a small file has as many training rows as it has
 };
 
 // The comparisons that findings are made of: the error of the first against that of the second.
@@ -41,6 +41,8 @@ constexpr Question kQuestions[] = {
     {"rewound", "fine-tuned", "is it better to rewind than to go on?"},
     {"rewound", "small-dense", "would a small network have done?"},
     {"small-dense", "dense", "does a small network fail?"},
+    {"fine-tuned", "dense-long", "is it the pruning or the longer training?"},
+    {"dense-long", "dense", "does training longer do anything?"},
 };
 
 std::vector<Trial> trials_of(const LotteryOptions& options, const std::vector<std::uint64_t>& seeds) {
@@ -129,6 +131,9 @@ Finding question_finding(const LotteryOptions& options, const SweepResult& resul
   if (against == std::string("fine-tuned")) {
     f.text += " A fine-tuned network is trained over the whole schedule at every level, a rewound one only once.";
   }
+  if (against == std::string("dense-long")) {
+    f.text += " Both are trained over the whole schedule as often; the dense one is never pruned.";
+  }
   return f;
 }
 
@@ -158,6 +163,44 @@ Finding ticket_finding(const LotteryOptions& options, const MlpShape& shape, con
       "Holm for the levels of this width, and the same at every denser level tested. Worse: its error is higher.",
       100 * kTicketMargin, short_measure(measure));
   f.contrasts = rewound_dense.contrasts;
+  return f;
+}
+
+// How far tickets lie from their start, and whether the start alone would have told which weights stay.
+Finding start_finding(const LotteryOptions& options, const SweepResult& result, const MlpShape& shape) {
+  Finding f{.id = fmt::format("start-{}", shape.width)};
+  f.columns = {"level",       "weights left", "rewound: moved", "fine-tuned: moved", "kept by the start's size, %",
+               "by chance, %"};
+  const auto moved = [&](const char* kind, int level) {
+    const SeedErrors all = ticket_errors(result, shape.width, kind, level, "moved");
+    return all.empty() ? std::string("-") : fmt::format("{:.2f}", all.summary().mean);
+  };
+  for (const Level& level : levels_of(options, shape)) {
+    Contrast c = contrast("overlap", ticket_errors(result, shape.width, "rewound", level.level, "start_overlap"),
+                          "chance", ticket_errors(result, shape.width, "rewound", level.level, "density"),
+                          "start_overlap", {{"width", shape.width}, {"level", level.level}});
+    if (c.difference.n == 0) continue;
+    f.table.push_back({std::to_string(level.level), level.place, moved("rewound", level.level),
+                       moved("fine-tuned", level.level), percent(c.mean_what), percent(c.mean_against)});
+    f.contrasts.push_back(std::move(c));
+  }
+  if (f.contrasts.empty()) return f;
+  f.text =
+      "Moved: the distance of the weights that are left from where the network began, as a share of their length "
+      "there. Kept "
+      "by the start's size: of the rewound ticket's weights the share that pruning its start by magnitude, to as many, "
+      "would "
+      "have left; by chance that is the share of weights left.";
+  settle(f);
+  const Contrast& last = f.contrasts.back();
+  Verdicts verdicts;
+  for (std::size_t i = 0; i < f.contrasts.size(); ++i) verdicts.add(f.table[i][1], f.contrasts[i]);
+  f.title = fmt::format(
+      "width {}: with {} of the weights left, {} % of those of a rewound ticket would have been kept by the start's "
+      "size "
+      "alone, {} % by chance; {}",
+      shape.width, f.table.back()[1], percent(last.mean_what), percent(last.mean_against),
+      verdicts.worded("fewer than by chance at", "undecided at", "more than by chance at", "as by chance at"));
   return f;
 }
 
@@ -231,6 +274,8 @@ Outcome run(const LotteryOptions& given, Session& session) {
     for (Finding& finding : questions) {
       if (!finding.contrasts.empty()) study.findings.push_back(std::move(finding));
     }
+    Finding start = start_finding(options, study.result, shape);
+    if (!start.contrasts.empty()) study.findings.push_back(std::move(start));
   }
   const Curves curves = curves_of(study.result.rows, session.common.seed);
   return finish_study(std::move(study), curves, options.sweep, text + "\n", session);
@@ -242,6 +287,7 @@ Command add_lottery(CLI::App& program) {
   auto options = std::make_shared<LotteryOptions>();
   Trial& trial = options->trial;
   trial.hidden_layers = 2;
+  trial.epochs = 300;
   trial.model.clear();  // chosen to suit the data
   CLI::App* app = program.add_subcommand("lottery", "Iterative pruning with rewinding, and its controls");
   add_widths(*app, options->widths);

@@ -1,4 +1,4 @@
-// scalelab curriculum: does it pay to show easy examples first? The same rows equally often, easy first, hard first,
+// scalelab curriculum: does it pay to show easy examples first? The same rows, easy first, hard first, in a growing pool,
 // sorted or mixed (visit_order.h), over widths; on the spiral, or points of a file.
 #include <fmt/format.h>
 
@@ -145,10 +145,12 @@ Command add_curriculum(CLI::App& program) {
   add_notes(*app,
             {"scalelab curriculum --widths 4,16,64 --seeds 0..5 --out curriculum",
              "scalelab curriculum --data points.csv --score el2n --out orders"},
-            {"Orders (each sees every row equally often; of every class alike):\n"
+            {"Orders (of every class alike; all but the growing ones see every row equally often):\n"
              "  random         mixed anew in every pass: what the others are held against\n"
              "  curriculum     the easier half in all passes, then the harder half in as many\n"
              "  anti           the harder half first\n"
+             "  growing        a pool that grows from the easiest tenth to all rows by the middle\n"
+             "  growing-anti   the same from the hardest\n"
              "  sorted         every pass from easy to hard\n"
              "  sorted-anti    every pass from hard to easy\n"
              "On a mixture of Gaussians, with thousands of small networks: scalelab xor.\n",

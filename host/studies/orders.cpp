@@ -12,6 +12,8 @@ std::string order_words(const std::string& order) {
   static const std::map<std::string, std::string> kWords = {{"random", "mixed"},
                                                             {"curriculum", "easy first"},
                                                             {"anti", "hard first"},
+                                                            {"growing", "a pool that grows from the easy"},
+                                                            {"growing-anti", "a pool that grows from the hard"},
                                                             {"sorted", "each pass from easy to hard"},
                                                             {"sorted-anti", "each pass from hard to easy"}};
   return kWords.at(order);
@@ -30,7 +32,11 @@ Finding order_finding(const std::string& order, const std::vector<int>& widths,
       f.table.push_back({std::to_string(width), short_measure(measure), percent(c.mean_what), percent(c.mean_against)});
     }
   }
-  f.text = "Both orders see the same examples equally often, from the same starts; paired.";
+  f.text =
+      order.starts_with("growing")
+          ? "Both orders have as many visits, from the same starts, but a pool that grows shows its first rows more "
+            "often; paired."
+          : "Both orders see the same examples equally often, from the same starts; paired.";
   settle(f);
   Verdicts verdicts;
   for (const Contrast& c : f.contrasts) {

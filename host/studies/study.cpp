@@ -5,7 +5,9 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <memory>
+#include <optional>
 
 #include "host/program/environment.h"
 #include "host/program/error.h"
@@ -191,12 +193,51 @@ nlohmann::json study_document(const Study& study, const Curves& curves, Session&
   return document;
 }
 
+namespace {
+
+// A row's members by column, in the order in which they come: those of a member of its own as "outer.inner", but for
+// `params`, whose names stand alone. A list is JSON within its cell, and what is not known is empty.
+void add_cells(const nlohmann::json& object, const std::string& prefix, std::vector<std::string>& columns,
+               std::map<std::string, std::string>& cells) {
+  for (const auto& [name, value] : object.items()) {
+    const std::string column = prefix + name;
+    if (value.is_object()) {
+      add_cells(value, name == "params" ? prefix : column + ".", columns, cells);
+      continue;
+    }
+    if (std::find(columns.begin(), columns.end(), column) == columns.end()) columns.push_back(column);
+    cells[column] = value.is_null() ? "" : value.is_string() ? value.get<std::string>() : value.dump();
+  }
+}
+
+// The rows of a result as one flat table.
+std::string rows_csv(const nlohmann::json& rows) {
+  std::vector<std::string> columns;
+  std::vector<std::map<std::string, std::string>> cells(rows.size());
+  for (std::size_t i = 0; i < rows.size(); ++i) add_cells(rows[i], "", columns, cells[i]);
+  std::vector<std::vector<std::string>> lines;
+  for (auto& row : cells) {
+    lines.emplace_back();
+    for (const std::string& column : columns) lines.back().push_back(row[column]);
+  }
+  return csv_of(columns, lines);
+}
+
+}  // namespace
+
 Outcome end_in(const fs::path& folder, nlohmann::json document, std::string text, std::shared_ptr<const Page> page) {
   Outcome outcome{std::move(document), std::move(text)};
   if (folder.empty()) return outcome;
   make_output_folder(folder);
   if (outcome.publishing == nullptr) outcome.publishing = lock_folder(folder);
-  write_file(folder / "result.json", json_text(outcome.document));
+  const auto rows = outcome.document.value("rows", nlohmann::json::array());
+  OutputFile result(folder / "result.json");
+  result.write(json_text(outcome.document));
+  std::optional<OutputFile> table;
+  if (!rows.empty()) table.emplace(folder / "rows.csv").write(rows_csv(rows));
+  result.withdraw();
+  if (table) table->commit();
+  result.commit();
   outcome.text += fmt::format("All results: {}\n", (folder / "result.json").string());
   outcome.page = std::move(page);
   outcome.folder = folder;

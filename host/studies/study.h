@@ -1,5 +1,6 @@
 // study: what all studies share: from what was measured and found to terminal, JSON and page.
 //
+// rows.csv: `rows` of result.json as one flat table.
 // result.json of every study: schema 2, study (the command), experiment (a name), title, environment, and
 //   findings   [{id, title, text, points, columns, table, contrasts}]
 //   contrasts  [{what, against, measure, place, mean, low, high, sd, unit, seeds, seeds_lower, verdict, mean_what,
@@ -60,8 +61,9 @@ Outcome finish_study(Study study, const Curves& curves, const SweepOptions& opti
 
 // What the intervals of a study of a file say, and whether a study is of one.
 inline constexpr const char* kHeldOut =
-    "Data that bring a test set are tested on it; of other files a fifth of the rows is held out, the same for every "
-    "seed. Intervals hold what the seeds vary, and not what other test rows would change.";
+    "Data that bring a test set are tested on it, and what other test rows would change is in no interval. Of other "
+    "files every seed holds out a fifth of the rows of its own, the same for all that is compared; their training rows "
+    "overlap, so that intervals are a little narrow.";
 bool on_a_file(const std::vector<SweepRow>& rows);
 
 // The rows and findings of a result that lies on disk; findings as far as a page needs them, without their contrasts.

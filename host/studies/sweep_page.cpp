@@ -9,6 +9,7 @@
 #include "host/lab/difficulty.h"
 #include "host/program/environment.h"
 #include "host/program/words.h"
+#include "host/studies/panels.h"
 #include "host/studies/study.h"
 #include "host/studies/sweep_study.h"
 
@@ -268,7 +269,7 @@ std::string command_name(const nlohmann::json& document) {
 // The chart of each error against the axis, and its map where two parameters vary.
 std::string charts_html(const std::vector<Finding>& findings, const Curves& curves, const nlohmann::json& document) {
   const bool switched = curves.errors.size() > 1;
-  std::string charts;
+  std::string charts = study_panels(document, switched);
   for (const std::string& error : curves.errors) {
     if (curves.curves.empty()) break;
     // A chart is headed by the first finding about its error.
@@ -310,7 +311,9 @@ std::vector<std::string> methods_of(const Curves& curves) {
   if (any([](const Series& s) { return s.trial.keep == "hard" || s.trial.keep == "easy"; })) {
     methods.push_back(fmt::format(
         "A choice of the hard or the easy rows keeps of each class at least {:g} times an equal part of what it keeps, "
-        "as far as the class has as many rows. A random choice has no such floor.",
+        "as far as the class has as many rows; where it says floor 0 there is no such floor, and a score without "
+        "labels "
+        "is then a choice without labels. A random choice has no floor.",
         kClassFloor));
   }
   if (any([](const Series& s) { return !s.trial.fingerprint.empty(); })) {

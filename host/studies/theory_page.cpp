@@ -160,7 +160,7 @@ Page theory_page(const Json& document) {
       "A random choice of as many examples is the control throughout: the whole theory curve at the kept size."};
   if (any_simulated(rows_of(document))) {
     page.methods.emplace_back(
-        "Simulated means stand with their 95 % interval, Student's t over draws; every point uses the same draws.");
+        "Simulated means stand with their 95 % interval, Student's t over draws; no two points share a draw.");
   }
   page.command = command_of(document);
   page.document = document;

@@ -2,6 +2,9 @@
 #include <fmt/format.h>
 
 #include <cmath>
+#include <map>
+#include <optional>
+#include <set>
 
 #include "host/program/environment.h"
 #include "host/program/words.h"
@@ -17,8 +20,8 @@ using Json = nlohmann::json;
 
 constexpr const char* kOrders[] = {"curriculum", "anti", "random"};
 
-const Json& summary_of(const Json& document, const Json& width, const std::string& order) {
-  for (const Json& entry : document.at("summary")) {
+const Json& summary_of(const Json& arm, const Json& width, const std::string& order) {
+  for (const Json& entry : arm.at("summary")) {
     if (entry.at("params").at("width") == width && entry.at("params").at("order") == order) return entry;
   }
   throw Failure(kBadData, fmt::format("no summary of width {} and order {}", width.dump(), order));
@@ -55,9 +58,16 @@ Axis width_axis(const Json& document) {
   return axis;
 }
 
-Chart difference_chart(const Json& document) {
-  Chart chart{.id = "difference",
-              .title = "Error minus that of the random order",
+// The budget of an arm, in words.
+std::string budget_words(const Json& problem) {
+  return fmt::format("time {:g}, {}", problem.at("time").get<double>(),
+                     problem.at("decay").get<bool>() ? "the rate falling to 0" : "at a constant rate");
+}
+
+// `end`: of the ids, "-long" for the long budget; `problem`: that of the arm.
+Chart difference_chart(const Json& document, const Json& problem, const std::string& end) {
+  Chart chart{.id = "difference" + end,
+              .title = fmt::format("Error minus that of the random order: {}", budget_words(problem)),
               .subtitle =
                   "On hard examples at the end of the budget, paired over seeds, in percentage points with "
                   "95 % intervals. Below zero the order helps.",
@@ -70,7 +80,7 @@ Chart difference_chart(const Json& document) {
     if (line.control) {
       for (const double width : chart.x.ticks) line.marks.push_back({.x = width, .y = 0, .note = "control"});
     } else {
-      for (const Json& c : contrasts_of(document, order)) {
+      for (const Json& c : contrasts_of(document, order + end)) {
         line.marks.push_back(mark_of(c.at("place").at("width"), c, 100, c.at("verdict")));
       }
     }
@@ -79,9 +89,9 @@ Chart difference_chart(const Json& document) {
   return chart;
 }
 
-HeatMap difference_map(const Json& document) {
-  HeatMap map{.id = "map",
-              .title = "Order by width",
+HeatMap difference_map(const Json& document, const Json& problem, const std::string& end) {
+  HeatMap map{.id = "map" + end,
+              .title = fmt::format("Order by width: {}", budget_words(problem)),
               .subtitle =
                   "Error minus that of the random order, in percentage points; in brackets where the verdict "
                   "is undecided.",
@@ -97,7 +107,7 @@ HeatMap difference_map(const Json& document) {
     map.rows.push_back(order);
     auto& values = map.values.emplace_back();
     auto& texts = map.texts.emplace_back();
-    for (const Json& c : contrasts_of(document, order)) {
+    for (const Json& c : contrasts_of(document, order + end)) {
       const std::string text = signed_points(number_of(c.at("mean")));
       values.push_back(number_of(c.at("mean")));
       texts.push_back(c.at("verdict") == "undecided" ? "(" + text + ")" : text);
@@ -154,6 +164,126 @@ Chart course_chart(const Json& document) {
   return chart;
 }
 
+// How long half of the networks need to the target, by width.
+std::optional<Chart> time_chart(const Json& document) {
+  Chart chart{
+      .id = "time-to-target",
+      .title = fmt::format("Time to an error of {} %", percent(document.at("target_error").get<double>())),
+      .subtitle =
+          "When half of the seeds have come to it, within the short budget; time is steps over dimensions. Widths at "
+          "which less than half come to it have no point.",
+      .x = width_axis(document),
+      .y = {.title = "median time", .zero = true},
+      .lines = {},
+      .command = command_of(document),
+      .low = true};
+  std::set<double> reached;
+  for (const std::string order : kOrders) {
+    Line line = line_of(order);
+    for (const Json& width : document.at("widths")) {
+      const double time = number_of(summary_of(document, width, order).at("median_time"));
+      if (!std::isfinite(time)) continue;
+      line.marks.push_back({.x = width, .y = time, .note = seeds_note(document)});
+      reached.insert(width.get<double>());
+    }
+    if (!line.marks.empty()) chart.lines.push_back(std::move(line));
+  }
+  chart.x.ticks.assign(reached.begin(), reached.end());
+  return reached.empty() ? std::nullopt : std::optional(chart);
+}
+
+// Arms by their share of easy examples, that of the document itself among them.
+std::map<double, const Json*> by_share(const Json& document) {
+  std::map<double, const Json*> arms;
+  for (const Json& arm : document.at("shares")) arms[arm.at("easy_share")] = &arm;
+  if (!arms.empty()) arms[document.at("problem").at("easy_share")] = &document;
+  return arms;
+}
+
+// The error of a random order by share and width.
+std::optional<HeatMap> share_map(const Json& document) {
+  const auto arms = by_share(document);
+  if (arms.empty()) return std::nullopt;
+  HeatMap map{.id = "map-shares",
+              .title = "The share of easy examples: error of the random order",
+              .subtitle = "On hard examples at the end of the short budget, in per cent.",
+              .x_title = "hidden units",
+              .y_title = "share of easy examples",
+              .unit = "%",
+              .low_text = "lower",
+              .high_text = "higher",
+              .command = command_of(document)};
+  for (const Json& width : document.at("widths")) map.columns.push_back(width.dump());
+  for (const auto& [share, arm] : arms) {
+    map.rows.push_back(fmt::format("{:g} %", 100 * share));
+    auto& values = map.values.emplace_back();
+    auto& texts = map.texts.emplace_back();
+    for (const Json& width : document.at("widths")) {
+      values.push_back(number_of(summary_of(*arm, width, "random").at("test_error").at("mean")));
+      texts.push_back(percent(values.back()));
+    }
+  }
+  return map;
+}
+
+// Easy first minus the random order, by share and width.
+std::optional<HeatMap> share_order_map(const Json& document) {
+  HeatMap map{
+      .id = "map-share-order",
+      .title = "The share of easy examples: easy first minus the random order",
+      .subtitle = "At the end of the short budget, in percentage points; in brackets where the verdict is undecided.",
+      .x_title = "hidden units",
+      .y_title = "share of easy examples",
+      .centre = 0.0,
+      .unit = "points",
+      .low_text = "better",
+      .high_text = "worse",
+      .command = command_of(document)};
+  std::map<std::pair<double, int>, const Json*> cells;
+  std::set<double> shares;
+  for (const Json& finding : document.at("findings")) {
+    if (finding.at("id") != "shares") continue;
+    for (const Json& c : finding.at("contrasts")) {
+      shares.insert(c.at("place").at("share").get<double>());
+      cells[{c.at("place").at("share"), c.at("place").at("width")}] = &c;
+    }
+  }
+  if (shares.empty()) return std::nullopt;
+  for (const Json& width : document.at("widths")) map.columns.push_back(width.dump());
+  for (const double share : shares) {
+    map.rows.push_back(fmt::format("{:g} %", 100 * share));
+    auto& values = map.values.emplace_back();
+    auto& texts = map.texts.emplace_back();
+    for (const Json& width : document.at("widths")) {
+      const auto found = cells.find({share, width.get<int>()});
+      const double mean = found == cells.end() ? std::nan("") : number_of(found->second->at("mean"));
+      const bool undecided = found != cells.end() && found->second->at("verdict") == "undecided";
+      values.push_back(mean);
+      texts.push_back(found == cells.end() ? "\u2013"
+                      : undecided          ? "(" + signed_points(mean) + ")"
+                                           : signed_points(mean));
+    }
+  }
+  return map;
+}
+
+// Every panel of the page.
+std::string panels_html(const Json& document) {
+  const Json& problem = document.at("problem");
+  std::string html =
+      chart_html(difference_chart(document, problem, "")) + heat_map_html(difference_map(document, problem, ""));
+  if (!document.at("long").is_null()) {
+    const Json& longer = document.at("long").at("problem");
+    html += chart_html(difference_chart(document, longer, "-long")) +
+            heat_map_html(difference_map(document, longer, "-long"));
+  }
+  if (const auto map = share_map(document)) html += heat_map_html(*map);
+  if (const auto map = share_order_map(document)) html += heat_map_html(*map);
+  html += chart_html(error_chart(document));
+  if (const auto chart = time_chart(document)) html += chart_html(*chart);
+  return html + chart_html(course_chart(document));
+}
+
 std::string series_html(const Json& document) {
   std::vector<std::vector<std::string>> rows;
   for (const Json& entry : document.at("summary")) {
@@ -183,9 +313,7 @@ Page xor_page(const Json& document) {
       problem.at("dimension").get<int>(), 100 * problem.at("easy_share").get<double>(), document.at("seeds").size());
   page.sections = {{.id = "charts",
                     .title = "Order against width",
-                    .html = "<div class=\"panels\">" + chart_html(difference_chart(document)) +
-                            heat_map_html(difference_map(document)) + chart_html(error_chart(document)) +
-                            chart_html(course_chart(document)) + "</div>"},
+                    .html = "<div class=\"panels\">" + panels_html(document) + "</div>"},
                    {.id = "findings",
                     .title = "Findings",
                     .note = "Every sentence is worded from the numbers of this study.",

@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <memory>
+#include <optional>
 #include <set>
 
 #include "host/lab/trial_options.h"
@@ -25,11 +27,18 @@ constexpr Order kOrders[] = {Order::curriculum, Order::random, Order::anti};
 constexpr const char* kOrderNames[] = {"curriculum", "random", "anti"};
 constexpr const char* kMeasure = "test_error";
 
+// Seeds of the long budget and of the shares, where nothing else is asked for.
+constexpr std::size_t kFewerSeeds = 60;
+
 struct XorOptions {
   XorProblem problem;
   std::string gate = "relu", seeds = "0..199";
   std::vector<int> widths = {2, 4, 6, 8, 12, 16, 32, 64};
   double target_error = 0.35;
+  // Beside the budget itself: a longer one over which the rate falls to 0, and other shares of easy examples.
+  float long_time = 60;
+  std::vector<double> shares = {0, 0.25, 0.5, 0.75, 1};
+  std::string long_seeds, share_seeds;  // empty: the first kFewerSeeds of `seeds`
   std::string out;
 };
 
@@ -40,19 +49,38 @@ struct Networks {
   std::vector<SeedErrors> course;  // their errors at every evaluation, the last at the end of the budget
 };
 
+// One setting of the problem, and what was measured in it.
+struct Arm {
+  XorProblem problem;
+  std::vector<std::uint64_t> seeds;
+  std::vector<Order> orders;
+  std::vector<Networks> networks{};
+
+  SeedErrors errors(int width, const std::string& order) const {
+    for (const Networks& one : networks) {
+      if (one.width == width && one.order == order) return one.course.back();
+    }
+    return {};
+  }
+};
+
 // Of the optimal classifier on examples of this variance: each of the two axes' coordinates decides for itself.
 double bayes_error(double variance) {
   const double p = 0.5 * std::erfc(1 / std::sqrt(2 * variance) / std::sqrt(2.0));
   return 2 * p * (1 - p);
 }
 
+const char* order_name(Order order) {
+  return kOrderNames[std::find(std::begin(kOrders), std::end(kOrders), order) - std::begin(kOrders)];
+}
+
 // Trains a network for every seed, width and order in one call, so that a GPU is full, and sorts their errors.
-std::vector<Networks> measure(const XorOptions& options, const std::vector<std::uint64_t>& seeds, Session& session) {
-  const XorProblem& problem = options.problem;
+void measure(Arm& arm, const XorOptions& options, Session& session) {
+  const XorProblem& problem = arm.problem;
   std::vector<XorRun> runs;
-  for (const std::uint64_t seed : seeds) {
+  for (const std::uint64_t seed : arm.seeds) {
     for (const int width : options.widths) {
-      for (const Order order : kOrders) runs.push_back({seed, width, order});
+      for (const Order order : arm.orders) runs.push_back({seed, width, order});
     }
   }
   const auto m = static_cast<std::int64_t>(runs.size());
@@ -62,10 +90,11 @@ std::vector<Networks> measure(const XorOptions& options, const std::vector<std::
     session.context.backend().xor_sgd(problem, runs, buffer, session.context);
   }
   const auto accuracies = buffer.to_host();
-  std::vector<Networks> list;
+  std::vector<Networks>& list = arm.networks;
   for (const int width : options.widths) {
-    for (const char* order : kOrderNames) {
-      list.push_back({width, order, std::vector<SeedErrors>(static_cast<std::size_t>(problem.evaluations))});
+    for (const Order order : arm.orders) {
+      list.push_back(
+          {width, order_name(order), std::vector<SeedErrors>(static_cast<std::size_t>(problem.evaluations))});
     }
   }
   // Runs of a seed stand in the order of `list`.
@@ -75,22 +104,62 @@ std::vector<Networks> measure(const XorOptions& options, const std::vector<std::
       course[e].by_draw[{.seed = runs[run].seed}] = 1 - static_cast<double>(accuracies[run * course.size() + e]);
     }
   }
-  return list;
 }
 
-// When the networks first come to the target, by seed in ascending order of time; infinite for those that do not.
-std::vector<double> times_to_target(const Networks& networks, const XorOptions& options) {
+// The budget that was asked for, the long one, and the other shares.
+struct Arms {
+  Arm short_budget;
+  std::optional<Arm> long_budget;
+  std::vector<Arm> shares;
+
+  // The arm with a share of easy examples.
+  const Arm* of_share(double share) const {
+    for (const Arm& arm : shares) {
+      if (arm.problem.easy_share == static_cast<float>(share)) return &arm;
+    }
+    return short_budget.problem.easy_share == static_cast<float>(share) ? &short_budget : nullptr;
+  }
+};
+
+Arms arms_of(const XorOptions& options) {
+  const std::vector<Order> all(std::begin(kOrders), std::end(kOrders));
+  Arms arms{{options.problem, parse_seeds(options.seeds), all}, std::nullopt, {}};
+  const auto fewer = [&](const std::string& asked, const char* option) {
+    std::vector<std::uint64_t> seeds = asked.empty() ? arms.short_budget.seeds : parse_seeds(asked, option);
+    if (asked.empty()) seeds.resize(std::min(seeds.size(), kFewerSeeds));
+    return seeds;
+  };
+  const bool already = options.problem.decay && options.problem.time == options.long_time;
+  if (options.long_time > 0 && !already) {
+    Arm arm{options.problem, fewer(options.long_seeds, "--long-seeds"), all};
+    arm.problem.time = options.long_time;
+    arm.problem.decay = true;
+    arms.long_budget = std::move(arm);
+  }
+  for (const double share : std::set<double>(options.shares.begin(), options.shares.end())) {
+    if (static_cast<float>(share) == options.problem.easy_share) continue;
+    // Where all examples are alike there is no order of them.
+    const std::vector<Order> orders =
+        share == 0 || share == 1 ? std::vector{Order::random} : std::vector{Order::curriculum, Order::random};
+    Arm arm{options.problem, fewer(options.share_seeds, "--share-seeds"), orders};
+    arm.problem.easy_share = static_cast<float>(share);
+    arms.shares.push_back(std::move(arm));
+  }
+  return arms;
+}
+
+// When the networks first come to the target; infinite for those that do not.
+std::map<std::uint64_t, double> times_by_seed(const Networks& networks, const XorOptions& options) {
   const double step = options.problem.time / options.problem.evaluations;
-  std::vector<double> times;
+  std::map<std::uint64_t, double> times;
   for (const auto& [draw, final] : networks.course.back().by_draw) {
     const auto reached = [&, draw = draw](const SeedErrors& errors) {
       return errors.by_draw.at(draw) <= options.target_error;
     };
     const auto first = std::find_if(networks.course.begin(), networks.course.end(), reached);
-    times.push_back(first == networks.course.end() ? std::numeric_limits<double>::infinity()
-                                                   : static_cast<double>(first - networks.course.begin() + 1) * step);
+    times[draw.seed] = first == networks.course.end() ? std::numeric_limits<double>::infinity()
+                                                      : static_cast<double>(first - networks.course.begin() + 1) * step;
   }
-  std::sort(times.begin(), times.end());
   return times;
 }
 
@@ -100,15 +169,38 @@ struct Times {
   double median;
 };
 Times times_of(const Networks& networks, const XorOptions& options) {
-  const auto times = times_to_target(networks, options);
+  std::vector<double> times;
+  for (const auto& [seed, time] : times_by_seed(networks, options)) times.push_back(time);
+  std::sort(times.begin(), times.end());
   const auto finite = std::find_if(times.begin(), times.end(), [](double time) { return std::isinf(time); });
   return {static_cast<std::size_t>(finite - times.begin()), times[(times.size() - 1) / 2]};
 }
 
+// An order's time to the target over that of the random one, of the seeds in which both come to it.
+GeometricMean time_ratio(const std::vector<Networks>& all, const Networks& own, const XorOptions& options) {
+  std::vector<double> ratios;
+  for (const Networks& random : all) {
+    if (random.width != own.width || random.order != "random") continue;
+    const auto of_random = times_by_seed(random, options);
+    for (const auto& [seed, time] : times_by_seed(own, options)) {
+      if (std::isfinite(time) && std::isfinite(of_random.at(seed))) ratios.push_back(time / of_random.at(seed));
+    }
+  }
+  return geometric_mean(ratios);
+}
+
 Finding times_finding(const std::vector<Networks>& all, const XorOptions& options) {
   Finding f{.id = "time"};
-  f.columns = {"width", "order", "seeds that reach it", "median time"};
+  f.columns = {"width", "order", "seeds that reach it", "median time", "times that of random", "95 % interval"};
   std::vector<std::string> said;
+  for (const Networks& networks : all) {
+    const GeometricMean ratio = time_ratio(all, networks, options);
+    if (networks.order != "curriculum" || !std::isfinite(ratio.interval.low)) continue;
+    f.points.push_back(
+        fmt::format("width {}: where both come to it, easy first takes {:.2f} [{:.2f}, {:.2f}] times as long "
+                    "as a random order ({})",
+                    networks.width, ratio.mean, ratio.interval.low, ratio.interval.high, counted(ratio.n, "seed")));
+  }
   for (const char* order : kOrderNames) {
     std::vector<std::string> widths;
     for (const Networks& networks : all) {
@@ -118,6 +210,11 @@ Finding times_finding(const std::vector<Networks>& all, const XorOptions& option
       f.table.push_back({std::to_string(networks.width), order,
                          fmt::format("{} of {}", times.reached, networks.course.back().by_draw.size()),
                          std::isfinite(times.median) ? fmt::format("{:g}", times.median) : "-"});
+      const GeometricMean ratio = time_ratio(all, networks, options);
+      f.table.back().push_back(networks.order == "random" || ratio.n == 0 ? "-" : fmt::format("{:.2f}", ratio.mean));
+      f.table.back().push_back(networks.order == "random" || !std::isfinite(ratio.interval.low)
+                                   ? "-"
+                                   : fmt::format("{:.2f} to {:.2f}", ratio.interval.low, ratio.interval.high));
     }
     said.push_back(fmt::format("{} at {}", order, widths.empty() ? "no width" : "width " + listed(widths)));
   }
@@ -127,6 +224,67 @@ Finding times_finding(const std::vector<Networks>& all, const XorOptions& option
       "Time is steps over dimensions, read at {} evaluations along a run. The end of the budget and the way there may "
       "favour different orders.",
       options.problem.evaluations);
+  return f;
+}
+
+// Easy first against a random order, and easy examples alone against easy first, by the share of easy examples.
+Finding shares_finding(const Arms& arms, const XorOptions& options) {
+  Finding f{.id = "shares"};
+  f.columns = {"width", "share of easy examples", "curriculum, %", "random, %"};
+  std::set<double> shares(options.shares.begin(), options.shares.end());
+  for (const int width : options.widths) {
+    for (const double share : shares) {
+      const Arm* arm = arms.of_share(share);
+      if (arm == nullptr || arm->orders.size() < 2) continue;
+      const Contrast c = contrast("curriculum", arm->errors(width, "curriculum"), "random",
+                                  arm->errors(width, "random"), kMeasure, {{"width", width}, {"share", share}});
+      if (c.difference.n == 0) continue;
+      f.table.push_back(
+          {std::to_string(width), fmt::format("{:g} %", 100 * share), percent(c.mean_what), percent(c.mean_against)});
+      f.contrasts.push_back(c);
+    }
+  }
+  f.text = fmt::format("Budget {:g}, tested on hard examples; paired.", options.problem.time);
+  settle(f);
+  Verdicts verdicts;
+  for (const Contrast& c : f.contrasts) {
+    verdicts.add(
+        fmt::format("width {} with {:g} %", c.place.at("width").dump(), 100 * c.place.at("share").get<double>()), c);
+  }
+  f.title = fmt::format("By the share of easy examples, the error of curriculum against a random order is {}",
+                        verdicts.counted());
+  constexpr std::size_t kMostPlaces = 12;  // more would be a list that nobody reads; the map shows all
+  if (f.contrasts.size() <= kMostPlaces) {
+    f.points.push_back(verdicts.worded("lower at", "undecided at", "higher at", "the same at"));
+  }
+  f.text += " " + verdicts.notes();
+  return f;
+}
+
+Finding easy_alone_finding(const Arms& arms, const XorOptions& options) {
+  Finding f{.id = "easy-alone"};
+  f.columns = {"width", "easy alone, %", "curriculum, %"};
+  const Arm *easy = arms.of_share(1), &mixed = arms.short_budget;
+  if (easy == nullptr || easy == &mixed) return f;
+  Verdicts verdicts;
+  for (const int width : options.widths) {
+    const Contrast c = contrast("easy alone", easy->errors(width, "random"), "curriculum",
+                                mixed.errors(width, "curriculum"), kMeasure, {{"width", width}});
+    if (c.difference.n == 0) continue;
+    f.table.push_back({std::to_string(width), percent(c.mean_what), percent(c.mean_against)});
+    f.contrasts.push_back(c);
+  }
+  if (f.contrasts.empty()) return f;
+  f.text = fmt::format(
+      "Tested on hard examples, which the networks that see easy ones alone never meet; as many steps, paired. The "
+      "curriculum has {:g} % easy examples.",
+      100 * options.problem.easy_share);
+  settle(f);
+  for (const Contrast& c : f.contrasts) verdicts.add(c.place.at("width").dump(), c);
+  f.title =
+      fmt::format("Easy examples alone: against the curriculum their error is {}",
+                  verdicts.worded("lower at width", "undecided at width", "higher at width", "the same at width"));
+  f.text += " " + verdicts.notes();
   return f;
 }
 
@@ -164,46 +322,92 @@ nlohmann::json summary_of(const Networks& networks, const XorOptions& options) {
           {"median_time", number(times.median)}};
 }
 
-Outcome run(XorOptions options, Session& session) {
-  options.problem.gate = options.gate == "erf" ? Gate::erf : Gate::relu;
-  const auto seeds = parse_seeds(options.seeds);
-  const std::set<int> ascending(options.widths.begin(), options.widths.end());
-  options.widths.assign(ascending.begin(), ascending.end());
-  const std::vector<Networks> all = measure(options, seeds, session);
-  const OrderErrors errors = [&](int width, const std::string& order, const std::string&) {
-    for (const Networks& networks : all) {
-      if (networks.width == width && networks.order == order) return networks.course.back();
-    }
-    return SeedErrors{};
-  };
+nlohmann::json summaries_of(const Arm& arm, const XorOptions& options) {
+  nlohmann::json list = nlohmann::json::array();
+  XorOptions own = options;
+  own.problem = arm.problem;
+  for (const Networks& networks : arm.networks) list.push_back(summary_of(networks, own));
+  return list;
+}
 
-  Study study{.command = "xor", .experiment = "xor", .title = "Easy first, hard first or mixed, on an XOR of clusters"};
-  for (const char* order : {"curriculum", "anti"}) {
-    study.findings.push_back(order_finding(order, options.widths, {kMeasure}, errors));
-    study.findings.back().text += fmt::format(
-        "Compared at the end of a budget of {:g} (steps over dimensions); another budget can give another verdict.",
-        options.problem.time);
-  }
-  study.findings.push_back(times_finding(all, options));
-  study.more = {
+nlohmann::json members_of(const Arms& arms, const XorOptions& options) {
+  nlohmann::json members = {
       {"problem", problem_json(options.problem, options.gate)},
       {"widths", options.widths},
-      {"seeds", seeds},
+      {"seeds", arms.short_budget.seeds},
       {"bayes_error",
        {{"easy", bayes_error(options.problem.easy_variance)}, {"hard", bayes_error(options.problem.hard_variance)}}},
       {"target_error", options.target_error},
-      {"summary", nlohmann::json::array()}};
-  for (const Networks& networks : all) study.more["summary"].push_back(summary_of(networks, options));
+      {"summary", summaries_of(arms.short_budget, options)},
+      {"long", nullptr},
+      {"shares", nlohmann::json::array()}};
+  if (arms.long_budget) {
+    members["long"] = {{"problem", problem_json(arms.long_budget->problem, options.gate)},
+                       {"seeds", arms.long_budget->seeds},
+                       {"summary", summaries_of(*arms.long_budget, options)}};
+  }
+  for (const Arm& arm : arms.shares) {
+    members["shares"].push_back({{"easy_share", std::stod(fmt::format("{}", arm.problem.easy_share))},
+                                 {"seeds", arm.seeds},
+                                 {"summary", summaries_of(arm, options)}});
+  }
+  return members;
+}
 
-  const std::string text = fmt::format(
-      "Error on hard examples in % after time {:g}, mean over {} with its 95 % interval; the best possible is {}.\n"
-      "Differences are paired over seeds, in points, with 95 % intervals: orders of a seed share start and examples.\n"
-      "{}{}",
-      options.problem.time, counted(std::ssize(seeds), "seed"), percent(bayes_error(options.problem.hard_variance)),
-      order_table({"curriculum", "anti"}, options.widths, kMeasure, errors), to_text(study.findings));
+// The findings on orders in one budget.
+void add_order_findings(const Arm& arm, const XorOptions& options, const std::string& end, std::vector<Finding>& list) {
+  const OrderErrors errors = [&](int width, const std::string& order, const std::string&) {
+    return arm.errors(width, order);
+  };
+  for (const char* order : {"curriculum", "anti"}) {
+    Finding f = order_finding(order, options.widths, {kMeasure}, errors);
+    f.id += end;
+    if (!end.empty()) f.title = fmt::format("With time {:g} and a rate that falls to 0: {}", arm.problem.time, f.title);
+    f.text += fmt::format("{}Compared at the end of a budget of {:g} (steps over dimensions{}).",
+                          f.text.ends_with(' ') ? "" : " ", arm.problem.time,
+                          arm.problem.decay ? ", the rate falling to 0" : ", at a constant rate");
+    list.push_back(std::move(f));
+  }
+}
+
+std::string budget_text(const Arm& arm, const XorOptions& options) {
+  const OrderErrors errors = [&](int width, const std::string& order, const std::string&) {
+    return arm.errors(width, order);
+  };
+  return fmt::format(
+      "Error on hard examples in % after time {:g}{}, mean over {} with its 95 % interval; the best possible is {}.\n"
+      "Differences are paired over seeds, in points, with 95 % intervals: orders of a seed share start and "
+      "examples.\n{}",
+      arm.problem.time, arm.problem.decay ? ", the rate falling to 0" : "", counted(std::ssize(arm.seeds), "seed"),
+      percent(bayes_error(options.problem.hard_variance)),
+      order_table({"curriculum", "anti"}, options.widths, kMeasure, errors));
+}
+
+Outcome run(XorOptions options, Session& session) {
+  options.problem.gate = options.gate == "erf" ? Gate::erf : Gate::relu;
+  const std::set<int> ascending(options.widths.begin(), options.widths.end());
+  options.widths.assign(ascending.begin(), ascending.end());
+  Arms arms = arms_of(options);
+  measure(arms.short_budget, options, session);
+  if (arms.long_budget) measure(*arms.long_budget, options, session);
+  for (Arm& arm : arms.shares) measure(arm, options, session);
+
+  Study study{.command = "xor", .experiment = "xor", .title = "Easy first, hard first or mixed, on an XOR of clusters"};
+  add_order_findings(arms.short_budget, options, "", study.findings);
+  if (arms.long_budget) add_order_findings(*arms.long_budget, options, "-long", study.findings);
+  study.findings.push_back(times_finding(arms.short_budget.networks, options));
+  if (!arms.shares.empty()) {
+    for (Finding& f : std::vector{easy_alone_finding(arms, options), shares_finding(arms, options)}) {
+      if (!f.contrasts.empty()) study.findings.push_back(std::move(f));
+    }
+  }
+  study.more = members_of(arms, options);
+
+  std::string text = budget_text(arms.short_budget, options);
+  if (arms.long_budget) text += budget_text(*arms.long_budget, options);
   nlohmann::json document = findings_document(study, session);
   auto page = std::make_shared<const Page>(xor_page(document));
-  return end_in(options.out, std::move(document), text, std::move(page));
+  return end_in(options.out, std::move(document), text + to_text(study.findings), std::move(page));
 }
 
 }  // namespace
@@ -229,6 +433,16 @@ Command add_xor(CLI::App& program) {
   option(training, "--time", problem.time, "Budget: steps over dimensions")->check(real_number(0.01, 1e5));
   option(training, "--learning-rate", problem.rate, "Of the input weights")->check(real_number(1e-6, 1e3));
   app->add_flag("--decay", problem.decay, "Let the learning rate fall to 0 over the budget")->group(training);
+  option(training, "--long-time", options->long_time, "A second budget, over which the rate falls to 0; 0: none")
+      ->check(real_number(0, 1e5));
+  add_list(*app, "--long-seeds", options->long_seeds, 0, UINT32_MAX,
+           "Seeds of the second budget; left out: the first 60")
+      ->group(training);
+  add_list(*app, "--shares", options->shares, 0.0, 1.0,
+           "Shares of easy examples to compare at the first budget; --easy-share alone: none")
+      ->group(mixture);
+  add_list(*app, "--share-seeds", options->share_seeds, 0, UINT32_MAX, "Seeds of the shares; left out: the first 60")
+      ->group(mixture);
   option(training, "--start", problem.start, "Standard deviation of the starting weights")->check(real_number(0, 1e3));
   const char* measured = "Measured on";
   option(measured, "--evaluations", problem.evaluations, "Along a run, at equal distances; the last at its end")

@@ -6,6 +6,8 @@
 //   widths, seeds  lists
 //   bayes_error    {easy, hard}: of the best classifier there is
 //   target_error   for reached_target and median_time
+//   long           {problem, seeds, summary}: the same with a rate that falls to 0 over a longer budget; null where left out
+//   shares         [{easy_share, seeds, summary}]: with other shares of easy examples
 //   summary        [{params: {width, order}, test_error: {mean, low, high, ..., seeds, values}, on hard examples at the
 //                  end of the budget; course: [{time, mean, low, high}], the same error on the way there;
 //                  reached_target: seeds that came to the target; median_time: to it, null where less than half did}]

@@ -4,6 +4,7 @@
 #include "scalelab/backend.h"
 #include "scalelab/buffer.h"
 #include "scalelab/ceilings.h"
+#include "scalelab/communicator.h"
 #include "scalelab/grid.h"
 #include "scalelab/kmeans.h"
 #include "scalelab/knn.h"
@@ -15,4 +16,5 @@
 #include "scalelab/spiral.h"
 #include "scalelab/version.h"
 #include "scalelab/view.h"
+#include "scalelab/work.h"
 #include "scalelab/xor_sgd.h"

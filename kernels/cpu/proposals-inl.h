@@ -7,6 +7,9 @@
 #define SCALELAB_KERNELS_SCORES_INL_H_
 #endif
 
+#include <bit>
+#include <cstdint>
+
 #include "kernels/cpu/proposals.h"
 #include "kernels/cpu/simd-inl.h"
 #include "kernels/distance.h"
@@ -22,6 +25,14 @@ constexpr int kPointsAtOnce = 6, kGroupsAtOnce = 4;
 #else
 constexpr int kPointsAtOnce = 4, kGroupsAtOnce = 2;
 #endif
+
+// Calls body(lane) for every lane of a mask, ascending.
+template <class Mask, class Body>
+HWY_INLINE void for_each_lane(Mask mask, Body&& body) {
+  alignas(8) std::uint8_t bits[8] = {};  // as many as a mask may take
+  hn::StoreMaskBits(ScoreTag(), mask, bits);
+  for (unsigned left = bits[0] | unsigned{bits[1]} << 8U; left != 0; left &= left - 1) body(std::countr_zero(left));
+}
 
 // The extents of a row (d) about a centre.
 inline Extents extents_of(const float* row, std::int64_t d, const float* centre) {

@@ -1,0 +1,90 @@
+#include "host/evidence/frontier.h"
+
+#include <algorithm>
+#include <cmath>
+#include <set>
+#include <tuple>
+
+namespace scalelab::host {
+
+namespace {
+
+std::set<std::uint64_t> shared_units(std::span<const Candidate> candidates) {
+  std::set<std::uint64_t> units;
+  for (const auto& [unit, error] : candidates[0].errors) units.insert(unit);
+  for (const Candidate& one : candidates) {
+    std::erase_if(units, [&](std::uint64_t unit) { return !one.errors.contains(unit); });
+  }
+  return units;
+}
+
+// Of those that keep at most `kept`: the one with the lowest mean over the units but for one, which is left out.
+std::size_t lowest(std::span<const Candidate> candidates, double kept, const std::set<std::uint64_t>& units,
+                   const std::uint64_t* left_out) {
+  std::tuple<double, double, std::size_t> best{HUGE_VAL, HUGE_VAL, 0};
+  for (std::size_t i = 0; i < candidates.size(); ++i) {
+    if (candidates[i].kept > kept) continue;
+    double sum = 0;
+    for (const std::uint64_t unit : units) {
+      if (left_out == nullptr || unit != *left_out) sum += candidates[i].errors.at(unit);
+    }
+    best = std::min(best, std::tuple{sum, candidates[i].kept, i});
+  }
+  return std::get<2>(best);
+}
+
+}  // namespace
+
+std::vector<FrontierPoint> frontier(std::span<const Candidate> candidates) {
+  std::vector<FrontierPoint> points;
+  if (candidates.empty()) return points;
+  const std::set<std::uint64_t> units = shared_units(candidates);
+  if (units.size() < 2) return points;
+  std::set<double> places;
+  for (const Candidate& one : candidates) places.insert(one.kept);
+  for (const double kept : places) {
+    if (std::count_if(candidates.begin(), candidates.end(), [&](const Candidate& c) { return c.kept <= kept; }) < 2) {
+      continue;
+    }
+    FrontierPoint point{kept, lowest(candidates, kept, units, nullptr), {}};
+    for (const std::uint64_t unit : units) {
+      point.errors[unit] = candidates[lowest(candidates, kept, units, &unit)].errors.at(unit);
+    }
+    points.push_back(std::move(point));
+  }
+  return points;
+}
+
+RowsWorth rows_worth(const std::map<std::uint64_t, double>& errors,
+                     const std::map<double, std::map<std::uint64_t, double>>& curve) {
+  RowsWorth worth;
+  if (curve.empty()) return worth;
+  worth.first = curve.begin()->first;
+  worth.last = curve.rbegin()->first;
+  std::vector<double> rows;
+  for (const auto& [unit, error] : errors) {
+    std::vector<double> x, y;
+    for (const auto& [size, at] : curve) {
+      const auto found = at.find(unit);
+      if (found == at.end()) continue;
+      x.push_back(size);
+      y.push_back(found->second);
+    }
+    if (x.size() < 2) continue;
+    const double needed = crossing(x, y, error);
+    worth.beyond += needed > x.back();
+    worth.before += needed < x.front();
+    rows.push_back(std::clamp(needed, x.front(), x.back()));
+  }
+  worth.units = static_cast<int>(rows.size());
+  const GeometricMean mean = geometric_mean(rows);
+  worth.rows = mean.mean;
+  worth.interval = mean.interval;
+  if (std::isfinite(mean.interval.low)) {
+    worth.interval = {std::clamp(mean.interval.low, worth.first, worth.last),
+                      std::clamp(mean.interval.high, worth.first, worth.last)};
+  }
+  return worth;
+}
+
+}  // namespace scalelab::host

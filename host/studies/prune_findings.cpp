@@ -1,0 +1,906 @@
+// What prune-study finds in its table of choices.
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <set>
+
+#include "host/evidence/frontier.h"
+#include "host/evidence/law.h"
+#include "host/lab/difficulty.h"
+#include "host/program/words.h"
+#include "host/studies/prune_study.h"
+
+namespace scalelab::host {
+
+const ChoiceCell* ChoiceTable::cell(std::size_t choice, std::int64_t n) const {
+  const auto found = cells.find({choice, n});
+  return found == cells.end() || found->second.kept.empty() ? nullptr : &found->second;
+}
+
+std::optional<std::size_t> ChoiceTable::find(const std::string& name, double fraction) const {
+  for (std::size_t c = 0; c < choices.size(); ++c) {
+    if (choices[c].name == name && (choices[c].fraction == fraction || choices[c].all())) return c;
+  }
+  return std::nullopt;
+}
+
+Contrast ChoiceTable::against(std::size_t a, std::size_t b, std::int64_t n, const std::string& measure) const {
+  const ChoiceCell *x = cell(a, n), *y = cell(b, n);
+  const SeedErrors none;
+  nlohmann::json place = {{"n", n}};
+  place["fraction"] = choices[a].ruled() ? nlohmann::json("rule") : nlohmann::json(choices[a].fraction);
+  return contrast(choices[a].titled(), x == nullptr ? none : x->errors.at(measure), choices[b].titled(),
+                  y == nullptr ? none : y->errors.at(measure), measure, std::move(place));
+}
+
+void ChoiceTable::judge_choices() {
+  const auto fill = [&](Judged& judged, const std::string& measure, std::size_t choice, std::size_t other) {
+    std::vector<Contrast*> family;
+    for (const std::int64_t n : sizes) {
+      Contrast& one = judged[{measure, choice, n}] = against(choice, other, n, measure);
+      family.push_back(&one);
+    }
+    judge(family);
+  };
+  for (const std::string& measure : measures) {
+    for (std::size_t c = 0; c < choices.size(); ++c) {
+      if (choices[c].all()) continue;
+      fill(minus_all, measure, c, 0);
+      if (!choices[c].random()) fill(minus_random, measure, c, control(c));
+    }
+  }
+}
+
+nlohmann::json fraction_json(double fraction) {
+  return fraction == kByRule ? nlohmann::json("rule") : nlohmann::json(fraction);
+}
+
+namespace {
+
+nlohmann::json choices_json(const ChoiceTable& table) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const std::int64_t n : table.sizes) {
+    for (std::size_t c = 0; c < table.choices.size(); ++c) {
+      const ChoiceCell* cell = table.cell(c, n);
+      if (cell == nullptr) continue;
+      const RowChoice& choice = table.choices[c];
+      nlohmann::json entry = {{"choice", choice.name},
+                              {"keep", choice.keep},
+                              {"score", choice.score},
+                              {"features", choice.features},
+                              {"clusters", choice.clusters},
+                              {"class_floor", choice.floor},
+                              {"fraction", fraction_json(choice.fraction)},
+                              {"n", n},
+                              {"kept", cell->kept.summary().mean}};
+      if (!cell->least_class.empty()) {
+        entry["least_class"] = cell->least_class.summary().mean;
+        entry["most_class"] = cell->most_class.summary().mean;
+      }
+      if (!cell->purity.empty()) entry["purity"] = cell->purity.summary().mean;
+      if (cell->theory) {
+        entry["probe_angle"] = choice.angle;
+        entry["theory"] = *cell->theory;
+      }
+      for (const std::string& measure : table.measures) {
+        entry[measure] = to_json(cell->errors.at(measure));
+        if (choice.all()) continue;
+        if (!choice.random()) entry[measure]["minus_random"] = to_json(table.minus_random.at({measure, c, n}));
+        entry[measure]["minus_all"] = to_json(table.minus_all.at({measure, c, n}));
+      }
+      list.push_back(std::move(entry));
+    }
+  }
+  return list;
+}
+
+// What stands in one place of the table on the terminal.
+std::string shown_cell(const ChoiceTable& table, std::size_t choice, std::int64_t n, const std::string& measure) {
+  const ChoiceCell& cell = *table.cell(choice, n);
+  std::string shown = cell.errors.at(measure).worded();
+  if (!table.choices[choice].random() && !table.choices[choice].all()) {
+    const Contrast& c = table.minus_random.at({measure, choice, n});
+    shown += fmt::format(" ({} {}{})", signed_points(c.difference.mean), verdict_word(c.verdict()),
+                         c.depends_on_failed() ? "*" : "");
+  }
+  if (cell.theory) shown += fmt::format(" th {}", percent(*cell.theory));
+  return shown;
+}
+
+// One measure at one n: a line per choice, a column per fraction, left-aligned.
+std::string table_text(const ChoiceTable& table, const std::string& measure, std::int64_t n) {
+  std::vector<double> fractions = table.options.fractions;
+  if (table.options.rule) fractions.push_back(kByRule);
+  std::vector<std::vector<std::string>> rows(1, {""});
+  for (const double fraction : fractions) {
+    rows[0].push_back(fraction == kByRule ? "by rule" : fmt::format("{:g} %", 100 * fraction));
+    const ChoiceCell* some = table.cell(*table.find("random", fraction), n);
+    if (some != nullptr) rows[0].back() += fmt::format(", {} kept", grouped(std::llround(some->kept.summary().mean)));
+  }
+  std::set<std::string> seen;
+  for (const RowChoice& choice : table.choices) {
+    if (!seen.insert(choice.name).second) continue;
+    std::vector<std::string> row = {choice.name};
+    bool any = false;
+    for (const double fraction : fractions) {
+      const auto found = table.find(choice.name, fraction);
+      const bool measured = found && table.cell(*found, n) != nullptr;
+      row.push_back(measured ? shown_cell(table, *found, n, measure) : "");
+      any = any || measured;
+      if (choice.all()) break;
+    }
+    if (any) rows.push_back(std::move(row));
+  }
+  std::vector<std::size_t> widths(rows[0].size());
+  for (const auto& row : rows) {
+    for (std::size_t c = 0; c < row.size(); ++c) widths[c] = std::max(widths[c], row[c].size());
+  }
+  std::string text;
+  for (const auto& row : rows) {
+    std::string line;
+    for (std::size_t c = 0; c < row.size(); ++c) line += fmt::format("{:<{}}  ", row[c], widths[c]);
+    line.erase(line.find_last_not_of(' ') + 1);
+    text += line + "\n";
+  }
+  return text;
+}
+
+std::string choices_text_of(const ChoiceTable& table) {
+  std::string text;
+  for (const std::string& measure : table.measures) {
+    for (const std::int64_t n : std::set<std::int64_t>{table.sizes.front(), table.sizes.back()}) {
+      text += fmt::format(
+          "{} in %, {}, n = {}, {}: mean with its 95 % interval, and in points the paired difference from as many rows "
+          "at random\n{}\n",
+          measure, table.options.model, grouped(n), draws_words(table.worlds.size(), table.seeds.size()),
+          table_text(table, measure, n));
+    }
+  }
+  if (text.find("*)") == std::string::npos) return text;
+  return text + "*: the verdict depends on networks that failed to train, which count with the error they have\n\n";
+}
+
+// Every choice against all rows of the same n.
+std::optional<Finding> all_finding(const ChoiceTable& table, const std::string& measure) {
+  const std::string name = short_measure(measure);
+  Finding f{.id = "all-" + name};
+  f.columns = {"choice", "n", "error, %", "all rows, %"};
+  Verdicts verdicts;
+  for (std::size_t c = 1; c < table.choices.size(); ++c) {
+    for (const std::int64_t n : table.sizes) {
+      const Contrast& against = table.minus_all.at({measure, c, n});
+      if (against.difference.n == 0) continue;
+      verdicts.add(fmt::format("{} of n {}", against.what, grouped(n)), against);
+      f.table.push_back({against.what, grouped(n), percent(against.mean_what), percent(against.mean_against)});
+      f.contrasts.push_back(against);
+    }
+  }
+  if (f.contrasts.empty()) return std::nullopt;
+  f.title = fmt::format("Against all rows the {} error of a choice is {}", name, verdicts.counted());
+  if (!verdicts.lower().empty() && verdicts.lower().size() <= 5) {
+    f.points.push_back("lower with " + listed(verdicts.lower()));
+  }
+  f.text =
+      "A place is one choice of the rows of one n, held against all of the same rows. Fewer rows are passed over as "
+      "often, so that fewer steps are made. A family of tests is one choice. " +
+      verdicts.notes();
+  settle(f, [](const Contrast& c) { return c.what; });
+  return f;
+}
+
+// The largest n once more, with as many steps for every choice as for all rows: what is left of the effect of choosing
+// when training is not cut with the data.
+std::optional<Finding> budget_finding(const ChoiceTable& table, const std::string& measure) {
+  const std::string name = short_measure(measure);
+  const std::int64_t n = table.sizes.back();
+  Finding f{.id = "budget-" + name};
+  f.columns = {"choice", "equal epochs: error, %", "less random's, in points", "equal steps: error, %", "random's, %"};
+  for (const auto& [c, cell] : table.equal_steps) {
+    const RowChoice& choice = table.choices[c];
+    const auto control = table.equal_steps.find(choice.random() ? c : table.control(c));
+    const ChoiceCell* epochs = table.cell(c, n);
+    if (choice.random() || control == table.equal_steps.end() || epochs == nullptr) continue;
+    Contrast one = contrast(choice.titled(), cell.errors.at(measure), table.choices[control->first].titled(),
+                            control->second.errors.at(measure), measure, {{"n", n}, {"budget", "steps"}});
+    if (one.difference.n == 0) continue;
+    const Contrast& before = table.minus_random.at({measure, c, n});
+    f.table.push_back({one.what, percent(before.mean_what),
+                       fmt::format("{} {}", worded(before.difference), verdict_word(before.verdict())),
+                       percent(one.mean_what), percent(one.mean_against)});
+    f.contrasts.push_back(std::move(one));
+  }
+  if (f.contrasts.empty()) return std::nullopt;
+  f.text = fmt::format(
+      "Fewer rows passed over as often are fewer steps. Here every choice of n = {} has as many steps as all of its "
+      "rows.",
+      grouped(n));
+  settle(f);
+  Verdicts verdicts, before;
+  for (const Contrast& one : f.contrasts) verdicts.add(one.what, one);
+  for (const auto& [c, cell] : table.equal_steps) {
+    if (!table.choices[c].random()) before.add(table.choices[c].titled(), table.minus_random.at({measure, c, n}));
+  }
+  f.title =
+      fmt::format("At n {} with equal steps, the {} error against as many rows at random is {}; with equal epochs, {}",
+                  grouped(n), name, verdicts.counted(), before.counted());
+  for (const auto& [c, cell] : table.equal_steps) {
+    const RowChoice& choice = table.choices[c];
+    if (!choice.random() || table.cell(c, n) == nullptr || table.cell(0, n) == nullptr) continue;
+    f.points.push_back(fmt::format("{}: {} % with equal epochs, {} % with equal steps; all rows {} %", choice.titled(),
+                                   percent(table.cell(c, n)->errors.at(measure).summary().mean),
+                                   percent(cell.errors.at(measure).summary().mean),
+                                   percent(table.cell(0, n)->errors.at(measure).summary().mean)));
+  }
+  f.text += " " + verdicts.notes();
+  return f;
+}
+
+// A choice's errors against the rows kept.
+std::vector<LawPoint> points(const ChoiceTable& table, std::size_t choice, const std::string& measure) {
+  std::vector<LawPoint> list;
+  for (const std::int64_t n : table.sizes) {
+    const ChoiceCell* cell = table.cell(choice, n);
+    if (cell == nullptr) continue;
+    const double kept = cell->kept.summary().mean;
+    for (const auto& [seed, error] : cell->errors.at(measure).by_unit()) list.push_back({kept, seed, error});
+  }
+  return list;
+}
+
+// Whether a choice's error falls more steeply with the rows kept than that of as many at random.
+std::optional<Finding> exponents_finding(const ChoiceTable& table, const std::string& measure, std::uint64_t seed,
+                                         nlohmann::json& list) {
+  Finding f{.id = "exponents-" + short_measure(measure)};
+  f.columns = {"choice", "exponent", "random's", "steeper by", "95 % interval", "kept from", "kept to", "verdict"};
+  std::vector<std::string> steeper, shallower;
+  if (table.sizes.size() < 3) return std::nullopt;
+  for (std::size_t c = 0; c < table.choices.size(); ++c) {
+    const RowChoice& choice = table.choices[c];
+    if (choice.all() || choice.random()) continue;
+    const auto own = points(table, c, measure);
+    if (own.empty()) continue;
+    const auto e = compare_exponents(own, points(table, table.control(c), measure), seed);
+    const bool known = std::isfinite(e.interval.low) && e.seeds >= 3;
+    const std::string verdict = known && e.interval.low > 0    ? "steeper"
+                                : known && e.interval.high < 0 ? "shallower"
+                                                               : "undecided";
+    if (verdict == "steeper") steeper.push_back(choice.titled());
+    if (verdict == "shallower") shallower.push_back(choice.titled());
+    list.push_back({{"choice", choice.name},
+                    {"fraction", fraction_json(choice.fraction)},
+                    {"measure", measure},
+                    {"exponent", number(e.x)},
+                    {"random", number(e.y)},
+                    {"difference", number(e.difference)},
+                    {"interval", {number(e.interval.low), number(e.interval.high)}},
+                    {"seeds", e.seeds},
+                    {"kept_from", own.front().n},
+                    {"kept_to", own.back().n},
+                    {"verdict", verdict}});
+    f.table.push_back({choice.titled(), fmt::format("{:.2f}", -e.x), fmt::format("{:.2f}", -e.y),
+                       fmt::format("{:.2f}", e.difference),
+                       std::isfinite(e.interval.low) ? fmt::format("{:.2f} to {:.2f}", e.interval.low, e.interval.high)
+                                                     : std::string("-"),
+                       grouped(std::llround(own.front().n)), grouped(std::llround(own.back().n)), verdict});
+  }
+  if (f.table.empty()) return std::nullopt;
+  f.title = fmt::format(
+      "Along the rows kept the {} error of {} of {} choices falls more steeply than that of as many at random, of {} "
+      "less steeply, and {} {} undecided",
+      short_measure(measure), steeper.size(), f.table.size(), shallower.size(),
+      f.table.size() - steeper.size() - shallower.size(),
+      f.table.size() - steeper.size() - shallower.size() == 1 ? "is" : "are");
+  if (!steeper.empty()) f.points.push_back("steeper: " + listed(steeper));
+  if (!shallower.empty()) f.points.push_back("shallower: " + listed(shallower));
+  f.text = fmt::format(
+      "Exponents of power laws fitted to mean errors against the rows kept, and their difference with its 95 % "
+      "bootstrap "
+      "interval over {}.",
+      counted(std::ssize(table.seeds), "seed"));
+  return f;
+}
+
+// Whether the number of clusters matters: the worst against the best k of each clustering choice at the largest size.
+std::optional<Finding> clusters_finding(const ChoiceTable& table, nlohmann::json& list) {
+  const std::int64_t n = table.sizes.back();
+  const std::string measure = table.measures.back();
+  Finding f{.id = "clusters-" + short_measure(measure)};
+  f.columns = {"choice", "errors by k, %", "random, %"};
+  std::map<std::string, std::vector<std::size_t>> groups;
+  for (std::size_t c = 0; c < table.choices.size(); ++c) {
+    const RowChoice& choice = table.choices[c];
+    if (choice.clusters == 0 || table.cell(c, n) == nullptr) continue;
+    Trial trial;
+    trial.data = table.options.problem;
+    choice.apply_to(trial);
+    groups[choice_name(trial, "clusters") + " " + choice.share].push_back(c);
+  }
+  std::vector<std::string> depends, none;
+  for (const auto& [name, members] : groups) {
+    if (members.size() < 2) continue;
+    const auto mean = [&](std::size_t c) { return table.cell(c, n)->errors.at(measure).summary().mean; };
+    const auto [best, worst] = std::minmax_element(members.begin(), members.end(),
+                                                   [&](std::size_t a, std::size_t b) { return mean(a) < mean(b); });
+    const Contrast apart = table.against(*worst, *best, n, measure);
+    (apart.verdict() == Verdict::higher ? depends : none).push_back(name);
+    nlohmann::json errors = nlohmann::json::array();
+    std::vector<std::string> shown;
+    for (const std::size_t c : members) {
+      errors.push_back({{"clusters", table.choices[c].clusters}, {"error", mean(c)}});
+      shown.push_back(fmt::format("k = {}: {}", table.choices[c].clusters, percent(mean(c))));
+    }
+    const std::size_t control = table.control(members[0]);
+    const double random = table.cell(control, n) == nullptr ? std::nan("") : mean(control);
+    list.push_back({{"choice", name},
+                    {"n", n},
+                    {"measure", measure},
+                    {"errors", errors},
+                    {"random", number(random)},
+                    {"worst_minus_best", to_json(apart)}});
+    f.table.push_back({name, fmt::format("{}", fmt::join(shown, ", ")), percent(random)});
+    f.points.push_back(fmt::format("{}: {}; worst minus best {}", name, fmt::join(shown, ", "), apart.worded()));
+    f.contrasts.push_back(apart);
+  }
+  if (f.table.empty()) return std::nullopt;
+  f.title = fmt::format("At n {} the {} error depends on the number of clusters for {} of {} choices that cluster",
+                        grouped(n), short_measure(measure), depends.size(), f.table.size());
+  f.text =
+      "The worst number of clusters against the best, picked as the extremes from the same seeds: the difference "
+      "is larger than between two chosen beforehand. Each choice is a family of its own.";
+  settle(f, [](const Contrast& c) { return c.what + c.against; });
+  return f;
+}
+
+// For every score kept both ways: which way is better, by n.
+std::optional<Finding> ways_finding(const ChoiceTable& table, nlohmann::json& list) {
+  const std::string measure = table.measures.back();
+  Finding f{.id = "hard-or-easy-" + short_measure(measure)};
+  f.columns = {"score", "n", "hard, %", "easy, %"};
+  Verdicts all;
+  for (std::size_t c = 0; c < table.choices.size(); ++c) {
+    const RowChoice& hard = table.choices[c];
+    if (hard.keep != "hard" || hard.ruled()) continue;
+    const std::string score = hard.name.substr(0, hard.name.size() - 5);
+    const auto easy = table.find(score + " easy", hard.fraction);
+    if (!easy) continue;
+    Verdicts own;
+    std::vector<Contrast> family;
+    for (const std::int64_t n : table.sizes) {
+      family.push_back(table.against(c, *easy, n, measure));
+      if (family.back().difference.n == 0) family.pop_back();
+    }
+    judge(family, {});
+    for (const Contrast& apart : family) {
+      const std::int64_t n = apart.place.at("n");
+      own.add(grouped(n), apart);
+      all.add(fmt::format("{} {} of n {}", score, hard.share, grouped(n)), apart);
+      nlohmann::json entry = to_json(apart);
+      entry["score"] = score;
+      entry["fraction"] = hard.fraction;
+      entry["n"] = n;
+      list.push_back(std::move(entry));
+      f.table.push_back(
+          {fmt::format("{} {}", score, hard.share), grouped(n), percent(apart.mean_what), percent(apart.mean_against)});
+      f.contrasts.push_back(apart);
+    }
+    if (!own.empty()) {
+      f.points.push_back(
+          fmt::format("{} {}: {}", score, hard.share,
+                      own.worded("hard is better at n", "undecided at n", "easy is better at n", "the same at n")));
+    }
+  }
+  if (f.contrasts.empty()) return std::nullopt;
+  f.title = fmt::format("The {} error of keeping hard rows against keeping easy ones is {}", short_measure(measure),
+                        all.counted());
+  f.text =
+      "A place is one score at one fraction of one n; hard against easy, paired. A family of tests is one score at one "
+      "fraction. " +
+      all.notes();
+  settle(f, [](const Contrast& c) { return c.what; });
+  return f;
+}
+
+// Measured beside the theory's error at infinite dimension.
+std::optional<Finding> theory_finding(const ChoiceTable& table) {
+  const std::string measure = table.measures.back();
+  Finding f{.id = "theory-" + short_measure(measure)};
+  f.columns = {"choice", "n", "measured, %", "theory, %"};
+  int within = 0;
+  for (std::size_t c = 0; c < table.choices.size(); ++c) {
+    for (const std::int64_t n : table.sizes) {
+      const ChoiceCell* cell = table.cell(c, n);
+      if (cell == nullptr || !cell->theory) continue;
+      const Summary s = cell->errors.at(measure).summary();
+      within += s.interval.low <= *cell->theory && *cell->theory <= s.interval.high;
+      f.table.push_back({table.choices[c].titled(), grouped(n), worded(s), percent(*cell->theory)});
+    }
+  }
+  if (f.table.empty()) return std::nullopt;
+  f.title = fmt::format("The theory's error lies within the measured mean's 95 % interval at {} of {} places", within,
+                        f.table.size());
+  f.text =
+      "The theory is exact at infinite dimension; choices of one seed share their examples, so that places are not "
+      "independent.";
+  return f;
+}
+
+// --- against all rows ------------------------------------------------------------------------------------------------
+
+// A choice's name with one of its fractions after the other, and what they say against all rows of the largest n.
+struct Shares {
+  std::string name;
+  std::vector<std::size_t> choices;  // by fraction, ascending; the rule is none
+};
+std::vector<Shares> shares_of(const ChoiceTable& table) {
+  std::vector<Shares> list;
+  for (std::size_t c = 0; c < table.choices.size(); ++c) {
+    const RowChoice& choice = table.choices[c];
+    if (choice.all() || choice.ruled()) continue;
+    if (list.empty() || list.back().name != choice.name) list.push_back({choice.name, {}});
+    list.back().choices.push_back(c);
+  }
+  return list;
+}
+
+// The smallest share from which on a choice is shown to cost less than the margin against all rows: there and at every
+// larger one. Empty where there is none.
+std::string share_that_equals_all(const std::vector<const Contrast*>& by_fraction, const ChoiceTable& table,
+                                  const Shares& shares) {
+  std::string share;
+  for (std::size_t i = by_fraction.size(); i-- > 0 && by_fraction[i]->not_worse();) {
+    share = table.choices[shares.choices[i]].share;
+  }
+  return share;
+}
+
+bool trains(const ChoiceTable& table) {
+  Trial trial;
+  trial.model = table.options.model;
+  return trial.is_network();
+}
+
+// At which fraction a choice equals all rows, with as many epochs and, of networks, with as many steps.
+std::optional<Finding> equal_finding(const ChoiceTable& table, const std::string& measure) {
+  const std::int64_t n = table.sizes.back();
+  Finding f{.id = "equal-" + short_measure(measure)};
+  f.columns = {"choice", "budget", "kept", "error, %", "all rows, %"};
+  std::vector<std::pair<std::string, std::string>> families;  // choice and budget
+  const auto add = [&](const Shares& shares, const char* budget, auto&& errors_of) {
+    for (const std::size_t c : shares.choices) {
+      const RowChoice& choice = table.choices[c];
+      const SeedErrors* errors = errors_of(c);
+      const ChoiceCell* all = table.cell(0, n);
+      if (errors == nullptr || all == nullptr) return;
+      Contrast one = contrast(choice.titled(), *errors, "all", all->errors.at(measure), measure,
+                              {{"n", n}, {"choice", choice.name}, {"fraction", choice.fraction}, {"budget", budget}});
+      if (one.difference.n == 0) return;
+      f.table.push_back({choice.name, budget, choice.share, percent(one.mean_what), percent(one.mean_against)});
+      f.contrasts.push_back(std::move(one));
+    }
+  };
+  const std::vector<Shares> list = shares_of(table);
+  for (const Shares& shares : list) {
+    add(shares, "epochs", [&](std::size_t c) {
+      const ChoiceCell* cell = table.cell(c, n);
+      return cell == nullptr ? nullptr : &cell->errors.at(measure);
+    });
+    add(shares, "steps", [&](std::size_t c) {
+      const auto cell = table.equal_steps.find(c);
+      return cell == table.equal_steps.end() ? nullptr : &cell->second.errors.at(measure);
+    });
+  }
+  if (f.contrasts.empty()) return std::nullopt;
+  f.text = fmt::format(
+      "Equals all rows: shown to cost less than {:g} points against all rows of n {} (non-inferiority, one-sided), at "
+      "this "
+      "fraction and at every larger one that was measured. {}A family of tests is one choice with one budget.",
+      100 * kMargin, grouped(n), trains(table) ? "Equal epochs: fewer rows are fewer steps. " : "");
+  settle(f, [](const Contrast& c) { return text_of(c.place.at("choice")) + text_of(c.place.at("budget")); });
+  for (const char* budget : {"epochs", "steps"}) {
+    std::map<double, std::vector<std::string>> equal;  // names by the smallest share
+    std::vector<std::string> none;
+    for (const Shares& shares : list) {
+      std::vector<const Contrast*> own;
+      for (const Contrast& c : f.contrasts) {
+        if (c.place.at("choice") == shares.name && c.place.at("budget") == budget) own.push_back(&c);
+      }
+      if (own.empty() || own.size() != shares.choices.size()) continue;
+      const std::string share = share_that_equals_all(own, table, shares);
+      if (share.empty()) {
+        none.push_back(shares.name);
+      } else {
+        equal[std::stod(share)].push_back(shares.name);
+      }
+    }
+    if (equal.empty() && none.empty()) continue;
+    std::vector<std::string> said;
+    for (const auto& [share, names] : equal) said.push_back(fmt::format("{:g} % of {}", share, listed(names)));
+    if (!none.empty()) said.push_back("no share measured of " + listed(none));
+    const std::string with = trains(table) ? fmt::format("with equal {} ", budget) : "";
+    f.points.push_back(fmt::format("equals all {}from {}", with, fmt::join(said, "; ")));
+    const auto most = equal.empty() ? std::string("no choice")
+                                    : fmt::format("{:g} % ({})", equal.begin()->first, listed(equal.begin()->second));
+    f.title += fmt::format("{}{}the smallest share that equals all is {}", f.title.empty() ? "" : ", ", with,
+                           equal.empty() ? "that of no choice" : most);
+  }
+  f.title = fmt::format("At n {} ({} error), {}", grouped(n), short_measure(measure), f.title);
+  return f;
+}
+
+// --- frontier and worth ----------------------------------------------------------------------------------------------
+
+// A score, kept hard or easy, or random: the part of a choice's name that its frontier goes by.
+std::string scored_name(const RowChoice& choice) {
+  return choice.random() ? choice.name : choice.name.substr(0, choice.name.rfind(' '));
+}
+
+struct Scored {
+  std::string name;
+  std::vector<Candidate> candidates{};
+  std::vector<std::pair<std::size_t, std::int64_t>> cells{};  // (choice, n) of each
+};
+
+// What each score, and a random choice, can be chosen from: its rows hard or easy, at every fraction of every n, and all.
+std::vector<Scored> candidates_of(const ChoiceTable& table, const std::string& measure) {
+  std::vector<Scored> list;
+  const auto add = [&](Scored& scored, std::size_t c, std::int64_t n) {
+    const ChoiceCell* cell = table.cell(c, n);
+    if (cell == nullptr || cell->errors.at(measure).empty()) return;
+    scored.candidates.push_back({cell->kept.summary().mean, cell->errors.at(measure).by_unit()});
+    scored.cells.emplace_back(c, n);
+  };
+  for (std::size_t c = 1; c < table.choices.size(); ++c) {
+    const RowChoice& choice = table.choices[c];
+    if (choice.ruled()) continue;
+    auto found = std::find_if(list.begin(), list.end(), [&](const Scored& s) { return s.name == scored_name(choice); });
+    if (found == list.end()) {
+      list.push_back({scored_name(choice)});
+      found = std::prev(list.end());
+      for (const std::int64_t n : table.sizes) add(*found, 0, n);
+    }
+    for (const std::int64_t n : table.sizes) add(*found, c, n);
+  }
+  return list;
+}
+
+std::vector<LawPoint> law_points(const std::vector<FrontierPoint>& points) {
+  std::vector<LawPoint> list;
+  for (const FrontierPoint& point : points) {
+    for (const auto& [unit, error] : point.errors) list.push_back({point.kept, unit, error});
+  }
+  return list;
+}
+
+double mean_of(const std::map<std::uint64_t, double>& errors) {
+  double sum = 0;
+  for (const auto& [unit, error] : errors) sum += error;
+  return sum / static_cast<double>(errors.size());
+}
+
+nlohmann::json frontier_json(const ChoiceTable& table, const Scored& scored, const std::vector<FrontierPoint>& points,
+                             const std::vector<FrontierPoint>& random) {
+  nlohmann::json list = nlohmann::json::array();
+  for (const FrontierPoint& point : points) {
+    std::vector<double> values;
+    for (const auto& [unit, error] : point.errors) values.push_back(error);
+    const Summary summary = summarize_fractions(values);
+    const auto [choice, n] = scored.cells[point.candidate];
+    const auto other =
+        std::find_if(random.begin(), random.end(), [&](const FrontierPoint& r) { return r.kept == point.kept; });
+    list.push_back({{"kept", point.kept},
+                    {"n", n},
+                    {"choice", table.choices[choice].titled()},
+                    {"mean", summary.mean},
+                    {"low", number(summary.interval.low)},
+                    {"high", number(summary.interval.high)},
+                    {"random", number(other == random.end() ? std::nan("") : mean_of(other->errors))}});
+  }
+  return list;
+}
+
+// The lowest error with at most so many rows, the fraction and the n chosen for each number of rows; and whether it falls
+// faster than without a choice.
+std::optional<Finding> frontier_finding(const ChoiceTable& table, const std::string& measure, std::uint64_t seed,
+                                        nlohmann::json& list) {
+  const std::vector<Scored> all = candidates_of(table, measure);
+  const auto control = std::find_if(all.begin(), all.end(), [](const Scored& s) { return s.name == "random"; });
+  if (table.sizes.size() < 3 || control == all.end() || all.size() < 2) return std::nullopt;
+  const std::vector<FrontierPoint> random = frontier(control->candidates);
+  if (random.size() < 3) return std::nullopt;
+  Finding f{.id = "frontier-" + short_measure(measure)};
+  f.columns = {"score",      "law",           "exponent", "random's",
+               "steeper by", "95 % interval", "verdict",  "chosen at the most rows"};
+  std::vector<std::string> steeper, shallower;
+  const CurveLaw random_law{fit_law(law_points(random), seed), "kept"};
+  for (const Scored& scored : all) {
+    const std::vector<FrontierPoint> points = frontier(scored.candidates);
+    if (points.size() < 3) continue;
+    const bool own = scored.name != "random";
+    const CurveLaw law = own ? CurveLaw{fit_law(law_points(points), seed), "kept"} : random_law;
+    const auto e = compare_exponents(law_points(points), law_points(random), seed);
+    const bool known = own && std::isfinite(e.interval.low) && e.seeds >= 3;
+    const std::string verdict = !own                           ? "-"
+                                : known && e.interval.low > 0  ? "steeper"
+                                : known && e.interval.high < 0 ? "shallower"
+                                                               : "undecided";
+    if (verdict == "steeper") steeper.push_back(fmt::format("{} (kept^{:.2f})", scored.name, -e.x));
+    if (verdict == "shallower") shallower.push_back(fmt::format("{} (kept^{:.2f})", scored.name, -e.x));
+    const nlohmann::json shown = frontier_json(table, scored, points, random);
+    f.table.push_back({scored.name, law.law.verdict, fmt::format("{:.2f}", -e.x), fmt::format("{:.2f}", -e.y),
+                       own ? fmt::format("{:.2f}", e.difference) : "-",
+                       known ? fmt::format("{:.2f} to {:.2f}", e.interval.low, e.interval.high) : "-", verdict,
+                       fmt::format("{} of n {}", text_of(shown.back().at("choice")),
+                                   grouped(shown.back().at("n").get<std::int64_t>()))});
+    list.push_back({{"score", scored.name},
+                    {"measure", measure},
+                    {"points", shown},
+                    {"law", to_json(law.law)},
+                    {"exponent", number(e.x)},
+                    {"random", number(e.y)},
+                    {"difference", number(own ? e.difference : std::nan(""))},
+                    {"interval", {number(e.interval.low), number(e.interval.high)}},
+                    {"seeds", e.seeds},
+                    {"verdict", verdict}});
+  }
+  f.title = fmt::format(
+      "With the fraction chosen for each number of rows, the {} error falls more steeply than without a choice for {} "
+      "of {} "
+      "scores",
+      short_measure(measure), steeper.size(), f.table.size() - 1);
+  if (!steeper.empty()) f.points.push_back("steeper: " + listed(steeper));
+  if (!shallower.empty()) f.points.push_back("less steeply: " + listed(shallower));
+  f.points.push_back("without a choice: " + random_law.worded());
+  f.text = fmt::format(
+      "The frontier: the lowest error that is had with at most so many rows, from {} to {}, hard or easy or all of any "
+      "n. "
+      "What is chosen for a seed is chosen by the other seeds, so that the lowest of many does not lie too low. "
+      "Exponents "
+      "of power laws and their difference with its 95 % bootstrap interval over {}.",
+      grouped(std::llround(random.front().kept)), grouped(std::llround(random.back().kept)),
+      counted(std::ssize(table.seeds), "seed"));
+  return f;
+}
+
+// Errors of random rows by how many there are. Of networks with a fraction's own number of steps: random rows at that
+// fraction of every n; with all steps, and of other models, which take none: every number of random rows there is.
+std::map<double, std::map<std::uint64_t, double>> random_curve(const ChoiceTable& table, const std::string& measure,
+                                                               const RowChoice& choice, bool steps) {
+  const bool network = trains(table);
+  std::map<double, std::map<std::uint64_t, std::vector<double>>> values;
+  for (std::size_t c = 0; c < table.choices.size(); ++c) {
+    const RowChoice& other = table.choices[c];
+    if (!other.all() && (!other.random() || other.ruled())) continue;
+    if (network && (steps ? !other.all() : other.fraction != choice.fraction)) continue;
+    for (const std::int64_t n : table.sizes) {
+      const ChoiceCell* cell = table.cell(c, n);
+      if (cell == nullptr) continue;
+      for (const auto& [unit, error] : cell->errors.at(measure).by_unit()) {
+        values[cell->kept.summary().mean][unit].push_back(error);
+      }
+    }
+  }
+  std::map<double, std::map<std::uint64_t, double>> curve;
+  for (const auto& [kept, units] : values) {
+    for (const auto& [unit, list] : units) {
+      curve[kept][unit] = std::accumulate(list.begin(), list.end(), 0.0) / static_cast<double>(list.size());
+    }
+  }
+  return curve;
+}
+
+std::string rows_words(const RowsWorth& worth) {
+  const std::string rows = grouped(std::llround(worth.rows));
+  if (worth.units > 0 && worth.beyond == worth.units) return "more than " + grouped(std::llround(worth.last));
+  if (worth.units > 0 && worth.before == worth.units) return "fewer than " + grouped(std::llround(worth.first));
+  return worth.beyond > 0 ? rows + " or more" : worth.before > 0 ? rows + " or fewer" : rows;
+}
+
+// How many random rows have the error of those that a choice keeps.
+std::optional<Finding> worth_finding(const ChoiceTable& table, const std::string& measure, nlohmann::json& list) {
+  Finding f{.id = "worth-" + short_measure(measure)};
+  f.columns = {"choice", "budget", "kept", "random rows with the same error", "95 % interval", "times as many"};
+  struct Best {
+    double times = 0;
+    std::string words{};
+  } best, least{HUGE_VAL, ""};
+  if (table.sizes.size() < 3) return std::nullopt;
+  const auto add = [&](std::size_t c, std::int64_t n, const ChoiceCell& cell, bool steps) {
+    const RowChoice& choice = table.choices[c];
+    const RowsWorth worth = rows_worth(cell.errors.at(measure).by_unit(), random_curve(table, measure, choice, steps));
+    if (worth.units == 0) return;
+    const double kept = cell.kept.summary().mean, times = worth.rows / kept;
+    list.push_back({{"choice", choice.name},
+                    {"fraction", choice.fraction},
+                    {"n", n},
+                    {"measure", measure},
+                    {"budget", steps ? "steps" : "epochs"},
+                    {"kept", kept},
+                    {"rows", number(worth.rows)},
+                    {"low", number(worth.interval.low)},
+                    {"high", number(worth.interval.high)},
+                    {"curve_first", worth.first},
+                    {"curve_last", worth.last},
+                    {"seeds", worth.units},
+                    {"seeds_beyond_curve", worth.beyond},
+                    {"seeds_before_curve", worth.before}});
+    if (n != table.sizes.back()) return;
+    f.table.push_back({choice.titled(), steps ? "steps" : "epochs", grouped(std::llround(kept)), rows_words(worth),
+                       std::isfinite(worth.interval.low)
+                           ? fmt::format("{} to {}", grouped(std::llround(worth.interval.low)),
+                                         grouped(std::llround(worth.interval.high)))
+                           : "-",
+                       fmt::format("{:.2f}", times)});
+    const std::string words = fmt::format("{} is worth {} random rows ({:.1f} times as many, equal {})",
+                                          choice.titled(), rows_words(worth), times, steps ? "steps" : "epochs");
+    if (times > best.times) best = {times, words};
+    if (times < least.times) least = {times, words};
+  };
+  for (std::size_t c = 0; c < table.choices.size(); ++c) {
+    const RowChoice& choice = table.choices[c];
+    if (choice.all() || choice.random() || choice.ruled()) continue;
+    for (const std::int64_t n : table.sizes) {
+      if (const ChoiceCell* cell = table.cell(c, n); cell != nullptr) add(c, n, *cell, false);
+    }
+    const auto steps = table.equal_steps.find(c);
+    if (steps != table.equal_steps.end()) add(c, table.sizes.back(), steps->second, true);
+  }
+  if (f.table.empty()) return std::nullopt;
+  f.title = fmt::format("What a row kept of n {} is worth in random rows ({} error): from {:.1f} to {:.1f}",
+                        grouped(table.sizes.back()), short_measure(measure), least.times, best.times);
+  f.points = {"most: " + best.words, "least: " + least.words};
+  f.text =
+      "The same seed's error of random rows, read where it equals that of the choice; geometric means over seeds. "
+      "Equal "
+      "epochs: random rows that a network sees in as many steps; equal steps: as many steps as all rows for both. What "
+      "lies "
+      "beyond the rows measured counts with their end. Each choice by itself; whether it beats as many random rows is "
+      "tested in another finding.";
+  return f;
+}
+
+// --- scores, labels and classes --------------------------------------------------------------------------------------
+
+// The score that others are held against: the first that needs no labels, with the middle number of clusters.
+std::optional<std::string> reference_of(const ChoiceTable& table) {
+  const std::vector<int>& ks = table.options.clusters;
+  const int k = ks.empty() ? 0 : ks[ks.size() / 2];
+  std::optional<std::string> first;
+  for (const RowChoice& choice : table.choices) {
+    if (choice.all() || choice.random() || choice.ruled()) continue;
+    if (needs_labels(choice.score, choice.features) || choice.score == "margin") continue;
+    if (choice.clusters == k || choice.clusters == 0) return scored_name(choice);
+    if (!first) first = scored_name(choice);
+  }
+  return first;
+}
+
+// Every score against the reference, kept the same way at the same fraction of the largest n.
+std::optional<Finding> scores_finding(const ChoiceTable& table, const std::string& measure) {
+  const auto reference = reference_of(table);
+  const std::int64_t n = table.sizes.back();
+  if (!reference) return std::nullopt;
+  Finding f{.id = "scores-" + short_measure(measure)};
+  f.columns = {"choice", "against", "error, %", "the reference's, %"};
+  for (std::size_t c = 0; c < table.choices.size(); ++c) {
+    const RowChoice& choice = table.choices[c];
+    if (choice.all() || choice.random() || choice.ruled() || scored_name(choice) == *reference) continue;
+    const auto other = table.find(*reference + " " + choice.keep, choice.fraction);
+    if (!other) continue;
+    Contrast one = table.against(c, *other, n, measure);
+    if (one.difference.n == 0) continue;
+    f.table.push_back({one.what, one.against, percent(one.mean_what), percent(one.mean_against)});
+    f.contrasts.push_back(std::move(one));
+  }
+  if (f.contrasts.empty()) return std::nullopt;
+  f.text = "Kept the same way, at the same fraction. All tests here are one family.";
+  settle(f);
+  Verdicts verdicts;
+  for (const Contrast& c : f.contrasts) verdicts.add(c.what, c);
+  f.title = fmt::format("At n {} the {} error of other scores against {} is {}", grouped(n), short_measure(measure),
+                        *reference, verdicts.counted());
+  if (!verdicts.lower().empty()) f.points.push_back("lower than with " + *reference + ": " + listed(verdicts.lower()));
+  if (!verdicts.higher().empty()) f.points.push_back("higher: " + listed(verdicts.higher()));
+  f.text += " " + verdicts.notes();
+  return f;
+}
+
+// The same choice with a class floor, which takes labels, and without one.
+std::optional<Finding> floors_finding(const ChoiceTable& table, const std::string& measure) {
+  Finding f{.id = "floors-" + short_measure(measure)};
+  f.columns = {"without a floor", "with one", "n", "without, %", "with, %"};
+  for (std::size_t c = 0; c < table.choices.size(); ++c) {
+    const RowChoice& choice = table.choices[c];
+    if (choice.floor != 0) continue;
+    for (std::size_t other = 0; other < table.choices.size(); ++other) {
+      RowChoice same = table.choices[other];
+      if (same.floor == 0 || same.keep != choice.keep || same.score != choice.score ||
+          same.fraction != choice.fraction || same.features != choice.features || same.clusters != choice.clusters ||
+          same.angle != choice.angle) {
+        continue;
+      }
+      Contrast one = table.against(c, other, table.sizes.back(), measure);
+      if (one.difference.n == 0) continue;
+      f.table.push_back(
+          {one.what, one.against, grouped(table.sizes.back()), percent(one.mean_what), percent(one.mean_against)});
+      f.contrasts.push_back(std::move(one));
+    }
+  }
+  if (f.contrasts.empty()) return std::nullopt;
+  f.text = "A class floor looks at labels; without it a score that needs none is a choice without labels.";
+  settle(f);
+  Verdicts verdicts;
+  for (const Contrast& c : f.contrasts) verdicts.add(c.what, c);
+  f.title = fmt::format("Without a class floor the {} error against the same choice with one is {}",
+                        short_measure(measure), verdicts.counted());
+  if (!verdicts.lower().empty()) f.points.push_back("lower without: " + listed(verdicts.lower()));
+  if (!verdicts.higher().empty()) f.points.push_back("higher without: " + listed(verdicts.higher()));
+  f.text += " " + verdicts.notes();
+  return f;
+}
+
+// Which classes a choice keeps, and how far clusters are classes, at the largest n.
+std::optional<Finding> classes_finding(const ChoiceTable& table) {
+  const std::int64_t n = table.sizes.back();
+  Finding f{.id = "classes"};
+  f.columns = {"choice", "kept of the class kept least, %", "of the class kept most, %", "purity of its clusters, %"};
+  const auto shown = [](const SeedErrors& one) { return one.empty() ? "-" : percent(one.summary().mean); };
+  std::map<std::string, double> purities;  // by score
+  std::pair<double, std::string> widest{0, ""};
+  for (std::size_t c = 0; c < table.choices.size(); ++c) {
+    const ChoiceCell* cell = table.cell(c, n);
+    const RowChoice& choice = table.choices[c];
+    if (cell == nullptr || choice.all() || cell->least_class.empty()) continue;
+    const double least = cell->least_class.summary().mean, most = cell->most_class.summary().mean;
+    f.table.push_back({choice.titled(), percent(least), percent(most), shown(cell->purity)});
+    if (!choice.random() && most / std::max(least, 1e-9) > widest.first) {
+      widest = {most / std::max(least, 1e-9),
+                fmt::format("furthest apart: {} keeps {} % of the class that it keeps least of and {} % of another",
+                            choice.titled(), percent(least), percent(most))};
+    }
+    if (!cell->purity.empty()) purities[scored_name(choice)] = cell->purity.summary().mean;
+  }
+  if (f.table.empty()) return std::nullopt;
+  std::vector<std::string> pure;
+  for (const auto& [name, purity] : purities) pure.push_back(fmt::format("{} % ({})", percent(purity), name));
+  f.title = pure.empty() ? fmt::format("At n {} choices keep unlike shares of the classes", grouped(n))
+                         : fmt::format("At n {} the share of rows with the most frequent label of their cluster is {}",
+                                       grouped(n), listed(pure));
+  if (!widest.second.empty()) f.points.push_back(widest.second);
+  f.text = "A random choice keeps of every class what it keeps of all, but for chance. Means over seeds.";
+  return f;
+}
+
+}  // namespace
+
+std::string choices_text(const ChoiceTable& table) { return choices_text_of(table); }
+
+std::vector<Finding> prune_findings(const ChoiceTable& table, std::uint64_t seed, nlohmann::json& more) {
+  std::vector<Finding> findings;
+  more["choices"] = choices_json(table);
+  for (const char* list : {"exponents", "frontier", "worth", "cluster_dependence", "hard_or_easy"}) {
+    more[list] = nlohmann::json::array();
+  }
+  const auto add = [&](std::optional<Finding> finding) {
+    if (finding) findings.push_back(std::move(*finding));
+  };
+  for (const std::string& measure : table.measures) {
+    add(equal_finding(table, measure));
+    add(frontier_finding(table, measure, seed, more["frontier"]));
+    add(worth_finding(table, measure, more["worth"]));
+    add(scores_finding(table, measure));
+    add(floors_finding(table, measure));
+    add(all_finding(table, measure));
+    add(budget_finding(table, measure));
+    add(exponents_finding(table, measure, seed, more["exponents"]));
+  }
+  add(clusters_finding(table, more["cluster_dependence"]));
+  add(ways_finding(table, more["hard_or_easy"]));
+  add(classes_finding(table));
+  add(theory_finding(table));
+  return findings;
+}
+
+}  // namespace scalelab::host

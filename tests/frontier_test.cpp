@@ -1,0 +1,90 @@
+// frontier.h: the frontier against an exhaustive count, that what is picked from noise does not lie below it, and rows that
+// an error is worth on curves whose inverse is known.
+#include "host/evidence/frontier.h"
+
+#include <gtest/gtest.h>
+
+#include <cmath>
+
+#include "scalelab/random.h"
+
+namespace scalelab::host {
+namespace {
+
+// A standard normal number for each unit of a candidate.
+double noise(std::uint64_t unit, std::uint64_t candidate, std::uint64_t draw) {
+  return normal_pair(random_words(unit << 20 | draw, Stream::points, candidate, 0)).first;
+}
+
+TEST(Frontier, EachUnitHasWhatTheOthersChose) {
+  // Two candidates with 10 rows, one with 20, of which a is lowest by the mean, but not by what units 1 and 2 say.
+  const std::vector<Candidate> candidates = {{10, {{0, 0.1}, {1, 0.4}, {2, 0.4}}},   // mean .3
+                                             {10, {{0, 0.5}, {1, 0.3}, {2, 0.3}}},   // mean .367
+                                             {20, {{0, 0.2}, {1, 0.2}, {2, 0.2}}}};  // mean .2
+  const auto points = frontier(candidates);
+  ASSERT_EQ(points.size(), 2U);
+  EXPECT_EQ(points[0].kept, 10);
+  EXPECT_EQ(points[0].candidate, 0U);
+  // Left out unit 0: b has .3 against .4; unit 1 or 2: a has .25 against .4.
+  EXPECT_EQ(points[0].errors, (std::map<std::uint64_t, double>{{0, 0.5}, {1, 0.4}, {2, 0.4}}));
+  EXPECT_EQ(points[1].candidate, 2U);
+  EXPECT_EQ(points[1].errors.at(0), 0.2);
+}
+
+TEST(Frontier, FewerRowsMayBeChosenWhereMoreAreAllowed) {
+  const std::vector<Candidate> candidates = {
+      {10, {{0, 0.1}, {1, 0.1}}}, {20, {{0, 0.3}, {1, 0.3}}}, {40, {{0, 0.1}, {1, 0.1}}}};
+  const auto points = frontier(candidates);
+  ASSERT_EQ(points.size(), 2U);  // with 10 rows there is one way only
+  EXPECT_EQ(points[0].candidate, 0U);
+  EXPECT_EQ(points[1].candidate, 0U) << "of equals the one with fewer rows";
+}
+
+TEST(Frontier, NothingIsSaidOfFewerThanTwoUnits) {
+  EXPECT_TRUE(frontier({}).empty());
+  EXPECT_TRUE(frontier(std::vector<Candidate>{{10, {{0, 0.1}}}, {10, {{0, 0.2}}}}).empty());
+  EXPECT_TRUE(frontier(std::vector<Candidate>{{10, {{0, 0.1}, {1, 0.1}}}, {10, {{2, 0.2}, {3, 0.2}}}}).empty());
+}
+
+// Of 30 candidates that differ by chance alone the lowest mean lies far below the truth; the frontier does not.
+TEST(Frontier, ThePickOfManyDoesNotLieTooLow) {
+  double mean = 0, lowest = 0;
+  constexpr int kDraws = 200, kUnits = 5, kCandidates = 30;
+  for (std::uint64_t draw = 0; draw < kDraws; ++draw) {
+    std::vector<Candidate> candidates(kCandidates, Candidate{10, {}});
+    double least = HUGE_VAL;
+    for (std::uint64_t c = 0; c < kCandidates; ++c) {
+      double sum = 0;
+      for (std::uint64_t unit = 0; unit < kUnits; ++unit) sum += candidates[c].errors[unit] = noise(unit, c, draw);
+      least = std::min(least, sum / kUnits);
+    }
+    lowest += least / kDraws;
+    const auto points = frontier(candidates);
+    for (const auto& [unit, error] : points[0].errors) mean += error / (kUnits * kDraws);
+  }
+  EXPECT_LT(lowest, -0.8);                                       // E min of 30 means of 5: -2.04 / sqrt(5) = -.91
+  EXPECT_NEAR(mean, 0, 4 / std::sqrt(double{kUnits} * kDraws));  // four standard errors, if units were independent
+}
+
+TEST(Frontier, RowsWorthInvertTheCurve) {
+  std::map<double, std::map<std::uint64_t, double>> curve;
+  for (const double rows : {100.0, 200.0, 400.0, 800.0}) {
+    curve[rows] = {{0, 10 / rows}, {1, 20 / rows}};
+  }
+  const RowsWorth worth = rows_worth({{0, 10 / 300.0}, {1, 20 / 300.0}}, curve);
+  EXPECT_EQ(worth.units, 2);
+  EXPECT_NEAR(worth.rows, 300, 1e-9);
+  EXPECT_NEAR(worth.interval.low, 300, 1e-6);
+  EXPECT_EQ(worth.beyond + worth.before, 0);
+  const RowsWorth ends = rows_worth({{0, 10 / 1000.0}, {1, 20 / 50.0}, {2, 1}}, curve);
+  EXPECT_EQ(ends.units, 2) << "a unit that the curve lacks is left out";
+  EXPECT_EQ(ends.beyond, 1);
+  EXPECT_EQ(ends.before, 1);
+  EXPECT_NEAR(ends.rows, std::sqrt(100.0 * 800), 1e-9);
+  EXPECT_GE(ends.interval.low, 100);
+  EXPECT_LE(ends.interval.high, 800);
+  EXPECT_EQ(rows_worth({{0, 0.1}}, {}).units, 0);
+}
+
+}  // namespace
+}  // namespace scalelab::host
