@@ -760,9 +760,10 @@ TEST(Findings, DataEquivalentsAreReadOffTheSameSeedsCurve) {
   const auto all = findings(c);
   const Finding* f = find(all, "data-equivalent");
   ASSERT_NE(f, nullptr);
-  EXPECT_EQ(f->title,
-            "1,000 points seen by another model are worth fewer than 250 (mlp-xy) to 6,000 (mlp-polar) points of kNN on (x, "
-            "y)");
+  EXPECT_EQ(
+      f->title,
+      "1,000 points seen by another model are worth fewer than 250 (mlp-xy) to 6,000 (mlp-polar) points of kNN on (x, "
+      "y)");
   std::string cells;
   for (const auto& line : f->table) cells += line[0] + " " + line[1] + " " + line[2] + "\n";
   EXPECT_NE(cells.find("mlp-polar 10,000 more than 256,000"), std::string::npos) << cells;
