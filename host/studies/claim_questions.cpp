@@ -107,10 +107,10 @@ Question verdicts(Asked asked, std::set<std::string> expected) {
 
 // --- figures with an interval ----------------------------------------------------------------------------------------
 
-Question above(double bound, std::string unit, Figures figures) {
+Question above(double bound, std::string unit, Quantities figures) {
   return [bound, unit = std::move(unit), figures = std::move(figures)](const Json& result) {
     std::vector<Json> parts;
-    for (const Figure& f : figures(result)) {
+    for (const Quantity& f : figures(result)) {
       if (!std::isfinite(f.mean)) continue;
       const char* answer = f.low > bound ? kHolds : f.high <= bound ? kContradicted : kUndecided;
       parts.push_back(part(answer, fmt::format("{}: {:.3g} [{:.3g}, {:.3g}] {}", f.name, f.mean, f.low, f.high, unit),
@@ -120,9 +120,9 @@ Question above(double bound, std::string unit, Figures figures) {
   };
 }
 
-Figures of_summary(std::string model, std::string measure) {
+Quantities of_summary(std::string model, std::string measure) {
   return [=](const Json& result) {
-    std::vector<Figure> list;
+    std::vector<Quantity> list;
     const Json sizes = result.value("/options/sizes"_json_pointer, Json::array());
     for (const Json& series : result.value("summary", Json::array())) {
       const Json& params = series["params"];
@@ -135,9 +135,9 @@ Figures of_summary(std::string model, std::string measure) {
   };
 }
 
-Figures disagreements() {
+Quantities disagreements() {
   return [](const Json& result) {
-    std::vector<Figure> list;
+    std::vector<Quantity> list;
     for (const Json& one : result.value("disagreement", Json::array())) {
       list.push_back({text_of(one["model"]), 100 * number_of(one["mean"]), 100 * number_of(one["low"]),
                       100 * number_of(one["high"])});
@@ -146,9 +146,9 @@ Figures disagreements() {
   };
 }
 
-Figures data_factors(std::string model) {
+Quantities data_factors(std::string model) {
   return [=](const Json& result) {
-    std::vector<Figure> worlds, seeds;
+    std::vector<Quantity> worlds, seeds;
     const Json all = result.value("equivalents", Json::array());
     for (const Json& e : all) {
       if (!fits(model, text_of(e["model"])) || e["measure"] != "grid_error" || e["n"] != all[0]["n"]) continue;
@@ -185,9 +185,9 @@ Question laws(std::string model, std::string measure, std::set<std::string> expe
 
 // --- of single studies -----------------------------------------------------------------------------------------------
 
-Figures rows_worth() {
+Quantities rows_worth() {
   return [](const Json& result) {
-    std::vector<Figure> list;
+    std::vector<Quantity> list;
     Json largest;
     for (const Json& one : result.value("worth", Json::array())) {
       if (largest.is_null() || one["n"] > largest) largest = one["n"];
@@ -241,8 +241,8 @@ Question hard_from_a_size_on() {
 namespace {
 
 // By width, an order's error on hard examples after the budget.
-std::map<int, Figure> errors_by_width(const Json& result, const std::string& order) {
-  std::map<int, Figure> list;
+std::map<int, Quantity> errors_by_width(const Json& result, const std::string& order) {
+  std::map<int, Quantity> list;
   for (const Json& series : result.value("summary", Json::array())) {
     if (series["params"].value("order", "") != order || !series.contains("test_error")) continue;
     const Json& e = series["test_error"];
@@ -254,9 +254,9 @@ std::map<int, Figure> errors_by_width(const Json& result, const std::string& ord
 }
 
 // That the first error is lower than the second: by their intervals, which is more than a paired test would ask for.
-Json lower_part(const Figure& first, const Figure& second) {
+Json lower_part(const Quantity& first, const Quantity& second) {
   const char* answer = first.high < second.low ? kHolds : first.low > second.high ? kContradicted : kUndecided;
-  const auto words = [](const Figure& f) {
+  const auto words = [](const Quantity& f) {
     return fmt::format("{} {} [{}, {}] %", f.name, percent(f.mean), percent(f.low), percent(f.high));
   };
   return part(answer, words(first) + " against " + words(second), answer == kUndecided ? "more seeds" : "");

@@ -33,21 +33,21 @@ struct Asked {
 Question verdicts(Asked asked, std::set<std::string> expected);
 
 // A figure with its 95 % interval, and where it is read from.
-struct Figure {
+struct Quantity {
   std::string name;
   double mean, low, high;
 };
-using Figures = std::function<std::vector<Figure>(const nlohmann::json& result)>;
+using Quantities = std::function<std::vector<Quantity>(const nlohmann::json& result)>;
 // Every figure lies above the bound by its whole interval; one below it by its whole interval contradicts.
-Question above(double bound, std::string unit, Figures figures);
+Question above(double bound, std::string unit, Quantities figures);
 // Of compare: a measure of a model at the smallest size; the share of the plane, in per cent, that two starts on the same
 // points disagree about; how many times its points a model is worth on the grid at the smallest size, over worlds where
 // there are several.
-Figures of_summary(std::string model, std::string measure);
-Figures disagreements();
-Figures data_factors(std::string model);
+Quantities of_summary(std::string model, std::string measure);
+Quantities disagreements();
+Quantities data_factors(std::string model);
 // Of prune-study: how many times as many random rows a choice is worth, on the grid at the largest n.
-Figures rows_worth();
+Quantities rows_worth();
 
 // The law of every curve of the model, without label noise and choice, is one of these (law.h).
 Question laws(std::string model, std::string measure, std::set<std::string> expected);

@@ -54,8 +54,7 @@ std::vector<Chapter> chapters() {
          {"theory", "--draws", "4", "--simulate-to", "5"},
          {"theory", "--alpha", "0.5,1,3,10", "--fractions", "1,0.5,0.2"}},
         {"prune-study",
-         {"prune-study", "--sizes", "1000,2000,4000,8000", "--seeds", "0..2", "--scores", "margin,boundary,kmeans,el2n",
-          "--clusters", "100", "--samples", "500000", "--grid", "256"},
+         {"prune-study"},
          {"prune-study", "--model", "knn-1", "--sizes", "1000,2000,4000,8000", "--seeds", "0..2", "--scores",
           "margin,boundary,kmeans", "--fractions", "0.5", "--clusters", "100", "--grid", "256"}}}},
       {"order",
@@ -65,11 +64,11 @@ std::vector<Chapter> chapters() {
          {"xor"},
          {"xor", "--seeds", "0..19", "--dimension", "60", "--widths", "2,4,8,16,64", "--test-examples", "1000"}},
         {"curriculum",
-         {"curriculum", "--seeds", "0..4", "--epochs", "300", "--grid", "256"},
+         {"curriculum"},
          {"curriculum", "--widths", "4,16,64", "--seeds", "0..2", "--epochs", "200", "--grid", "128", "--orders",
           "curriculum,anti"}},
         {"lottery",
-         {"lottery", "--widths", "64", "--levels", "2,5,8,11", "--seeds", "0..2", "--epochs", "300", "--grid", "256"},
+         {"lottery"},
          {"lottery", "--widths", "32", "--levels", "3,8", "--seeds", "0..2", "--epochs", "200", "--grid", "128"}}}},
   };
 }
