@@ -119,6 +119,23 @@ TEST(Layers, ABrokenCommentIsFound) {
   EXPECT_TRUE(broken_comments({"// --- timing " + std::string(100, '-'), "", full, "// and then", "int x;"}).empty());
 }
 
+// `.x = {.title = ...}` inside the braces of a struct: when a member behind it throws, GCC 12 destroys it twice. Where the
+// type is named, as in `.x = Axis{.title = ...}`, it does not.
+TEST(Layers, NestedMembersNameTheirType) {
+  const fs::path root = SCALELAB_SOURCE_DIR;
+  const std::regex nested(R"(\.\w+ = \{\s*\.\w+ = )");
+  for (const std::string folder : {"host", "bench"}) {
+    for (const auto& entry : fs::recursive_directory_iterator(root / folder)) {
+      if (entry.path().extension() != ".h" && entry.path().extension() != ".cpp") continue;
+      std::ifstream file(entry.path());
+      const std::string text(std::istreambuf_iterator<char>(file), {});
+      std::smatch found;
+      EXPECT_FALSE(std::regex_search(text, found, nested))
+          << fs::relative(entry.path(), root).string() << ": name the type in: " << found.str();
+    }
+  }
+}
+
 // Source files under kernels/ that its README does not name.
 std::vector<std::string> unnamed_kernels(const fs::path& kernels) {
   std::ifstream file(kernels / "README.md");

@@ -364,8 +364,8 @@ Chart curve_chart(const Comparison& comparison, const std::string& title, const 
                               "dots are single seeds, lines and large marks geometric means. A dashed line "
                               "runs from a model's mark to the kNN curve: where it ends, kNN on (x, y) does as well.",
                               shown == "grid" ? "G" : "D", shown.substr(1)),
-      .x = {.title = "training points n", .short_name = "n", .logarithmic = true},
-      .y = {.title = shown + " error", .logarithmic = true, .percent = true},
+      .x = Axis{.title = "training points n", .short_name = "n", .logarithmic = true},
+      .y = Axis{.title = shown + " error", .logarithmic = true, .percent = true},
       .lines = {},
       .command = command_of(comparison.options),
       .measure = shown};
@@ -418,8 +418,8 @@ Chart noise_chart(const Comparison& comparison, const std::string& title, const 
                                       "training labels are flipped and errors are against the true labels. Small "
                                       "dots are single seeds.",
                                       shown, 100 * options.noise_panel),
-              .x = {.title = "neighbours k", .short_name = "k", .zero = true},
-              .y = {.title = shown + " error", .percent = true, .zero = true},
+              .x = Axis{.title = "neighbours k", .short_name = "k", .zero = true},
+              .y = Axis{.title = shown + " error", .percent = true, .zero = true},
               .lines = {},
               .command = command_of(options),
               .measure = shown,

@@ -61,8 +61,8 @@ std::optional<Chart> frontier_chart(const Json& document, const std::string& mea
       .subtitle = capitalized(name) +
                   " error where for each number of rows the fraction, the way and n are chosen (by the other seeds); "
                   "the point says which. Without a choice: random rows, treated alike.",
-      .x = {.title = "rows kept, at most", .short_name = "kept", .logarithmic = true},
-      .y = {.title = name + " error", .logarithmic = true, .percent = true},
+      .x = Axis{.title = "rows kept, at most", .short_name = "kept", .logarithmic = true},
+      .y = Axis{.title = name + " error", .logarithmic = true, .percent = true},
       .lines = {},
       .command = command_of(document),
       .measure = shown_for(measure, switched)};

@@ -163,7 +163,7 @@ Chart chart_of(const Curves& all, const std::string& error, const std::string& t
                                                   "the largest size, and the diamond is what it predicts there."
                                                 : ""),
               .x = axis_of(all),
-              .y = {.title = name + " error", .logarithmic = positive, .percent = true, .zero = !positive},
+              .y = Axis{.title = name + " error", .logarithmic = positive, .percent = true, .zero = !positive},
               .lines = {},
               .measure = switched ? name : ""};
   const std::set<std::string> shown = drawn_curves(all, error);

@@ -56,8 +56,8 @@ Chart error_chart(const Json& document) {
               .subtitle =
                   "Test error of the max-margin perceptron, both axes logarithmic. A colour is a fraction kept; "
                   "whole lines keep the hardest examples, dashed ones the easiest. Lines are theory",
-              .x = {.title = "examples kept per dimension", .short_name = "kept", .logarithmic = true},
-              .y = {.title = "test error", .logarithmic = true, .percent = true},
+              .x = Axis{.title = "examples kept per dimension", .short_name = "kept", .logarithmic = true},
+              .y = Axis{.title = "test error", .logarithmic = true, .percent = true},
               .lines = {},
               .command = command_of(document)};
   const std::vector<Row> rows = rows_of(document);

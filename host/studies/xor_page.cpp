@@ -72,7 +72,7 @@ Chart difference_chart(const Json& document, const Json& problem, const std::str
                   "On hard examples at the end of the budget, paired over seeds, in percentage points with "
                   "95 % intervals. Below zero the order helps.",
               .x = width_axis(document),
-              .y = {.title = "difference in error, points", .zero_line = true},
+              .y = Axis{.title = "difference in error, points", .zero_line = true},
               .lines = {},
               .command = command_of(document)};
   for (const std::string order : kOrders) {
@@ -121,7 +121,7 @@ Chart error_chart(const Json& document) {
               .title = "Error on hard examples against width",
               .subtitle = "Mean over seeds at the end of the budget, with its 95 % interval.",
               .x = width_axis(document),
-              .y = {.title = "test error", .percent = true},
+              .y = Axis{.title = "test error", .percent = true},
               .lines = {},
               .command = command_of(document),
               .low = true};
@@ -149,8 +149,8 @@ Chart course_chart(const Json& document) {
               .subtitle =
                   "The width at which curriculum has the lowest error beside random. Mean error on hard "
                   "examples with its 95 % interval; time is steps over dimensions.",
-              .x = {.title = "time", .short_name = "time", .zero = true},
-              .y = {.title = "test error", .percent = true},
+              .x = Axis{.title = "time", .short_name = "time", .zero = true},
+              .y = Axis{.title = "test error", .percent = true},
               .lines = {},
               .command = command_of(document),
               .low = true};
@@ -173,7 +173,7 @@ std::optional<Chart> time_chart(const Json& document) {
           "When half of the seeds have come to it, within the short budget; time is steps over dimensions. Widths at "
           "which less than half come to it have no point.",
       .x = width_axis(document),
-      .y = {.title = "median time", .zero = true},
+      .y = Axis{.title = "median time", .zero = true},
       .lines = {},
       .command = command_of(document),
       .low = true};
