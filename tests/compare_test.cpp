@@ -211,7 +211,7 @@ TEST(Compare, EndToEnd) {
   EXPECT_TRUE(fs::exists(out / "figures" / "sheet.png"));
   for (const auto& entry : fs::recursive_directory_iterator(out)) {
     EXPECT_TRUE(entry.is_directory() ||
-                std::regex_search(entry.path().string(), std::regex("\\.(png|html|json|jsonl|npy)$")))
+                std::regex_search(entry.path().string(), std::regex("\\.(png|html|json|jsonl|npy|csv)$")))
         << entry.path() << " was left behind";
   }
 

@@ -7,8 +7,7 @@
 //   dense        the whole network; level 0 alone
 //   rewound      the ticket: the survivors back at their start, trained again
 //   fine-tuned   a chain of its own: the survivors go on from their trained values, over the whole schedule again
-//   dense-long   the dense network, trained on over the whole schedule as often as the fine-tuned one, and never pruned: its
-//                control
+//   dense-long   the dense network, trained on over the whole schedule as often as the fine-tuned one and never pruned
 //   restarted    the rewound ticket's mask, at another start
 //   random-mask  as many weights in each layer as the rewound ticket has there, chosen at random; at the chain's start
 //   small-dense  a dense network of as many layers, of the width whose parameters are nearest in number to those that

@@ -257,14 +257,13 @@ Command add_sweep(CLI::App& program) {
       ->required();
   add_worlds(*app, options->worlds)->description("Run all that is on the spiral in these mixtures, as 0..19");
   add_sweep_options(*app, options->sweep);
-  add_notes(
-      *app, {"scalelab sweep scaling --out scaling", "scalelab sweep mine.json --shard 3/8 --out mine"},
-      {"A file: {\"title\": text, \"grids\": [{KEY: value or list, ...}, ...]}; a grid is run in every\n"
-       "combination of its lists. Keys: data, labels, n, worlds and seeds (\"0..9\"), start, noise, model,\n"
-       "width, hidden_layers, epochs or samples (epochs times n), precision, keep, score, fraction,\n"
-       "clusters, features, class_floor, order, ticket, level, grid, density_points; dimension and probe_angle for\n"
-       "data = perceptron. A grid without seeds is run for --seed.\n",
-       kFormatsHelp});
+  add_notes(*app, {"scalelab sweep scaling --out scaling", "scalelab sweep mine.json --shard 3/8 --out mine"},
+            {"A file: {\"title\": text, \"grids\": [{KEY: value or list, ...}, ...]}; a grid is run in every\n"
+             "combination of its lists. Keys: data, labels, n, worlds and seeds (\"0..9\"), start, noise, model,\n"
+             "width, hidden_layers, epochs or samples (epochs times n), precision, keep, score, fraction,\n"
+             "clusters, features, class_floor, order, ticket, level, grid, density_points; dimension and\n"
+             "probe_angle for data = perceptron. A grid without seeds is run for --seed.\n",
+             kFormatsHelp});
   return {
       app,
       [options](Session& session) { return sweep_command(options->file, options->worlds, options->sweep, session); },
