@@ -94,8 +94,8 @@ std::optional<Chart> roofline(const nlohmann::json& document) {
           "Operations a second against operations for each byte that must move; how each op counts them stands in "
           "the table. The roofs were measured in the same run. Left of a ridge memory holds a case back, right of "
           "it arithmetic.",
-      .x = Axis{.title = "operations a byte", .short_name = "operations a byte", .logarithmic = true},
-      .y = Axis{.title = "operations a second", .short_name = "rate", .logarithmic = true, .unit = "op/s"},
+      .x = host::Axis{.title = "operations a byte", .short_name = "operations a byte", .logarithmic = true},
+      .y = host::Axis{.title = "operations a second", .short_name = "rate", .logarithmic = true, .unit = "op/s"},
       .lines = {},
       .command = host::command_of(document)};
   add_roofs(chart, ceilings, least, most);
@@ -118,8 +118,8 @@ std::vector<Chart> cost_charts(const nlohmann::json& document) {
       charts.push_back({.id = id,
                         .title = "",
                         .subtitle = entry.value("title", "") + ".",
-                        .x = Axis{.title = axis, .short_name = axis, .logarithmic = true},
-                        .y = Axis{.title = "time", .short_name = "time", .logarithmic = true, .unit = "s"},
+                        .x = host::Axis{.title = axis, .short_name = axis, .logarithmic = true},
+                        .y = host::Axis{.title = "time", .short_name = "time", .logarithmic = true, .unit = "s"},
                         .lines = {},
                         .command = host::command_of(document)});
     }
