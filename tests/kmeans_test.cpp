@@ -373,7 +373,7 @@ TEST_P(Kmeans, AssignmentInManyFeaturesIsTheCanonicalOne) {
 // so large that bytes say little of the others (kernels/cpu/byte_bounds.h): labels are those of the definition, and by
 // fp64 within the rounding of the canonical distance, which is (d + 8) 2^-24 of it.
 TEST_P(Kmeans, NearTiesInManyFeaturesAreDecidedByCanonicalDistances) {
-  const std::size_t n = on_executor() ? 40 : 90, k = on_executor() ? 64 : 70;
+  const std::size_t n = on_executor() ? 64 : 90, k = on_executor() ? 64 : 70;
   for (const std::int64_t d :
        on_executor() ? std::vector<std::int64_t>{64} : std::vector<std::int64_t>{64, 768, 1536}) {
     for (const float step : {1e-1F, 1e-3F, 1e-5F, 1e-7F}) {
