@@ -345,7 +345,7 @@ __device__ void do_tile(const Band& band, const Cells& tile_cells, int count, co
 
 // Blocks on a multiprocessor: as many as leave every list in registers (tests/kernel_resources.py).
 template <int K, bool kLabels>
-constexpr int kBlocksWanted = K <= 3    ? 4
+constexpr int kBlocksWanted = K <= 1    ? 4
                               : K <= 5  ? (kLabels ? 4 : 3)
                               : K <= 16 ? (kLabels ? 3 : 2)
                                         : 2;

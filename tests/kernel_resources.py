@@ -63,7 +63,7 @@ KERNELS = {
     },
     "grid.cu": {
         "grid_region_kernel<1, false>": ("kThreads", "kWarpsPerBlock * sizeof(RegionShared<T0>)", 128, 25),
-        "grid_region_kernel<3, false>": ("kThreads", "kWarpsPerBlock * sizeof(RegionShared<T0>)", 128, 25),
+        "grid_region_kernel<3, false>": ("kThreads", "kWarpsPerBlock * sizeof(RegionShared<T0>)", 168, 18),
         "grid_region_kernel<5, false>": ("kThreads", "kWarpsPerBlock * sizeof(RegionShared<T0>)", 168, 18),
         "grid_region_kernel<9, false>": ("kThreads", "kWarpsPerBlock * sizeof(RegionShared<T0>)", 255, 12),
         "grid_region_kernel<16, false>": ("kThreads", "kWarpsPerBlock * sizeof(RegionShared<T0>)", 255, 12),
