@@ -18,6 +18,7 @@
 #include "bench/bench.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
+#include "host/program/own_program.h"
 #include "host/program/words.h"
 
 namespace scalelab::bench {
@@ -110,8 +111,7 @@ std::string last_line(const std::string& text) {
 fs::path peers_folder() {
   if (const char* folder = std::getenv("SCALELAB_PEERS"); folder != nullptr) return folder;
   std::error_code unknown;
-  const fs::path program = fs::read_symlink("/proc/self/exe", unknown);
-  const fs::path installed = program.parent_path().parent_path() / "share/scalelab/peers";
+  const fs::path installed = own_program().parent_path().parent_path() / "share/scalelab/peers";
   return fs::is_directory(installed, unknown) ? installed : fs::path(SCALELAB_PEERS);
 }
 

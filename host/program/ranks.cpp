@@ -14,6 +14,7 @@
 #include "host/program/environment.h"
 #include "host/program/files.h"
 #include "host/program/mpi_calls.h"
+#include "host/program/own_program.h"
 #include "scalelab/processors.h"
 
 namespace scalelab::host {
@@ -33,7 +34,7 @@ int number_of(const char* name) {
 // The library beside the program: where it was built, and where it is installed.
 OpenMpi* find_module(std::string& why_not) {
   std::error_code unknown;
-  const fs::path program = fs::read_symlink("/proc/self/exe", unknown).parent_path();
+  const fs::path program = own_program().parent_path();
   for (const fs::path& folder : {program, program.parent_path() / "lib/scalelab"}) {
     if (!fs::exists(folder / kModule, unknown)) continue;
     // For all to see: the parts that MPI opens itself look for its functions.

@@ -11,6 +11,7 @@
 #include "host/program/command.h"
 #include "host/program/error.h"
 #include "host/program/options.h"
+#include "host/program/own_program.h"
 
 namespace scalelab::host {
 
@@ -89,7 +90,7 @@ Outcome run(const Options& options) {
     resources += fmt::format("#SBATCH --gpus-per-task={}\n#SBATCH --ntasks=1\n", options.gpus_per_task);
   if (options.cpus_per_task > 0) resources += fmt::format("#SBATCH --cpus-per-task={}\n", options.cpus_per_task);
   const auto absolute = [](const fs::path& path) { return quoted(fs::absolute(path).string()); };
-  const std::string program = absolute(fs::read_symlink("/proc/self/exe", unknown)), file = absolute(options.file),
+  const std::string program = absolute(own_program()), file = absolute(options.file),
                     out = absolute(options.out.empty() ? fs::path(options.file).stem() : fs::path(options.out));
   const std::string array = fmt::format(kArray, fmt::arg("name", name), fmt::arg("tasks", options.tasks),
                                         fmt::arg("limit", limit_of(options.time)), fmt::arg("resources", resources),
