@@ -111,7 +111,7 @@ std::string last_line(const std::string& text) {
 fs::path peers_folder() {
   if (const char* folder = std::getenv("SCALELAB_PEERS"); folder != nullptr) return folder;
   std::error_code unknown;
-  const fs::path installed = own_program().parent_path().parent_path() / "share/scalelab/peers";
+  const fs::path installed = host::own_program().parent_path().parent_path() / "share/scalelab/peers";
   return fs::is_directory(installed, unknown) ? installed : fs::path(SCALELAB_PEERS);
 }
 
