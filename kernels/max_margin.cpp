@@ -1,14 +1,13 @@
 // The CPU twin of max_margin.h: one set of examples per thread, coordinates across the vector.
 #include "scalelab/max_margin.h"
 
-#include <hwy/aligned_allocator.h>
-
 #include <cmath>
 #include <numeric>
 #include <stdexcept>
 #include <string>
 #include <vector>
 
+#include "kernels/cpu/aligned.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/max_margin_check.h"
 #include "scalelab/random.h"
@@ -26,8 +25,8 @@ namespace {
 void max_margin_set(const float* examples, std::int64_t n, std::int64_t d, const MaxMarginOptions& options,
                     float* student, float* margin, int* sweeps) {
   const std::int64_t padded = padded_length(d);
-  const auto rows = hwy::AllocateAligned<float>(static_cast<std::size_t>(n * padded));
-  const auto w = hwy::AllocateAligned<float>(static_cast<std::size_t>(padded));
+  const auto rows = aligned_floats(n * padded);
+  const auto w = aligned_floats(padded);
   std::vector<float> squared_norms(static_cast<std::size_t>(n)), multipliers(static_cast<std::size_t>(n));
   std::fill(w.get(), w.get() + padded, 0.0F);
   for (std::int64_t i = 0; i < n; ++i) {

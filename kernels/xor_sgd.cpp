@@ -8,6 +8,7 @@
 #include <map>
 #include <vector>
 
+#include "kernels/cpu/aligned.h"
 #include "kernels/cpu/parallel.h"
 #include "kernels/xor_sgd_check.h"
 #include "scalelab/random.h"
@@ -69,8 +70,8 @@ void run_seed(const XorProblem& problem, const std::vector<XorRun>& runs, const 
 
   std::vector<Network> networks;
   for (const XorRun& run : runs) {
-    Network net{run.hidden, padded, hwy::AllocateAligned<float>(static_cast<std::size_t>(run.hidden * padded)),
-                std::vector<float>(run.hidden), std::vector<float>(run.hidden)};
+    Network net{run.hidden, padded, aligned_floats(run.hidden * padded), std::vector<float>(run.hidden),
+                std::vector<float>(run.hidden)};
     std::fill(net.weights.get(), net.weights.get() + run.hidden * padded, 0.0F);
     for (int k = 0; k < run.hidden; ++k) {
       // Unit k draws its d input weights and then its output weight.
@@ -84,9 +85,9 @@ void run_seed(const XorProblem& problem, const std::vector<XorRun>& runs, const 
     networks.push_back(std::move(net));
   }
 
-  const Row noise = hwy::AllocateAligned<float>(static_cast<std::size_t>(padded));
-  const Row x = hwy::AllocateAligned<float>(static_cast<std::size_t>(padded));
-  const Row test = hwy::AllocateAligned<float>(static_cast<std::size_t>(problem.test_examples * padded));
+  const Row noise = aligned_floats(padded);
+  const Row x = aligned_floats(padded);
+  const Row test = aligned_floats(problem.test_examples * padded);
   std::vector<float> test_labels(problem.test_examples);
   std::fill(noise.get(), noise.get() + padded, 0.0F);
   // x = (centre + sqrt(variance) noise) / sqrt(d)
