@@ -1,5 +1,6 @@
 #include "host/program/files.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
@@ -10,6 +11,7 @@
 #include <fstream>
 #include <random>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -41,17 +43,18 @@ constexpr std::size_t kMostOfTarget = 100;  // bytes: with the rest below what a
 
 // Removes what runs that were killed have left in a folder. A living run holds the lock of its file.
 void remove_leftovers(const fs::path& folder) {
-  std::error_code error;
-  fs::directory_iterator entries(folder.empty() ? fs::path(".") : folder, error);
-  for (; !error && entries != fs::directory_iterator(); entries.increment(error)) {
-    const fs::path& file = entries->path();
-    const std::string name = file.filename().string();
-    if (name.empty() || name[0] != '.' || name.find(kPart) == std::string::npos) continue;
-    const int descriptor = ::open(file.c_str(), O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+  // Not by directory_iterator, which ends the program where there is no memory.
+  DIR* const entries = ::opendir(folder.empty() ? "." : folder.c_str());
+  if (entries == nullptr) return;
+  while (const dirent* entry = ::readdir(entries)) {
+    const std::string_view name = entry->d_name;
+    if (name[0] != '.' || name.find(kPart) == std::string_view::npos) continue;
+    const int descriptor = ::openat(::dirfd(entries), entry->d_name, O_WRONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     if (descriptor < 0) continue;
-    if (lock_file(descriptor) == Lock::taken) ::unlink(file.c_str());
+    if (lock_file(descriptor) == Lock::taken) ::unlinkat(::dirfd(entries), entry->d_name, 0);
     ::close(descriptor);
   }
+  ::closedir(entries);
 }
 
 }  // namespace
