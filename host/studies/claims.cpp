@@ -301,7 +301,8 @@ Page claims_page(const nlohmann::json& document) {
   std::vector<std::string> said;
   for (const char* answer : {kHolds, kContradicted, kUndecided, kNotTested}) {
     all += counts[answer];
-    if (counts[answer] > 0) said.push_back(fmt::format("{} {}", counts[answer], answer));
+    const bool plural = answer == std::string(kHolds) && counts[answer] > 1;
+    if (counts[answer] > 0) said.push_back(fmt::format("{} {}", counts[answer], plural ? "hold" : answer));
   }
   Page page{.title = "Claims and what was found",
             .kicker = "scalelab story",
