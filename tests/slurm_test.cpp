@@ -75,7 +75,7 @@ TEST_F(Slurm, ASignalIsHandedOnAndWhatIsNotFinishedQueuesAgain) {
   EXPECT_EQ(shell("SLURM_JOB_ID=41 SLURM_ARRAY_JOB_ID=40 SLURM_ARRAY_TASK_ID=1 bash job-1"), 3);
   // A job that is cancelled: both hear it, and nobody asks for another run of it.
   tool("stand-in", "trap 'echo twice >>heard' USR1\ntrap 'exit 75' TERM\nkill -TERM $PPID $$\n" + waits);
-  EXPECT_EQ(shell("SLURM_JOB_ID=41 SLURM_ARRAY_JOB_ID=40 SLURM_ARRAY_TASK_ID=1 bash job-1"), 75);
+  EXPECT_EQ(shell("SLURM_JOB_ID=41 SLURM_ARRAY_JOB_ID=40 SLURM_ARRAY_TASK_ID=1 bash job-1"), 143);
   EXPECT_EQ(read_file(folder_ / "heard"), "heard\n");
   EXPECT_EQ(read_file(folder_ / "asked").find("requeue 40_1"), std::string::npos);
 }

@@ -52,17 +52,19 @@ constexpr const char* kJob = R"(#!/bin/bash
 #SBATCH --open-mode=append
 {resources}export OMP_NUM_THREADS="${{OMP_NUM_THREADS:-$SLURM_CPUS_ON_NODE}}"
 limit='' ended='' program=''
-trap 'heard=1; [ -n "$limit" ] || kill -USR1 "$program"; limit=1' USR1
+trap 'heard=1; [ -n "$limit" ] || [ -z "$program" ] || kill -USR1 "$program"; limit=1' USR1
 trap 'heard=1; ended=1' TERM
 {program} sweep {file} {shard}--out {out} --quiet &
 program=$!
+[ -z "$limit" ] || kill -USR1 "$program"
 while :; do
   heard=''
   wait "$program"
   status=$?
   [ -n "$heard" ] || break
 done
-if [ "$status" = 75 ] && [ -n "$limit" ] && [ -z "$ended" ]; then
+[ -z "$ended" ] || exit 143
+if [ "$status" = 75 ] && [ -n "$limit" ]; then
   scontrol requeue "${{SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}}${{SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}}"
 fi
 exit "$status"
