@@ -28,8 +28,9 @@ host::Dataset make_data(const std::string& kind, std::int64_t n, double noise) {
       for (int axis = 0; axis < 2; ++axis) p[axis] = 2 * uniform_float(centre[axis]) - 1 + 1e-6F * p[axis];
     }
     for (int axis = 0; axis < 2; ++axis) {
-      if (kind == "outlier") p[axis] = i == 0 ? 1 : 1e-6F * p[axis];  // all but one in a millionth of the grid's range
-      if (kind == "spot" && i % 2 == 0) p[axis] = 0.25F;              // half of the points in one place
+      if (kind == "outlier") p[axis] = i == 0 ? 1 : 1e-6F * p[axis];   // all but one in a millionth of the grid's range
+      if (kind == "farther") p[axis] = i == 0 ? 1 : 1e-12F * p[axis];  // in a millionth of that
+      if (kind == "spot" && i % 2 == 0) p[axis] = 0.25F;               // half of the points in one place
     }
     const bool turned = uniform_double(words[2], words[3]) < noise;
     data.labels[static_cast<std::size_t>(i)] = Spiral().inside(p[0], p[1]) != turned;
@@ -250,7 +251,7 @@ Op grid_op() {
            c("labels", "clusters", 10000, 2048, 5, 0), c("ids", "collinear", 10000, 1024, 5, 0),
            c("ids", "pairs", 10000, 2048, 5, 0)},
           {{"what", {{"ids", "labels"}}},
-           {"data", {{"uniform", "mixture", "clusters", "collinear", "pairs", "outlier", "spot"}}},
+           {"data", {{"uniform", "mixture", "clusters", "collinear", "pairs", "outlier", "farther", "spot"}}},
            {"grid", {{}, 1, kMaxGrid}},
            {"k", {{}, 1, kMaxNeighbours}},
            {"noise-percent", {{}, 0, 100}}},

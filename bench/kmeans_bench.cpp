@@ -41,8 +41,9 @@ struct Arrays {
         centroids(c, {k, d}),
         labels(c, {n}) {
     if (k > n) throw std::invalid_argument("kmeans: k is above n");
+    const bool spot = p["data"] == "spot";  // all centroids begin in one place
     for (std::int64_t j = 0; j < k; ++j) {
-      const auto at = points.begin() + j * (n / k) * d;
+      const auto at = points.begin() + (spot ? 0 : j * (n / k) * d);
       start.insert(start.end(), at, at + d);
     }
   }
@@ -201,7 +202,7 @@ Op kmeans_op() {
           {c("uniform", 1000000, 2, 100, 20), c("uniform", 1000000, 2, 100, 80), c("uniform", 1000000, 2, 1000, 10),
            c("uniform", 1000000, 2, 1000, 40), c("clusters", 1000000, 2, 100, 20), c("clusters", 1000000, 2, 1000, 10),
            c("uniform", 1000000, 3, 1000, 10), c("uniform", 100000, 512, 100, 5), c("clusters", 100000, 512, 100, 5)},
-          {{"data", {{"uniform", "clusters", "outlier"}}}},
+          {{"data", {{"uniform", "clusters", "outlier", "spot"}}}},
           make,
           lines(),
           {c("uniform", 100000000, 2, 1000, 10), c("uniform", 1000000, 1536, 10000, 2)},

@@ -79,6 +79,7 @@ struct Workspace {
   std::deque<Candidates> levels;               // one list per level of nested tiles
   std::vector<float> low, high;                // ends of `narrow`
   std::vector<Found> found;                    // `search`
+  std::vector<int> tied;                       // `find_ties`
   std::vector<std::pair<float, int>> nearest;  // `solve_lane`
   std::vector<std::int64_t> stack;
   std::vector<float> distance;  // `solve_lane`
@@ -138,7 +139,7 @@ inline float box_distance(const PointTree::Node& node, const float query[3]) {
 }
 
 // The k nearest references of one query, by definition, into work.found in no order. Walks down the tree, the nearer
-// child first.
+// child first; of two that are as near the one with the least id, so that ties by the thousand are left out too.
 inline void search(const PointTree& tree, const float query[3], std::size_t k, Workspace& work) {
   const auto& nodes = tree.nodes();
   const auto& points = tree.points();
@@ -151,10 +152,11 @@ inline void search(const PointTree& tree, const float query[3], std::size_t k, W
     stack.pop_back();
     ++work.examined;
     const PointTree::Node& node = nodes[i];
-    if (found.size() == k && box_distance(node, query) > found.front().distance) continue;
+    if (found.size() == k && !(Found{box_distance(node, query), node.least, 0} < found.front())) continue;
     if (!node.leaf()) {
       const std::int64_t left = i + 1, right = i + node.right;
-      const bool left_first = box_distance(nodes[left], query) <= box_distance(nodes[right], query);
+      const bool left_first = nearer(box_distance(nodes[left], query), nodes[left].least,
+                                     box_distance(nodes[right], query), nodes[right].least);
       stack.push_back(left_first ? right : left);
       stack.push_back(left_first ? left : right);
       continue;
@@ -186,6 +188,60 @@ inline float least_end(const PointTree::Node& node, const TileBounds& bounds) {
   return std::fma(squared, 1.0F - kSlack, -swing);
 }
 
+// Of references that every query of a tile is equally far from only the k of least id can be among its k nearest: far
+// away from all references, these may be all of them.
+struct Ties {
+  float least[3];                              // at most |x_i| of any query
+  float pivot[3];                              // one of those references
+  int last = std::numeric_limits<int>::max();  // the k-th least id of those found
+
+  explicit Ties(const Tile& tile) {
+    for (int i = 0; i < 3; ++i) least[i] = (std::fabs(tile.centre[i]) - tile.half[i]) * (1.0F - kSlack);
+  }
+  // Whether those of a box with this least id are more of them, and come behind.
+  bool leave_out(const float low[3], const float high[3], int least_id) const {
+    return least_id > last && hold(low, high);
+  }
+  bool hold(const float low[3], const float high[3]) const {
+    for (int i = 0; i < 3; ++i) {
+      if (!axis_ties(least[i], std::min(low[i], pivot[i]), std::max(high[i], pivot[i]))) return false;
+    }
+    return true;
+  }
+};
+
+// Looks for ties with the last candidate of the list, and leaves out those that cannot matter.
+inline void find_ties(Candidates& list, std::size_t k, Workspace& work, Ties& ties) {
+  const auto at = [&list](std::size_t i, float p[3]) {
+    p[0] = list.x[i];
+    p[1] = list.y[i];
+    p[2] = list.z[i];
+  };
+  work.examined += list.size;
+  at(list.size - 1, ties.pivot);
+  ties.last = std::numeric_limits<int>::max();
+  auto& ids = work.tied;
+  ids.clear();
+  float p[3];
+  for (std::size_t i = 0; i < list.size; ++i) {
+    at(i, p);
+    if (ties.hold(p, p)) ids.push_back(list.id[i]);
+  }
+  if (ids.size() <= k) return;
+  std::nth_element(ids.begin(), ids.begin() + static_cast<std::ptrdiff_t>(k) - 1, ids.end());
+  ties.last = ids[k - 1];
+  std::size_t size = 0;
+  for (std::size_t i = 0; i < list.size; ++i) {
+    at(i, p);
+    if (ties.leave_out(p, p, list.id[i])) continue;
+    list.x[size] = p[0];
+    list.y[size] = p[1];
+    list.z[size] = p[2];
+    list.id[size++] = list.id[i];
+  }
+  list.size = size;
+}
+
 // Gathers every reference that can be among the k nearest of any query in the tile, and more. Returns false, with `out`
 // unusable, when that would be more than longest_list(k).
 //
@@ -207,6 +263,7 @@ inline bool collect(const PointTree& tree, const Tile& tile, std::size_t k, Work
   const float threshold = bounds.threshold(upper);
 
   const std::size_t most = longest_list(k);
+  Ties ties(tile);
   auto& stack = work.stack;
   out.size = 0;
   out.reserve(most);
@@ -216,14 +273,18 @@ inline bool collect(const PointTree& tree, const Tile& tile, std::size_t k, Work
     stack.pop_back();
     ++work.examined;
     const PointTree::Node& node = nodes[i];
-    if (least_end(node, bounds) > threshold) continue;
+    if (least_end(node, bounds) > threshold || ties.leave_out(node.low, node.high, node.least)) continue;
     if (!node.leaf()) {
       stack.push_back(i + node.right);
       stack.push_back(i + 1);
       continue;
     }
-    if (out.size + static_cast<std::size_t>(node.end - node.begin) > most) return false;
-    work.examined += static_cast<std::size_t>(node.end - node.begin);
+    const auto more = static_cast<std::size_t>(node.end - node.begin);
+    if (out.size + more > most) {
+      find_ties(out, k, work, ties);
+      if (out.size + more > most / 2) return false;
+    }
+    work.examined += more;
     for (std::int64_t j = node.begin; j < node.end; ++j, ++out.size) {
       out.x[out.size] = points[j].x[0];
       out.y[out.size] = points[j].x[1];

@@ -75,6 +75,14 @@ struct TileBounds {
   SCALELAB_HD float threshold(float upper) const { return upper + (kSlack * (upper + spread) + kTiny); }
 };
 
+// Whether along one axis queries x of |x| >= least have one difference, as it rounds, to all p in [low, high]: these
+// coincide, or are so small beside every query that taking them away leaves it as it is (2^-25 of a number is at most
+// half of what its last bit is worth). Where this holds along every axis, all queries are equally far from all p.
+SCALELAB_HD inline bool axis_ties(float least, float low, float high) {
+  const float most = ::fabsf(low) > ::fabsf(high) ? ::fabsf(low) : ::fabsf(high);
+  return low == high || most * 0x1p25F <= least;
+}
+
 // Centre of a cell of a grid along one axis (grid.h).
 SCALELAB_HD inline float cell_centre(long long index, float step, float low) {
   return ::fmaf(static_cast<float>(index) + 0.5F, step, low);

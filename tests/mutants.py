@@ -34,7 +34,7 @@ FILES = ['kernels/*.cpp', 'kernels/*-inl.h', 'kernels/cpu/*', 'kernels/distance.
 # Each file's tests: programs that cmake builds. A file that is not named here has STEM_test, device code ptx_STEM.
 TESTS = {
     'kernels/distance.h': ['knn_test', 'grid_test'],
-    'kernels/tile.h': ['knn_test', 'grid_test', 'kmeans_test'],
+    'kernels/tile.h': ['knn_test', 'grid_test', 'kmeans_test', 'neighbour_work_test'],
     'kernels/kmeans_rows-inl.h': ['kmeans_test'],
     'kernels/kmeans_tiles.cpp': ['kmeans_test'],
     'kernels/kmeans_check.cpp': ['kmeans_test'],

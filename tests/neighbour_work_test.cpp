@@ -23,8 +23,9 @@ using test::same_bits;
 using test::uniform_floats;
 using test::uniform_int;
 
-const std::vector<std::string> kKinds = {"uniform",     "outlier", "cluster", "small references", "one spot",
-                                         "far queries", "line",    "lattice", "scales",           "sphere"};
+const std::vector<std::string> kKinds = {"uniform",          "outlier",  "farther outlier", "cluster",
+                                         "small references", "one spot", "far queries",     "line",
+                                         "lattice",          "scales",   "sphere"};
 
 // References (n, d), or queries of the same kind.
 std::vector<float> points_of(const std::string& kind, std::int64_t n, std::int64_t d, bool queries) {
@@ -36,6 +37,8 @@ std::vector<float> points_of(const std::string& kind, std::int64_t n, std::int64
     for (std::int64_t c = 0; c < d; ++c) length += p[c] * p[c];
     for (std::int64_t c = 0; c < d; ++c) {
       if (kind == "outlier" && i == 7) p[c] = queries ? -1e6F : 1e6F;
+      if (kind == "farther outlier" && i == 7)
+        p[c] = queries ? -1e12F : 1e12F;  // every other is equally far from there
       if (kind == "cluster" && i % 2 == 0) p[c] *= 0.01F;
       if (kind == "small references" && !queries) p[c] *= 0.01F;
       if (kind == "one spot" && i % 2 == 0) p[c] = 0.25F;

@@ -25,6 +25,7 @@ class PointTree {
     float low[3], high[3];  // the tight box of its points
     std::int64_t begin, end;
     std::int64_t right;  // 0: a leaf
+    int least;           // id of its points: decides where all are equally far, as they are from far enough away
     bool leaf() const { return right == 0; }
   };
 
@@ -65,13 +66,17 @@ class PointTree {
     nodes_.reserve(top.size() + 2 * (n / leaf_ + 1));
     std::size_t next_top = 0, next_branch = 0;
     join(top, built, next_top, next_branch);
+    for (std::size_t i = nodes_.size(); i-- > 0;) {  // children stand behind their parents
+      Node& node = nodes_[i];
+      node.least = node.leaf() ? points_[node.begin].id : std::min(nodes_[i + 1].least, nodes_[i + node.right].least);
+    }
   }
 
   // Builds the subtree of [begin, end) into `out`; with `branches`, a range of at most `branch` points is put there
   // instead and leaves a node with begin = end in `out`.
   void build(std::int64_t begin, std::int64_t end, std::int64_t branch, std::vector<Node>& out,
              std::vector<Node>* branches) {
-    Node node{{}, {}, begin, end, 0};
+    Node node{{}, {}, begin, end, 0, 0};
     if (branches != nullptr && end - begin <= branch) {
       branches->push_back(node);
       node.end = begin;

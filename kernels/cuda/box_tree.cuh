@@ -11,6 +11,7 @@
 
 #include "kernels/cuda/device.cuh"
 #include "kernels/distance.h"
+#include "kernels/tile.h"
 
 namespace scalelab::cuda {
 
@@ -72,6 +73,13 @@ __device__ inline float most_distance(const Box& box, const float4& low, const f
   return chained_squares(most_gap(box.low[0], box.high[0], low.x, high.x),
                          most_gap(box.low[1], box.high[1], low.y, high.y),
                          most_gap(box.low[2], box.high[2], low.z, high.z));
+}
+
+// Whether every query of the box is equally far, as distances are computed, from all points of another (tile.h).
+__device__ inline bool equally_far(const Box& queries, const float4& low, const float4& high) {
+  return axis_ties(larger(queries.low[0], -queries.high[0]), low.x, high.x) &&
+         axis_ties(larger(queries.low[1], -queries.high[1]), low.y, high.y) &&
+         axis_ties(larger(queries.low[2], -queries.high[2]), low.z, high.z);
 }
 
 __device__ inline Box point_box(float x, float y, float z) { return {{x, y, z}, {x, y, z}}; }
@@ -159,9 +167,9 @@ __device__ inline int nearest_leaf(const BoxTree& tree, const Box& box) {
 }
 
 // A number that at least k of the warp's `count` distances do not exceed, and which lies hardly above the k-th smallest
-// of them, as measured by how far they scatter (k <= count). `distances` lie in shared memory, written by this warp and
-// synchronised.
-__device__ inline float upper_kth(const float* distances, int count, int k) {
+// of them, as measured by how far they scatter, and by no more than so many steps of its bits (k <= count). `distances`
+// lie in shared memory, written by this warp and synchronised.
+__device__ inline float upper_kth(const float* distances, int count, int k, unsigned most_steps = 0xffffU) {
   unsigned low = 0xffffffffU, high = 0;  // bits of the least and the most: their order is the order of distances
   for (int i = lane_index(); i < count; i += kWarp) {
     const unsigned bits = __float_as_uint(distances[i]);
@@ -171,7 +179,7 @@ __device__ inline float upper_kth(const float* distances, int count, int k) {
   low = warp_min(low);
   high = warp_max(high);
   // Far from all points the distances agree in their leading bits: what is near enough depends on where they differ.
-  const unsigned fine = (high - low) / 128, near_enough = fine < 0xffffU ? fine : 0xffffU;
+  const unsigned fine = (high - low) / 128, near_enough = fine < most_steps ? fine : most_steps;
   while (high - low > near_enough) {
     const unsigned middle = low + (high - low) / 2;
     int within = 0;

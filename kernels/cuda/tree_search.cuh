@@ -221,6 +221,39 @@ __device__ inline int compact(float4* points, int count, Keep keep) {
 // Most points that list_candidates lists.
 inline constexpr int kMostCandidates = 256;
 
+// Of points that every query of a box is equally far from only the k of least index can be among its k nearest.
+struct Ties {
+  float4 pivot;          // one of them
+  int last = INT32_MAX;  // the k-th least index of those found
+
+  // Whether the points of a box, with the least index in low.w, are more of them and come behind.
+  __device__ bool leave_out(const Box& queries, const float4& low, const float4& high) const {
+    return point_index(low) > last && hold(queries, low, high);
+  }
+  __device__ bool hold(const Box& queries, const float4& low, const float4& high) const {
+    return equally_far(queries,
+                       make_float4(smaller(low.x, pivot.x), smaller(low.y, pivot.y), smaller(low.z, pivot.z), 0.0F),
+                       make_float4(larger(high.x, pivot.x), larger(high.y, pivot.y), larger(high.z, pivot.z), 0.0F));
+  }
+};
+
+// The ties with the last of `count` > k points. `scratch` (count) in shared memory; synchronised on return.
+__device__ inline Ties find_ties(const Box& queries, const float4* points, int count, int k, float* scratch) {
+  Ties ties{points[count - 1]};
+  int tied = 0;
+  for (int begin = 0; begin < count; begin += kWarp) {
+    const int i = begin + lane_index();
+    const bool one = i < count && ties.hold(queries, points[i], points[i]);
+    if (i < count) scratch[i] = one ? points[i].w : 0.0F;  // bits of an index, which upper_kth puts in order
+    const unsigned votes = __ballot_sync(kAllLanes, one);
+    tied += __popc(votes);
+  }
+  __syncwarp();
+  if (tied > k) ties.last = __float_as_int(upper_kth(scratch, count, count - tied + k, 0));
+  __syncwarp();
+  return ties;
+}
+
 // Lists every point that can be among the k nearest of any query in the box, and returns how many; -1 when they are too
 // many. `candidates` and `ends` (scratch) hold kMostCandidates and lie in shared memory; synchronised on return.
 __device__ inline int list_candidates(const BoxTree& tree, const Box& box, int k, float4* candidates, float* ends) {
@@ -228,8 +261,10 @@ __device__ inline int list_candidates(const BoxTree& tree, const Box& box, int k
   float bound = first_bound(tree, box, nearest_leaf(tree, box), k, ends);
   int count = 0;
   bool fits = true;
+  Ties ties{};
   // Any k points bound the k-th smallest distance: those listed so far serve, and soon better than the first ones.
-  const auto tighten = [&] {
+  // Where more than `many` are left, ties are looked for among them.
+  const auto tighten = [&](int many) {
     __syncwarp();
     for (int i = lane_index(); i < count; i += kWarp) {
       ends[i] = most_distance(box, candidates[i], candidates[i]);
@@ -237,12 +272,17 @@ __device__ inline int list_candidates(const BoxTree& tree, const Box& box, int k
     __syncwarp();
     if (count >= k) bound = smaller(bound, upper_kth(ends, count, k));
     count = compact(candidates, count, [&](const float4& point) { return least_distance(box, point, point) <= bound; });
+    if (count <= many) return;
+    ties = find_ties(box, candidates, count, k, ends);
+    count = compact(candidates, count, [&](const float4& point) { return !ties.leave_out(box, point, point); });
   };
+  constexpr int kFull = kMostCandidates - kWarp;
   walk_tree(
       tree,
       [&](const BoxNode& node) {
         const float least = least_distance(box, node.low, node.high);
-        return fits && least <= bound ? __float_as_uint(least) : kLeftOut;
+        const bool entered = fits && least <= bound && !ties.leave_out(box, node.low, node.high);
+        return entered ? __float_as_uint(least) : kLeftOut;
       },
       [&](const BoxNode&) { return true; },
       [&](int first, int last) {
@@ -251,18 +291,18 @@ __device__ inline int list_candidates(const BoxTree& tree, const Box& box, int k
         float4 point{};
         if (near) {
           point = tree.points[i];
-          near = least_distance(box, point, point) <= bound;
+          near = least_distance(box, point, point) <= bound && !ties.leave_out(box, point, point);
         }
         const unsigned votes = __ballot_sync(kAllLanes, near);
         if (near) candidates[count + lanes_below(votes)] = point;
         count += __popc(votes);
-        if (count > kMostCandidates - kWarp) {
-          tighten();
-          fits = count <= kMostCandidates - kWarp;
+        if (count > kFull) {
+          tighten(kFull);
+          fits = count <= kFull;
         }
       });
   if (!fits) return -1;
-  tighten();
+  tighten(2 * k + kWarp);
   return count;
 }
 

@@ -35,13 +35,15 @@ CASES = {  # name: (op, axes)
     "knn outside": ("knn", ["data=outside", "n=5000", "q=5000", "d=2", "k=5"]),
     "knn scales": ("knn", ["data=scales", "n=5000", "q=5000", "d=2", "k=5"]),
     "grid outlier": ("grid", ["data=outlier", "n=2000", "k=5", "what=ids", "grid=256"]),
+    "grid farther": ("grid", ["data=farther", "n=2000", "k=5", "what=ids", "grid=256"]),
     "grid spot": ("grid", ["data=spot", "n=2000", "k=5", "what=ids", "grid=256"]),
     "kmeans outlier": ("kmeans", ["data=outlier", "n=20000", "d=2", "k=200", "iterations=2"]),
+    "kmeans spot": ("kmeans", ["data=spot", "n=20000", "d=2", "k=200", "iterations=2"]),
 }
 # Points that would defeat a grid of cells: beside which case, and how many times its instructions at most. Cells far from
 # all points share no list of candidates: each costs a search of its own.
 AWKWARD = {"knn spot": ("knn 2-D", 1.5), "knn outside": ("knn 2-D", 1.5), "knn scales": ("knn 2-D", 2),
-           "grid outlier": ("grid ids", 8), "grid spot": ("grid ids", 1.5), "kmeans outlier": ("kmeans 2-D", 1.5)}
+           "grid outlier": ("grid ids", 7), "grid farther": ("grid ids", 1.5), "grid spot": ("grid ids", 1.5), "kmeans outlier": ("kmeans 2-D", 1.5), "kmeans spot": ("kmeans 2-D", 2)}
 PIPES = [  # the first that fits an opcode
     ("tensor", r"mma"),
     ("sync", r"bar|barrier|membar|fence|shfl|vote|match|redux|activemask|elect"),
