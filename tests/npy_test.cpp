@@ -177,6 +177,20 @@ TEST_F(Npy, IntegersOfEveryTypeAreRead) {
   EXPECT_EQ(refused("<i4", "(0,)", ""), "has shape (0) and so no numbers");
 }
 
+// The first and last code points of each length in UTF-8 (RFC 3629), and what is none: a byte that no text in UTF-8 has,
+// so that a reader of labels refuses it.
+TEST_F(Npy, TextIsReadAsUtf8) {
+  const std::vector<std::uint32_t> characters = {0x7f, 0x80, 0x7ff, 0x800, 0xffff, 0x10000, 0x10ffff, 0x110000, ~0U};
+  write(npy(dictionary("<U1", "(9,)"), bytes_of(characters)));
+  EXPECT_EQ(read_npy_labels(file_),
+            (std::vector<std::string>{"\x7f", "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xef\xbf\xbf",
+                                      "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf", "\xff", "\xff"}));
+  write(npy(dictionary("<U3", "(2,)"), bytes_of(std::vector<std::uint32_t>{'a', 0xe9, 0, 'b', 0, 0})));
+  EXPECT_EQ(read_npy_labels(file_), (std::vector<std::string>{"a\xc3\xa9", "b"}));
+  write(npy(dictionary("|S2", "(2,)"), std::string("ab\xe9\0", 4)));
+  EXPECT_EQ(read_npy_labels(file_), (std::vector<std::string>{"ab", "\xe9"}));
+}
+
 TEST_F(Npy, WhatIsWrongIsNamed) {
   const std::string numbers = bytes_of(six_);
   EXPECT_EQ(complaint(""), "is empty");
