@@ -101,7 +101,7 @@ Page study_page_from(const nlohmann::json& document) {
   if (document.value("schema", 1) < 2) {
     for (auto& finding : sweep_findings(curves)) findings.push_back(std::move(finding));
   }
-  return sweep_page(document.value("title", document.value("experiment", "Sweep")), findings, curves, document);
+  return sweep_page(document.value("title", document.value("experiment", "Sweep")), findings, curves, rows, document);
 }
 
 nlohmann::json result_in(const fs::path& folder) {
@@ -183,18 +183,52 @@ nlohmann::json study_document(const Study& study, const Curves& curves, Session&
   nlohmann::json document = planned_document(study, session);
   document.update(findings_document(study, session));
   document["seed"] = curves.seed;
-  for (const SweepRow& row : study.result.rows) document["rows"].push_back(row_json(row));
+  const std::vector<SweepRow>& rows = study.result.rows;
+  const std::size_t held = std::min(rows.size(), kMostRowsOnPage);
+  for (std::size_t i = 0; i < held; ++i) document["rows"].push_back(row_json(rows[i]));
+  if (held < rows.size()) document["rows_left_out"] = rows.size() - held;
   document["summary"] = summary_json(curves);
   document["laws"] = laws_json(curves);
   return document;
 }
 
-Outcome end_in(const fs::path& folder, nlohmann::json document, std::string text, std::shared_ptr<const Page> page) {
+namespace {
+
+// The document with all these rows in place of those that it holds: the same bytes as if it held them.
+void write_result(const fs::path& file, nlohmann::json document, const std::vector<SweepRow>& rows) {
+  document.erase("rows_left_out");
+  document["rows"] = nlohmann::json::array();
+  const std::string text = json_text(document);
+  const std::string member = "\n  \"rows\": [";  // so little indented stands no other
+  const std::size_t at = text.find(member) + member.size();
+  OutputFile output(file);
+  output.write(std::string_view(text).substr(0, at));
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    std::string lines = json_text(row_json(rows[i]));
+    lines.pop_back();
+    std::string indented = i == 0 ? "\n    " : ",\n    ";
+    for (const char c : lines) indented += c == '\n' ? std::string("\n    ") : std::string(1, c);
+    output.write(indented);
+  }
+  output.write(rows.empty() ? "" : "\n  ");
+  output.write(std::string_view(text).substr(at));
+  output.commit();
+}
+
+}  // namespace
+
+Outcome end_in(const fs::path& folder, nlohmann::json document, std::string text, std::shared_ptr<const Page> page,
+               const std::vector<SweepRow>* all_rows) {
   Outcome outcome{std::move(document), std::move(text)};
   if (folder.empty()) return outcome;
   make_output_folder(folder);
   if (outcome.publishing == nullptr) outcome.publishing = lock_folder(folder);
-  write_file(folder / "result.json", json_text(outcome.document));
+  if (all_rows != nullptr) {
+    write_result(folder / "result.json", std::move(outcome.document), *all_rows);
+    outcome.document = nullptr;
+  } else {
+    write_file(folder / "result.json", json_text(outcome.document));
+  }
   outcome.text += fmt::format("All results: {}\n", (folder / "result.json").string());
   outcome.page = std::move(page);
   outcome.folder = folder;
@@ -214,7 +248,9 @@ Outcome end_study(const Study& study, nlohmann::json document, const SweepOption
     text +=
         fmt::format("{} of {} trials are done; the other shards have the rest.\n", result.rows.size(), result.planned);
   }
-  Outcome outcome = end_in(options.out, std::move(document), std::move(text), std::move(page));
+  const bool many = document.contains("rows_left_out");
+  Outcome outcome =
+      end_in(options.out, std::move(document), std::move(text), std::move(page), many ? &result.rows : nullptr);
   if (result.failed > 0) outcome.exit_code = kSomeFailed;
   outcome.publishing = result.publishing;
   return outcome;
@@ -230,7 +266,9 @@ Outcome finish_study(Study study, const Curves& curves, const SweepOptions& opti
   nlohmann::json document = study_document(study, curves, session);
   std::shared_ptr<const Page> page;
   if (!study.result.rows.empty()) {
-    page = std::make_shared<const Page>(sweep_page(study.title, study.findings, curves, document));
+    page = std::make_shared<const Page>(sweep_page(study.title, study.findings, curves, study.result.rows, document));
+    const SeriesTable table = series_table(curves);
+    if (table.rows.size() > kMostTableRows) write_file(options.out / "series.csv", csv_of(table.columns, table.rows));
   }
   return end_study(study, std::move(document), options, std::move(text), std::move(page));
 }

@@ -40,7 +40,9 @@ struct Study {
   nlohmann::json more = nlohmann::json::object();  // members that only this study has
 };
 
-// The JSON of a study: of one without trials, of one with trials, and of a dry run, which is nothing but the plan.
+// The JSON of a study: of one without trials, of one with trials, and of a dry run, which is nothing but the plan. Of
+// many rows study_document holds the first (kMostRowsOnPage), and rows_left_out says how many are missing: result.json
+// has them all, written one by one (end_in with all_rows), and the outcome then holds no document but that file.
 nlohmann::json findings_document(const Study& study, Session& session);
 nlohmann::json study_document(const Study& study, const Curves& curves, Session& session);
 nlohmann::json planned_document(const Study& study, Session& session);
@@ -52,7 +54,7 @@ nlohmann::json planned_document(const Study& study, Session& session);
 // `end_study` does the same with a document that is complete and a page of the study's own, or none; and `end_in` for a
 // study without trials, in a folder (empty: nothing is written).
 Outcome end_in(const std::filesystem::path& folder, nlohmann::json document, std::string text,
-               std::shared_ptr<const Page> page);
+               std::shared_ptr<const Page> page, const std::vector<SweepRow>* all_rows = nullptr);
 Outcome end_study(const Study& study, nlohmann::json document, const SweepOptions& options, std::string text,
                   std::shared_ptr<const Page> page);
 Outcome finish_study(Study study, const Curves& curves, const SweepOptions& options, std::string text,
