@@ -217,12 +217,15 @@ inline void find_ties(Candidates& list, std::size_t k, Workspace& work, Ties& ti
     p[1] = list.y[i];
     p[2] = list.z[i];
   };
-  work.examined += list.size;
+  float p[3];
+  at(list.size / 2, p);
   at(list.size - 1, ties.pivot);
   ties.last = std::numeric_limits<int>::max();
+  ++work.examined;
+  if (!ties.hold(p, p)) return;  // where ties fill a list, they are in the middle too
+  work.examined += list.size;
   auto& ids = work.tied;
   ids.clear();
-  float p[3];
   for (std::size_t i = 0; i < list.size; ++i) {
     at(i, p);
     if (ties.hold(p, p)) ids.push_back(list.id[i]);
