@@ -1,6 +1,8 @@
 // main: from the command line to a backend to a command, and the only place that prints.
 #include <unistd.h>
 
+#include <fmt/format.h>
+
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cerrno>
@@ -9,6 +11,7 @@
 #include <filesystem>
 #include <fstream>
 #include <new>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +25,7 @@
 #include "host/program/help.h"
 #include "host/program/manual.h"
 #include "host/program/options.h"
+#include "host/program/ranks.h"
 #include "host/program/signals.h"
 #include "host/studies/study.h"
 
@@ -32,6 +36,7 @@ Command add_boundary(CLI::App& program);     // own_data/boundary.cpp
 Command add_knn(CLI::App& program);          // own_data/knn.cpp
 Command add_kmeans(CLI::App& program);       // own_data/kmeans.cpp
 Command add_prune(CLI::App& program);        // own_data/prune.cpp
+Command add_merge(CLI::App& program);        // own_data/merge.cpp
 Command add_compare(CLI::App& program);      // studies/compare.cpp
 Command add_prune_study(CLI::App& program);  // studies/prune_study.cpp
 Command add_theory(CLI::App& program);       // studies/theory.cpp
@@ -40,6 +45,7 @@ Command add_xor(CLI::App& program);          // studies/xor_study.cpp
 Command add_lottery(CLI::App& program);      // studies/lottery_study.cpp
 Command add_sweep(CLI::App& program);        // studies/sweep_study.cpp
 Command add_story(CLI::App& program);        // studies/story.cpp
+Command add_slurm(CLI::App& program);        // studies/slurm.cpp
 Command add_dataset(CLI::App& program);      // data/dataset_command.cpp
 Command add_info(CLI::App& program);         // program/info.cpp
 }  // namespace scalelab::host
@@ -68,6 +74,11 @@ void add_common_options(CLI::App& app, Common& common) {
   app.add_option("--device", common.device, "Which GPU, counted from 0")->check(whole_number(0, 1023))->group(group);
   app.add_option("--threads", common.threads, "CPU threads; all where it is not given")
       ->check(whole_number(0, 1024))
+      ->default_str("")
+      ->group(group);
+  app.add_option("--time-budget", common.time_budget,
+                 "Stop as a signal would after this time, as 55m: what can be resumed is left so")
+      ->transform(duration())
       ->default_str("")
       ->group(group);
   app.add_flag("--json", common.json, "Print one JSON document and nothing else")->group(group);
@@ -119,10 +130,11 @@ std::vector<Command> add_commands(CLI::App& program, Common& common) {
       commands.push_back(std::move(command));
     }
   };
-  add("Your own data", {add_boundary(program), add_knn(program), add_kmeans(program), add_prune(program)});
-  add("Experiments",
-      {add_compare(program), add_prune_study(program), add_theory(program), add_curriculum(program), add_xor(program),
-       add_lottery(program), add_sweep(program), add_story(program), add_show(program), add_dataset(program)});
+  add("Your own data",
+      {add_boundary(program), add_knn(program), add_kmeans(program), add_prune(program), add_merge(program)});
+  add("Experiments", {add_compare(program), add_prune_study(program), add_theory(program), add_curriculum(program),
+                      add_xor(program), add_lottery(program), add_sweep(program), add_slurm(program),
+                      add_story(program), add_show(program), add_dataset(program)});
   const char* const rest = "This machine, this program";
   add(rest, bench::add_bench(program));
   add(rest, {add_info(program), add_completion(program)});
@@ -133,17 +145,27 @@ std::vector<Command> add_commands(CLI::App& program, Common& common) {
   return commands;
 }
 
-// Runs a command on the backend that its options, its work and this machine make out.
-Outcome run_command(const Command& command, const Common& common, Progress& progress) {
+int complain(int exit_code, std::string line) {
+  std::replace(line.begin(), line.end(), '\n', ' ');
+  std::fprintf(stderr, "scalelab: %s\n", line.c_str());
+  return exit_code;
+}
+
+// The backend that a command's options, its work and this machine make out.
+Choice choose(const Command& command, const Common& common, Needs& needs) {
   std::string why_not;
   const Backend* cuda = cuda_backend(&why_not);
-  Needs needs;
   if (cuda != nullptr && common.backend != "cpu" && command.needs) needs = command.needs();
   const bool weighed = cuda != nullptr && common.backend == "auto" && !needs.parts.empty();
   const Crossovers crossovers =
       weighed ? read_crossovers(crossover_file(), contest_of(*cuda, common.device, common.threads)) : Crossovers{};
-  const Choice choice = weighed ? choose_backend(common.backend, needs, cuda, why_not, crossovers.rows)
-                                : choose_backend(common.backend, needs, cuda, why_not);
+  return weighed ? choose_backend(common.backend, needs, cuda, why_not, crossovers.rows)
+                 : choose_backend(common.backend, needs, cuda, why_not);
+}
+
+Outcome run_alone(const Command& command, const Common& common, Progress& progress) {
+  Needs needs;
+  const Choice choice = choose(command, common, needs);
   if (!choice.reason.empty()) progress.remark("scalelab: " + choice.reason);
   return run_where_it_fits(
       common.backend, *choice.backend, needs,
@@ -154,6 +176,56 @@ Outcome run_command(const Command& command, const Common& common, Progress& prog
         return command.run(session);
       },
       [&progress](const std::string& line) { progress.say(line); });
+}
+
+// Each rank on a GPU of its own, where it runs on one. What fails on one rank alone ends the others, who wait for it.
+Outcome run_on_ranks(const Command& command, const Common& common, const Launch& launch, Progress& progress) {
+  if (!command.ranks) {
+    throw SharedFailure(kMisuse,
+                        fmt::format("{} processes were started together, but {} does not divide its work among "
+                                    "them: start one, or each with a --shard where it has that",
+                                    launch.size, command_path(*command.app)));
+  }
+  Ranks ranks(launch);
+  Communicator all = ranks.communicator();
+  try {
+    require_equal(all, {{"the program's version", program_identity()}});
+    const int fair = ranks.threads();  // asked by all, whatever their options say
+    const int threads = common.threads > 0 ? common.threads : fair;
+    std::optional<Context> context;
+    on_all(all, [&] {
+      Needs needs;
+      const Backend& backend = *choose(command, common, needs).backend;
+      const bool cpu = &backend == &cpu_backend();
+      context.emplace(backend, cpu ? 0 : common.device + ranks.on_this_machine(), threads);
+    });
+    context->ranks = all;
+    Session session{common, *context, progress};
+    Outcome outcome = command.run(session);
+    context.reset();
+    ranks.leave();
+    return outcome;
+  } catch (const SharedFailure&) {
+    ranks.leave();
+    throw;
+  } catch (const Interrupted& interrupted) {
+    complain(0, fmt::format("rank {} of {}: stopped by a signal", all.rank(), all.size()));
+    ranks.end_all(128 + interrupted.signal);
+    throw;
+  } catch (const std::bad_alloc&) {
+    ranks.end_all(kOutOfMemory);
+    throw;
+  } catch (...) {
+    const Failure failure = failure_of_current_exception();
+    complain(0, fmt::format("rank {} of {}: {}", all.rank(), all.size(), failure.what()));
+    ranks.end_all(failure.exit_code);
+    throw;
+  }
+}
+
+// The signal by which a time budget ends a command, as any other signal would.
+void start_time_budget(double seconds) {
+  if (seconds > 0) ::alarm(static_cast<unsigned>(seconds));
 }
 
 int run(std::vector<std::string> words) {
@@ -196,25 +268,30 @@ int run(std::vector<std::string> words) {
   }
   const auto command =
       std::find_if(commands.begin(), commands.end(), [&](const Command& one) { return one.app == chosen; });
-  Progress progress(common.quiet);
-  Outcome outcome = run_command(*command, common, progress);
+  start_time_budget(common.time_budget);
+  const Launch launch = find_launch();
+  const CLI::Option* shard = chosen->get_option_no_throw("--shard");
+  const bool alone = shard != nullptr && shard->count() > 0;
+  Progress progress(common.quiet || (launch.rank > 0 && !alone));
+  Outcome outcome;
+  try {
+    outcome = alone || launch.size == 1 ? run_alone(*command, common, progress)
+                                        : run_on_ranks(*command, common, launch, progress);
+  } catch (const SharedFailure& failure) {
+    return launch.rank > 0 ? failure.exit_code : complain(failure.exit_code, failure.what());
+  }
   progress.clear();
   if (outcome.page != nullptr && !outcome.folder.empty()) {
     write_page(outcome.folder, *outcome.page);
     outcome.text += (outcome.folder / "report.html").string() + "\n";
   }
+  if (launch.rank != 0 && !alone) return outcome.exit_code;
   if (common.json && outcome.document.is_null()) {
     print_file(outcome.folder / "result.json");
   } else {
     print(common.json ? json_text(outcome.document) : outcome.text);
   }
   return outcome.exit_code;
-}
-
-int complain(int exit_code, std::string line) {
-  std::replace(line.begin(), line.end(), '\n', ' ');
-  std::fprintf(stderr, "scalelab: %s\n", line.c_str());
-  return exit_code;
 }
 
 }  // namespace
@@ -227,27 +304,18 @@ int main(int argc, char** argv) {
   try {
     set_command_line({argv, argv + argc});
     return run(std::vector<std::string>(argv + std::min(argc, 1), argv + argc));
-  } catch (const Failure& failure) {
-    return complain(failure.exit_code, failure.what());
   } catch (const Interrupted& interrupted) {
     return complain(128 + interrupted.signal, "stopped by a signal; nothing half-done was left");
   } catch (const ReaderGone&) {
     return kDone;
-  } catch (const std::invalid_argument& error) {
-    return complain(kMisuse, error.what());
-  } catch (const OutOfMemory& error) {
-    return complain(kOutOfMemory, error.what());
   } catch (const std::bad_alloc&) {
     std::terminate();  // signals.cpp says it in a line: here there may be no memory left to make one
-  } catch (const std::length_error&) {
-    return complain(kOutOfMemory, "more was asked for than memory can be addressed; ask for less");
-  } catch (const std::filesystem::filesystem_error& error) {  // as a name that is too long
-    return complain(kBadData, error.path1().string() + ": cannot be reached: " + error.code().message());
-  } catch (const nlohmann::json::exception& error) {  // only what is read from files can be of a type nobody expects
-    return complain(
-        kBadData,
-        std::string("a JSON file that was read holds something other than scalelab writes there: ") + error.what());
-  } catch (const std::exception& error) {
-    return complain(kFault, error.what());
+  } catch (...) {
+    try {
+      const Failure failure = failure_of_current_exception();
+      return complain(failure.exit_code, failure.what());
+    } catch (const std::exception& error) {
+      return complain(kFault, error.what());
+    }
   }
 }

@@ -7,10 +7,12 @@
 #include "kernels/kmeans_rows-inl.h"
 
 #include <algorithm>
+#include <bit>
 #include <cfloat>
 #include <limits>
 #include <numeric>
 #include <optional>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -18,6 +20,7 @@
 #include "kernels/cpu/parallel.h"
 #include "kernels/distance.h"
 #include "kernels/kmeans_check.h"
+#include "kernels/kmeans_ranks.h"
 #include "kernels/kmeans_rows.h"
 #include "kernels/kmeans_tiles.h"
 #include "kernels/kmeans_total.h"
@@ -372,8 +375,8 @@ HWY_EXPORT(assign_block);
 
 namespace {
 
-constexpr std::int64_t kBlockRows = 4096;  // the blocks of the inertia (kmeans.h), and of every pass over rows
-constexpr std::int64_t kPieceRows = 7 * kScoreRows;  // what a thread assigns and adds while it is in the cache
+constexpr std::int64_t kBlockRows = kKmeansBlockRows;  // of every pass over rows
+constexpr std::int64_t kPieceRows = 7 * kScoreRows;    // what a thread assigns and adds while it is in the cache
 // Totals of all threads together may take this much; beyond it they share one table, and points are read twice.
 constexpr std::int64_t kTotalsBytes = std::int64_t{256} << 20;
 // Assigning alone pays for sorting the points from this many centroids and pairs up.
@@ -392,7 +395,9 @@ void for_each_block(Context& context, std::int64_t n, Body&& body) {
   });
 }
 
-std::vector<FixedPoint> fixed_points(View<const float> points, Context& context) {
+// Of each feature, for the totals of all rows of all ranks.
+std::vector<FixedPoint> fixed_points(View<const float> points, std::int64_t all, Communicator& ranks,
+                                     Context& context) {
   const std::int64_t n = points.extent(0), d = points.extent(1);
   std::vector<std::vector<float>> largest(static_cast<std::size_t>(context.threads()));
   for_each_block(context, n, [&](std::int64_t, std::int64_t row, std::int64_t rows) {
@@ -400,12 +405,13 @@ std::vector<FixedPoint> fixed_points(View<const float> points, Context& context)
     own.resize(static_cast<std::size_t>(d), 0.0F);
     HWY_DYNAMIC_DISPATCH(largest_of_rows)(&points(row, 0), rows, d, own.data());
   });
-  std::vector<FixedPoint> fixed(static_cast<std::size_t>(d));
-  for (std::size_t c = 0; c < fixed.size(); ++c) {
-    float most = 0;
-    for (const auto& own : largest) most = own.empty() ? most : std::max(most, own[c]);
-    fixed[c] = fixed_point(most, n);
+  std::vector<std::int64_t> most(static_cast<std::size_t>(d));  // bits, which order as what they stand for
+  for (const auto& own : largest) {
+    for (std::size_t c = 0; c < own.size(); ++c) most[c] = std::max<std::int64_t>(most[c], std::bit_cast<int>(own[c]));
   }
+  ranks.max(most);
+  std::vector<FixedPoint> fixed;
+  for (const std::int64_t bits : most) fixed.push_back(fixed_point(std::bit_cast<float>(static_cast<int>(bits)), all));
   return fixed;
 }
 
@@ -415,7 +421,7 @@ std::vector<double> all_units_per_one(const std::vector<FixedPoint>& fixed) {
   return all;
 }
 
-double sum_in_blocks(View<const float> distances, Context& context) {
+double sum_in_blocks(View<const float> distances, Communicator& ranks, Context& context) {
   const std::int64_t n = distances.size();
   std::vector<double> sums(static_cast<std::size_t>((n + kBlockRows - 1) / kBlockRows));
   for_each_block(context, n, [&](std::int64_t block, std::int64_t row, std::int64_t rows) {
@@ -423,6 +429,7 @@ double sum_in_blocks(View<const float> distances, Context& context) {
     for (std::int64_t i = row; i < row + rows; ++i) sum += static_cast<double>(distances(i));
     sums[static_cast<std::size_t>(block)] = sum;
   });
+  sums = ranks.gather(sums);
   return std::accumulate(sums.begin(), sums.end(), 0.0);
 }
 
@@ -438,6 +445,7 @@ class Assignment {
   // `units_per_one` (d) of the totals; zero where only labels are asked for.
   Assignment(View<const float> points, std::int64_t k, bool tiled, std::vector<double> units_per_one, Context& context)
       : points_(points), k_(k), context_(context), units_per_one_(std::move(units_per_one)) {
+    if (points.empty()) return;
     if (tiled) {
       tiles_.emplace(points, units_per_one_.data(), context);
       scratch_.reserve(static_cast<std::size_t>(context.threads()));
@@ -457,6 +465,7 @@ class Assignment {
       });
       return;
     }
+    if (points_.empty()) return;
     pack_centroids(centroids);
     for_each_piece([&](std::int64_t row, std::int64_t rows) {
       assign_piece(centroids, row, rows, &labels(row), &distances(row));
@@ -468,6 +477,7 @@ class Assignment {
     const std::int64_t d = points_.extent(1), n = points_.extent(0);
     totals.sum.assign(static_cast<std::size_t>(k_ * d), 0);
     totals.count.assign(static_cast<std::size_t>(k_), 0);
+    if (points_.empty()) return;
     const auto threads = static_cast<std::size_t>(context_.threads());
     if (tiles_) {
       const Candidates all = distinct(centroids);
@@ -592,30 +602,39 @@ class Assignment {
   Proposals proposals_;
 };
 
-// Moves points into empty clusters as kmeans.h promises; returns how many.
-int repair(View<const float> points, View<const int> labels, View<const float> distances,
-           const std::vector<FixedPoint>& fixed, Totals& totals) {
+// Moves points into empty clusters as kmeans.h promises; returns how many. `totals` are those of all ranks, `first` is
+// this rank's first row among all.
+int repair(View<const float> points, View<const int> labels, View<const float> distances, std::int64_t first,
+           const std::vector<FixedPoint>& fixed, Totals& totals, Communicator& ranks) {
   const std::int64_t n = points.extent(0), d = points.extent(1), k = static_cast<std::int64_t>(totals.count.size());
   const std::int64_t empty = std::count(totals.count.begin(), totals.count.end(), 0);
-  // A point passed over is the last of its cluster, so at most k are.
-  const std::int64_t wanted = std::min(n, empty + k);
+  const std::int64_t wanted = farthest_wanted(n, empty, k);
   std::vector<int> farthest(static_cast<std::size_t>(n));
   std::iota(farthest.begin(), farthest.end(), 0);
   std::partial_sort(farthest.begin(), farthest.begin() + wanted, farthest.end(),
                     [&](int a, int b) { return nearer(-distances(a), a, -distances(b), b); });
-  std::size_t next = 0;
-  for (std::int64_t j = 0; j < k; ++j) {
-    if (totals.count[static_cast<std::size_t>(j)] != 0) continue;
-    while (totals.count[static_cast<std::size_t>(labels(farthest[next]))] < 2) ++next;
-    const int point = farthest[next++];
-    const std::int64_t old = labels(point);
-    for (std::int64_t c = 0; c < d; ++c) {
-      const std::int64_t x = to_fixed(points(point, c), fixed[static_cast<std::size_t>(c)].units_per_one);
-      totals.sum[static_cast<std::size_t>(old * d + c)] -= x;
-      totals.sum[static_cast<std::size_t>(j * d + c)] = x;
+  std::vector<FarRow> far;
+  for (std::int64_t i = 0; i < wanted; ++i) {
+    const int row = farthest[static_cast<std::size_t>(i)];
+    far.push_back({distances(row), labels(row), first + row});
+  }
+  const std::vector<Move> moves = moves_into_empty(std::move(far), totals.count, ranks);
+  // What each moved row counts as, from the rank that owns it.
+  std::vector<std::int64_t> moved(moves.size() * static_cast<std::size_t>(d));
+  for (std::size_t i = 0; i < moves.size(); ++i) {
+    const std::int64_t row = moves[i].row - first;
+    for (std::int64_t c = 0; row >= 0 && row < n && c < d; ++c) {
+      moved[i * d + c] = to_fixed(points(row, c), fixed[static_cast<std::size_t>(c)].units_per_one);
     }
-    --totals.count[static_cast<std::size_t>(old)];
-    totals.count[static_cast<std::size_t>(j)] = 1;
+  }
+  ranks.sum(moved);
+  for (std::size_t i = 0; i < moves.size(); ++i) {
+    for (std::int64_t c = 0; c < d; ++c) {
+      totals.sum[static_cast<std::size_t>(moves[i].from * d + c)] -= moved[i * d + c];
+      totals.sum[static_cast<std::size_t>(moves[i].to * d + c)] = moved[i * d + c];
+    }
+    --totals.count[static_cast<std::size_t>(moves[i].from)];
+    totals.count[static_cast<std::size_t>(moves[i].to)] = 1;
   }
   return static_cast<int>(empty);
 }
@@ -639,8 +658,8 @@ double move_centroids(const Totals& totals, const std::vector<FixedPoint>& fixed
 }
 
 // The inertia of all points about their one centroid. `distances` (n) is scratch.
-double spread_of(View<const float> points, const std::vector<FixedPoint>& fixed, View<float> distances,
-                 Context& context) {
+double spread_of(View<const float> points, std::int64_t all, const std::vector<FixedPoint>& fixed,
+                 View<float> distances, Communicator& ranks, Context& context) {
   const std::int64_t n = points.extent(0), d = points.extent(1);
   const std::vector<double> units_per_one = all_units_per_one(fixed);
   std::vector<std::vector<std::int64_t>> parts(static_cast<std::size_t>(context.threads()));
@@ -650,18 +669,81 @@ double spread_of(View<const float> points, const std::vector<FixedPoint>& fixed,
     own.resize(static_cast<std::size_t>(d));
     HWY_DYNAMIC_DISPATCH(add_rows)(&points(row, 0), zeros.data(), rows, d, 0, d, units_per_one.data(), own.data());
   });
-  std::vector<float> mean;
-  for (std::size_t c = 0; c < fixed.size(); ++c) {
-    std::int64_t total = 0;
-    for (const auto& own : parts) total += own.empty() ? 0 : own[c];
-    mean.push_back(mean_of_total(total, n, fixed[c].unit));
+  std::vector<std::int64_t> totals(fixed.size());
+  for (const auto& own : parts) {
+    for (std::size_t c = 0; c < own.size(); ++c) totals[c] += own[c];
   }
+  ranks.sum(totals);
+  std::vector<float> mean;
+  for (std::size_t c = 0; c < fixed.size(); ++c) mean.push_back(mean_of_total(totals[c], all, fixed[c].unit));
   for_each_block(context, n, [&](std::int64_t, std::int64_t row, std::int64_t rows) {
     std::fill(&distances(row), &distances(row) + rows, std::numeric_limits<float>::infinity());
     HWY_DYNAMIC_DISPATCH(lower_distances)(&points(row, 0), rows, d, mean.data(), &distances(row));
   });
-  return sum_in_blocks(distances, context);
+  return sum_in_blocks(distances, ranks, context);
 }
+
+// Own rows and their distances to the nearest centroid so far, for the draws of k-means++.
+class Seeding {
+ public:
+  Seeding(View<const float> points, Context& context)
+      : points_(points),
+        n_(points.extent(0)),
+        context_(context),
+        distances_(context, {n_}),
+        weights_(static_cast<std::size_t>((n_ + kBlockRows - 1) / kBlockRows)) {
+    std::fill_n(distances_.view().data(), n_, std::numeric_limits<float>::infinity());
+  }
+
+  Draws::OwnRows own_rows() {
+    return {.largest =
+                [this] {
+                  const float* own = distances_.view().data();
+                  return n_ == 0 ? 0 : *std::max_element(own, own + n_);
+                },
+            .weigh =
+                [this](double units_per_one) {
+                  units_per_one_ = units_per_one;
+                  for_each_block(context_, n_, [&](std::int64_t block, std::int64_t row, std::int64_t rows) {
+                    weigh(block, row, rows);
+                  });
+                },
+            .weight = [this] { return std::accumulate(weights_.begin(), weights_.end(), std::int64_t{0}); },
+            .at = [this](std::int64_t left) { return row_at(left); }};
+  }
+
+  // Lowers the distances by a new centroid (d).
+  void choose(const float* centroid) {
+    for_each_block(context_, n_, [&](std::int64_t block, std::int64_t row, std::int64_t rows) {
+      float* own = &distances_.view()(row);
+      if (HWY_DYNAMIC_DISPATCH(lower_distances)(&points_(row, 0), rows, points_.extent(1), centroid, own)) {
+        weigh(block, row, rows);
+      }
+    });
+  }
+
+ private:
+  void weigh(std::int64_t block, std::int64_t row, std::int64_t rows) {
+    weights_[static_cast<std::size_t>(block)] =
+        HWY_DYNAMIC_DISPATCH(total_weight)(&distances_.view()(row), rows, units_per_one_);
+  }
+
+  std::int64_t row_at(std::int64_t left) const {
+    std::size_t block = 0;
+    while (left >= weights_[block]) left -= weights_[block++];
+    for (std::int64_t row = static_cast<std::int64_t>(block) * kBlockRows;; ++row) {
+      left -= to_fixed(std::min(distances_.view()(row), FLT_MAX), units_per_one_);
+      if (left < 0) return row;
+    }
+  }
+
+  View<const float> points_;
+  std::int64_t n_;
+  Context& context_;
+  Buffer<float> distances_;            // (n)
+  std::vector<std::int64_t> weights_;  // of each block
+  double units_per_one_ = 0;           // none before centroid 0 is there
+};
 
 }  // namespace
 
@@ -677,95 +759,60 @@ void kmeans_assign(View<const float> points, View<const float> centroids, View<i
 }
 
 void kmeans_plus_plus(View<const float> points, std::uint64_t seed, View<float> centroids, Context& context) {
-  check_kmeans_plus_plus(points, centroids);
-  const std::int64_t n = points.extent(0), d = points.extent(1), k = centroids.extent(0);
+  const RankRows rows = agree_on_rows(points.extent(0), context.ranks);
+  check_kmeans_plus_plus(points, rows.all(), centroids);
+  const std::int64_t k = centroids.extent(0);
   Context quiet(context.backend(), context.device(),
-                useful_threads(static_cast<double>(n * d), context));  // progress is in centroids
-  Buffer<float> distances(quiet, {n});
-  std::fill_n(distances.view().data(), n, std::numeric_limits<float>::infinity());
-  const std::int64_t blocks = (n + kBlockRows - 1) / kBlockRows;
-  std::vector<std::int64_t> weights(static_cast<std::size_t>(blocks));  // of each block
-  std::vector<bool> chosen(static_cast<std::size_t>(n));
-  std::int64_t first_unchosen = 0;
-  double units_per_one = 0;
-  std::int64_t all = 0;  // the sum of all weights
-  std::uint64_t last_all = kNeverChanged;
-  // Counts the weights in units set by the largest of the distances there are.
-  const auto set_units = [&] {
-    const float most = *std::max_element(distances.view().data(), distances.view().data() + n);
-    units_per_one = fixed_point(std::min(most, FLT_MAX), n).units_per_one;
-    for_each_block(quiet, n, [&](std::int64_t block, std::int64_t row, std::int64_t rows) {
-      weights[static_cast<std::size_t>(block)] =
-          HWY_DYNAMIC_DISPATCH(total_weight)(&distances.view()(row), rows, units_per_one);
-    });
-    all = std::accumulate(weights.begin(), weights.end(), std::int64_t{0});
-  };
+                useful_threads(static_cast<double>(points.size()), context));  // progress is in centroids
+  Seeding seeding(points, quiet);
+  Draws draws(rows, context.ranks, seeding.own_rows());
+  const std::int64_t first = rows.begin[static_cast<std::size_t>(context.ranks.rank())];
   for (std::int64_t j = 0; j < k; ++j) {
-    const Words words = random_words(seed, Stream::kmeans, static_cast<std::uint64_t>(j));
-    all = std::accumulate(weights.begin(), weights.end(), std::int64_t{0});
-    if (j > 0 && weights_too_coarse(static_cast<std::uint64_t>(all), last_all, n)) {
-      set_units();
-      last_all = static_cast<std::uint64_t>(all);
-    }
-    std::int64_t pick = 0;
-    if (j == 0) {
-      pick = static_cast<std::int64_t>(uniform_below(static_cast<std::uint64_t>(n), words[0], words[1]));
-    } else if (all == 0) {
-      while (chosen[static_cast<std::size_t>(first_unchosen)]) ++first_unchosen;
-      pick = first_unchosen;
-    } else {
-      auto left = static_cast<std::int64_t>(uniform_below(static_cast<std::uint64_t>(all), words[0], words[1]));
-      std::int64_t block = 0;
-      while (left >= weights[static_cast<std::size_t>(block)]) left -= weights[static_cast<std::size_t>(block++)];
-      for (pick = block * kBlockRows;; ++pick) {
-        left -= to_fixed(std::min(distances.view()(pick), FLT_MAX), units_per_one);
-        if (left < 0) break;
-      }
-    }
-    chosen[static_cast<std::size_t>(pick)] = true;
-    std::copy_n(&points(pick, 0), d, &centroids(j, 0));
-    const auto update = [&](std::int64_t block, std::int64_t row, std::int64_t rows) {
-      float* own = &distances.view()(row);
-      const bool lowered = HWY_DYNAMIC_DISPATCH(lower_distances)(&points(row, 0), rows, d, &centroids(j, 0), own);
-      if (j > 0 && lowered) {
-        weights[static_cast<std::size_t>(block)] = HWY_DYNAMIC_DISPATCH(total_weight)(own, rows, units_per_one);
-      }
-    };
-    for_each_block(quiet, n, update);
-    if (j == 0) set_units();
+    const std::int64_t pick = draws.draw(seed, j), row = pick - first;
+    if (row >= 0 && row < points.extent(0)) std::copy_n(&points(row, 0), points.extent(1), &centroids(j, 0));
+    const std::span centroid(&centroids(j, 0), static_cast<std::size_t>(points.extent(1)));
+    context.ranks.broadcast(centroid, rows.owner_of(pick));
+    seeding.choose(centroid.data());
+    if (j == 0) draws.set_units();
     if (context.progress) context.progress(j + 1, k);
   }
 }
 
 KmeansResult kmeans_fit(View<const float> points, View<float> centroids, View<int> labels, const KmeansOptions& options,
                         Context& context) {
-  check_kmeans_fit(points, centroids, labels, options);
+  Communicator& ranks = context.ranks;
+  const RankRows rows = agree_on_rows(points.extent(0), ranks);
+  check_kmeans_fit(points, rows.all(), centroids, labels, options);
   const std::int64_t n = points.extent(0), d = points.extent(1), k = centroids.extent(0);
   // Progress is in iterations, not in the pieces of one.
   Context quiet(context.backend(), context.device(),
                 useful_threads(static_cast<double>(n * d) * static_cast<double>(k), context));
-  const std::vector<FixedPoint> fixed = fixed_points(points, quiet);
+  const std::vector<FixedPoint> fixed = fixed_points(points, rows.all(), ranks, quiet);
   Buffer<float> distances(quiet, {n});
   double threshold = 0;
   if (options.tolerance > 0) {
-    const double spread = spread_of(points, fixed, distances, quiet);
-    threshold = options.tolerance * (spread / (static_cast<double>(n) * static_cast<double>(d)));
+    const double spread = spread_of(points, rows.all(), fixed, distances, ranks, quiet);
+    threshold = options.tolerance * (spread / (static_cast<double>(rows.all()) * static_cast<double>(d)));
   }
   Assignment assignment(points, k, d >= 2 && d <= kTreeFeatures, all_units_per_one(fixed), quiet);
   KmeansResult result;
   Totals totals;
   while (result.iterations < options.max_iterations && !result.converged) {
     assignment.totals(centroids, labels, totals);
+    ranks.sum(totals.sum);
+    ranks.sum(totals.count);
     if (std::count(totals.count.begin(), totals.count.end(), 0) > 0) {
       assignment.labels(centroids, labels, distances);
-      result.repaired += repair(points, labels, distances, fixed, totals);
+      result.repaired +=
+          repair(points, labels, distances, rows.begin[static_cast<std::size_t>(ranks.rank())], fixed, totals, ranks);
     }
     result.converged = move_centroids(totals, fixed, centroids) <= threshold;
     ++result.iterations;
     if (context.progress) context.progress(result.iterations, options.max_iterations);
+    if (options.after_iteration) options.after_iteration(result);
   }
   assignment.labels(centroids, labels, distances);
-  result.inertia = sum_in_blocks(distances, quiet);
+  result.inertia = sum_in_blocks(distances, ranks, quiet);
   return result;
 }
 

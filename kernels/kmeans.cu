@@ -5,6 +5,7 @@
 #include <bit>
 #include <cfloat>
 #include <optional>
+#include <span>
 #include <vector>
 
 #include "kernels/cuda/device.cuh"
@@ -12,6 +13,7 @@
 #include "kernels/cuda/point_order.cuh"
 #include "kernels/cuda/tree_search.cuh"
 #include "kernels/kmeans_check.h"
+#include "kernels/kmeans_ranks.h"
 #include "kernels/kmeans_total.h"
 #include "scalelab/buffer.h"
 #include "scalelab/random.h"
@@ -21,9 +23,9 @@ namespace scalelab::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int kWarpsPerBlock = 4;           // of kernels in which a warp works alone, in its own part of shared memory
-constexpr int kBlockRows = 4096;            // the blocks of the inertia (kmeans.h), and of the weights of k-means++
-constexpr std::int64_t kMostBlocks = 4096;  // of kernels whose threads stride
+constexpr int kWarpsPerBlock = 4;  // of kernels in which a warp works alone, in its own part of shared memory
+constexpr int kBlockRows = kKmeansBlockRows;  // and of the weights of k-means++
+constexpr std::int64_t kMostBlocks = 4096;    // of kernels whose threads stride
 constexpr unsigned kInfinity = 0x7f800000U;
 
 using Total = unsigned long long;  // two's complement, as atomics take it
@@ -102,12 +104,13 @@ __global__ void block_sums_kernel(const float* distances, std::int64_t n, double
   sums[blockIdx.x] = sum;
 }
 
+// Of the rows of all ranks.
 double sum_in_blocks(const float* distances, std::int64_t n, Context& context) {
   const std::int64_t blocks = ceil_div(n, kBlockRows);
   Buffer<double> sums(context, {blocks});
   launch(context, blocks, kThreads, kBlockRows * sizeof(float), block_sums_kernel, distances, n, sums.view().data());
   double all = 0;
-  for (const double sum : sums.to_host()) all += sum;
+  for (const double sum : context.ranks.gather(sums.to_host())) all += sum;
   return all;
 }
 
@@ -360,13 +363,13 @@ __global__ void row_totals_kernel(const float* points, std::int64_t n, std::int6
   }
 }
 
-// Points made ready for assignment to any centroids: sorted into tiles, or as they are.
+// Points made ready for assignment to any centroids: sorted into tiles, or as they are. A rank may have none.
 class Assignment {
  public:
   // `units_per_one` (d) of the totals, or null where only labels will be asked for.
   Assignment(View<const float> points, bool tiled, const double* units_per_one, Context& context)
       : points_(points), units_per_one_(units_per_one), context_(context) {
-    if (!tiled) return;
+    if (!tiled || points.empty()) return;
     const std::int64_t n = points.extent(0), tiles = ceil_div(n, kTilePoints);
     const int d = static_cast<int>(points.extent(1));
     sorted_.emplace(n, context);
@@ -480,8 +483,9 @@ __global__ void pick_rows_kernel(const float* points, std::int64_t d, const int*
 
 class Lloyd {
  public:
-  Lloyd(View<const float> points, View<float> centroids, View<int> labels, Context& context)
+  Lloyd(View<const float> points, const RankRows& rows, View<float> centroids, View<int> labels, Context& context)
       : points_(points),
+        rows_(rows),
         centroids_(centroids),
         labels_(labels),
         context_(context),
@@ -513,11 +517,9 @@ class Lloyd {
     const std::int64_t threads = column_threads(n_, d_);
     launch(context_, ceil_div(threads, kThreads), kThreads, 0, column_totals_kernel, points_.data(), n_, d_, threads,
            units_per_one_.view().data(), totals.view().data());
-    const std::vector<Total> sums = totals.to_host();
+    const std::vector<std::int64_t> sums = sum_over_ranks(totals);
     std::vector<float> mean;
-    for (std::size_t c = 0; c < sums.size(); ++c) {
-      mean.push_back(mean_of_total(static_cast<std::int64_t>(sums[c]), n_, fixed_[c].unit));
-    }
+    for (std::size_t c = 0; c < sums.size(); ++c) mean.push_back(mean_of_total(sums[c], rows_.all(), fixed_[c].unit));
     const Buffer<float> centre(context_, mean, {d_});
     launch(context_, ceil_div(n_, kThreads), kThreads, 0, distances_kernel, points_.data(), n_, d_,
            centre.view().data(), distances_.data());
@@ -527,6 +529,7 @@ class Lloyd {
   // One iteration; returns the summed squared movement and adds to `repaired`.
   double iterate(int& repaired) {
     assignment_->totals(centroids_, labels_.data(), totals_.view().data());
+    if (context_.ranks.size() > 1) upload_totals(sum_over_ranks(totals_));
     Step step = means();
     if (step.empty > 0) {
       repaired += static_cast<int>(step.empty);
@@ -549,9 +552,24 @@ class Lloyd {
     const std::int64_t threads = column_threads(n_, d_);
     launch(context_, ceil_div(threads, kThreads), kThreads, 0, largest_kernel, points_.data(), n_, d_, threads,
            largest.view().data());
+    std::vector<std::int64_t> most;  // bits, which order as what they stand for
+    for (const unsigned bits : largest.to_host()) most.push_back(bits);
+    context_.ranks.max(most);
     std::vector<FixedPoint> fixed;
-    for (const unsigned bits : largest.to_host()) fixed.push_back(fixed_point(std::bit_cast<float>(bits), n_));
+    for (const std::int64_t bits : most) {
+      fixed.push_back(fixed_point(std::bit_cast<float>(static_cast<unsigned>(bits)), rows_.all()));
+    }
     return fixed;
+  }
+
+  std::vector<std::int64_t> sum_over_ranks(const Buffer<Total>& totals) {
+    const std::vector<Total> own = totals.to_host();
+    std::vector<std::int64_t> all(own.begin(), own.end());
+    context_.ranks.sum(all);
+    return all;
+  }
+  void upload_totals(const std::vector<std::int64_t>& totals) {
+    totals_.upload(std::vector<Total>(totals.begin(), totals.end()));
   }
 
   // Means out of the totals, into next_.
@@ -568,43 +586,62 @@ class Lloyd {
   // that can be needed: one for each empty cluster, and at most one for each other cluster that would lose its last.
   void repair(std::int64_t empty) {
     assignment_->labels(centroids_, labels_.data(), distances_.data());
-    const std::int64_t wanted = std::min(n_, empty + k_);
-    std::vector<float> rows;
-    std::vector<int> labels;
-    {
-      Scratch<std::uint64_t> keys(n_, context_);
-      Scratch<int> order(n_, context_);
-      launch(context_, ceil_div(n_, kThreads), kThreads, 0, far_keys_kernel, distances_.data(), n_, keys.data(),
-             order.data());
-      sort_pairs(keys.data(), order.data(), n_, context_);
-      Buffer<float> far_rows(context_, {wanted, d_});
-      Buffer<int> far_labels(context_, {wanted});
-      launch(context_, ceil_div(wanted * d_, kThreads), kThreads, 0, pick_rows_kernel, points_.data(), d_,
-             labels_.data(), order.data(), wanted, far_rows.view().data(), far_labels.view().data());
-      rows = far_rows.to_host();
-      labels = far_labels.to_host();
+    const std::int64_t wanted = farthest_wanted(n_, empty, k_), first = rows_.begin[rank()];
+    Buffer<std::uint64_t> keys(context_, {n_});
+    Buffer<int> order(context_, {n_});
+    launch(context_, ceil_div(n_, kThreads), kThreads, 0, far_keys_kernel, distances_.data(), n_, keys.view().data(),
+           order.view().data());
+    if (n_ > 0) sort_pairs(keys.view().data(), order.view().data(), n_, context_);
+    Buffer<float> far_rows(context_, {wanted, d_});
+    Buffer<int> far_labels(context_, {wanted});
+    launch(context_, ceil_div(wanted * d_, kThreads), kThreads, 0, pick_rows_kernel, points_.data(), d_, labels_.data(),
+           order.view().data(), wanted, far_rows.view().data(), far_labels.view().data());
+    const std::vector<float> rows = far_rows.to_host();
+    const std::vector<int> labels = far_labels.to_host(), which = first_of(order, wanted);
+    const std::vector<std::uint64_t> far_keys = first_of(keys, wanted);
+    std::vector<FarRow> far;
+    for (std::size_t i = 0; i < which.size(); ++i) {
+      const float distance = std::bit_cast<float>(0xffffffffU - static_cast<unsigned>(far_keys[i]));
+      far.push_back({distance, labels[i], first + which[i]});
     }
-    std::vector<Total> totals = totals_.to_host();
-    const auto row = [&](std::int64_t j) { return totals.data() + j * (d_ + 1); };
-    std::int64_t next = 0;
-    for (std::int64_t j = 0; j < k_; ++j) {
-      if (row(j)[d_] != 0) continue;
-      while (row(labels[static_cast<std::size_t>(next)])[d_] < 2) ++next;
-      Total* old = row(labels[static_cast<std::size_t>(next)]);
-      for (std::int64_t c = 0; c < d_; ++c) {
-        const auto x = static_cast<Total>(
-            to_fixed(rows[static_cast<std::size_t>(next * d_ + c)], fixed_[static_cast<std::size_t>(c)].units_per_one));
-        old[c] -= x;
-        row(j)[c] = x;
+
+    const std::vector<Total> own = totals_.to_host();  // of all ranks by now
+    std::vector<std::int64_t> totals(own.begin(), own.end()), counts;
+    for (std::int64_t j = 0; j < k_; ++j) counts.push_back(totals[j * (d_ + 1) + d_]);
+    const std::vector<Move> moves = moves_into_empty(far, counts, context_.ranks);
+    // What each moved row counts as, from the rank that owns it.
+    std::vector<std::int64_t> moved(moves.size() * d_);
+    for (std::size_t i = 0; i < moves.size(); ++i) {
+      const auto mine =
+          std::find_if(far.begin(), far.end(), [&](const FarRow& row) { return row.index == moves[i].row; });
+      for (std::int64_t c = 0; mine != far.end() && c < d_; ++c) {
+        moved[i * d_ + c] = to_fixed(rows[(mine - far.begin()) * d_ + c], fixed_[c].units_per_one);
       }
-      --old[d_];
-      row(j)[d_] = 1;
-      ++next;
     }
-    totals_.upload(totals);
+    context_.ranks.sum(moved);
+    for (std::size_t i = 0; i < moves.size(); ++i) {
+      std::int64_t *from = &totals[moves[i].from * (d_ + 1)], *to = &totals[moves[i].to * (d_ + 1)];
+      for (std::int64_t c = 0; c < d_; ++c) {
+        from[c] -= moved[i * d_ + c];
+        to[c] = moved[i * d_ + c];
+      }
+      --from[d_];
+      to[d_] = 1;
+    }
+    upload_totals(totals);
+  }
+
+  std::size_t rank() const { return static_cast<std::size_t>(context_.ranks.rank()); }
+
+  template <class T>
+  std::vector<T> first_of(const Buffer<T>& buffer, std::int64_t count) {
+    std::vector<T> host(static_cast<std::size_t>(count));
+    context_.backend().download(host.data(), buffer.view().data(), host.size() * sizeof(T), context_);
+    return host;
   }
 
   View<const float> points_;
+  const RankRows& rows_;
   View<float> centroids_;
   View<int> labels_;
   Context& context_;
@@ -768,6 +805,107 @@ __global__ void draw_kernel(const float* points, std::int64_t n, std::int64_t d,
   for (std::int64_t c = lane_index(); c < d; c += kWarp) centroids[j * d + c] = points[pick * d + c];
 }
 
+// k-means++ where several ranks own the rows: the draws are made on the host (kmeans_ranks.h), out of what the device
+// says of this rank's rows.
+class RankSeeding {
+ public:
+  RankSeeding(View<const float> points, View<float> centroids, Context& context)
+      : points_(points),
+        centroids_(centroids),
+        context_(context),
+        n_(points.extent(0)),
+        distances_(context, {n_}),
+        weights_(context, {ceil_div(n_, kBlockRows)}),
+        seeding_(context, {1}) {
+    clear(seeding_.view().data(), 1, context);
+  }
+
+  Draws::OwnRows own_rows() {
+    return {.largest = [this] { return largest(); },
+            .weigh =
+                [this](double units_per_one) {
+                  seeding_.upload(std::vector<Seeding>{{units_per_one, 0, kNeverChanged, 0}});
+                  weigh();
+                },
+            .weight =
+                [this] {
+                  std::int64_t all = 0;
+                  for (const Total weight : weights_.to_host()) all += static_cast<std::int64_t>(weight);
+                  return all;
+                },
+            .at = [this](std::int64_t left) { return row_at(left); }};
+  }
+
+  // Copies a row of the rank `owner`, which is `row` there, to centroid j of every rank, and lowers the distances by it.
+  void choose(std::int64_t j, std::int64_t row, int owner) {
+    const std::int64_t d = points_.extent(1);
+    std::vector<float> centroid(static_cast<std::size_t>(d));
+    const std::size_t bytes = centroid.size() * sizeof(float);
+    if (owner == context_.ranks.rank()) {
+      context_.backend().download(centroid.data(), points_.data() + row * d, bytes, context_);
+    }
+    context_.ranks.broadcast(std::span(centroid), owner);
+    context_.backend().upload(centroids_.data() + j * d, centroid.data(), bytes, context_);
+    launch(context_, ceil_div(n_, kThreads), kThreads, 0, lower_distances_kernel, points_.data(), n_, d,
+           centroids_.data(), j, distances_.view().data(), seeding_.view().data());
+    if (j > 0) weigh();
+  }
+
+ private:
+  void weigh() {
+    launch(context_, ceil_div(n_, kBlockRows), kThreads, kThreads / kWarp * sizeof(Total), block_weights_kernel,
+           distances_.view().data(), n_, seeding_.view().data(), weights_.view().data());
+  }
+
+  float largest() {
+    Buffer<unsigned> bits(context_, {1});
+    clear(bits.view().data(), 1, context_);
+    const std::int64_t threads = column_threads(n_, 1);
+    launch(context_, ceil_div(threads, kThreads), kThreads, 0, largest_kernel, distances_.view().data(), n_,
+           std::int64_t{1}, threads, bits.view().data());
+    return std::bit_cast<float>(bits.to_host()[0]);
+  }
+
+  std::int64_t row_at(std::int64_t left) {
+    std::int64_t row = 0;
+    for (const Total weight : weights_.to_host()) {
+      if (left < static_cast<std::int64_t>(weight)) break;
+      left -= static_cast<std::int64_t>(weight);
+      row += kBlockRows;
+    }
+    std::vector<float> block(static_cast<std::size_t>(std::min<std::int64_t>(kBlockRows, n_ - row)));
+    context_.backend().download(block.data(), distances_.view().data() + row, block.size() * sizeof(float), context_);
+    const double units_per_one = seeding_.to_host()[0].units_per_one;
+    for (const float distance : block) {
+      left -= to_fixed(std::min(distance, FLT_MAX), units_per_one);
+      if (left < 0) break;
+      ++row;
+    }
+    return row;
+  }
+
+  View<const float> points_;
+  View<float> centroids_;
+  Context& context_;
+  std::int64_t n_;
+  Buffer<float> distances_;  // (n) to the nearest centroid
+  Buffer<Total> weights_;    // of each block
+  Buffer<Seeding> seeding_;
+};
+
+void plus_plus_on_ranks(View<const float> points, const RankRows& rows, std::uint64_t seed, View<float> centroids,
+                        Context& context) {
+  RankSeeding seeding(points, centroids, context);
+  Draws draws(rows, context.ranks, seeding.own_rows());
+  for (std::int64_t j = 0; j < centroids.extent(0); ++j) {
+    const std::int64_t row = draws.draw(seed, j);
+    const int owner = rows.owner_of(row);
+    seeding.choose(j, row - rows.begin[static_cast<std::size_t>(owner)], owner);
+    if (j == 0) draws.set_units();
+    if (context.progress) context.progress(j + 1, centroids.extent(0));
+  }
+}
+
 }  // namespace
 
 void kmeans_assign(View<const float> points, View<const float> centroids, View<int> labels, View<float> distances,
@@ -784,7 +922,9 @@ void kmeans_assign(View<const float> points, View<const float> centroids, View<i
 
 void kmeans_plus_plus(View<const float> points, std::uint64_t seed, View<float> centroids, Context& context) {
   const Range range("kmeans_plus_plus");
-  check_kmeans_plus_plus(points, centroids);
+  const RankRows rows = agree_on_rows(points.extent(0), context.ranks);
+  check_kmeans_plus_plus(points, rows.all(), centroids);
+  if (context.ranks.size() > 1) return plus_plus_on_ranks(points, rows, seed, centroids, context);
   const std::int64_t n = points.extent(0), d = points.extent(1), k = centroids.extent(0);
   const std::int64_t blocks = ceil_div(n, kBlockRows);
   Scratch<float> distances(n, context);
@@ -808,9 +948,10 @@ void kmeans_plus_plus(View<const float> points, std::uint64_t seed, View<float> 
 KmeansResult kmeans_fit(View<const float> points, View<float> centroids, View<int> labels, const KmeansOptions& options,
                         Context& context) {
   const Range range("kmeans_fit");
-  check_kmeans_fit(points, centroids, labels, options);
-  const std::int64_t n = points.extent(0), d = points.extent(1);
-  Lloyd lloyd(points, centroids, labels, context);
+  const RankRows rows = agree_on_rows(points.extent(0), context.ranks);
+  check_kmeans_fit(points, rows.all(), centroids, labels, options);
+  const std::int64_t n = rows.all(), d = points.extent(1);
+  Lloyd lloyd(points, rows, centroids, labels, context);
   const double threshold =
       options.tolerance > 0 ? options.tolerance * (lloyd.spread() / (static_cast<double>(n) * static_cast<double>(d)))
                             : 0;
@@ -819,6 +960,7 @@ KmeansResult kmeans_fit(View<const float> points, View<float> centroids, View<in
     result.converged = lloyd.iterate(result.repaired) <= threshold;
     ++result.iterations;
     if (context.progress) context.progress(result.iterations, options.max_iterations);
+    if (options.after_iteration) options.after_iteration(result);
   }
   result.inertia = lloyd.finish();
   return result;

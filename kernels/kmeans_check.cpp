@@ -39,16 +39,17 @@ void check_kmeans_assign(View<const float> points, View<const float> centroids, 
           "kmeans_assign: " + std::to_string(distances.size()) + " distances for " + std::to_string(n) + " points");
 }
 
-void check_kmeans_plus_plus(View<const float> points, View<float> centroids) {
-  const std::int64_t n = points.extent(0), k = centroids.extent(0);
+void check_kmeans_plus_plus(View<const float> points, std::int64_t n, View<float> centroids) {
+  const std::int64_t k = centroids.extent(0);
   check_points("kmeans_plus_plus", points, centroids);
   require(k <= n, "kmeans_plus_plus: " + std::to_string(k) + " centroids of " + std::to_string(n) + " points");
 }
 
-void check_kmeans_fit(View<const float> points, View<float> centroids, View<int> labels, const KmeansOptions& options) {
-  const std::int64_t n = points.extent(0), k = centroids.extent(0);
+void check_kmeans_fit(View<const float> points, std::int64_t n, View<float> centroids, View<int> labels,
+                      const KmeansOptions& options) {
+  const std::int64_t k = centroids.extent(0);
   check_points("kmeans_fit", points, centroids);
-  check_labels("kmeans_fit", n, labels);
+  check_labels("kmeans_fit", points.extent(0), labels);
   require(k <= n, "kmeans_fit: " + std::to_string(k) + " clusters of " + std::to_string(n) + " points");
   require(options.max_iterations >= 0, "kmeans_fit: max_iterations is negative");
   require(options.tolerance >= 0, "kmeans_fit: tolerance is negative or NaN");

@@ -10,13 +10,29 @@
 #include <unistd.h>
 
 #include <csignal>
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
+#include <new>
 #include <string>
+#include <utility>
 
 #include "host/program/error.h"
 #include "host/program/file_lock.h"
 #include "host/program/signals.h"
+
+namespace {
+// Of the pieces of memory that are asked for from now on, which one is refused; 0: none is.
+long refused_piece = 0;
+}  // namespace
+
+void* operator new(std::size_t bytes) {
+  if (refused_piece > 0 && --refused_piece == 0) throw std::bad_alloc();
+  void* const piece = std::malloc(bytes);
+  return piece == nullptr ? throw std::bad_alloc() : piece;
+}
+void operator delete(void* piece) noexcept { std::free(piece); }
+void operator delete(void* piece, std::size_t) noexcept { std::free(piece); }
 
 namespace scalelab::host {
 namespace {
@@ -209,6 +225,25 @@ TEST_F(Files, ANameMayBeAsLongAsTheSystemAllows) {
   write_file(target, "long");
   EXPECT_EQ(read(target), "long");
   EXPECT_EQ(entries(), 1U);
+}
+
+// A file that nobody would remove must not be there when memory ends between its making and its keeping.
+TEST_F(Files, MemoryThatEndsWhileAFileIsBegunLeavesNothing) {
+  const fs::path target = folder_ / "a.txt";
+  long pieces = 0;
+  for (bool begun = false; !begun;) {
+    fs::path given = target;
+    refused_piece = ++pieces;
+    try {
+      OutputFile file(std::move(given));
+      refused_piece = 0;
+      begun = true;
+    } catch (const std::bad_alloc&) {
+      EXPECT_EQ(refused_piece, 0);
+    }
+    EXPECT_EQ(entries(), 0U) << "piece " << pieces;
+  }
+  EXPECT_GT(pieces, 5);
 }
 
 TEST_F(Files, WhatAKilledRunLeftIsRemovedByTheNext) {

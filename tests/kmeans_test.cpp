@@ -746,5 +746,141 @@ TEST_P(Kmeans, MisuseThrows) {
   EXPECT_NO_THROW(b.kmeans_fit(points, centroids, labels, {}, context));
 }
 
+// --- ranks
+
+// Rows dealt in blocks of kKmeansBlockRows, the last of them to the last rank that has any.
+std::vector<std::int64_t> deal(std::int64_t n, int ranks) {
+  const std::int64_t blocks = (n + kKmeansBlockRows - 1) / kKmeansBlockRows;
+  std::vector<std::int64_t> begin;
+  for (int r = 0; r <= ranks; ++r) begin.push_back(std::min(n, blocks * r / ranks * kKmeansBlockRows));
+  return begin;
+}
+
+// k-means++ and the fit from its centroids, by as many ranks.
+Fitted fit_on_ranks(const Backend& backend, int size, const Floats& points, std::int64_t d, std::int64_t k,
+                    const KmeansOptions& options, const std::optional<Floats>& start = {}) {
+  const std::vector<std::int64_t> begin = deal(static_cast<std::int64_t>(points.size()) / d, size);
+  std::vector<Fitted> of_rank(static_cast<std::size_t>(size));
+  run_on_ranks(size, [&](Communicator& ranks) {
+    Context context(backend, 0, 1);
+    context.ranks = ranks;
+    const std::int64_t first = begin[static_cast<std::size_t>(ranks.rank())];
+    const std::int64_t rows = begin[static_cast<std::size_t>(ranks.rank()) + 1] - first;
+    const Floats own(points.begin() + first * d, points.begin() + (first + rows) * d);
+    const Guarded<float> p(context, own, {rows, d});
+    Guarded<float> c(context, start.value_or(Floats(static_cast<std::size_t>(k * d))), {k, d});
+    Guarded<int> labels(context, {rows});
+    if (!start) backend.kmeans_plus_plus(p, 7, c, context);
+    const KmeansResult result = backend.kmeans_fit(p, c, labels, options, context);
+    of_rank[static_cast<std::size_t>(ranks.rank())] = {c.to_host(), labels.to_host(), result};
+  });
+  Fitted all = of_rank[0];
+  for (std::size_t r = 1; r < of_rank.size(); ++r) {
+    EXPECT_TRUE(same_bits(of_rank[r].centroids, all.centroids)) << "rank " << r;
+    EXPECT_EQ(of_rank[r].result.inertia, all.result.inertia) << "rank " << r;
+    EXPECT_EQ(of_rank[r].result.repaired, all.result.repaired) << "rank " << r;
+    all.labels.insert(all.labels.end(), of_rank[r].labels.begin(), of_rank[r].labels.end());
+  }
+  return all;
+}
+
+TEST_P(Kmeans, AnyNumberOfRanksGivesTheSameBits) {
+  int repaired = 0;
+  const std::int64_t block = kKmeansBlockRows;
+  const std::vector<std::int64_t> sizes =
+      on_executor() ? std::vector<std::int64_t>{33, block + 1} : std::vector<std::int64_t>{1, 33, block, 3 * block + 1};
+  for (const std::int64_t n : sizes) {
+    for (const std::int64_t d : {2, 5, 64}) {
+      if (on_executor() && d == 64) continue;
+      const std::int64_t k = std::min<std::int64_t>(n, on_executor() ? 14 : 40);
+      for (const Kind kind : {Kind::clusters, Kind::lattice, Kind::scales}) {
+        if (leave_out(5)) continue;
+        const Floats points = make(kind, static_cast<std::size_t>(n), d, 3);
+        // Copies of one centroid: all but the first of them are empty.
+        Floats same;
+        for (std::int64_t j = 0; j < k; ++j) same.insert(same.end(), points.begin(), points.begin() + d);
+        const KmeansOptions options{.max_iterations = 4, .tolerance = 1e-6};
+        const Fitted seeded = fit_on_ranks(backend(), 1, points, d, k, options);
+        const Fitted repairs = fit_on_ranks(backend(), 1, points, d, k, options, same);
+        repaired += repairs.result.repaired > 10;
+        for (const int size : on_executor() ? std::vector{2} : std::vector{2, 3, 4}) {
+          const std::string what = shape(kind, static_cast<std::size_t>(n), d, static_cast<std::size_t>(k)) +
+                                   " ranks " + std::to_string(size);
+          expect_same(fit_on_ranks(backend(), size, points, d, k, options), seeded, what);
+          expect_same(fit_on_ranks(backend(), size, points, d, k, options, same), repairs, what + ", repaired");
+        }
+      }
+    }
+  }
+  EXPECT_GT(repaired, on_executor() ? 1 : 20);
+}
+
+TEST_P(Kmeans, AFitThatWasStoppedGoesOnToTheSameBits) {
+  const std::int64_t n = 300, d = 3, k = 20;
+  const Floats points = make(Kind::uniform, static_cast<std::size_t>(n), d, 3), start = start_from(points, d, k);
+  KmeansOptions options{.max_iterations = 9, .tolerance = 0};
+  const Fitted want = fit(points, start, d, options);
+  Context context(backend());
+  const Guarded<float> p(context, points, {n, d});
+  Guarded<float> centroids(context, start, {k, d});
+  Guarded<int> labels(context, {n});
+  Floats left;
+  options.after_iteration = [&](const KmeansResult& so_far) {
+    left = centroids.to_host();
+    if (so_far.iterations == 4) throw std::domain_error("enough");
+  };
+  EXPECT_THROW(backend().kmeans_fit(p, centroids, labels, options, context), std::domain_error);
+  Fitted got = fit(points, left, d, {.max_iterations = 5, .tolerance = 0});
+  got.result.iterations += 4;
+  expect_same(got, want, "after a stop");
+}
+
+TEST_P(Kmeans, AnIterationHandsOverItsTotalsAndNothingElse) {
+  const std::int64_t d = 5, k = 7, rows = on_executor() ? 40 : 900;  // of the second rank
+  const Floats points = make(Kind::uniform, static_cast<std::size_t>(kKmeansBlockRows + rows), d, 3),
+               start = start_from(points, d, k);
+  const auto given = [&](int iterations) {
+    std::vector<std::int64_t> bytes(2);
+    run_on_ranks(2, [&](Communicator& ranks) {
+      Context context(backend(), 0, 1);
+      context.ranks = ranks;
+      const std::int64_t own = ranks.rank() == 0 ? kKmeansBlockRows : rows;
+      const auto begin = points.begin() + ranks.rank() * kKmeansBlockRows * d;
+      const Guarded<float> p(context, Floats(begin, begin + own * d), {own, d});
+      Guarded<float> c(context, start, {k, d});
+      Guarded<int> labels(context, {own});
+      const KmeansResult result =
+          backend().kmeans_fit(p, c, labels, {.max_iterations = iterations, .tolerance = 0}, context);
+      EXPECT_EQ(result.iterations, iterations);
+      EXPECT_EQ(result.repaired, 0);
+      bytes[static_cast<std::size_t>(ranks.rank())] = context.ranks.given();
+    });
+    EXPECT_EQ(bytes[0], bytes[1]);
+    return bytes[0];
+  };
+  const std::int64_t iteration = 8 * k * (d + 1);  // as kmeans.h says
+  EXPECT_EQ(given(2) - given(1), iteration);
+  EXPECT_EQ(given(5) - given(1), 4 * iteration);
+}
+
+TEST_P(Kmeans, RanksThatAreDealtBadlyAreRefusedAndOneThatFailsEndsAll) {
+  EXPECT_THROW(run_on_ranks(2,
+                            [&](Communicator& ranks) {
+                              Context context(backend(), 0, 1);
+                              context.ranks = ranks;
+                              const Guarded<float> p(context, Floats(200), {100, 2});
+                              Guarded<float> c(context, {3, 2});
+                              backend().kmeans_plus_plus(p, 7, c, context);
+                            }),
+               std::invalid_argument);
+  EXPECT_THROW(run_on_ranks(3,
+                            [&](Communicator& ranks) {
+                              if (ranks.rank() == 1) throw std::domain_error("this rank");
+                              std::int64_t one = 1;
+                              ranks.sum(std::span(&one, 1));
+                            }),
+               std::domain_error);
+}
+
 }  // namespace
 }  // namespace scalelab::test

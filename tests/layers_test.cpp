@@ -27,7 +27,8 @@ const std::vector<std::string> kJson = {"nlohmann/"};
 const std::vector<std::string> kProject = {"kernels/", "host/", "tests/", "bench/", "scalelab/"};
 
 // The wings of host, each after all that it may include.
-const std::vector<std::string> kWings = {"program", "data", "lab", "evidence", "pages", "own_data", "studies"};
+const std::vector<std::string> kWings = {"program", "data",     "lab",     "evidence",
+                                         "pages",   "own_data", "studies", "python"};
 
 // Whether a file of host may not include `name`: from a wing, what is of a later wing, of none, or of bench. The files
 // of host itself (main.cpp) may include all.

@@ -21,6 +21,7 @@ test -s /boundary/boundary.png
 scalelab bench run --op kmeans --axis n=10 --axis k=2 --budget 0.01 --rounds 1 --peers --quiet | grep 'Absent: .*python3'
 test -s /usr/share/man/man1/scalelab.1 -o -s /usr/share/man/man1/scalelab.1.gz
 test -s /usr/share/bash-completion/completions/scalelab
+test -z "$(ls /packages/scalelab-mpi*.deb 2>/dev/null)" -o -s /usr/lib/scalelab/scalelab_mpi.so
 if grep -q CUDAToolkit "$(find /usr/lib -name scalelabConfig.cmake)"; then
   echo 'left out: tests/consumer, as there is no CUDA toolkit here to link a library with CUDA (the test Consumer does)'
 else

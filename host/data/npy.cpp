@@ -449,6 +449,20 @@ void FeatureRanges::add(std::span<const float> rows) {
   }
 }
 
+void FeatureRanges::add_those_of(Communicator& ranks) {
+  // As integers in the order of the numbers: those of negative numbers fall as their bits rise.
+  const auto flipped = [](std::int32_t bits) { return bits < 0 ? bits ^ INT32_MAX : bits; };
+  std::vector<std::int64_t> most;
+  for (const float high : high_) most.push_back(flipped(std::bit_cast<std::int32_t>(high)));
+  for (const float low : low_) most.push_back(flipped(std::bit_cast<std::int32_t>(-low)));
+  ranks.max(most);
+  const std::size_t d = low_.size();
+  for (std::size_t c = 0; c < d; ++c) {
+    high_[c] = std::bit_cast<float>(flipped(static_cast<std::int32_t>(most[c])));
+    low_[c] = -std::bit_cast<float>(flipped(static_cast<std::int32_t>(most[d + c])));
+  }
+}
+
 void FeatureRanges::require_near(const std::string& file) const {
   // Half of what fp32 can hold: room for the roundings of a sum of thousands of squares.
   if (squared_diagonal() > 0.5 * std::numeric_limits<float>::max()) {
@@ -477,31 +491,39 @@ double FeatureRanges::squared_diagonal() const {
   return squared;
 }
 
-template <class T>
-NpyWriter<T>::NpyWriter(const std::filesystem::path& file, std::vector<std::int64_t> shape) : output_(file) {
-  const char* descr = std::is_same_v<T, float>          ? "<f4"
-                      : std::is_same_v<T, std::int32_t> ? "<i4"
-                      : std::is_same_v<T, std::int64_t> ? "<i8"
-                                                        : "|u1";
+NpyArray read_npy(const std::filesystem::path& file) {
+  const Opened opened(file);
+  const Header& header = opened.header;
+  if (header.shape.empty() || header.fortran_order) opened.fail("is no array of rows, in C order");
+  if (header.descr.size() != 3 || header.descr[2] < '1' || header.descr[2] > '8') {
+    opened.fail("holds " + header.descr + "; plain numbers are needed");
+  }
+  std::int64_t row = header.descr[2] - '0';
+  for (std::size_t axis = 1; axis < header.shape.size(); ++axis) row *= header.shape[axis];
+  return {header.descr, header.shape, opened.rows(header.shape[0], static_cast<std::size_t>(row))};
+}
+
+std::int64_t write_npy_start(OutputFile& file, const std::string& descr, const std::vector<std::int64_t>& shape) {
   std::string header = fmt::format("{{'descr': '{}', 'fortran_order': False, 'shape': ({}{}), }}", descr,
                                    fmt::join(shape, ", "), shape.size() == 1 ? "," : "");
   // NumPy pads with spaces and a line feed until the numbers start at a multiple of 64 bytes.
   header.append(64 - (10 + header.size() + 1) % 64, ' ');
   header += '\n';
   const auto size = static_cast<std::uint16_t>(header.size());
-  const unsigned char start[10] = {0x93,
-                                   'N',
-                                   'U',
-                                   'M',
-                                   'P',
-                                   'Y',
-                                   1,
-                                   0,
-                                   static_cast<unsigned char>(size & 0xff),
-                                   static_cast<unsigned char>(size >> 8)};
-  output_.write(start, sizeof start);
-  output_.write(header);
-  header_bytes_ = static_cast<std::int64_t>(sizeof start + header.size());
+  std::string start = "\x93NUMPY";
+  for (const int byte : {1, 0, size & 0xff, size >> 8}) start += static_cast<char>(byte);
+  file.write(start);
+  file.write(header);
+  return static_cast<std::int64_t>(start.size() + header.size());
+}
+
+template <class T>
+NpyWriter<T>::NpyWriter(const std::filesystem::path& file, std::vector<std::int64_t> shape) : output_(file) {
+  const char* descr = std::is_same_v<T, float>          ? "<f4"
+                      : std::is_same_v<T, std::int32_t> ? "<i4"
+                      : std::is_same_v<T, std::int64_t> ? "<i8"
+                                                        : "|u1";
+  header_bytes_ = write_npy_start(output_, descr, shape);
 }
 
 template class NpyWriter<float>;

@@ -12,6 +12,7 @@
 
 #include "host/program/files.h"
 #include "host/program/signals.h"
+#include "scalelab/communicator.h"
 
 namespace scalelab::host {
 
@@ -63,11 +64,25 @@ std::vector<std::int64_t> read_npy_integers(const std::filesystem::path& file);
 // One label a row, from such a file or one of text (str or bytes of NumPy, of one axis).
 std::vector<std::string> read_npy_labels(const std::filesystem::path& file);
 
+// An array of any type as its bytes lie in the file.
+struct NpyArray {
+  std::string descr;                // "<f4"
+  std::vector<std::int64_t> shape;  // at least one axis
+  std::vector<unsigned char> bytes;
+
+  std::int64_t rows() const { return shape[0]; }
+};
+// Failure(kBadData) as above; Fortran order is refused.
+NpyArray read_npy(const std::filesystem::path& file);
+// What a file begins with that holds such an array; returns how many bytes that is.
+std::int64_t write_npy_start(OutputFile& file, const std::string& descr, const std::vector<std::int64_t>& shape);
+
 // The range of each feature over all rows seen, and whether fp32 can hold squared distances between such rows.
 class FeatureRanges {
  public:
   explicit FeatureRanges(std::int64_t features);
-  void add(std::span<const float> rows);  // (any, d), finite
+  void add(std::span<const float> rows);   // (any, d), finite
+  void add_those_of(Communicator& ranks);  // the ranges that other ranks have seen; called by all
   // Failure(kBadData) naming `file` where distances would overflow. Rows to come cannot mend that.
   void require_near(const std::string& file) const;
   // The same where even the largest distance is so small that others lose their bits or become 0. Rows to come can mend

@@ -14,6 +14,7 @@
 #include "host/program/error.h"
 #include "host/program/files.h"
 #include "host/program/options.h"
+#include "host/program/ranks.h"
 
 namespace scalelab::host {
 
@@ -209,7 +210,7 @@ Rows::Rows(const Source& source, Part part) {
     throw Failure(kBadData, fmt::format("{}: {} rows of {} features; at most {} of {} can be told apart", name_, size_,
                                         features_, kMostRows, kMostFeatures));
   }
-  if (fingerprint_.empty()) fingerprint_ = fingerprint_of(file);
+  if (fingerprint_.empty() && !npy_) fingerprint_ = fingerprint_of(file);
   if (!labels.empty()) labels_ = read_labels(labels, size_, name_);
 }
 
@@ -221,24 +222,51 @@ void Rows::read(std::int64_t begin, std::int64_t count, std::span<float> to) con
 std::vector<float> Rows::take() { return npy_ ? npy_->read_all() : std::move(values_); }
 
 std::span<const float> Rows::checked() {
+  Communicator alone;
+  return checked(0, size_, alone);
+}
+
+std::span<const float> Rows::checked(std::int64_t begin, std::int64_t count, Communicator& ranks) {
   FeatureRanges ranges(features_);
+  std::span<const float> rows;
+  on_all(ranks, [&] { rows = own_rows(begin, count, ranges); });
+  ranges.add_those_of(ranks);
+  on_all(ranks, [&] {
+    ranges.require_near(name_);
+    ranges.require_apart(name_);
+  });
+  return rows;
+}
+
+std::span<const float> Rows::own_rows(std::int64_t begin, std::int64_t count, FeatureRanges& ranges) {
+  const auto first = static_cast<std::size_t>(begin * features_), values = static_cast<std::size_t>(count * features_);
   const std::span<const float> mapped = npy_ ? npy_->mapped() : std::span<const float>();
   if (mapped.empty()) {
-    if (npy_ && values_.empty()) values_ = npy_->read_all();
-    ranges.add(values_);
-  } else {
-    const std::int64_t piece = std::max<std::int64_t>(1, (1 << 20) / features_);
-    std::vector<float> rows(static_cast<std::size_t>(std::min(piece, size_) * features_));
-    for (std::int64_t begin = 0; begin < size_; begin += piece) {
-      const std::int64_t count = std::min(piece, size_ - begin);
-      const auto part = std::span(rows).first(static_cast<std::size_t>(count * features_));
-      npy_->read(begin, count, part);
-      ranges.add(part);
+    if (npy_ && values_.empty()) {
+      values_.resize(values);
+      npy_->read(begin, count, values_);
     }
+    const std::span<const float> rows =
+        npy_ ? std::span<const float>(values_) : std::span(values_).subspan(first, values);
+    ranges.add(rows);
+    return rows;
   }
-  ranges.require_near(name_);
-  ranges.require_apart(name_);
-  return mapped.empty() ? std::span<const float>(values_) : mapped;
+  const std::int64_t piece = std::max<std::int64_t>(1, (1 << 20) / features_);
+  std::vector<float> rows(static_cast<std::size_t>(std::min(piece, count) * features_));
+  for (std::int64_t row = begin; row < begin + count; row += piece) {
+    const std::int64_t some = std::min(piece, begin + count - row);
+    const auto part = std::span(rows).first(static_cast<std::size_t>(some * features_));
+    npy_->read(row, some, part);
+    ranges.add(part);
+  }
+  return mapped.subspan(first, values);
+}
+
+std::string Rows::fingerprint() const {
+  if (!fingerprint_.empty()) return fingerprint_;
+  const std::string digits = fingerprint_of(fs::path(name_));
+  require_unchanged();
+  return digits;
 }
 
 void Rows::require_unchanged() const {

@@ -11,6 +11,7 @@
 #include "host/data/dataset.h"
 #include "host/data/labels.h"
 #include "host/data/npy.h"
+#include "scalelab/communicator.h"
 
 namespace CLI {
 class App;
@@ -62,7 +63,8 @@ class Rows {
   std::int64_t features() const { return features_; }  // d >= 1
   bool pixels() const { return pixels_; }              // unsigned bytes in the file
   const Labels& labels() const { return labels_; }
-  const std::string& fingerprint() const { return fingerprint_; }  // of the bytes of the file that holds the rows
+  // Of the bytes of the file that holds the rows; a .npy file is read for it.
+  std::string fingerprint() const;
 
   // Copies rows [begin, begin + count) to `to` (count, d). Failure(kBadData) names the first value that is not finite, or
   // a file that was changed since it was opened.
@@ -71,10 +73,16 @@ class Rows {
   std::vector<float> take();
   // All rows, (n, d), each checked to be finite and within range of the others (FeatureRanges), as long as this lives.
   std::span<const float> checked();
+  // Rows [begin, begin + count) alone, (count, d), for a rank that owns them; their range is that of the rows of all
+  // ranks. Called by all; a failure of one is thrown on all (on_all).
+  std::span<const float> checked(std::int64_t begin, std::int64_t count, Communicator& ranks);
   // Failure(kBadData) when a file that is used where it lies was changed.
   void require_unchanged() const;
 
  private:
+  // Rows [begin, begin + count), checked to be finite, and added to `ranges`.
+  std::span<const float> own_rows(std::int64_t begin, std::int64_t count, FeatureRanges& ranges);
+
   std::string name_;
   std::optional<NpyMatrix> npy_;
   std::vector<float> values_;  // of a file that is not used where it lies

@@ -17,7 +17,7 @@ namespace {
 using Cell = std::pair<std::uint64_t, std::uint64_t>;
 
 // The mean over the starts of each cell, without some draws.
-std::map<Cell, double> by_cell(const ByDraw& values, const std::set<Draw>& without) {
+std::map<Cell, double> by_cell(const std::map<Draw, double>& values, const std::set<Draw>& without) {
   std::map<Cell, std::pair<double, int>> sums;
   for (const auto& [draw, value] : values) {
     if (without.contains(draw)) continue;

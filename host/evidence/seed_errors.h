@@ -19,7 +19,6 @@
 // is a fraction: intervals of errors end at 0 and 100 %, those of differences at 100 points.
 #pragma once
 
-#include <boost/container/flat_map.hpp>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -42,12 +41,10 @@ struct Draw {
 };
 Draw draw_of(const Trial& trial);
 
-using ByDraw = boost::container::flat_map<Draw, double>;  // a third of the memory of std::map
-
 // One measurement of trials that differ in their draw alone.
 struct SeedErrors {
-  ByDraw by_draw;
-  ByDraw train;                        // the training errors of those that have one
+  std::map<Draw, double> by_draw;
+  std::map<Draw, double> train;        // the training errors of those that have one
   std::set<Draw> collapsed, diverged;  // draws of those
   int missing = 0;                     // trials beside them that could not be run
   bool fractions = true;               // as every error; rows kept and weights are counts

@@ -217,10 +217,8 @@ const Series* Curve::at(double member) const {
   return found == points.end() ? nullptr : found->second.series;
 }
 
-namespace {
-
-// The members that tell a series from its control; none where nothing is held against a control.
-std::set<std::string> free_of_controls(const std::vector<std::string>& varying) {
+const Series* Curves::control_of(const Series& held) const {
+  if (is_control(held.trial, varying)) return nullptr;
   std::set<std::string> free;
   if (has(varying, "keep")) {
     free = kScored;
@@ -231,27 +229,14 @@ std::set<std::string> free_of_controls(const std::vector<std::string>& varying) 
   } else if (has(varying, "ticket")) {
     free = {"ticket"};
   }
-  return free;
-}
-
-std::map<std::string, const Series*> controls_of(const Curves& curves) {
-  std::map<std::string, const Series*> controls;
-  const std::set<std::string> free = free_of_controls(curves.varying);
-  if (free.empty()) return controls;
-  for (const Series& one : curves.series) {
-    if (!is_control(one.trial, curves.varying)) continue;
-    const Series*& found = controls[key_without(one.trial, free)];
+  if (free.empty()) return nullptr;
+  const std::string key = key_without(held.trial, free);
+  const Series* found = nullptr;
+  for (const Series& one : series) {
+    if (!is_control(one.trial, varying) || key_without(one.trial, free) != key) continue;
     if (found == nullptr || one.trial.order == "random") found = &one;
   }
-  return controls;
-}
-
-}  // namespace
-
-const Series* Curves::control_of(const Series& held) const {
-  if (controls.empty() || is_control(held.trial, varying)) return nullptr;
-  const auto found = controls.find(key_without(held.trial, free_of_controls(varying)));
-  return found == controls.end() ? nullptr : found->second;
+  return found;
 }
 
 std::vector<Contrast> Curves::against_controls(const std::string& error) const {
@@ -298,7 +283,6 @@ Curves curves_of(const std::vector<SweepRow>& rows, std::uint64_t seed) {
   all.seed = seed;
   all.series = series_of(rows);
   all.varying = varying_members(all.series);
-  all.controls = controls_of(all);
   all.x = axis_of(all.varying);
   all.kept = all.x == "n" && has(all.varying, "fraction");
   for (const char* error : kErrors) {

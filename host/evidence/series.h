@@ -62,13 +62,12 @@ struct Curve {
 struct Curves {
   std::vector<Series> series;
   std::vector<std::string> varying;
-  std::vector<std::string> errors;                // measured ones, of grid_error, density_error, test_error
-  std::string x;                                  // the member along x; empty when nothing numeric varies
-  bool kept = false;                              // x is n and choices vary: drawn and fitted against the rows kept
-  std::vector<std::string> others;                // the members that tell curves apart
-  std::vector<Curve> curves;                      // in the order of the rows; they point into `series`
-  std::uint64_t seed = 0;                         // of the laws' bootstrap
-  std::map<std::string, const Series*> controls;  // by their members but for the choice, order or mask
+  std::vector<std::string> errors;  // measured ones, of grid_error, density_error, test_error
+  std::string x;                    // the member along x; empty when nothing numeric varies
+  bool kept = false;                // x is n and choices vary: drawn and fitted against the rows kept
+  std::vector<std::string> others;  // the members that tell curves apart
+  std::vector<Curve> curves;        // in the order of the rows; they point into `series`
+  std::uint64_t seed = 0;           // of the laws' bootstrap
 
   Curves() = default;
   Curves(Curves&&) = default;  // moving a vector keeps its elements where they are

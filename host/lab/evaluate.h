@@ -1,7 +1,6 @@
 // evaluate: trials in, measurements out. Networks of many trials train side by side in few launches.
 #pragma once
 
-#include <boost/container/flat_map.hpp>
 #include <functional>
 #include <map>
 #include <memory>
@@ -25,7 +24,7 @@ struct Measurement {
   // perceptron's solver ran out of sweeps; "failed: WHY". All but "failed" are results, with errors that were measured
   // (weights that are NaN call everything one class), and are not tried again.
   std::string status = "ok";
-  boost::container::flat_map<std::string, double> values;  // a third of the memory of std::map
+  std::map<std::string, double> values;
   double seconds = 0;               // the share of a joint run; the one thing that is not reproducible
   std::vector<float> parameters{};  // of a network that was trained by itself, (p); rows on disk leave them out
 

@@ -4,7 +4,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
 #include <ctime>
 #include <fstream>
@@ -12,7 +11,6 @@
 #include <memory>
 #include <optional>
 #include <set>
-#include <tuple>
 
 #include "embedded.h"
 #include "host/data/source.h"
@@ -23,6 +21,7 @@
 #include "host/program/files.h"
 #include "host/program/input.h"
 #include "host/program/options.h"
+#include "host/program/shard.h"
 #include "host/program/words.h"
 
 namespace scalelab::host {
@@ -34,20 +33,6 @@ namespace {
 // Trials that are run, and then on disk, together: this many core seconds, bytes, and trials.
 constexpr double kGroupSeconds = 20, kGroupBytes = 4e9;
 constexpr std::size_t kGroupTrials = 1000;
-
-std::pair<int, int> parse_shard(const std::string& text) {
-  int shard = 0, shards = 0;
-  const char* end = text.data() + text.size();
-  const auto first = std::from_chars(text.data(), end, shard);
-  if (first.ec == std::errc{} && first.ptr != end && *first.ptr == '/') {
-    const auto second = std::from_chars(first.ptr + 1, end, shards);
-    if (second.ec == std::errc{} && second.ptr == end && shards >= 1 && shards <= 100000 && shard >= 0 &&
-        shard <= shards) {
-      return {shard == 0 ? shards : shard, shards};  // 0/4 is 4/4, for arrays that count from 0
-    }
-  }
-  throw Failure(kMisuse, fmt::format("--shard: '{}' is not i/n with i from 1 to n", text));
-}
 
 Measurement measurement_of(const nlohmann::json& record) {
   Measurement measurement;
@@ -228,7 +213,7 @@ using Measured = std::function<void(const Trial&, const Measurement&)>;
 
 // What a shard has to do: trials by their index.
 struct Plan {
-  int shard, shards;
+  Shard shard;
   std::vector<std::string> ids;  // of all trials
   std::vector<std::size_t> pending;
   std::vector<std::vector<std::size_t>> groups;  // of those, run together
@@ -240,12 +225,12 @@ struct Plan {
 // A shard takes whole sets of trials that share work, dealt out in order.
 Plan plan_of(const std::vector<Trial>& trials, const Records& records, const SweepOptions& options, int threads) {
   Plan plan;
-  std::tie(plan.shard, plan.shards) = parse_shard(options.shard);
+  plan.shard = parse_shard(options.shard);
   std::map<std::string, std::size_t> key_number;
   for (std::size_t i = 0; i < trials.size(); ++i) {
     plan.ids.push_back(trial_id(trials[i]));
     const std::size_t number = key_number.try_emplace(work_key(trials[i]), key_number.size()).first->second;
-    if (number % static_cast<std::size_t>(plan.shards) != static_cast<std::size_t>(plan.shard - 1)) continue;
+    if (number % static_cast<std::size_t>(plan.shard.of) != static_cast<std::size_t>(plan.shard.index - 1)) continue;
     const std::string& id = plan.ids[i];
     const bool done = records.contains(id) && !(options.retry == "failed" && records.failed(id));
     plan.before += done;
@@ -270,7 +255,7 @@ Plan plan_of(const std::vector<Trial>& trials, const Records& records, const Swe
 
 std::string worded(const Plan& plan, const SweepOptions& options, int threads) {
   std::string text = counted(std::ssize(plan.ids), "trial");
-  if (plan.shards > 1) text += fmt::format(", shard {} of {}", plan.shard, plan.shards);
+  if (!plan.shard.whole()) text += fmt::format(", shard {} of {}", plan.shard.index, plan.shard.of);
   text += fmt::format("; {} done before, {} to run", grouped(plan.before), grouped(std::ssize(plan.pending)));
   if (!plan.pending.empty()) {
     text += fmt::format(" ({}) in {}: about {} on {} of an idle machine, {:.0f} MB; results in {}",
@@ -334,14 +319,14 @@ void run_groups(const std::vector<Trial>& trials, const Plan& plan, Store& store
 
 }  // namespace
 
-SweepResult run_sweep(std::vector<Trial> trials, const SweepOptions& options, Session& session,
+SweepResult run_sweep(const std::vector<Trial>& trials, const SweepOptions& options, Session& session,
                       const Measured& measured) {
   for (const Trial& trial : trials) require_fits(trial);
   const int threads = session.context.threads();
   std::optional<Store> store;
   if (!options.dry_run) {
-    const auto [shard, shards] = parse_shard(options.shard);
-    store.emplace(options.out, shard, shards);
+    const Shard shard = parse_shard(options.shard);
+    store.emplace(options.out, shard.index, shard.of);
     if (!store->locked()) {
       session.progress.say(
           fmt::format("{}: this file system has no locks: see to it that no other process runs the same "
@@ -362,7 +347,7 @@ SweepResult run_sweep(std::vector<Trial> trials, const SweepOptions& options, Se
   result.rows.reserve(std::min(trials.size(), records.size()));
   for (std::size_t i = 0; i < trials.size(); ++i) {
     if (!records.contains(plan.ids[i])) continue;
-    result.rows.push_back({std::move(trials[i]), measurement_of(records.at(plan.ids[i]))});
+    result.rows.push_back({trials[i], measurement_of(records.at(plan.ids[i]))});
     result.failed += result.rows.back().measurement.failed();
   }
   return result;

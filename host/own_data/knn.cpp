@@ -1,6 +1,7 @@
 // scalelab knn: the exact k nearest references of every query, from files of rows to .npy files.
 //
-// result.json, schema 1: references {file, n, d, pieces}, queries {file, n, rows_at_a_time}, k, seconds, environment.
+// result.json, schema 1: references {file, n, d, pieces}, queries {file, n, rows_at_a_time}, k, seconds, environment; and
+// of a shard (merge.cpp): shard.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include "host/program/error.h"
 #include "host/program/options.h"
 #include "host/program/publish.h"
+#include "host/program/shard.h"
 #include "scalelab/buffer.h"
 
 namespace scalelab::host {
@@ -22,7 +24,7 @@ namespace {
 
 struct Options {
   Source references;
-  std::string queries, out;
+  std::string queries, out, shard = "1/1", reference_shard = "1/1";
   int k = 5;
   std::int64_t max_memory = 0;  // bytes, 0: what is free
 
@@ -77,37 +79,78 @@ Buffer<float> load_rows(const Rows& file, std::int64_t first, std::int64_t count
   return rows;
 }
 
-void check_rows(const Options& options, const Rows& references, const Rows& queries) {
-  const std::int64_t n = references.size(), d = references.features();
+// Which rows of each this run is for: of all, or of one shard's.
+struct Part {
+  Shard queries, references;
+  Share of_queries, of_references;
+
+  bool whole() const { return queries.whole() && references.whole(); }
+  std::filesystem::path folder(const std::filesystem::path& out) const {
+    return whole()              ? out
+           : references.whole() ? shard_folder(out, queries)
+                                : shard_folder(out, references, "references");
+  }
+  // What `merge` needs to know (merge.cpp).
+  nlohmann::json described() const {
+    const Shard& shard = references.whole() ? queries : references;
+    const Share& rows = references.whole() ? of_queries : of_references;
+    return {{"index", shard.index},
+            {"of", shard.of},
+            {"first", rows.first},
+            {"rows", rows.count},
+            {"joined", {"indices.npy", "distances.npy"}}};
+  }
+};
+
+Part part_of(const Options& options, const Rows& references, const Rows& queries) {
+  const Shard of_queries = parse_shard(options.shard),
+              of_references = parse_shard(options.reference_shard, "--reference-shard");
+  if (!of_queries.whole() && !of_references.whole()) {
+    throw Failure(kMisuse,
+                  "--shard and --reference-shard do not go together: one of them is enough to divide the work");
+  }
+  const Part part{of_queries, of_references, of_queries.share(queries.size()), of_references.share(references.size())};
+  if (part.of_queries.count == 0) {
+    throw Failure(kMisuse,
+                  fmt::format("--shard {}: {} holds only {} queries", options.shard, queries.name(), queries.size()));
+  }
+  if (options.k > part.of_references.count) {
+    throw Failure(kMisuse, fmt::format("--k {}: {} holds only {} references{}", options.k, references.name(),
+                                       part.of_references.count, of_references.whole() ? "" : " in this shard"));
+  }
+  return part;
+}
+
+void check_rows(const Rows& references, const Rows& queries) {
+  const std::int64_t d = references.features();
   if (queries.features() != d) {
     throw Failure(kBadData, fmt::format("{}: has {} features where {} has {}", queries.name(), queries.features(),
                                         references.name(), d));
-  }
-  if (options.k > n) {
-    throw Failure(kMisuse, fmt::format("--k {}: {} holds only {} references", options.k, references.name(), n));
   }
 }
 
 Outcome run(const Options& options, Session& session) {
   Context& context = session.context;
   const Rows references(options.references), queries(options.query_source(), Rows::Part::test);
-  const std::int64_t n = references.size(), d = references.features(), q = queries.size();
+  check_rows(references, queries);
+  const Part part = part_of(options, references, queries);
+  const std::int64_t n = part.of_references.count, d = references.features(), q = part.of_queries.count;
   const int k = options.k;
-  check_rows(options, references, queries);
   // A fifth of what is free is left to others.
   const auto free_bytes = static_cast<std::int64_t>(context.backend().memory_free(context));
   const std::int64_t memory = options.max_memory > 0 ? options.max_memory : free_bytes / 5 * 4;
   const std::int64_t read_bytes = std::min(kReadBytes, memory / 8);
   const Plan plan = make_plan(n, q, d, k, memory - read_bytes);
-  make_output_folder(options.out);
-  const std::filesystem::path folder = options.out;
+  const std::filesystem::path folder = part.folder(options.out);
+  make_output_folder(folder);
   NpyWriter<std::int32_t> indices_file(folder / "indices.npy", {q, k});
   NpyWriter<float> distances_file(folder / "distances.npy", {q, k});
 
   FeatureRanges ranges(d);
   const auto first_of = [&](std::int64_t piece) { return n * piece / plan.pieces; };
   const auto load_piece = [&](std::int64_t piece) {
-    return load_rows(references, first_of(piece), first_of(piece + 1) - first_of(piece), read_bytes, ranges, context);
+    return load_rows(references, part.of_references.first + first_of(piece), first_of(piece + 1) - first_of(piece),
+                     read_bytes, ranges, context);
   };
   const auto check_ranges = [&](const Rows& file) { ranges.require_near(file.name()); };
   std::optional<Buffer<float>> whole;
@@ -115,7 +158,7 @@ Outcome run(const Options& options, Session& session) {
   Stage stage(session, "knn");
   for (std::int64_t begin = 0; begin < q; begin += plan.query_rows) {
     const std::int64_t count = std::min(plan.query_rows, q - begin);
-    const Buffer<float> some = load_rows(queries, begin, count, read_bytes, ranges, context);
+    const Buffer<float> some = load_rows(queries, part.of_queries.first + begin, count, read_bytes, ranges, context);
     check_ranges(queries);
     Buffer<int> indices(context, {count, k});
     Buffer<float> distances(context, {count, k});
@@ -137,7 +180,9 @@ Outcome run(const Options& options, Session& session) {
       context.backend().knn(points, some, more, more_distances, context);
       context.backend().knn_merge(more, more_distances, first_of(piece), indices, distances, context);
     }
-    indices_file.write(indices.to_host());
+    std::vector<int> all = indices.to_host();
+    for (int& index : all) index += static_cast<int>(part.of_references.first);
+    indices_file.write(all);
     distances_file.write(distances.to_host());
   }
   ranges.require_apart(references.name());
@@ -146,15 +191,17 @@ Outcome run(const Options& options, Session& session) {
   const double seconds = stage.seconds();
 
   Outcome outcome;
-  outcome.document = {{"schema", 1},
-                      {"references", {{"file", options.references.data}, {"n", n}, {"d", d}, {"pieces", plan.pieces}}},
-                      {"queries", {{"file", options.queries}, {"n", q}, {"rows_at_a_time", plan.query_rows}}},
-                      {"k", k},
-                      {"seconds", seconds},
-                      {"environment", environment(session)}};
+  outcome.document = {
+      {"schema", 1},
+      {"references", {{"file", options.references.data}, {"n", references.size()}, {"d", d}, {"pieces", plan.pieces}}},
+      {"queries", {{"file", options.queries}, {"n", queries.size()}, {"rows_at_a_time", plan.query_rows}}},
+      {"k", k},
+      {"seconds", seconds},
+      {"environment", environment(session)}};
+  if (!part.whole()) outcome.document["shard"] = part.described();
   outcome.text =
-      fmt::format("{}: the {} nearest of {} references{} for {} queries of {} features, {:.3g} s\n", options.out, k, n,
-                  plan.pieces > 1 ? fmt::format(" (in {} pieces)", plan.pieces) : "", q, d, seconds);
+      fmt::format("{}: the {} nearest of {} references{} for {} queries of {} features, {:.3g} s\n", folder.string(), k,
+                  n, plan.pieces > 1 ? fmt::format(" (in {} pieces)", plan.pieces) : "", q, d, seconds);
   publish(folder, json_text(outcome.document), indices_file, distances_file);
   return outcome;
 }
@@ -174,6 +221,10 @@ Command add_knn(CLI::App& program) {
                   "References that do not fit are taken in pieces, with the same result")
       ->transform(memory_size())
       ->default_str("");
+  app->add_option("--shard", options->shard,
+                  "Only the i-th of n parts of the queries, as i/n, in a folder of its own in --out; merge joins them");
+  app->add_option("--reference-shard", options->reference_shard,
+                  "Only the i-th of n parts of the references, for all queries, likewise");
   app->add_option("-o,--out", options->out,
                   "Folder for indices.npy (q, k) int32, distances.npy (q, k) float32, squared and ascending, and "
                   "result.json")

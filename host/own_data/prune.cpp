@@ -19,14 +19,13 @@
 
 #include "host/data/npy.h"
 #include "host/data/source.h"
-#include "host/lab/difficulty.h"
+#include "host/lab/row_scores.h"
 #include "host/own_data/near_duplicates.h"
 #include "host/program/environment.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
 #include "host/program/options.h"
 #include "host/program/publish.h"
-#include "scalelab/random.h"
 
 namespace scalelab::host {
 
@@ -54,14 +53,6 @@ struct Choosable {
   const std::vector<int>& labels() const { return rows.labels().of_row; }  // (n), or empty
   int classes() const { return std::max(1, rows.labels().classes()); }
 };
-
-std::vector<float> random_scores(std::int64_t n, std::uint64_t seed) {
-  std::vector<float> scores;
-  for (std::int64_t row = 0; row < n; ++row) {
-    scores.push_back(uniform_float(random_words(seed, Stream::rows, static_cast<std::uint64_t>(row))[0]));
-  }
-  return scores;
-}
 
 void check_options(const PruneOptions& options) {
   if (options.clustered() && options.clusters == 0) {

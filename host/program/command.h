@@ -24,7 +24,8 @@ struct Common {
   std::uint64_t seed = 0;
   std::string backend = "auto";  // auto, cpu, cuda
   int device = 0;
-  int threads = 0;  // 0: all
+  int threads = 0;         // 0: all
+  double time_budget = 0;  // seconds, 0: none
   bool json = false;
   bool quiet = false;
 };
@@ -55,6 +56,8 @@ struct Command {
   std::function<Outcome(Session&)> run;
   // What it asks of a backend with the options given. Without it, --backend auto is the CPU.
   std::function<Needs()> needs{};
+  // Whether it works together with the ranks of its Context, where MPI started several (ranks.h).
+  bool ranks = false;
 };
 
 }  // namespace scalelab::host

@@ -13,6 +13,8 @@ namespace scalelab::host {
 const std::string kVersion =
     fmt::format("{}.{}.{}", SCALELAB_VERSION_MAJOR, SCALELAB_VERSION_MINOR, SCALELAB_VERSION_PATCH);
 
+std::string program_identity() { return fmt::format("{} {}", kVersion, SCALELAB_COMMIT); }
+
 namespace {
 
 std::vector<std::string> command_words;  // as main was given them

@@ -11,6 +11,8 @@ struct Session;
 
 // Version of the program (scalelab/version.h).
 extern const std::string kVersion;
+// Version and commit: what two runs of the same program have in common.
+std::string program_identity();
 
 // The JSON object that describes where a result was made: version, commit, backend, device, threads, compiler, host
 // CPU, and the command line. Unknown is null.

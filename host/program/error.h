@@ -27,6 +27,9 @@ struct Failure : std::runtime_error {
   ExitCode exit_code;
 };
 
+// What an exception that is being handled amounts to. Interrupted and what is no failure are thrown again.
+Failure failure_of_current_exception();
+
 // A signal has asked the program to stop.
 struct Interrupted : std::exception {
   explicit Interrupted(int number) : signal(number) {}
@@ -35,5 +38,7 @@ struct Interrupted : std::exception {
 };
 // For long loops outside the ops, which ask through Context::progress. Cheap.
 void throw_if_interrupted();
+// The signal that has asked so, held (SignalsHeld) or not; 0: none has.
+int signal_heard();
 
 }  // namespace scalelab::host

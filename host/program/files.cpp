@@ -98,15 +98,19 @@ void OutputFile::open_temporary() {
   std::random_device random;
   for (int tries = 0; tries < 100; ++tries) {
     const std::uint64_t drawn = std::uint64_t{random()} << 32 | random();
-    const fs::path path =
-        target_.parent_path() /
-        fmt::format(".{}{}{:016x}", target_.filename().string().substr(0, kMostOfTarget), kPart, drawn);
-    descriptor_ = ::open(path.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (descriptor_ < 0 && errno == EEXIST) continue;
-    if (descriptor_ < 0) cannot_write(target_, std::strerror(errno));
-    temporary_ = path;
-    at_sudden_end_.emplace(path.string());
-    // Between these two lines it may have looked like a leftover to another process: then it is gone, or about to be.
+    // Everything that needs memory comes before the file: once this exists, nothing may throw without removing it.
+    temporary_ = target_.parent_path() /
+                 fmt::format(".{}{}{:016x}", target_.filename().string().substr(0, kMostOfTarget), kPart, drawn);
+    const std::string name = temporary_.string();
+    descriptor_ = ::open(name.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (descriptor_ < 0) {
+      const int reason = errno;
+      temporary_.clear();
+      if (reason == EEXIST) continue;
+      cannot_write(target_, std::strerror(reason));
+    }
+    at_sudden_end_.emplace(name);
+    // Until it is locked it may look like a leftover to another process: then it is gone, or about to be.
     const Lock lock = lock_file(descriptor_);
     struct stat status {};
     if (lock == Lock::none || (lock == Lock::taken && ::fstat(descriptor_, &status) == 0 && status.st_nlink > 0))

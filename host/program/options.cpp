@@ -66,6 +66,23 @@ CLI::Validator memory_size() {
       "");
 }
 
+CLI::Validator duration() {
+  return CLI::Validator(
+      [](std::string& text) {
+        std::uint32_t value = 0;
+        const char* const end = text.data() + text.size();
+        const auto [stop, error] = std::from_chars(text.data(), end, value);
+        const std::string rest(stop, end);
+        const std::uint64_t unit = rest.empty() || rest == "s" ? 1 : rest == "m" ? 60 : rest == "h" ? 3600 : 0;
+        if (error != std::errc() || unit == 0 || value * unit > 1000000000) {
+          return fmt::format("'{}' is not a time, as 90, 90s, 55m or 2h", text);
+        }
+        text = std::to_string(value * unit);
+        return std::string();
+      },
+      "");
+}
+
 CLI::Validator one_of(std::vector<std::string> words) {
   std::string shown = fmt::format("{{{}}}", fmt::join(words, ","));  // as CLI11 shows the words of its own
   return CLI::Validator(

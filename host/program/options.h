@@ -14,6 +14,8 @@ CLI::Validator real_number(double low, double high);  // finite, ends included
 CLI::Validator one_of(std::vector<std::string> words);
 // For CLI::Option::transform: "512M", "8G", in powers of 1024, become bytes.
 CLI::Validator memory_size();
+// Likewise "90", "90s", "55m", "2h" become seconds.
+CLI::Validator duration();
 
 // Lists. Their items stand between commas, spaces or both; a whole number may be a range, as 0..4,7. Refused, with the
 // item named: one that is no number or out of range, a range that ends before it begins, one that stands twice, and

@@ -129,6 +129,8 @@ void throw_if_interrupted() {
   if (caught_signal != 0 && signals_held == 0) throw Interrupted(caught_signal);
 }
 
+int signal_heard() { return caught_signal; }
+
 SignalsHeld::SignalsHeld() { ++signals_held; }
 SignalsHeld::~SignalsHeld() { --signals_held; }
 

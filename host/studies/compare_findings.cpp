@@ -293,13 +293,9 @@ std::optional<Finding> budgets(const Comparison& c) {
       if (knn.empty() || longer.empty()) continue;
       Contrast one = contrast(network, longer, knn, c.errors(knn, n, measure), measure, {{"n", n}, {"epochs", other}});
       SeedErrors same_draws = c.errors(network, n, measure);
-      for (ByDraw* errors : {&same_draws.by_draw, &same_draws.train}) {
-        ByDraw shared;
-        for (const auto& [draw, error] : *errors) {
-          if (longer.by_draw.contains(draw)) shared[draw] = error;
-        }
-        *errors = std::move(shared);
-      }
+      const auto elsewhere = [&](const auto& error) { return !longer.by_draw.contains(error.first); };
+      std::erase_if(same_draws.by_draw, elsewhere);
+      std::erase_if(same_draws.train, elsewhere);
       const Contrast usual = contrast(network, same_draws, knn, c.errors(knn, n, measure), measure);
       if (add_line(f,
                    {network, short_measure(measure), percent(usual.mean_what), percent(usual.train_what),

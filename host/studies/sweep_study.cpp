@@ -203,7 +203,7 @@ Outcome sweep_command(const std::string& file, const std::string& worlds, const 
   if (!worlds.empty()) trials = in_worlds(trials, parse_seeds(worlds, "--worlds"));
   Study study{.command = "sweep", .experiment = sweep.value("name", name)};
   study.title = sweep.value("title", "Sweep: " + study.experiment);
-  study.result = run_sweep(std::move(trials), options, session);
+  study.result = run_sweep(trials, options, session);
   if (options.dry_run) return {planned_document(study, session), "", kDone};
   const Curves curves = curves_of(study.result.rows, session.common.seed);
   const SeriesTable table = series_table(curves);

@@ -14,6 +14,7 @@
 #include <string>
 
 #include "scalelab/ceilings.h"
+#include "scalelab/communicator.h"
 #include "scalelab/grid.h"
 #include "scalelab/kmeans.h"
 #include "scalelab/knn.h"
@@ -100,6 +101,10 @@ class Context {
   // Called now and then by long ops, from the calling thread alone, with work done and work in all, in the op's own
   // unit. It may throw to abandon the op: outputs are then unspecified.
   std::function<void(std::int64_t done, std::int64_t total)> progress;
+
+  // Who works with this Context on the same problem. Ops whose header speaks of ranks then see rows of their own only;
+  // all others work alone, whatever this is.
+  Communicator ranks;
 
  private:
   const Backend& backend_;

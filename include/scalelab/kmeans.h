@@ -9,15 +9,27 @@
 // in 64 bits. A centroid's coordinate is float(double(total) / double(count) * 2^-s). No total exceeds 2^61, so none
 // can saturate, and a coordinate is moved by at most 2^(-s - 1): 2^-51 of 2^e up to n = 2048, 2^-31 of it at n = 2^31
 // - 1.
+//
+// Ranks. Where a Context has ranks (communicator.h), KmeansPlusPlus and KmeansFit are called by all of them at once, each
+// with rows of its own: `points` and `labels` are those rows, n above and below counts the rows of all ranks in the order
+// of ranks, and all other arguments are the same. Centroids and the result are the same on every rank, and their bits and
+// those of the labels do not depend on the number of ranks. A rank may have no rows; else its first row among all must be
+// a multiple of kKmeansBlockRows. Throws RankLost when another rank has left. An iteration sums 8 k (d + 1) bytes over the
+// ranks, one that fills empty clusters gathers 16 bytes for each of at most k + empty rows of a rank besides; a centroid
+// of k-means++ gathers 8 bytes and broadcasts 4 d. KmeansAssign works alone.
 #pragma once
 
 #include <cstdint>
+#include <functional>
 
 #include "scalelab/view.h"
 
 namespace scalelab {
 
 class Context;
+
+// The blocks of rows in which the inertia is summed.
+inline constexpr std::int64_t kKmeansBlockRows = 4096;
 
 // The nearest centroid of every point.
 // Throws std::invalid_argument on shapes that do not fit, d < 1, k < 1, or n or k > 2^31 - 1. n = 0 writes nothing.
@@ -45,6 +57,8 @@ using KmeansPlusPlus = void(View<const float> points,  // (n, d)
                             View<float> centroids,  // (k, d) out
                             Context&);
 
+struct KmeansResult;
+
 struct KmeansOptions {
   int max_iterations = 300;
   // Converged when the centroids' summed squared movement is at most this share of the points' mean variance per
@@ -52,13 +66,17 @@ struct KmeansOptions {
   // c ascending: t = new - old, s = fma(t, t, s); movements are added in index order. The mean variance is the inertia
   // (below) of all points about their one centroid, divided by n * d.
   double tolerance = 1e-4;
+  // Called on every rank after each iteration, with the counts so far (without the inertia), while the op's centroids
+  // hold what that iteration left. It may throw, on every rank alike, to abandon the op. A fit that begins with those
+  // centroids, and with the iterations that are left, ends with the bits of one that was not interrupted.
+  std::function<void(const KmeansResult& so_far)> after_iteration{};
 };
 
 struct KmeansResult {
   int iterations = 0;      // centroid updates made
   bool converged = false;  // false: stopped by max_iterations
   int repaired = 0;        // centroids that lost all points and were moved, summed over iterations
-  // Sum over points of the squared distance to their centroid, in fp64: over blocks of 4096 consecutive points in
+  // Sum over points of the squared distance to their centroid, in fp64: over blocks of kKmeansBlockRows consecutive points in
   // order, then over the blocks in order.
   double inertia = 0;
 };

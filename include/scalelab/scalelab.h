@@ -4,6 +4,7 @@
 #include "scalelab/backend.h"
 #include "scalelab/buffer.h"
 #include "scalelab/ceilings.h"
+#include "scalelab/communicator.h"
 #include "scalelab/grid.h"
 #include "scalelab/kmeans.h"
 #include "scalelab/knn.h"

@@ -1,0 +1,192 @@
+#include "host/lab/row_scores.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <stdexcept>
+
+#include "host/program/error.h"
+#include "scalelab/buffer.h"
+#include "scalelab/random.h"
+
+namespace scalelab::host {
+
+namespace {
+
+// Lanes of Stream::rows: 0 for `keep` random and the score `random`, 1 + j for the j-th halving.
+std::uint64_t random_key(std::uint64_t seed, std::int64_t row, int lane) {
+  const Words words =
+      random_words(seed, Stream::rows, static_cast<std::uint64_t>(row), static_cast<std::uint32_t>(lane));
+  return static_cast<std::uint64_t>(words[0]) << 32 | words[1];
+}
+
+// k-means++ centroids, as k-means begins.
+std::vector<float> start_centroids(View<const float> points, int k, std::uint64_t seed, Context& context) {
+  const std::int64_t n = points.extent(0), d = points.extent(1);
+  if (k < 1 || k > n) throw Failure(kMisuse, fmt::format("{} clusters of {} rows", k, n));
+  Buffer<float> centroids(context, {k, d});
+  context.backend().kmeans_plus_plus(points, seed, centroids, context);
+  return centroids.to_host();
+}
+
+}  // namespace
+
+std::vector<int> random_order(std::int64_t n, std::uint64_t seed, int lane) {
+  std::vector<std::uint64_t> keys(static_cast<std::size_t>(n));
+  for (std::int64_t row = 0; row < n; ++row) keys[row] = random_key(seed, row, lane);
+  std::vector<int> order(static_cast<std::size_t>(n));
+  std::iota(order.begin(), order.end(), 0);
+  std::sort(order.begin(), order.end(), [&](int a, int b) { return keys[a] != keys[b] ? keys[a] < keys[b] : a < b; });
+  return order;
+}
+
+std::vector<float> random_scores(std::int64_t n, std::uint64_t seed) {
+  std::vector<float> scores;
+  for (std::int64_t row = 0; row < n; ++row) {
+    scores.push_back(uniform_float(static_cast<std::uint32_t>(random_key(seed, row, 0) >> 32)));
+  }
+  return scores;
+}
+
+std::vector<float> unit_rows(std::span<const float> rows, std::int64_t features) {
+  std::vector<float> unit(rows.begin(), rows.end());
+  for (std::size_t begin = 0; begin < unit.size(); begin += static_cast<std::size_t>(features)) {
+    const auto row = std::span(unit).subspan(begin, static_cast<std::size_t>(features));
+    double squares = 0;
+    for (const float value : row) squares += static_cast<double>(value) * value;
+    if (squares == 0) continue;
+    const double length = std::sqrt(squares);
+    for (float& value : row) value = static_cast<float>(value / length);
+  }
+  return unit;
+}
+
+Prototypes euclidean_prototypes(std::span<const float> rows, std::int64_t features, int k, std::uint64_t seed,
+                                Session& session) {
+  Context& context = session.context;
+  const auto n = static_cast<std::int64_t>(rows.size()) / features;
+  const Input<float> points(context, rows, {n, features});
+  Buffer<float> centroids(context, start_centroids(points, k, seed, context), {k, features});
+  Buffer<int> labels(context, {n});
+  Buffer<float> distances(context, {n});
+  const KmeansResult fit = context.backend().kmeans_fit(points, centroids, labels, {}, context);
+  context.backend().kmeans_assign(points, centroids, labels, distances, context);
+  Prototypes result{centroids.to_host(), labels.to_host(), distances.to_host(),
+                    fit.iterations,      fit.repaired,     fit.converged};
+  for (float& distance : result.distances) distance = std::sqrt(distance);
+  return result;
+}
+
+Prototypes cosine_prototypes(std::span<const float> unit, std::int64_t features, int k, std::uint64_t seed,
+                             Session& session) {
+  Context& context = session.context;
+  const auto n = static_cast<std::int64_t>(unit.size()) / features;
+  const Input<float> points(context, unit, {n, features});
+  Prototypes result;
+  result.centroids = start_centroids(points, k, seed, context);
+  Buffer<float> centroids(context, {k, features});
+  Buffer<int> labels(context, {n});
+  KmeansOptions one_step;
+  one_step.max_iterations = 1;
+  const int limit = KmeansOptions{}.max_iterations;
+  while (result.iterations < limit && !result.converged) {
+    centroids.upload(result.centroids);
+    const KmeansResult fit = context.backend().kmeans_fit(points, centroids, labels, one_step, context);
+    ++result.iterations;
+    result.repaired += fit.repaired;
+    const std::vector<float> moved = unit_rows(centroids.to_host(), features);
+    double movement = 0;
+    for (std::size_t i = 0; i < moved.size(); ++i) {
+      const double step = static_cast<double>(moved[i]) - result.centroids[i];
+      movement += step * step;
+    }
+    result.centroids = moved;
+    // KmeansOptions' tolerance, with rows of length 1 in place of the variance.
+    result.converged = movement <= KmeansOptions{}.tolerance / static_cast<double>(features);
+  }
+  centroids.upload(result.centroids);
+  Buffer<float> distances(context, {n});
+  context.backend().kmeans_assign(points, centroids, labels, distances, context);
+  result.labels = labels.to_host();
+  result.distances = distances.to_host();
+  for (float& distance : result.distances) distance *= 0.5F;  // |a - b|^2 = 2 (1 - a.b)
+  return result;
+}
+
+std::vector<float> class_mean_distances(std::span<const float> rows, std::int64_t features, std::span<const int> labels,
+                                        int classes) {
+  const auto d = static_cast<std::size_t>(features), n = labels.size();
+  std::vector<double> means(static_cast<std::size_t>(classes) * d);
+  std::vector<std::int64_t> counts(static_cast<std::size_t>(classes));
+  for (std::size_t row = 0; row < n; ++row) {
+    ++counts[labels[row]];
+    for (std::size_t c = 0; c < d; ++c) means[labels[row] * d + c] += rows[row * d + c];
+  }
+  for (std::size_t i = 0; i < means.size(); ++i) means[i] /= std::max<std::int64_t>(1, counts[i / d]);
+  std::vector<float> distances(n);
+  for (std::size_t row = 0; row < n; ++row) {
+    double squares = 0;
+    for (std::size_t c = 0; c < d; ++c) {
+      const double t = rows[row * d + c] - means[labels[row] * d + c];
+      squares += t * t;
+    }
+    distances[row] = static_cast<float>(std::sqrt(squares));
+  }
+  return distances;
+}
+
+std::int64_t class_floor_rows(double class_floor, std::int64_t kept, int classes) {
+  return static_cast<std::int64_t>(class_floor * static_cast<double>(kept) / classes);
+}
+
+std::vector<int> keep_rows(std::span<const float> difficulty, std::span<const int> labels, int classes,
+                           const std::string& keep, double fraction, std::uint64_t seed, double class_floor) {
+  const auto n = static_cast<std::int64_t>(labels.size());
+  if (n == 0 || n > std::numeric_limits<int>::max()) throw std::invalid_argument("keep_rows: no rows, or too many");
+  if (!(fraction > 0 && fraction <= 1)) throw std::invalid_argument("keep_rows: the fraction is not in (0, 1]");
+  if (!(class_floor >= 0 && class_floor <= 1)) throw std::invalid_argument("keep_rows: class_floor is not in [0, 1]");
+  std::vector<int> order(labels.size());
+  std::iota(order.begin(), order.end(), 0);
+  if (keep == "all") return order;
+  const std::int64_t kept = std::clamp<std::int64_t>(std::llround(fraction * static_cast<double>(n)), 1, n);
+  if (keep == "random") {
+    order = random_order(n, seed, 0);
+    order.resize(static_cast<std::size_t>(kept));
+    std::sort(order.begin(), order.end());
+    return order;
+  }
+  if (keep != "hard" && keep != "easy") {
+    throw std::invalid_argument("keep_rows: keep is one of all, hard, easy, random, not '" + keep + "'");
+  }
+  if (difficulty.size() != labels.size()) throw std::invalid_argument("keep_rows: lengths differ");
+  for (const float value : difficulty) {
+    if (std::isnan(value)) throw std::invalid_argument("keep_rows: a difficulty is NaN");
+  }
+  const bool hard = keep == "hard";
+  std::sort(order.begin(), order.end(), [&](int a, int b) {
+    if (difficulty[a] != difficulty[b]) return hard == (difficulty[a] > difficulty[b]);
+    return a < b;
+  });
+  const auto floor = class_floor_rows(class_floor, kept, classes);
+  std::vector<std::int64_t> taken(static_cast<std::size_t>(classes));
+  std::vector<int> rows, rest;
+  for (const int row : order) {
+    auto& count = taken.at(static_cast<std::size_t>(labels[row]));
+    (count < floor ? rows : rest).push_back(row);
+    ++count;
+  }
+  rows.insert(rows.end(), rest.begin(), rest.begin() + (kept - static_cast<std::int64_t>(rows.size())));
+  std::sort(rows.begin(), rows.end());
+  return rows;
+}
+
+std::vector<int> keep_rows(std::span<const float> difficulty, std::span<const std::uint8_t> labels, int classes,
+                           const std::string& keep, double fraction, std::uint64_t seed, double class_floor) {
+  return keep_rows(difficulty, std::vector<int>(labels.begin(), labels.end()), classes, keep, fraction, seed,
+                   class_floor);
+}
+
+}  // namespace scalelab::host

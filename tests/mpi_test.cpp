@@ -1,0 +1,192 @@
+// k-means by processes that mpirun started: the same bytes for any number of them, also when one of them is killed and
+// another number goes on; and one line, without waiting for anybody, when something is wrong. Built where MPI was found.
+#include <signal.h>
+
+#include <cctype>
+#include <random>
+
+#include "tests/program.h"
+
+namespace scalelab::host {
+namespace {
+
+class Mpi : public Program {
+ protected:
+  Mpi() {
+    // More ranks than processors, as root, in a container.
+    for (const auto& [name, value] :
+         {std::pair{"OMPI_ALLOW_RUN_AS_ROOT", "1"}, std::pair{"OMPI_ALLOW_RUN_AS_ROOT_CONFIRM", "1"},
+          std::pair{"OMPI_MCA_rmaps_base_oversubscribe", "1"}, std::pair{"OMPI_MCA_hwloc_base_binding_policy", "none"},
+          std::pair{"OMPI_MCA_btl_vader_single_copy_mechanism", "none"}, std::pair{"OMPI_MCA_mpi_yield_when_idle", "1"},
+          std::pair{"OMPI_MCA_btl", "self,vader"}}) {
+      ::setenv(name, value, 0);
+    }
+    std::mt19937 random(5);
+    std::vector<float> points;
+    for (std::int64_t i = 0; i < kRows * kFeatures; ++i)
+      points.push_back(static_cast<float>(random() % 100000) * 1e-3F);
+    write_npy("x.npy", points, {kRows, kFeatures});
+  }
+
+  static constexpr std::int64_t kRows = 3 * 4096 + 100, kFeatures = 5;
+
+  pid_t start_shell(const std::string& line) const {
+    const pid_t child = ::fork();
+    if (child != 0) return child;
+    if (::chdir(folder_.c_str()) != 0) ::_exit(99);
+    ::dup2(::open("/dev/null", O_RDONLY), 0);
+    ::dup2(::open(".out", O_WRONLY | O_CREAT | O_TRUNC, 0666), 1);
+    ::dup2(::open(".err", O_WRONLY | O_CREAT | O_TRUNC, 0666), 2);
+    const std::string command = "exec " + line;
+    ::execl("/bin/sh", "sh", "-c", command.c_str(), nullptr);
+    ::_exit(99);
+  }
+  static std::string mpirun(int ranks, const std::string& words) {
+    return std::string(SCALELAB_MPIRUN) + " -n " + std::to_string(ranks) + " " + SCALELAB_PROGRAM + " " + words;
+  }
+  Finished shell(const std::string& line) const { return finish(start_shell(line)); }
+
+  // The one line that the program says, for mpirun says more.
+  static std::string said(const Finished& finished) {
+    std::string lines;
+    for (std::size_t at = 0; (at = finished.err.find("scalelab: ", at)) != std::string::npos; ++at) {
+      if (at > 0 && finished.err[at - 1] != '\n') continue;
+      lines += finished.err.substr(at, finished.err.find('\n', at) - at);
+    }
+    return lines;
+  }
+  void refused(const std::string& line, int code, const std::string& says) const {
+    const Finished finished = shell(line);
+    EXPECT_EQ(finished.code, code) << line << finished.err;
+    EXPECT_EQ(said(finished), "scalelab: " + says) << line << finished.err;
+    EXPECT_TRUE(nothing_in("out"));
+  }
+
+  void expect_same(const std::string& got, const std::string& want) const {
+    for (const char* file : {"centroids.npy", "labels.npy"}) {
+      EXPECT_EQ(read_file(folder_ / got / file), read_file(folder_ / want / file)) << got << " " << file;
+      EXPECT_FALSE(read_file(folder_ / got / file).empty());
+    }
+    for (const char* key : {"inertia", "iterations", "converged", "repaired", "empty"}) {
+      EXPECT_EQ(result(got)[key], result(want)[key]) << got << " " << key;
+    }
+    EXPECT_FALSE(fs::exists(folder_ / got / "checkpoint"));
+  }
+
+  // The ranks that mpirun has started, in no order.
+  static std::vector<pid_t> children_of(pid_t parent) {
+    std::vector<pid_t> found;
+    for (const auto& entry : fs::directory_iterator("/proc")) {
+      if (std::isdigit(static_cast<unsigned char>(entry.path().filename().string()[0])) == 0) continue;
+      const std::string stat = read_file(entry.path() / "stat");
+      const std::size_t name = stat.rfind(')');
+      if (name == std::string::npos || stat.find("(scalelab)") == std::string::npos) continue;
+      char state = 0;
+      int of = 0;
+      if (std::sscanf(stat.c_str() + name + 1, " %c %d", &state, &of) == 2 && of == parent)
+        found.push_back(std::stoi(stat));
+    }
+    return found;
+  }
+};
+
+constexpr const char* kFit =
+    "kmeans --data x.npy --clusters 30 --tolerance 0 --max-iterations 60 --checkpoint-every 0 -o ";
+
+TEST_F(Mpi, AnyNumberOfRanksWritesTheSameFiles) {
+  for (const std::string init : {"k-means++", "random"}) {
+    const std::string words = "kmeans --data x.npy --clusters 30 --max-iterations 9 --init " + init + " -o ";
+    ASSERT_EQ(shell(SCALELAB_PROGRAM + (" " + words) + "alone").code, 0);
+    EXPECT_EQ(result("alone")["ranks"], 1);
+    for (const int ranks : {1, 2, 3, 4}) {
+      const Finished finished = shell(mpirun(ranks, words + "together"));
+      ASSERT_EQ(finished.code, 0) << finished.err;
+      EXPECT_EQ(std::count(finished.out.begin(), finished.out.end(), '\n'), 1) << finished.out;
+      EXPECT_EQ(result("together")["ranks"], ranks);
+      expect_same("together", "alone");
+    }
+  }
+}
+
+TEST_F(Mpi, AKilledRankEndsAllAndAnotherNumberGoesOnToTheSameBits) {
+  ASSERT_EQ(shell(std::string(SCALELAB_PROGRAM) + " " + kFit + "want").code, 0);
+  int resumed = 0;
+  for (int moment = 0; moment < 5; ++moment) {
+    const int ranks = 2 + moment % 3;
+    fs::create_directory(folder_ / "got");
+    const Watch watch(folder_ / "got");
+    const pid_t run = start_shell(mpirun(ranks, std::string(kFit) + "got"));
+    // Each iteration is several changes in the folder.
+    for (int changes = 0; changes < 5 + 17 * moment && watch.changed(run); ++changes) continue;
+    const std::vector<pid_t> processes = children_of(run);
+    if (!processes.empty()) ::kill(processes[static_cast<std::size_t>(moment) % processes.size()], SIGKILL);
+    const Finished killed = finish(run);
+    if (killed.code != 0) {
+      EXPECT_NE(killed.err.find("rank"), std::string::npos) << killed.err;
+    }
+    const Finished rest = shell(mpirun(1 + (ranks + 1) % 4, std::string(kFit) + "got"));
+    ASSERT_EQ(rest.code, 0) << rest.err;
+    resumed += result("got")["resumed_after"] > 0;
+    expect_same("got", "want");
+    fs::remove_all(folder_ / "got");
+  }
+  EXPECT_GE(resumed, 3);
+}
+
+TEST_F(Mpi, ASignalToOneRankEndsAllAfterTheSameIteration) {
+  ASSERT_EQ(shell(std::string(SCALELAB_PROGRAM) + " " + kFit + "want").code, 0);
+  fs::create_directory(folder_ / "got");
+  const Watch watch(folder_ / "got");
+  const pid_t run = start_shell(mpirun(3, std::string(kFit) + "got"));
+  while (watch.changed(run) && !fs::exists(folder_ / "got/checkpoint")) continue;
+  const std::vector<pid_t> processes = children_of(run);
+  ASSERT_EQ(processes.size(), 3U);
+  ::kill(processes[1], SIGUSR1);
+  const Finished stopped = finish(run);
+  EXPECT_EQ(stopped.code, 75) << stopped.err;
+  EXPECT_EQ(said(stopped).find("scalelab: stopped by a signal after "), 0U) << stopped.err;
+  EXPECT_FALSE(fs::exists(folder_ / "got/result.json"));
+  ASSERT_EQ(shell(mpirun(2, std::string(kFit) + "got")).code, 0);
+  EXPECT_GT(result("got")["resumed_after"], 0);
+  expect_same("got", "want");
+}
+
+TEST_F(Mpi, WhatIsWrongIsSaidOnceAndNobodyWaits) {
+  write_npy("few.npy", std::vector<float>{1, 2, 3, 4, 5, 6}, {3, 2});
+  refused(mpirun(4, "kmeans --data few.npy --clusters 2 -o out"), 2, "few.npy: holds 3 rows for 4 ranks; start fewer");
+  refused(mpirun(2, "kmeans --data none.npy --clusters 2 -o out"), 3,
+          "none.npy: cannot be read: No such file or directory");
+  refused(mpirun(2, "kmeans --data x.npy --clusters 2 --init few.npy -o out"), 3,
+          "rank 0 of 2: few.npy: has shape (3, 2); --clusters 2 and the data's 5 features need (2, 5)");
+  refused(mpirun(2, "knn --data x.npy --queries x.npy -o out"), 2,
+          "2 processes were started together, but knn does not divide its work among them: start one, or each with a "
+          "--shard where it has that");
+  const std::string one = std::string(SCALELAB_PROGRAM) + " kmeans --data x.npy -o out --clusters ";
+  refused(
+      std::string(SCALELAB_MPIRUN) + " -n 1 " + one + "3 : -n 1 " + one + "4", 2,
+      "rank 1 of 2: the command differs from that of rank 0: '--clusters 4 --init k-means++ --seed 0 --tolerance "
+      "0.0001 --max-iterations 300', not '--clusters 3 --init k-means++ --seed 0 --tolerance 0.0001 --max-iterations "
+      "300'");
+  // A value that only the second rank reads.
+  std::vector<float> points(8192 * 2, 1.0F);
+  points[8000 * 2] = std::numeric_limits<float>::quiet_NaN();
+  write_npy("nan.npy", points, {8192, 2});
+  const Finished finished = shell(mpirun(2, "kmeans --data nan.npy --clusters 2 -o out"));
+  EXPECT_EQ(finished.code, 3) << finished.err;
+  EXPECT_EQ(said(finished).find("scalelab: rank 1 of 2: nan.npy: "), 0U) << finished.err;
+}
+
+TEST_F(Mpi, RanksThatSeeOtherFilesAreRefused) {
+  fs::create_directory(folder_ / "other");
+  std::vector<float> points(kRows * kFeatures, 1.0F);
+  write_npy("other/x.npy", points, {kRows, kFeatures});
+  const std::string words = std::string(" ") + SCALELAB_PROGRAM + " kmeans --data x.npy --clusters 3 -o out";
+  const Finished finished =
+      shell(std::string(SCALELAB_MPIRUN) + " -n 1" + words + " : -n 1 sh -c 'cd other && exec" + words + "'");
+  EXPECT_EQ(finished.code, 2) << finished.err;
+  EXPECT_EQ(said(finished).find("scalelab: rank 1 of 2: x.npy differs from that of rank 0: '12388 rows of 5, "), 0U)
+      << finished.err;
+}
+
+}  // namespace
+}  // namespace scalelab::host

@@ -1,0 +1,83 @@
+// The script that `slurm` prints, run as Slurm would by programs that stand in for sbatch and scontrol.
+#include "tests/program.h"
+
+namespace scalelab::host {
+namespace {
+
+class Slurm : public Program {
+ protected:
+  Slurm() {
+    write_text(folder_ / "my sweep.json",
+               R"({"title": "t", "grids": [{"model": "knn-1", "n": [50, 100], "samples": 1000, "seeds": "0..3"}]})");
+    // sbatch leaves what it was given in job-1, job-2; scontrol says what it was asked.
+    tool("sbatch", "n=$(ls job-* 2>/dev/null | wc -l)\necho \"$@\" >>asked\ncat >job-$((n + 1))\necho 4$n\n");
+    tool("scontrol", "echo \"$@\" >>asked\n");
+  }
+  void tool(const std::string& name, const std::string& body) const {
+    write_text(folder_ / name, "#!/bin/sh\n" + body);
+    fs::permissions(folder_ / name, fs::perms::owner_all);
+  }
+  int shell(const std::string& line) const {
+    const std::string all = "cd '" + folder_.string() + "' && PATH=\"$PWD:$PATH\" && export PATH && " + line;
+    const int status = std::system(all.c_str());
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000;
+  }
+  void submit(const Words& more = {}) const {
+    Words words = {"slurm", "my sweep.json", "--tasks", "3"};
+    words.insert(words.end(), more.begin(), more.end());
+    write_text(folder_ / "script", good(words));
+    ASSERT_EQ(shell("sh script >/dev/null"), 0);
+  }
+};
+
+TEST_F(Slurm, TheTasksDoTheSweepAndTheLastJobMakesItsReport) {
+  submit({"--time", "90m", "--gpus-per-task", "1", "--cpus-per-task", "4"});
+  const std::string array = read_file(folder_ / "job-1"), merge = read_file(folder_ / "job-2");
+  for (const char* line : {"--array=1-3\n", "--time=01:30:00\n", "--signal=B:USR1@120\n", "--requeue\n",
+                           "--gpus-per-task=1\n", "--cpus-per-task=4\n", "--job-name=my-sweep\n"}) {
+    EXPECT_NE(array.find("#SBATCH " + std::string(line)), std::string::npos) << line << array;
+  }
+  EXPECT_NE(read_file(folder_ / "asked").find("--dependency=afterany:40"), std::string::npos);
+  for (const char* task : {"2", "1", "3"}) {
+    ASSERT_EQ(shell(std::string("SLURM_ARRAY_JOB_ID=40 SLURM_ARRAY_TASK_ID=") + task + " bash job-1 >out 2>&1"), 0)
+        << read_file(folder_ / "out");
+  }
+  ASSERT_EQ(shell("bash job-2 >/dev/null 2>&1"), 0);
+  good({"sweep", "my sweep.json", "--out", "want", "--quiet"});
+  const auto rows = [&](const std::string& folder) {
+    nlohmann::json all = result(folder)["rows"];
+    for (auto& row : all) row.erase("seconds");
+    return all;
+  };
+  EXPECT_EQ(rows("my sweep").size(), 8U);
+  EXPECT_EQ(rows("my sweep"), rows("want"));
+}
+
+// A program that stands in for this one waits for the signal, and is given it once it says that it is there.
+TEST_F(Slurm, ASignalIsHandedOnAndWhatIsNotFinishedQueuesAgain) {
+  submit();
+  std::string array = read_file(folder_ / "job-1");
+  const std::size_t at = array.find(SCALELAB_PROGRAM);
+  ASSERT_NE(at, std::string::npos) << array;
+  array.replace(at, std::string(SCALELAB_PROGRAM).size(), (folder_ / "stand-in").string());
+  write_text(folder_ / "job-1", array);
+  write_text(folder_ / "stand-in",
+             "#!/bin/bash\ntrap 'echo heard >>heard; exit 75' USR1\nmkfifo never\nkill -USR1 $PPID\nread -r nothing "
+             "<>never\n");
+  fs::permissions(folder_ / "stand-in", fs::perms::owner_all);
+  EXPECT_EQ(shell("SLURM_ARRAY_JOB_ID=40 SLURM_ARRAY_TASK_ID=2 bash job-1"), 75);
+  EXPECT_EQ(read_file(folder_ / "heard"), "heard\n");
+  EXPECT_NE(read_file(folder_ / "asked").find("requeue 40_2\n"), std::string::npos);
+  tool("stand-in", "exit 3\n");
+  EXPECT_EQ(shell("SLURM_ARRAY_JOB_ID=40 SLURM_ARRAY_TASK_ID=1 bash job-1"), 3);
+  EXPECT_EQ(read_file(folder_ / "asked").find("requeue 40_1"), std::string::npos);
+}
+
+TEST_F(Slurm, BadInput) {
+  bad({"slurm", "none.json", "--tasks", "3"}, 3, "none.json: cannot be read");
+  bad({"slurm", "my sweep.json", "--tasks", "0"}, 2, "--tasks");
+  bad({"slurm", "my sweep.json", "--tasks", "2", "--time", "soon"}, 2, "'soon' is not a time, as 90, 90s, 55m or 2h");
+}
+
+}  // namespace
+}  // namespace scalelab::host
