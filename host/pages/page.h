@@ -123,9 +123,12 @@ HeatMap difference_map(HeatMap map);
 
 // std::invalid_argument when a map's cells do not fill its rows and columns.
 std::string chart_html(const Chart& chart);
+// A page stays small, whatever it is of: tables show their first rows, and say where the others are (`rest`); so do the
+// CSVs behind tables, and the rows of the results that the page carries.
+inline constexpr std::size_t kMostTableRows = 500, kMostRowsOnPage = 2000;
 std::string heat_map_html(const HeatMap& map);
 std::string table_html(const std::vector<std::string>& columns, const std::vector<std::vector<std::string>>& rows,
-                       const std::string& caption);
+                       const std::string& caption, const std::string& rest = "result.json");
 // A table behind a <details>, with its CSV.
 std::string data_behind(const std::string& summary, const std::string& file, const std::vector<std::string>& columns,
                         const std::vector<std::vector<std::string>>& rows, const std::string& command = "");
@@ -149,10 +152,12 @@ struct Page {
   std::string lead{};      // what was done, in a sentence or two
   std::vector<Section> sections{};
   std::vector<std::string> methods{};
-  std::string command{};      // that makes it again
-  nlohmann::json document{};  // the results: the page carries and offers it, and shows its `environment`
-  std::string scripts{};      // HTML of further <script> elements
-  std::string picture{};      // HTML that stands for the page elsewhere; empty: its first panel
+  std::string command{};  // that makes it again
+  // The results: the page carries and offers it, and shows its `environment`. Of more than kMostRowsOnPage `rows` the
+  // first; rows_left_out says how many are missing.
+  nlohmann::json document{};
+  std::string scripts{};  // HTML of further <script> elements
+  std::string picture{};  // HTML that stands for the page elsewhere; empty: its first panel
 };
 // With a switch between grid and density error where the sections show either.
 std::string page_html(const Page& page);
