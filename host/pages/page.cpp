@@ -314,6 +314,41 @@ Rgb diverging(double t) {
 
 }  // namespace
 
+void HeatCells::add(const std::string& row, double column, double value, const std::string& text) {
+  if (std::find(rows_.begin(), rows_.end(), row) == rows_.end()) rows_.push_back(row);
+  columns_.insert(column);
+  cells_[{row, column}] = {value, text};
+}
+
+void HeatCells::add_difference(const std::string& row, double column, const nlohmann::json& contrast) {
+  const double mean = number_of(contrast.at("mean"));
+  const std::string points = signed_points(mean);
+  add(row, column, mean, contrast.at("verdict") == "undecided" ? "(" + points + ")" : points);
+}
+
+HeatMap HeatCells::fill(HeatMap map, const std::function<std::string(double)>& column_words) const {
+  map.rows = rows_;
+  for (const double column : columns_) map.columns.push_back(column_words(column));
+  for (const std::string& row : rows_) {
+    auto& values = map.values.emplace_back();
+    auto& texts = map.texts.emplace_back();
+    for (const double column : columns_) {
+      const auto found = cells_.find({row, column});
+      values.push_back(found == cells_.end() ? std::nan("") : found->second.first);
+      texts.push_back(found == cells_.end() ? "\u2013" : found->second.second);
+    }
+  }
+  return map;
+}
+
+HeatMap difference_map(HeatMap map) {
+  map.centre = 0.0;
+  map.unit = "points";
+  map.low_text = "better";
+  map.high_text = "worse";
+  return map;
+}
+
 std::string heat_map_html(const HeatMap& map) {
   bool filled = map.values.size() == map.rows.size() && map.texts.size() == map.rows.size();
   for (std::size_t r = 0; filled && r < map.rows.size(); ++r) {

@@ -7,11 +7,14 @@
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "host/evidence/finding.h"
@@ -96,6 +99,25 @@ struct HeatMap {
   std::string low_text{}, high_text{};  // the ends of the colour scale in words
   std::string command{}, measure{};
 };
+
+// Cells of a heat map, put in one by one: rows in the order in which they come, columns ascending.
+class HeatCells {
+ public:
+  void add(const std::string& row, double column, double value, const std::string& text);
+  // The same of a contrast as JSON: its mean in points, in brackets where it is undecided.
+  void add_difference(const std::string& row, double column, const nlohmann::json& contrast);
+  bool empty() const { return rows_.empty(); }
+  std::size_t columns() const { return columns_.size(); }
+  // Into a map that lacks nothing but rows, columns and cells; a place without a cell shows a dash.
+  HeatMap fill(HeatMap map, const std::function<std::string(double)>& column_words) const;
+
+ private:
+  std::vector<std::string> rows_;
+  std::set<double> columns_;
+  std::map<std::pair<std::string, double>, std::pair<double, std::string>> cells_;
+};
+// A map of differences in percentage points: centred on none, better below and worse above.
+HeatMap difference_map(HeatMap map);
 
 // --- pieces ----------------------------------------------------------------------------------------------------------
 

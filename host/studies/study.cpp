@@ -81,8 +81,6 @@ bool on_a_file(const std::vector<SweepRow>& rows) {
   return std::any_of(rows.begin(), rows.end(), [](const SweepRow& row) { return !row.trial.fingerprint.empty(); });
 }
 
-double number_of(const nlohmann::json& value) { return value.is_number() ? value.get<double>() : std::nan(""); }
-
 std::vector<Finding> findings_from(const nlohmann::json& document) {
   std::vector<Finding> list;
   for (const auto& entry : document.value("findings", nlohmann::json::array())) {

@@ -321,10 +321,9 @@ std::vector<std::string> methods_of(const Curves& curves) {
   const auto any = [&](const auto& holds) { return std::any_of(curves.series.begin(), curves.series.end(), holds); };
   if (any([](const Series& s) { return s.trial.keep == "hard" || s.trial.keep == "easy"; })) {
     methods.push_back(fmt::format(
-        "A choice of the hard or the easy rows keeps of each class at least {:g} times an equal part of what it keeps, "
-        "as far as the class has as many rows; where it says floor 0 there is no such floor, and a score without "
-        "labels "
-        "is then a choice without labels. A random choice has no floor.",
+        "A choice of the hard or the easy rows keeps of each class at least {:g} times an equal part of what it "
+        "keeps, as far as the class has as many rows; where it says floor 0 there is no such floor, and a score "
+        "without labels is then a choice without labels. A random choice has no floor.",
         kClassFloor));
   }
   if (any([](const Series& s) { return !s.trial.fingerprint.empty(); })) {
