@@ -273,7 +273,8 @@ std::string worded(const Plan& plan, const SweepOptions& options, int threads) {
   return text;
 }
 
-// Runs group after group; each row is written to the store as soon as it is known.
+// Runs group after group; each row is written to the store as soon as it is known. Progress is that of this run: what
+// was done before is no part of its trials, its share or its time.
 void run_groups(const std::vector<Trial>& trials, const Plan& plan, Store& store, const Measured& measured,
                 Session& session) {
   const auto surroundings = environment(session);
@@ -291,7 +292,7 @@ void run_groups(const std::vector<Trial>& trials, const Plan& plan, Store& store
       const auto outer = session.context.progress;
       session.context.progress = [&](std::int64_t done, std::int64_t whole) {
         const double share = whole > 0 ? static_cast<double>(done) / static_cast<double>(whole) : 0;
-        session.progress.update(fmt::format("sweep, {} of {} trials", plan.before + count, total),
+        session.progress.update(fmt::format("sweep, {} of {} trials", count, plan.pending.size()),
                                 std::llround(1e6 * (finished + cost * share) / plan.seconds), 1000000);
       };
       const std::string started = utc_now();
