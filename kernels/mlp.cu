@@ -167,9 +167,9 @@ auto with_crew(const TrainClass& of, Use use) {
     return of.split ? use.template operator()<Tensor<Crew>>() : use.template operator()<Crew>();
   };
   switch (of.width) {
-    case 16: return either.template operator()<Block<16>>();
-    case 32: return either.template operator()<Block<32>>();
-    case 64: return either.template operator()<Block<64>>();
+    case 16: return either.template operator()<Trainer<16>>();
+    case 32: return either.template operator()<Trainer<32>>();
+    case 64: return either.template operator()<Trainer<64>>();
     default: return either.template operator()<Team>();
   }
 }
@@ -220,18 +220,16 @@ class JobClass {
     Together together;
     if (team_blocks_ > 1) together = clusters_ ? Together{team_blocks_, false} : Together{1, true};
     with_crew(class_, [&]<class Crew>() {
-      launch_together(context, together, crews_ * team_blocks_, kThreadsOf<Crew::kWidth>, shared_bytes_,
-                      mlp_train_kernel<Crew>, on_device_.data(), static_cast<int>(jobs_.size()), queue_.data(),
-                      moments_on_chip_, workspace_->data(), floats_, Teams{team_blocks_, clusters_, states_->data()},
-                      slice, slices);
+      launch_together(context, together, crews_ * team_blocks_, Crew::kThreads, shared_bytes_, mlp_train_kernel<Crew>,
+                      on_device_.data(), static_cast<int>(jobs_.size()), queue_.data(), moments_on_chip_,
+                      workspace_->data(), floats_, Teams{team_blocks_, clusters_, states_->data()}, slice, slices);
     });
   }
 
  private:
   std::int64_t resident(std::size_t bytes, Context& context) const {
-    return with_crew(class_, [&]<class Crew>() {
-      return resident_blocks(context, mlp_train_kernel<Crew>, kThreadsOf<Crew::kWidth>, bytes);
-    });
+    return with_crew(
+        class_, [&]<class Crew>() { return resident_blocks(context, mlp_train_kernel<Crew>, Crew::kThreads, bytes); });
   }
 
   // Sets the teams and the planes of their jobs; returns how many teams there are.
@@ -300,7 +298,7 @@ class JobClass {
 };
 
 // A launch lasts about this long at most when progress is reported; a step of one small network takes this long, which
-// is the way through its layers and not the arithmetic (counted on the machine code for sm_90a: 17 to 20 us at width 64).
+// is the way through its layers and not the arithmetic (counted: bench/results/gpu.md; with room for what counts leave out).
 constexpr double kSecondsOfALaunch = 0.5, kSecondsOfAStep = 20e-6;
 
 // Multiply-adds of a run's forward passes.

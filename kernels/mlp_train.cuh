@@ -28,7 +28,7 @@ namespace scalelab::cuda {
 // --- a run, as the device sees it ------------------------------------------------------------------------------------
 
 // MlpRun with device pointers alone; arrays that may be absent are null.
-struct Job {
+struct alignas(16) Job {
   MlpLayout layout;
   float gamma;
   const float* features;       // (n, features), encoded
@@ -62,8 +62,14 @@ struct TrainShared {
   MlpStep steps[kSteps];
   int rows[kMaxSamples];
   int labels[kMaxSamples];
-  int job, unused[3];  // keeps what follows aligned to 16 bytes
+  Job run;    // each step asks it for much
+  Rule rule;  // of the step that the batch at hand ends with
+  int job;
 };
+
+// The crew of a run on chip.
+template <int kWidth>
+using Trainer = Block<kWidth, 4>;
 
 // What the blocks of a team tell each other, in global memory.
 struct TeamState {
@@ -80,7 +86,7 @@ struct Teams {
 
 // The crew of a run at kWidth 0: `blocks` blocks, of which this is number `rank`.
 struct Team {
-  static constexpr int kWidth = 0, kTileRows = 4;
+  static constexpr int kWidth = 0, kTileRows = 4, kThreads = kThreadsOf<0>;
   static constexpr bool kTeam = true, kSplit = false;
   // Samples of a tile at most. So many give a plane of width 128 a register tile for each thread of 32 blocks; a plane
   // of width 256 is then 1 MB, and all planes of a run stay in L2. Not timed (bench/results/gpu.md).
@@ -142,18 +148,21 @@ __device__ inline Crew crew_of(const Teams& teams) {
 
 template <class Crew>
 using SharedOf = TrainShared<Crew::kTeam ? Team::kMaxSamples : kSamples>;
-static_assert(sizeof(SharedOf<Block<16>>) % 16 == 0 && sizeof(SharedOf<Team>) % 16 == 0);
+static_assert(sizeof(SharedOf<Trainer<16>>) % 16 == 0 && sizeof(SharedOf<Team>) % 16 == 0);
 
 // Floats of each part of a run's memory: the packed network, and all that belongs to a tile of samples.
 struct TrainParts {
   // planes: features (first_rows), scores (outputs), layer norm's 1 / deviation (layers, samples), the planes of all
-  // layers, and for kWidth 0 two planes of deltas.
+  // layers, and planes of deltas: for kWidth 0 two, on chip below fp32 one.
   std::int64_t network, planes;
+  SCALELAB_HD static int delta_planes(const MlpLayout& layout, bool on_chip) {
+    return !on_chip ? 2 : layout.precision == Precision::fp32 ? 0 : 1;
+  }
   SCALELAB_HD static TrainParts of(const MlpLayout& layout, bool on_chip) {
-    return {layout.size,
-            static_cast<std::int64_t>(layout.first_rows + layout.outputs) * layout.row() +
-                (layout.layer_norm ? layout.layers * layout.samples : 0) +
-                static_cast<std::int64_t>(layout.layers * layout.kinds + (on_chip ? 0 : 2)) * layout.plane()};
+    return {layout.size, static_cast<std::int64_t>(layout.first_rows + layout.outputs) * layout.row() +
+                             (layout.layer_norm ? layout.layers * layout.samples : 0) +
+                             static_cast<std::int64_t>(layout.layers * layout.kinds + delta_planes(layout, on_chip)) *
+                                 layout.plane()};
   }
 };
 
@@ -163,12 +172,14 @@ SCALELAB_HD constexpr int workspace_parts(bool split) { return split ? 5 : 4; }
 
 // The rule of one step, from the constants that its crew computed.
 __device__ inline Rule rule_of(const Job& job, const MlpStep& step) {
-  return {job.optimizer,     -step.rate * job.weight_decay,
-          -step.rate,        job.momentum,
-          job.beta1,         job.beta2,
-          1.0F - job.beta1,  1.0F - job.beta2,
-          -step.scaled_rate, step.inverse_root,
-          job.epsilon};
+  Rule rule{job.optimizer,     -step.rate * job.weight_decay,
+            -step.rate,        job.momentum,
+            job.beta1,         job.beta2,
+            1.0F - job.beta1,  1.0F - job.beta2,
+            -step.scaled_rate, step.inverse_root,
+            job.epsilon};
+  prepare_adam(rule);
+  return rule;
 }
 
 // --- one run ---------------------------------------------------------------------------------------------------------
@@ -206,7 +217,7 @@ __device__ inline void gather(const Crew& crew, const Job& job, const int* rows,
   const int thread = crew.thread(), threads = crew.threads(), features = job.layout.features;
   const int samples = crew.samples(job.layout), row = crew.row(job.layout);
   if (crew.leads()) {
-    for (int s = static_cast<int>(threadIdx.x); s < samples; s += kThreadsOf<Crew::kWidth>) {
+    for (int s = static_cast<int>(threadIdx.x); s < samples; s += Crew::kThreads) {
       labels[s] = s < count ? job.labels[rows[s]] : 0;
     }
   }
@@ -233,7 +244,7 @@ __device__ __forceinline__ bool losses_and_deltas(const Crew& crew, const Job& j
                                                   int count, const int* labels, float* scores, double* sums,
                                                   bool in_order, double& loss_sum) {
   if (!crew.leads()) return true;
-  constexpr int kThreads = kThreadsOf<Crew::kWidth>;
+  constexpr int kThreads = Crew::kThreads;
   const int thread = static_cast<int>(threadIdx.x), outputs = layout.outputs, row = crew.row(layout);
   const float scale = 1.0F / static_cast<float>(samples);
   bool finite = true;
@@ -282,8 +293,6 @@ inline constexpr int kTrainBlocks = kWidth == 16   ? 8
                                     : kWidth == 64 ? 2
                                                    : 1;
 
-// Crew: runs from the queue. `slice` of `slices`: which part of each run's epochs this launch trains.
-
 // --- the acts of a run -----------------------------------------------------------------------------------------------
 
 // Where the parts of a run's memory are.
@@ -293,7 +302,7 @@ struct RunMemory {
   float* scores;   // (outputs, samples), then the gradient with respect to them
   float* inverse;  // (layers, samples) 1 / deviation, with layer norm
   MlpPlanes planes;
-  float* deltas;   // two planes, for kWidth 0
+  float* deltas;   // TrainParts::delta_planes
   float* moments;  // (2, size)
   float* mask;     // (size)
 };
@@ -312,7 +321,7 @@ __device__ __forceinline__ RunMemory place_memory(const Crew& crew, const Job& j
   const MlpPlanes planes{inverse + (layout.layer_norm ? layout.layers * crew.samples(layout) : 0), layout.plane(),
                          layout.kinds};
   float* const deltas = planes.base + layout.layers * layout.kinds * layout.plane();
-  float* const moments = on_chip ? deltas : own;
+  float* const moments = on_chip ? deltas + TrainParts::delta_planes(layout, true) * layout.plane() : own;
   float* const mask = own + 3 * std::int64_t{size};
   float* const master = !Crew::kSplit ? values : on_chip ? moments + 2 * size : mask + size;
   const Network net{values,
@@ -340,7 +349,7 @@ __device__ inline Epochs epochs_of(const Job& job, int slice, int slices) {
 // By each block for itself.
 template <class Crew>
 __device__ __forceinline__ void clear_sums(double* sums) {
-  for (int s = static_cast<int>(threadIdx.x); s < kSamples; s += kThreadsOf<Crew::kWidth>) sums[s] = 0;
+  for (int s = static_cast<int>(threadIdx.x); s < kSamples; s += Crew::kThreads) sums[s] = 0;
 }
 
 // Parameters, moments and mask from the run's arrays into its memory. Where a weight is masked, it and its moments are
@@ -365,14 +374,25 @@ __device__ __forceinline__ void load_run(Crew& crew, const Job& job, const RunMe
     }
   });
   if (!Crew::kSplit) return;
-  // What products read: words for the weights between hidden layers, copies of all else.
+  // What products read: split numbers for the weights between hidden layers, copies of all else.
   crew.sync();
+  float* const values = memory.net.values;
   for (int i = thread; i < size; i += threads) {
     const auto between = [&](int l) {
       return l < layout.layers && i >= layout.weights[l] && i < layout.weights[l] + layout.padded * layout.stride;
     };
     static_assert(kMaxHiddenLayers == 4);
-    memory.net.values[i] = between(1) || between(2) || between(3) ? word_of(layout, master[i]) : master[i];
+    const bool splits = between(1) || between(2) || between(3);
+    if (!kHalves<Crew> || !splits) values[i] = splits ? word_of(layout, master[i]) : master[i];
+  }
+  if constexpr (kHalves<Crew>) {
+    for (int l = 1; l < layout.layers; ++l) {
+      for (int e = thread; e < layout.padded * layout.padded / 2; e += threads) {
+        const int row = layout.weights[l] + 2 * e / layout.padded * layout.stride, column = 2 * e % layout.padded;
+        Halves::put(values + row, layout.padded, column, make_float2(master[row + column], master[row + column + 1]),
+                    layout.precision == Precision::bf16x3);
+      }
+    }
   }
 }
 
@@ -391,13 +411,20 @@ __device__ inline TilePlace place_of(const Job& job, const Cursor& cursor) {
   return {count, samples, in_batch == 0, in_batch + count == samples, cursor.begin + count == job.r};
 }
 
-// Constants of the steps that share a group of kSteps with `step`. Lane of the block's first warp: a step.
-__device__ __forceinline__ void find_steps(const Job& job, std::int64_t step, std::int64_t steps, MlpStep* constants) {
-  const int lane = static_cast<int>(threadIdx.x);
-  const std::int64_t mine = step - step % kSteps + lane;
-  if (lane < kSteps && mine < steps) {
-    constants[lane] = mlp_step(job.learning_rate, job.schedule, job.optimizer, job.beta1, job.beta2, mine, steps);
+// The rule of `step`, by the block's first warp. `constants`: of the steps that share a group of kSteps with it, found
+// when the group begins, or where they are `wanted`. Lane: a step.
+__device__ __forceinline__ void find_rule(const Job& job, std::int64_t step, std::int64_t steps, bool wanted,
+                                          MlpStep* constants, Rule& rule) {
+  const int lane = static_cast<int>(threadIdx.x), in_group = static_cast<int>(step % kSteps);
+  if (wanted || in_group == 0) {
+    static_assert(kSteps == kWarp);
+    const std::int64_t mine = step - in_group + lane;
+    if (mine < steps) {
+      constants[lane] = mlp_step(job.learning_rate, job.schedule, job.optimizer, job.beta1, job.beta2, mine, steps);
+    }
+    __syncwarp();
   }
+  if (lane == 0) rule = rule_of(job, constants[in_group]);
 }
 
 // Whether every master weight is finite. A vote of the crew.
@@ -420,14 +447,13 @@ __device__ __forceinline__ int train_epochs(Crew& crew, const Job& job, const Ru
   const bool learning = job.gradients == nullptr;
   const std::int64_t steps_per_epoch = (job.r + job.batch - 1) / job.batch, steps = steps_per_epoch * job.epochs;
   std::int64_t step = epochs.begin * steps_per_epoch;
-  Rule rule{};
   bool finite = true, fresh_steps = true;
   Cursor cursor{epochs.begin, 0};
   while (cursor.epoch < epochs.end) {
     const TilePlace tile = place_of(job, cursor);
     gather(crew, job, shared.rows, tile.count, memory.x, shared.labels);
-    if (tile.begins && learning && (fresh_steps || step % kSteps == 0)) {
-      find_steps(job, step, steps, shared.steps);
+    if (tile.begins && learning) {
+      if (threadIdx.x < kWarp) find_rule(job, step, steps, fresh_steps, shared.steps, shared.rule);
       fresh_steps = false;
     }
     crew.sync();
@@ -442,8 +468,7 @@ __device__ __forceinline__ int train_epochs(Crew& crew, const Job& job, const Ru
     const bool all_finite = crew.all(finite);
     if (tile.ends && learning && !all_finite) return cursor.epoch - epochs.begin;
     // Back, with the update where the batch ends.
-    if (tile.ends && learning) rule = rule_of(job, shared.steps[step % kSteps]);
-    backward(crew, layout, memory.net, {tile.begins, tile.ends && learning}, rule, memory.x, memory.planes,
+    backward(crew, layout, memory.net, {tile.begins, tile.ends && learning}, shared.rule, memory.x, memory.planes,
              memory.deltas, memory.scores, memory.inverse, tile.count);
     if (tile.ends) ++step;
     if (tile.epoch_ends && learning) {
@@ -497,7 +522,7 @@ __device__ __forceinline__ void store_run(Crew& crew, const Job& job, const RunM
 // SharedOf<Crew>, then for kWidth > 0 network and planes, and where `moments_on_chip` the moments. workspace (crews,
 // floats). slice of slices: which part of each run's epochs this launch trains.
 template <class Crew>
-__global__ void __launch_bounds__(kThreadsOf<Crew::kWidth>, kTrainBlocks<Crew::kWidth>)
+__global__ void __launch_bounds__(Crew::kThreads, kTrainBlocks<Crew::kWidth>)
     mlp_train_kernel(const Job* jobs, int count, int* queue, bool moments_on_chip, float* workspace,
                      std::int64_t floats, Teams teams, int slice, int slices) {
   SharedOf<Crew>& shared = *dynamic_shared<SharedOf<Crew>>();
@@ -514,7 +539,11 @@ __global__ void __launch_bounds__(kThreadsOf<Crew::kWidth>, kTrainBlocks<Crew::k
     crew.sync();
     const int mine = *next_job;
     if (mine >= count) return;
-    const Job& job = jobs[mine];
+    for (int i = static_cast<int>(threadIdx.x); i < static_cast<int>(sizeof(Job) / 4); i += Crew::kThreads) {
+      reinterpret_cast<unsigned*>(&shared.run)[i] = reinterpret_cast<const unsigned*>(jobs + mine)[i];
+    }
+    __syncthreads();
+    const Job& job = shared.run;
 
     const RunMemory memory = place_memory(crew, job, own, reinterpret_cast<float*>(&shared + 1), moments_on_chip);
     const Epochs epochs = epochs_of(job, slice, slices);
