@@ -145,7 +145,7 @@ struct Tensor : Of {
 };
 // How it holds split numbers: on chip as matrices are loaded from there, otherwise a word each.
 template <class Crew>
-using Split = std::conditional_t<(Crew::kWidth > 0), Halves, Words>;
+using Split = std::conditional_t<(Crew::kWidth > 0), Halves, SplitWords>;
 template <class Crew>
 inline constexpr bool kHalves = Crew::kSplit&& Crew::kWidth > 0;
 

@@ -135,6 +135,7 @@ inline constexpr bool kCopies = Crew::kSplit;
 // whose sums are complete and go into an update; otherwise they are put into memory.
 struct Flow {
   bool begins, learns;
+  int count;  // samples of the tile
 };
 
 // Settles the gradient of the parameter at `at` (packed): into memory or into an update, as `flow` says.
@@ -180,8 +181,7 @@ __device__ __forceinline__ void update4(const Network& net, const Rule& rule, in
   show(four(learned.value));
 }
 
-// settle of kCount such fours, at(i) and gradient(i) the i-th: what is learned of each is read while the one before it
-// is settled; of the first it has been read.
+// settle of kCount such fours, at(i) and gradient(i) the i-th. `first`: what is learned of the first.
 template <int kCount, int kGap, class At, class Gradient, class Show>
 __device__ __forceinline__ void settle_fours(const Network& net, const Flow& flow, const Rule& rule, Learned<4> first,
                                              At at, Gradient gradient, Show show) {
@@ -190,12 +190,10 @@ __device__ __forceinline__ void settle_fours(const Network& net, const Flow& flo
     for (int i = 0; i < kCount; ++i) store_pairs<kGap>(net.gradient + at(i), gradient(i));
     return;
   }
-  Learned<4> ahead = first;
 #pragma unroll
   for (int i = 0; i < kCount; ++i) {
-    const Learned<4> learned = ahead;
-    if (i + 1 < kCount) ahead = learned4<kGap>(net, at(i + 1));
-    update4<kGap>(net, rule, at(i), gradient(i), learned, [&](float4 values) { show(i, values); });
+    update4<kGap>(net, rule, at(i), gradient(i), i == 0 ? first : learned4<kGap>(net, at(i)),
+                  [&](float4 values) { show(i, values); });
   }
 }
 
@@ -252,10 +250,10 @@ template <class Crew>
 inline constexpr int kWeightTileRows = Crew::kWidth > 0 ? Crew::kWidth / (kSamples / Crew::kTileRows) : Crew::kTileRows;
 
 // A register tile of the gradient of weights (rows, stride) = below (rows, samples) delta^T (samples, padded): a thread's
-// kWeightTileRows x 4 elements, its rows spread over `rows` so that the lanes of a warp read neighbouring rows of `below`.
-template <class Crew>
+// kRows x 4 elements, its rows spread over `rows` so that the lanes of a warp read neighbouring rows of `below`.
+template <class Crew, int kRows = kWeightTileRows<Crew>>
 struct WeightTile {
-  static constexpr int kRows = kWeightTileRows<Crew>, kLaneRows = 8;
+  static constexpr int kLaneRows = 8;
   float4 sum[kRows];
   Learned<4> learned;  // of the first row
   int first, step;     // packed: the first element, and from a row to the next
@@ -322,7 +320,6 @@ struct WeightTileGroup {
   using Format = Split<Crew>;
   static constexpr int kCount = Tiles::kRows * Tiles::kColumns;
   ProductTile<Format> tiles[Tiles::kRows][Tiles::kColumns];
-  Learned<4> learned;
   int row, column;      // this lane's first
   int weights, padded;  // where the layer's weights begin, its width
 
@@ -343,13 +340,13 @@ struct WeightTileGroup {
     }
     multiply_split<true, true>(tiles, Format{below, plane_row, samples}, group_row, Format{delta, plane_row, samples},
                                group_column, (count + 15) / 16 * 16, layout.precision == Precision::bf16x3);
-    if (flow.learns) learned = learned4<Format::kGap>(net, row_of(0) + column_of(0));
   }
 
   __device__ __forceinline__ void settle(const MlpLayout& layout, const Network& net, const Flow& flow,
                                          const Rule& rule) const {
+    const Learned<4> first = flow.learns ? learned4<Format::kGap>(net, row_of(0) + column_of(0)) : Learned<4>{};
     settle_fours<2 * kCount, Format::kGap>(
-        net, flow, rule, learned, [&](int e) { return row_of(e) + column_of(e); },
+        net, flow, rule, first, [&](int e) { return row_of(e) + column_of(e); },
         [&](int e) { return tiles[e / 2 / Tiles::kColumns][e / 2 % Tiles::kColumns].row(e % 2); },
         [&](int e, float4 v) {
           float* const to = net.values + row_of(e);
@@ -429,8 +426,10 @@ __device__ __forceinline__ void first_gradients(const Crew& crew, const MlpLayou
   const int thread = crew.thread(), threads = crew.threads(), width = layout.width, row = crew.row(layout);
   const int rows = layout.first_rows, weights = layout.weights[0], bias = layout.bias[0];
   if (rows >= kTileRows) {
-    WeightTile<Crew>::for_each(crew, layout, rows, [&](const Position& at) {
-      WeightTile<Crew> tile;
+    // On chip a row a tile, as there are few: so that more threads have one.
+    using Tile = WeightTile<Crew, (Crew::kWidth > 0) ? 1 : kWeightTileRows<Crew>>;
+    Tile::for_each(crew, layout, rows, [&](const Position& at) {
+      Tile tile;
       tile.multiply(crew, layout, net, flow, at, rows, weights, x, delta, count);
       tile.settle(net, flow, rule);
     });
@@ -770,88 +769,98 @@ struct NormGradients {
 
 // Takes the delta of hidden layer `layer` through its layer norm, in place. Thread: first a feature's gain and shift,
 // then a sample. Ends at a barrier.
-template <class Crew>
-__device__ __forceinline__ NormGradients through_norm(Crew& crew, const MlpLayout& layout, const Network& net,
-                                                      const Flow& flow, const MlpPlanes& planes, const float* inverse,
-                                                      int layer, float* delta, int count) {
+template <class Crew, class Memory>
+__device__ __forceinline__ NormGradients through_norm(Crew& crew, const MlpLayout& layout, const Memory& memory,
+                                                      const Flow& flow, int layer, float* delta, int count) {
   static_assert(kThreadsOf<0> >= kMaxWidth, "a feature a thread");
   const int thread = crew.thread();
+  const float* const normalized = memory.planes.normalized(layer);
   NormGradients sums{};
   if (thread < layout.width) {
     const int row = thread * crew.row(layout);
-    sums.shift = add_row(delta + row, count, begin_of(net, flow, layout.shift[layer] + thread));
-    sums.gain = add_products(delta + row, planes.normalized(layer) + row, count,
-                             begin_of(net, flow, layout.gain[layer] + thread));
+    sums.shift = add_row(delta + row, count, begin_of(memory.net, flow, layout.shift[layer] + thread));
+    sums.gain =
+        add_products(delta + row, normalized + row, count, begin_of(memory.net, flow, layout.gain[layer] + thread));
   }
   crew.sync();
-  normalize_backward(crew, layout, net.values + layout.gain[layer], planes.normalized(layer),
-                     inverse + layer * crew.samples(layout), delta);
+  normalize_backward(crew, layout, memory.net.values + layout.gain[layer], normalized,
+                     memory.inverse + layer * crew.samples(layout), delta);
   crew.sync();
   return sums;
 }
 
 // --- all layers ------------------------------------------------------------------------------------------------------
 
-// Takes a tile of `count` samples back from the scores to the gradients of all parameters. `planes` hold its forward
-// pass, x (first_rows, samples) its features, `scores` (outputs, samples) the gradient with respect to the scores,
-// zeros behind the samples that count. deltas: two planes for kWidth 0, one for a Tensor crew on chip. Ends at a barrier.
-template <class Crew>
-__device__ __forceinline__ void backward(Crew& crew, const MlpLayout& layout, const Network& net, const Flow& flow,
-                                         const Rule& rule, const float* x, const MlpPlanes& planes, float* deltas,
-                                         const float* scores, const float* inverse, int count) {
+// Takes a tile of samples back from the scores to the gradients of all parameters. memory(): the network, and of
+// the tile its features, what the forward pass left in planes, and as scores the gradient with respect to them, zeros
+// behind the samples that count. It is asked again behind each barrier, and flow and rule are in shared memory, as that
+// costs less than the registers that would hold them meanwhile. Ends at a barrier.
+template <class Crew, class Memory>
+__device__ __forceinline__ void backward(Crew& crew, const MlpLayout& layout, const Memory& memory, const Flow& flow,
+                                         const Rule& rule) {
   constexpr bool kInPlace = Crew::kWidth > 0;
   const int thread = crew.thread();
-  // From the output layer, which is number layout.layers and whose delta is `scores`, down.
+  const auto delta_planes = [&](int layer) {
+    const auto at = memory();
+    return DeltaPlanes<Crew>::of(layout, at.planes, at.deltas, layer);
+  };
+  // Of layer l: the plane of its delta as products read it; the values below it.
+  const auto delta_of = [&](int l) {
+    const DeltaPlanes<Crew> planes = delta_planes(l);
+    return planes.halves != nullptr ? planes.halves : planes.floats;
+  };
+  const auto values_below = [&](int l) { return l > 0 ? memory().planes.activations(l - 1) : memory().x; };
+  // From the output layer, which is number layout.layers and whose delta is the scores, down.
   for (int l = layout.layers; l >= 0; --l) {
     const bool top = l == layout.layers;
-    const DeltaPlanes<Crew> delta_planes = DeltaPlanes<Crew>::of(layout, planes, deltas, l);
-    float* const summed = delta_planes.floats;
 
     // 1. The delta in hand is that behind layer norm: make it the one before.
     NormGradients norm_gradients{};
     const bool norm = !top && layout.layer_norm;
-    if (norm) norm_gradients = through_norm(crew, layout, net, flow, planes, inverse, l, summed, count);
+    if (norm) norm_gradients = through_norm(crew, layout, memory(), flow, l, delta_planes(l).floats, flow.count);
 
     // 2. Tensor cores take split numbers. The biases see the delta first, as they sum it in fp32.
     const bool on_tensor_cores = Crew::kSplit && !top && l > 0;
     if (on_tensor_cores) {
-      bias_gradients(crew, layout, net, flow, rule, l, summed, count);
-      if (delta_planes.halves == nullptr) {
+      bias_gradients(crew, layout, memory().net, flow, rule, l, delta_planes(l).floats, flow.count);
+      if (delta_planes(l).halves == nullptr) {
         crew.sync();
-        split_plane(crew, layout, summed);
+        split_plane(crew, layout, delta_planes(l).floats);
         crew.sync();
       }
     }
-    const float* const delta = delta_planes.halves != nullptr ? delta_planes.halves : summed;
 
     // 3. The delta below, while this layer's weights still are those of the forward pass; and the gradients of weights
     // between hidden layers, as far as registers hold them.
-    const float* const below = l > 0 ? planes.activations(l - 1) : x;
     const bool between = !top && l > 0;
     DeltaBelow<Crew> delta_below;
     BetweenGradients<Crew> gradients;
     if (l > 0) {
-      float* const to = DeltaPlanes<Crew>::of(layout, planes, deltas, l - 1).floats;
-      delta_below.multiply(crew, layout, net, planes, l, delta, scores, to);
-      if (between) gradients.multiply(crew, layout, net, flow, layout.weights[l], below, delta, count);
+      const auto at = memory();
+      delta_below.multiply(crew, layout, at.net, at.planes, l, delta_of(l), at.scores, delta_planes(l - 1).floats);
+      if (between) {
+        gradients.multiply(crew, layout, at.net, flow, layout.weights[l], values_below(l), delta_of(l), flow.count);
+      }
       crew.sync();
     }
 
     // 4. The gradients of this layer's parameters, which also update them where the batch ends here, and the delta below
     // in its place.
     if (top) {
-      output_gradients(crew, layout, net, flow, rule, below, scores, count);
+      output_gradients(crew, layout, memory().net, flow, rule, values_below(l), memory().scores, flow.count);
       if (kInPlace) crew.sync();
     }
     // Nothing reads the values of the plane below any more: its delta takes their place.
-    if (kInPlace && l > 0) delta_below.store(crew, layout, DeltaPlanes<Crew>::of(layout, planes, deltas, l - 1));
+    if (kInPlace && l > 0) delta_below.store(crew, layout, delta_planes(l - 1));
     if (between) {
-      gradients.settle(crew, layout, net, flow, rule, layout.weights[l], below, delta, count);
-      if (!on_tensor_cores) bias_gradients(crew, layout, net, flow, rule, l, delta, count);
+      const Network net = memory().net;
+      gradients.settle(crew, layout, net, flow, rule, layout.weights[l], values_below(l), delta_of(l), flow.count);
+      if (!on_tensor_cores) bias_gradients(crew, layout, net, flow, rule, l, delta_of(l), flow.count);
     } else if (!top) {
-      first_gradients(crew, layout, net, flow, rule, x, delta, count);
+      first_gradients(crew, layout, memory().net, flow, rule, memory().x, delta_of(l), flow.count);
     }
     if (norm && thread < layout.width) {
+      const Network net = memory().net;
       settle<kCopies<Crew>>(net, flow, rule, layout.shift[l] + thread, norm_gradients.shift);
       settle<kCopies<Crew>>(net, flow, rule, layout.gain[l] + thread, norm_gradients.gain);
     }

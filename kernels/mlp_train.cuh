@@ -56,9 +56,36 @@ inline constexpr float kMaxFloat = 0x1.fffffep127F;
 // long.
 inline constexpr int kSteps = 32;
 
+// A place in a run: the next tile of samples.
+struct Cursor {
+  int epoch;
+  std::int64_t begin;  // position in the epoch
+};
+
+// The epochs of one slice of a run.
+struct Epochs {
+  int begin, end;
+  int status;  // of the run: -1, or the epochs it finished before it diverged, and then there is nothing to do
+  __device__ bool idle() const { return status >= 0 || begin == end; }
+};
+
+// Where a tile lies in its batch and epoch.
+struct TilePlace {
+  Flow flow;
+  std::int64_t samples;  // of its batch
+  bool ends;             // whether it is its batch's last
+  Cursor next;           // the tile behind it
+};
+
+// What a block knows of its run, and what is not to lie in the registers of each thread meanwhile.
 template <int kMaxSamples>
 struct TrainShared {
   double sums[kSamples];  // losses of the epoch, by row modulo kSamples
+  double loss_sum;        // of all samples in order, when gradients are wanted in place of training
+  std::int64_t step;      // the number of the step that the tile at hand is part of
+  TilePlace tile;         // where that lies
+  Cursor cursor;          // its place; from the way back on that of the next
+  Epochs epochs;
   MlpStep steps[kSteps];
   int rows[kMaxSamples];
   int labels[kMaxSamples];
@@ -184,11 +211,7 @@ __device__ inline Rule rule_of(const Job& job, const MlpStep& step) {
 
 // --- one run ---------------------------------------------------------------------------------------------------------
 
-// A place in a run: the next tile of samples.
-struct Cursor {
-  int epoch;
-  std::int64_t begin;  // position in the epoch
-};
+__device__ inline std::int64_t steps_per_epoch(const Job& job) { return (job.r + job.batch - 1) / job.batch; }
 
 // Samples of the tile that begins at position `begin`: up to the end of the tile, of the batch or of the epoch.
 __device__ inline int tile_count(const Job& job, std::int64_t begin) {
@@ -333,13 +356,6 @@ __device__ __forceinline__ RunMemory place_memory(const Crew& crew, const Job& j
   return {net, x, scores, inverse, planes, deltas, moments, mask};
 }
 
-// The epochs of one slice of a run.
-struct Epochs {
-  int begin, end;
-  int status;  // of the run: -1, or the epochs it finished before it diverged, and then there is nothing to do
-  __device__ bool idle() const { return status >= 0 || begin == end; }
-};
-
 __device__ inline Epochs epochs_of(const Job& job, int slice, int slices) {
   const std::int64_t length = job.epoch_end - job.epoch_begin;
   return {job.epoch_begin + static_cast<int>(length * slice / slices),
@@ -396,29 +412,23 @@ __device__ __forceinline__ void load_run(Crew& crew, const Job& job, const RunMe
   }
 }
 
-// Where a tile lies in its batch and epoch.
-struct TilePlace {
-  int count;             // samples of the tile
-  std::int64_t samples;  // of its batch
-  bool begins, ends;     // whether it is the batch's first, its last
-  bool epoch_ends;       // whether it is the epoch's last
-};
-
 __device__ inline TilePlace place_of(const Job& job, const Cursor& cursor) {
   const int count = tile_count(job, cursor.begin);
   const std::int64_t in_batch = cursor.begin % job.batch, batch_begin = cursor.begin - in_batch;
   const std::int64_t samples = job.r - batch_begin < job.batch ? job.r - batch_begin : job.batch;
-  return {count, samples, in_batch == 0, in_batch + count == samples, cursor.begin + count == job.r};
+  const bool ends = in_batch + count == samples, epoch_ends = cursor.begin + count == job.r;
+  const Cursor next = epoch_ends ? Cursor{cursor.epoch + 1, 0} : Cursor{cursor.epoch, cursor.begin + count};
+  return {{in_batch == 0, ends && job.gradients == nullptr, count}, samples, ends, next};
 }
 
 // The rule of `step`, by the block's first warp. `constants`: of the steps that share a group of kSteps with it, found
 // when the group begins, or where they are `wanted`. Lane: a step.
-__device__ __forceinline__ void find_rule(const Job& job, std::int64_t step, std::int64_t steps, bool wanted,
-                                          MlpStep* constants, Rule& rule) {
+__device__ __forceinline__ void find_rule(const Job& job, std::int64_t step, bool wanted, MlpStep* constants,
+                                          Rule& rule) {
   const int lane = static_cast<int>(threadIdx.x), in_group = static_cast<int>(step % kSteps);
   if (wanted || in_group == 0) {
     static_assert(kSteps == kWarp);
-    const std::int64_t mine = step - in_group + lane;
+    const std::int64_t mine = step - in_group + lane, steps = steps_per_epoch(job) * job.epochs;
     if (mine < steps) {
       constants[lane] = mlp_step(job.learning_rate, job.schedule, job.optimizer, job.beta1, job.beta2, mine, steps);
     }
@@ -435,52 +445,65 @@ __device__ __forceinline__ bool finite_weights(Crew& crew, const MlpLayout& layo
   return crew.all(good);
 }
 
+// A run's first place in a slice, and nothing summed. By each block for itself.
+template <class Crew>
+__device__ __forceinline__ void start_run(const Job& job, const Epochs& epochs, SharedOf<Crew>& shared) {
+  clear_sums<Crew>(shared.sums);
+  if (threadIdx.x == 0) {
+    shared.epochs = epochs;
+    shared.cursor = {epochs.begin, 0};
+    shared.step = epochs.begin * steps_per_epoch(job);
+    shared.loss_sum = 0;
+  }
+  if (!epochs.idle()) find_rows(job, {epochs.begin, 0}, shared.rows);
+}
+
 // Trains the slice's epochs, which are at least one, tile by tile: features in, forward, losses, backward, and with the
 // last tile of a batch the update. A run ends early, before an update, when a loss of the batch is not finite, and
 // behind an epoch when a weight is not: it has diverged. Returns how many epochs were finished with everything finite.
-// Begins behind a barrier since load_run and find_rows. loss_sum: of thread 0, when gradients are wanted in place of
-// training.
-template <class Crew>
-__device__ __forceinline__ int train_epochs(Crew& crew, const Job& job, const RunMemory& memory, SharedOf<Crew>& shared,
-                                            const Epochs& epochs, double& loss_sum) {
+// Begins behind a barrier since load_run and start_run. memory(): a RunMemory.
+template <class Crew, class Memory>
+__device__ __forceinline__ int train_epochs(Crew& crew, const Job& job, const Memory& memory, SharedOf<Crew>& shared,
+                                            const Epochs& epochs) {
   const MlpLayout& layout = job.layout;
-  const bool learning = job.gradients == nullptr;
-  const std::int64_t steps_per_epoch = (job.r + job.batch - 1) / job.batch, steps = steps_per_epoch * job.epochs;
-  std::int64_t step = epochs.begin * steps_per_epoch;
-  bool finite = true, fresh_steps = true;
-  Cursor cursor{epochs.begin, 0};
-  while (cursor.epoch < epochs.end) {
-    const TilePlace tile = place_of(job, cursor);
-    gather(crew, job, shared.rows, tile.count, memory.x, shared.labels);
-    if (tile.begins && learning) {
-      if (threadIdx.x < kWarp) find_rule(job, step, steps, fresh_steps, shared.steps, shared.rule);
-      fresh_steps = false;
+  const TilePlace& tile = shared.tile;  // from the first barrier on
+  bool finite = true;
+  while (shared.cursor.epoch < epochs.end) {
+    const TilePlace found = place_of(job, shared.cursor);
+    gather(crew, job, shared.rows, found.flow.count, memory().x, shared.labels);
+    if (threadIdx.x == 0) shared.tile = found;
+    if (found.flow.begins && job.gradients == nullptr && threadIdx.x < kWarp) {
+      const bool first = shared.cursor.epoch == epochs.begin && shared.cursor.begin == 0;
+      find_rule(job, shared.step, first, shared.steps, shared.rule);
     }
     crew.sync();
     // Forward, and what the scores cost. Meanwhile the threads that have nothing to do look for the next tile's rows.
-    const float* const top = forward_hidden(crew, layout, memory.net.values, memory.x, memory.planes, memory.inverse);
-    if (tile.begins) finite = true;
-    finite = losses_and_deltas(crew, job, layout, memory.net.values, top, tile.samples, tile.count, shared.labels,
-                               memory.scores, shared.sums, !learning, loss_sum) &&
-             finite;
-    const Cursor next = tile.epoch_ends ? Cursor{cursor.epoch + 1, 0} : Cursor{cursor.epoch, cursor.begin + tile.count};
-    if (next.epoch < epochs.end) find_rows(job, next, shared.rows);
+    const RunMemory at = memory();
+    const float* const top = forward_hidden(crew, layout, at.net.values, at.x, at.planes, at.inverse);
+    if (tile.flow.begins) finite = true;
+    finite =
+        losses_and_deltas(crew, job, layout, memory().net.values, top, tile.samples, tile.flow.count, shared.labels,
+                          memory().scores, shared.sums, job.gradients != nullptr, shared.loss_sum) &&
+        finite;
+    if (tile.next.epoch < epochs.end) find_rows(job, tile.next, shared.rows);
     const bool all_finite = crew.all(finite);
-    if (tile.ends && learning && !all_finite) return cursor.epoch - epochs.begin;
+    if (tile.flow.learns && !all_finite) return shared.cursor.epoch - epochs.begin;
+    if (threadIdx.x == 0) {
+      shared.cursor.epoch = tile.next.epoch;  // one by one, without what lies between them
+      shared.cursor.begin = tile.next.begin;
+      if (tile.ends) ++shared.step;
+    }
     // Back, with the update where the batch ends.
-    backward(crew, layout, memory.net, {tile.begins, tile.ends && learning}, shared.rule, memory.x, memory.planes,
-             memory.deltas, memory.scores, memory.inverse, tile.count);
-    if (tile.ends) ++step;
-    if (tile.epoch_ends && learning) {
-      if (!finite_weights(crew, layout, memory.net.master)) return cursor.epoch - epochs.begin;
+    backward(crew, layout, memory, tile.flow, shared.rule);
+    if (job.gradients == nullptr && shared.cursor.begin == 0) {
+      const int epoch = shared.cursor.epoch - 1;
+      if (!finite_weights(crew, layout, memory().net.master)) return epoch - epochs.begin;
       if (crew.thread() == 0 && job.epoch_losses != nullptr) {
-        job.epoch_losses[cursor.epoch - job.epoch_begin] =
-            static_cast<float>(total(shared.sums) / static_cast<double>(job.r));
+        job.epoch_losses[epoch - job.epoch_begin] = static_cast<float>(total(shared.sums) / static_cast<double>(job.r));
       }
       __syncthreads();
       clear_sums<Crew>(shared.sums);
     }
-    cursor = next;
   }
   return epochs.end - epochs.begin;
 }
@@ -545,15 +568,15 @@ __global__ void __launch_bounds__(Crew::kThreads, kTrainBlocks<Crew::kWidth>)
     __syncthreads();
     const Job& job = shared.run;
 
-    const RunMemory memory = place_memory(crew, job, own, reinterpret_cast<float*>(&shared + 1), moments_on_chip);
-    const Epochs epochs = epochs_of(job, slice, slices);
-    load_run(crew, job, memory);
-    clear_sums<Crew>(shared.sums);
-    if (!epochs.idle()) find_rows(job, {epochs.begin, 0}, shared.rows);
+    const auto memory = [&] {
+      return place_memory(crew, job, own, reinterpret_cast<float*>(&shared + 1), moments_on_chip);
+    };
+    load_run(crew, job, memory());
+    start_run<Crew>(job, epochs_of(job, slice, slices), shared);
     crew.sync();
-    double loss_sum = 0;
-    const int epochs_done = epochs.idle() ? 0 : train_epochs(crew, job, memory, shared, epochs, loss_sum);
-    store_run(crew, job, memory, epochs, epochs_done, loss_sum);
+    const Epochs& epochs = shared.epochs;
+    const int epochs_done = epochs.idle() ? 0 : train_epochs(crew, job, memory, shared, epochs);
+    store_run(crew, job, memory(), epochs, epochs_done, shared.loss_sum);
     crew.sync();  // before the next run takes anything of this one's
   }
 }

@@ -1,7 +1,7 @@
 // A block of 128 threads trains one run after another; 16 threads share a unit or a test example. Thread j of the 16
 // owns chain j of every dot product, and with it coordinates j, j + 16, ... of the unit's weights. In shared memory:
-// the example, and of each unit its output weight, its pre-activation and its activation, later its push. Weights and the test examples of
-// the block's seed lie in scratch of the block's own.
+// the example, and of each unit its output weight, its pre-activation, and its activation, later its push. Weights and
+// the test examples of the block's seed lie in scratch of the block's own.
 #include "scalelab/xor_sgd.h"
 
 #include <algorithm>

@@ -85,7 +85,7 @@ KERNELS = {
            for w, least in ((16, 25), (32, 25), (64, 12))},
         **{f"mlp_train_kernel<Tensor<Block<{w}, 4>>>":
            (f"Trainer<{w}>::kThreads", (TRAIN + " + 4ull * T0 * kRow").replace("T0", str(w)), 128, least)
-           for w, least in ((16, 21), (32, 18), (64, 12))},
+           for w, least in ((16, 18), (32, 18), (64, 12))},
         **{f"mlp_train_kernel<{crew}>": ("kThreadsOf<0>", "sizeof(SharedOf<Team>)", 255, 12)
            for crew in ("Team", "Tensor<Team>")},
         **{f"mlp_forward_kernel<{w}>": (f"kThreadsOf<{w}>", SCORE if w else "0", most, least)

@@ -237,9 +237,8 @@ TEST_F(MlpTwins, TrainingHasTheSameBits) {
   expect_same(trials, *cuda_, *cpu_);
 }
 
-// Many steps of the article's network. Beyond ten steps mlp.h promises no agreement at all; the twins keep it.
-// Moments from below the smallest normal number to beyond what a step without branches takes, and zeros among them; constants
-// of a step that such steps take, and some that they do not.
+// Moments from below the smallest normal number to beyond what a step without branches takes, and zeros among them;
+// constants of a step that such steps take, and some that they do not.
 TEST_F(MlpTwins, AdamStepsOfEverySizeHaveTheSameBits) {
   std::vector<Trial> trials;
   for (float epsilon : {1e-8F, 1e-30F, 3.0F}) {
@@ -264,6 +263,28 @@ TEST_F(MlpTwins, AdamStepsOfEverySizeHaveTheSameBits) {
   expect_same(trials, *cuda_, *cpu_);
 }
 
+// Networks that take more and more of a multiprocessor's memory, up to some that it does not hold: at each precision by
+// another amount.
+TEST_F(MlpTwins, WhatFitsOnAChipAndWhatDoesNotHasTheSameBits) {
+  std::vector<Trial> trials;
+  for (int width : {32, 64}) {
+    for (int layers : {2, 3, 4}) {
+      for (bool layer_norm : {false, true}) {
+        Trial trial;
+        trial.seed = 6000 + trials.size();
+        trial.n = 8;
+        trial.run.shape = {.width = width, .hidden_layers = layers, .activation = Activation::gelu};
+        trial.run.shape.layer_norm = layer_norm;
+        trial.run.epochs = 1;
+        if (sums_known_) trial.run.precision = Precision::bf16x3;
+        trials.push_back(trial);
+      }
+    }
+  }
+  expect_same(trials, *cuda_, *cpu_);
+}
+
+// Many steps of the article's network. Beyond ten steps mlp.h promises no agreement at all; the twins keep it.
 TEST_F(MlpTwins, ALongRunHasTheSameBits) {
   Trial trial;
   trial.seed = 7;

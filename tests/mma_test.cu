@@ -185,7 +185,7 @@ Factor factor(int indices, std::uint64_t seed, bool along) {
       float* const row = f.numbers.data() + (along ? i : k) * kStride;
       const int column = along ? k : i;
       const auto hi_bits = std::bit_cast<std::uint32_t>(hi), lo_bits = std::bit_cast<std::uint32_t>(lo);
-      if (std::is_same_v<Format, Words>) {
+      if (std::is_same_v<Format, SplitWords>) {
         row[column] = std::bit_cast<float>(hi_bits | lo_bits >> 16);
       } else {
         const auto put = [&](int at, std::uint32_t bits) {
@@ -203,7 +203,7 @@ Factor factor(int indices, std::uint64_t seed, bool along) {
 // What a product begins with at row i and column j: the lane's own rows and columns have 1 .. 4 and 5 .. 8.
 template <class Format>
 int begin_of(int i, int j) {
-  return std::is_same_v<Format, Words> ? 1 + i % 2 * 4 + j % 4 : 1 + i / 8 % 2 * 4 + j % 2 + j / 8 % 2 * 2;
+  return std::is_same_v<Format, SplitWords> ? 1 + i % 2 * 4 + j % 4 : 1 + i / 8 % 2 * 4 + j % 2 + j / 8 % 2 * 2;
 }
 
 TEST_F(Mma, ProductsOfSplitNumbersAlongAndAcross) {
@@ -239,7 +239,7 @@ TEST_F(Mma, ProductsOfSplitNumbersAlongAndAcross) {
     check.template operator()<Format, true, false, true>();
     check.template operator()<Format, true, true, true>();
   };
-  check_all.operator()<Words>();
+  check_all.operator()<SplitWords>();
   check_all.operator()<Halves>();
 }
 

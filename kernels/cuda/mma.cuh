@@ -85,7 +85,7 @@ __device__ __forceinline__ void multiply_add(SumFragment& sum, const LeftFragmen
 
 // --- products of split numbers ---------------------------------------------------------------------------------------
 // A factor is a matrix of split numbers in the place of a matrix of floats whose rows are n floats and some padding. Its
-// depth runs along its rows in memory, or across them. Two formats: Words, one for each float, anywhere in memory; and in
+// depth runs along its rows in memory, or across them. Two formats: SplitWords, one for each float, anywhere in memory; and in
 // shared memory Halves: each row is its n hi parts and then its n lo parts.
 
 // 16 indices by 16 terms of a factor, as both fragments want it: with g = lane / 4 and t = lane % 4, and two indices of
@@ -98,7 +98,7 @@ struct FactorBlock {
 
 // A lane's own indices are 2g and 2g + 1. Loads of 8 bytes, free of bank conflicts where rows are 4 over a multiple of
 // 16 apart.
-struct Words {
+struct SplitWords {
   // Of a product a lane holds two rows, and of each two pairs of columns: where the first is, and how far the second.
   static constexpr int kRowStep = 1, kGap = 2;
   __device__ static int row() { return lane_index() / 4 * 2; }
@@ -221,7 +221,7 @@ struct ProductTile {
 template <bool kWithLo, bool kLeftAlong, bool kRightAlong, class Format, int kRows, int kColumns>
 __device__ __forceinline__ void multiply_blocks(ProductTile<Format> (&tiles)[kRows][kColumns], const Format& left,
                                                 int left_index, const Format& right, int right_index, int depth) {
-#pragma unroll(Format::kGap == 2 ? 1 : 2)
+#pragma unroll(Format::kGap == 2 || kWithLo ? 1 : 2)
   for (int k = 0; k < depth; k += 16) {
     FactorBlock a[kRows];
 #pragma unroll
