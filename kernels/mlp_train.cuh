@@ -310,11 +310,16 @@ __device__ inline double total(const double* sums) {
 
 // Blocks on a multiprocessor that registers must allow: what shared memory allows of the usual shapes. What
 // ptxas makes of it, and the occupancy that follows: tests/kernel_resources.py.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800  // a quarter of the shared memory
+template <int kWidth>
+inline constexpr int kTrainBlocks = kWidth == 16 ? 3 : 1;
+#else
 template <int kWidth>
 inline constexpr int kTrainBlocks = kWidth == 16   ? 8
                                     : kWidth == 32 ? 4
                                     : kWidth == 64 ? 2
                                                    : 1;
+#endif
 
 // --- the acts of a run -----------------------------------------------------------------------------------------------
 
@@ -454,6 +459,7 @@ __device__ __forceinline__ void start_run(const Job& job, const Epochs& epochs, 
     shared.cursor = {epochs.begin, 0};
     shared.step = epochs.begin * steps_per_epoch(job);
     shared.loss_sum = 0;
+    shared.rule = Rule{};  // read also where nothing is learned
   }
   if (!epochs.idle()) find_rows(job, {epochs.begin, 0}, shared.rows);
 }
