@@ -41,9 +41,9 @@ std::string limit_of(const std::string& seconds) {
 }
 
 // A job: a task of the array, or the last one. Before the limit Slurm signals the shell alone, which hands that on once and
-// waits for the program to leave all that it has; what did not finish queues again (the last task's
-// SLURM_JOB_ID is that of the whole array). SIGTERM (a job that is cancelled,
-// preempted or past its limit) Slurm sends to the program as well, and says itself what becomes of the job.
+// waits for the program to leave all that it has; what did not finish queues again, by the task's number in the array
+// (SLURM_JOB_ID of the last task is that of the whole array). SIGTERM (a job that is cancelled, preempted or past its
+// limit) Slurm sends to the program as well, and says itself what becomes of the job.
 constexpr const char* kJob = R"(#!/bin/bash
 #SBATCH --job-name={name}
 {array}#SBATCH --time={limit}
