@@ -51,11 +51,17 @@ std::string Equivalent::factor_worded() const {
 
 std::string Equivalent::interval_worded() const {
   if (!std::isfinite(interval.low) || beyond == seeds || before == seeds) return "-";
+  if (before > 0 && interval.low <= first && beyond > 0 && interval.high >= last) return "not known";
+  // Its ends are rounded outwards, so that what it says is never narrower than what is known.
+  const auto outwards = [](double points, double (*round)(double)) {
+    const double unit = second_digit(points);
+    return grouped(static_cast<std::int64_t>(round(points / unit) * unit));
+  };
   const std::string from = before > 0 && interval.low <= first
                                ? "fewer than " + grouped(static_cast<std::int64_t>(first))
-                               : rounded(interval.low);
+                               : outwards(interval.low, std::floor);
   const std::string to = beyond > 0 && interval.high >= last ? "more than " + grouped(static_cast<std::int64_t>(last))
-                                                             : rounded(interval.high);
+                                                             : outwards(interval.high, std::ceil);
   return from + " to " + to;
 }
 
