@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <exception>
 #include <filesystem>
+#include <fstream>
 #include <new>
 #include <optional>
 #include <sstream>
@@ -116,6 +117,17 @@ void add_common_options(CLI::App& app, Common& common, std::string& devices) {
 void print(const std::string& text) {
   OutputFile output("-");
   output.write(text);
+  output.commit();
+}
+
+// A file of any length to standard output.
+void print_file(const std::filesystem::path& file) {
+  std::ifstream input(file, std::ios::binary);
+  OutputFile output("-");
+  std::string piece(std::size_t{1} << 20, '\0');
+  while (input.read(piece.data(), std::ssize(piece)) || input.gcount() > 0) {
+    output.write(piece.data(), static_cast<std::size_t>(input.gcount()));
+  }
   output.commit();
 }
 
@@ -348,7 +360,12 @@ int run(std::vector<std::string> words) {
     write_page(outcome.folder, *outcome.page);
     outcome.text += (outcome.folder / "report.html").string() + "\n";
   }
-  if (launch.rank == 0 || alone) print(common.json ? json_text(outcome.document) : outcome.text);
+  if (launch.rank != 0 && !alone) return outcome.exit_code;
+  if (common.json && outcome.document.is_null()) {
+    print_file(outcome.folder / "result.json");
+  } else {
+    print(common.json ? json_text(outcome.document) : outcome.text);
+  }
   return outcome.exit_code;
 }
 

@@ -82,8 +82,8 @@ ExitCode failure_code(const std::string& arguments, std::string* line = nullptr)
 }
 
 const std::string kSmall =
-    "--sizes 60 200 --seeds 0,3 --grid 64 --epochs 4 --density-points 300 --curve-to 500 "
-    "--worlds 0 --starts 1 --budget-seeds 0 ";
+    "--sizes 60 200 --seeds 0,3 --grid 64 --epochs 4 --density-points 300 --curve-to 500 --worlds 0 --starts 1 "
+    "--budget-seeds 0 ";
 
 TEST(Compare, SeedsAreParsed) {
   EXPECT_EQ(parse_seeds("0..4"), (std::vector<std::uint64_t>{0, 1, 2, 3, 4}));
@@ -395,11 +395,12 @@ TEST(Compare, GoesOnFromWhatIsOnDisk) {
   std::size_t kept = 0;
   {
     Store store(half);
-    for (const auto& [id, record] : Store::read(whole)) {
-      if (kept++ % 2 == 0) store.append(record);
+    const Records records = Records::in(whole);
+    for (const auto& id : records.ids()) {
+      if (kept++ % 2 == 0) store.append(records.at(id));
     }
   }
-  const std::size_t before = Store::read(half).size();
+  const std::size_t before = Records::in(half).size();
   ASSERT_LT(before, kept);
   const Outcome second = run_compare(arguments, half);
   const auto rows_of = [](const Outcome& outcome) {
@@ -417,9 +418,9 @@ TEST(Compare, GoesOnFromWhatIsOnDisk) {
   EXPECT_EQ(networks, 4U);
   EXPECT_EQ(slurp(half / "figures" / "sheet.png"), slurp(whole / "figures" / "sheet.png"));
   // Whole, it runs nothing again.
-  const auto records = Store::read(half);
+  const std::string records = slurp(half / "rows-1-of-1.jsonl");
   run_compare(arguments, half);
-  EXPECT_EQ(Store::read(half), records);
+  EXPECT_EQ(slurp(half / "rows-1-of-1.jsonl"), records);
 }
 
 TEST(Compare, ShardsMakeThePageTogether) {
@@ -727,9 +728,9 @@ TEST(Findings, IntervalsOfEquivalentsAreOfTheLogarithms) {
   for (const double points : worth) squares += std::pow(std::log(points) - mean, 2);
   const double half = 2.7764451051977987 * std::sqrt(squares / 4 / 5);  // t of 4 degrees at 97.5 %
   const Equivalent first = equivalents(c).front();
-  EXPECT_NEAR(first.points, std::exp(mean), 1e-6 * first.points);
-  EXPECT_NEAR(first.interval.low, std::exp(mean - half), 1e-6 * first.points);
-  EXPECT_NEAR(first.interval.high, std::exp(mean + half), 1e-6 * first.points);
+  EXPECT_NEAR(first.rows, std::exp(mean), 1e-6 * first.rows);
+  EXPECT_NEAR(first.interval.low, std::exp(mean - half), 1e-6 * first.rows);
+  EXPECT_NEAR(first.interval.high, std::exp(mean + half), 1e-6 * first.rows);
 }
 
 TEST(Findings, DataEquivalentsAreReadOffTheSameSeedsCurve) {
@@ -741,20 +742,20 @@ TEST(Findings, DataEquivalentsAreReadOffTheSameSeedsCurve) {
                                  return usual(model, n, seed, noise);
                                });
   for (const Equivalent& e : equivalents(c)) {
-    EXPECT_EQ(e.seeds, 5);
+    EXPECT_EQ(e.units, 5);
     if (e.model == "mlp-polar" && e.n == 1000) {
-      EXPECT_NEAR(e.points, 6000, 1e-6);
+      EXPECT_NEAR(e.rows, 6000, 1e-6);
       EXPECT_NEAR(e.interval.low, 6000, 1e-6);
       EXPECT_NEAR(e.interval.high, 6000, 1e-6);
       EXPECT_EQ(e.beyond + e.before, 0);
     }
     if (e.model == "mlp-polar" && e.n == 10000) {
       EXPECT_EQ(e.beyond, 5);
-      EXPECT_EQ(e.points, 256000);
+      EXPECT_EQ(e.rows, 256000);
     }
     if (e.model == "mlp-xy" && e.n == 1000) {
       EXPECT_EQ(e.before, 5);
-      EXPECT_NEAR(e.points, 250, 1e-9);
+      EXPECT_NEAR(e.rows, 250, 1e-9);
     }
   }
   const auto all = findings(c);

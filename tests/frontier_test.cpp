@@ -86,5 +86,37 @@ TEST(Frontier, RowsWorthInvertTheCurve) {
   EXPECT_EQ(rows_worth({{0, 0.1}}, {}).units, 0);
 }
 
+TEST(Frontier, RowsWorthAreWordedAsBoundsWhereTheCurveEnds) {
+  const auto worth = [](double rows, Interval interval, int beyond, int before) {
+    RowsWorth one;
+    one.units = 5;
+    one.rows = rows;
+    one.interval = interval;
+    one.first = 250;
+    one.last = 256000;
+    one.beyond = beyond;
+    one.before = before;
+    return one;
+  };
+  const RowsWorth inside = worth(17234, {15001, 19777}, 0, 0);
+  EXPECT_EQ(inside.worded(), "17,000");
+  EXPECT_EQ(inside.interval_worded(), "15,000 to 20,000");
+  const RowsWorth all_beyond = worth(256000, {256000, 256000}, 5, 0), none = worth(250, {250, 250}, 0, 5);
+  EXPECT_EQ(all_beyond.worded(), "more than 256,000");
+  EXPECT_EQ(all_beyond.interval_worded(), "-");
+  EXPECT_EQ(none.worded(), "fewer than 250");
+  const RowsWorth some = worth(178999, {121000, 256000}, 2, 0);
+  EXPECT_EQ(some.worded(), "more than 170,000") << "a bound is not rounded beyond itself";
+  EXPECT_EQ(some.interval_worded(), "120,000 to more than 256,000");
+  EXPECT_EQ(worth(255990, {256000, 256000}, 4, 0).interval_worded(), "more than 256,000");
+  EXPECT_EQ(worth(255500, {255100, 256000}, 4, 0).interval_worded(), "250,000 to more than 256,000")
+      << "ends are rounded outwards";
+  EXPECT_EQ(worth(251, {250, 250}, 0, 4).interval_worded(), "fewer than 250");
+  EXPECT_EQ(worth(301, {250, 999}, 0, 2).worded(), "fewer than 310");
+  EXPECT_EQ(worth(301, {250, 999}, 0, 2).interval_worded(), "fewer than 250 to 1,000");
+  EXPECT_EQ(worth(9000, {250, 256000}, 1, 1).worded(), "about 9,000");
+  EXPECT_EQ(RowsWorth{}.worded(), "-");
+}
+
 }  // namespace
 }  // namespace scalelab::host

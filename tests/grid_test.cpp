@@ -14,6 +14,8 @@
 namespace scalelab {
 namespace {
 
+using test::cell_centres;
+using test::expect_progress;
 using test::Guarded;
 using test::same_bits;
 using test::uniform_floats;
@@ -48,18 +50,6 @@ Points spiral_points(std::int64_t n, std::uint64_t seed, double noise) {
     points.labels[i] = Spiral().inside(points.x[2 * i], points.x[2 * i + 1]) != turned;
   }
   return points;
-}
-
-// The centres of a band's cells as the contract has them.
-std::vector<float> centres(const Grid& grid, std::int64_t row_begin, std::int64_t rows) {
-  std::vector<float> x;
-  for (std::int64_t row = row_begin; row < row_begin + rows; ++row) {
-    for (std::int64_t column = 0; column < grid.size; ++column) {
-      x.push_back(std::fmaf(static_cast<float>(column) + 0.5F, grid.step_x(), grid.x_min));
-      x.push_back(std::fmaf(static_cast<float>(row) + 0.5F, grid.step_y(), grid.y_min));
-    }
-  }
-  return x;
 }
 
 struct Neighbours {
@@ -121,7 +111,7 @@ std::vector<std::uint8_t> run_labels(const Backend& backend, const Points& point
 }
 
 void expect_naive(const Backend& backend, const Points& points, const Grid& grid, std::int64_t k) {
-  const Neighbours want = naive(points.x, centres(grid, 0, grid.size), k);
+  const Neighbours want = naive(points.x, cell_centres(grid, 0, grid.size), k);
   const Neighbours got = run_grid_knn(backend, points.x, grid, 0, grid.size, k);
   EXPECT_TRUE(same_bits(got.indices, want.indices));
   EXPECT_TRUE(same_bits(got.distances, want.distances));
@@ -220,7 +210,7 @@ TEST_P(GridTest, AMillionCellsForEveryK) {
   for (const std::int64_t k : {1, 5, 8, 15, 31, 128}) {
     const Grid grid{shrunk(k > 15 ? 300 : 1009, 24, 6, k)};
     const Points points = spiral_points(on_executor() ? 300 : 5000, 60 + k, k % 5 == 0 ? 0.1 : 0);
-    const std::vector<float> queries = centres(grid, 0, grid.size);
+    const std::vector<float> queries = cell_centres(grid, 0, grid.size);
     Context context(backend());
     const std::int64_t q = grid.size * grid.size;
     const Guarded<float> r(context, points.x, {points.size(), 2}), x(context, queries, {q, 2});
@@ -304,7 +294,7 @@ TEST(GridTargetsTest, TheSameBitsOnEveryVectorTarget) {
     for (const int classes : {2, 4}) {
       Points points{uniform_floats(1200, 8), random_labels(600, classes, 8)};
       for (std::int64_t i = 0; i < 300; ++i) points.x[4 * i] = std::round(points.x[4 * i] * 25) / 25;
-      const Neighbours want = naive(points.x, centres(grid, 0, grid.size), k);
+      const Neighbours want = naive(points.x, cell_centres(grid, 0, grid.size), k);
       for (std::int64_t left = hwy::SupportedTargets(); left != 0; left &= left - 1) {
         SCOPED_TRACE(testing::Message() << hwy::TargetName(left & -left) << ", k " << k);
         hwy::SetSupportedTargetsForTest(left & -left);
@@ -334,7 +324,7 @@ TEST_P(GridTest, SpiralLabelsAreThoseOfItsDefinition) {
       const Guarded<std::uint8_t> labels(context, {grid.size, grid.size});
       backend().grid_spiral_labels(spiral, grid, 0, labels, context);
       context.synchronize();
-      const std::vector<float> x = centres(grid, 0, grid.size);
+      const std::vector<float> x = cell_centres(grid, 0, grid.size);
       std::vector<std::uint8_t> want;
       for (std::size_t i = 0; i < x.size(); i += 2) want.push_back(spiral.inside(x[i], x[i + 1]));
       EXPECT_TRUE(same_bits(labels.to_host(), want)) << "G " << grid.size;
@@ -344,7 +334,7 @@ TEST_P(GridTest, SpiralLabelsAreThoseOfItsDefinition) {
 
 TEST(GridTargetsTest, SpiralLabelsAreTheSameBitsOnEveryVectorTarget) {
   const Grid grid{201};
-  const std::vector<float> x = centres(grid, 0, grid.size);
+  const std::vector<float> x = cell_centres(grid, 0, grid.size);
   std::vector<std::uint8_t> want;
   for (std::size_t i = 0; i < x.size(); i += 2) want.push_back(Spiral().inside(x[i], x[i + 1]));
   for (std::int64_t left = hwy::SupportedTargets(); left != 0; left &= left - 1) {
@@ -409,7 +399,7 @@ std::vector<std::int64_t> run_confusion(const Backend& backend, const Model& a, 
 std::vector<std::uint8_t> map_of(const Backend& backend, const Model& model, const Grid& grid) {
   if (model.k > 0) return run_labels(backend, model.points, model.k, grid, 0, grid.size);
   std::vector<std::uint8_t> labels;
-  const std::vector<float> x = centres(grid, 0, grid.size);
+  const std::vector<float> x = cell_centres(grid, 0, grid.size);
   for (std::size_t i = 0; i < x.size(); i += 2) labels.push_back(Spiral().inside(x[i], x[i + 1]));
   return labels;
 }
@@ -505,21 +495,7 @@ TEST(GridProgressTest, IsReportedUpToTheEndAndMayAbandonTheOp) {
       },
       [&] { cpu::grid_spiral_labels(Spiral(), grid, 0, out, context); },
   };
-  for (const auto& run : ops) {
-    std::int64_t last_done = 0, last_total = -1, calls = 0;
-    context.progress = [&](std::int64_t done, std::int64_t total) {
-      EXPECT_GT(done, last_done);
-      EXPECT_TRUE(calls == 0 || total == last_total);
-      ++calls;
-      last_done = done;
-      last_total = total;
-    };
-    run();
-    EXPECT_GT(calls, 2);
-    EXPECT_EQ(last_done, last_total);
-    context.progress = [](std::int64_t, std::int64_t) { throw std::runtime_error("enough"); };
-    EXPECT_THROW(run(), std::runtime_error);
-  }
+  for (const auto& run : ops) expect_progress(context, run);
 }
 
 TEST_P(GridTest, RefusesWhatDoesNotFit) {

@@ -240,6 +240,18 @@ TEST(Law, ExponentsAreComparedOverSharedSeeds) {
   EXPECT_TRUE(std::isnan(compare_exponents(std::span(x).first(1), y, 3).difference));
 }
 
+TEST(Law, ExponentsDifferWhereTheIntervalLeavesZeroOutAndSeedsAreEnough) {
+  const auto verdict = [](double low, double high, int seeds) {
+    return std::string(
+        ExponentDifference{.difference = (low + high) / 2, .interval = {low, high}, .seeds = seeds}.verdict());
+  };
+  EXPECT_EQ(verdict(0.1, 0.3, 3), "steeper");
+  EXPECT_EQ(verdict(-0.3, -0.1, 3), "shallower");
+  EXPECT_EQ(verdict(-0.1, 0.3, 9), "undecided");
+  EXPECT_EQ(verdict(0.1, 0.3, 2), "undecided");
+  EXPECT_EQ(verdict(std::nan(""), std::nan(""), 3), "undecided");
+}
+
 TEST(Law, TheSameSeriesGiveTheSameNumbers) {
   const auto points = sampled(LawForm::floor, 4, 0.8, 0.01, 0.1, 6);
   const std::vector<LawPoint> reversed(points.rbegin(), points.rend());

@@ -92,5 +92,33 @@ TEST_F(Merge, WhatIsMissingOrOfAnotherJobIsSaid) {
   bad({"merge", "got"}, 3, "remove what is of another job");
 }
 
+TEST_F(Merge, ShardsThatSomebodyChangedAreRefused) {
+  const auto shards = [&](const std::string& option, const std::string& out) {
+    for (const char* which : {"1/2", "2/2"}) {
+      good({"knn", "--data", "r.npy", "--queries", "q.npy", "-k", "3", option, which, "--out", out});
+    }
+  };
+  shards("--shard", "rows");
+  const fs::path file = folder_ / "rows/shard-1-of-2/result.json";
+  const std::string text = read_file(file), name = "\"distances.npy\"";
+  std::string outside = text;
+  outside.replace(outside.find(name), name.size(), "\"../distances.npy\"");
+  write_text(file, outside);
+  bad({"merge", "rows"}, 3, "rows: '../distances.npy' in the result.json of its first shard is no name of a file");
+  EXPECT_FALSE(fs::exists(folder_ / "distances.npy"));
+  write_text(file, text);
+  good({"merge", "rows"});
+
+  shards("--reference-shard", "parts");
+  const fs::path first = folder_ / "parts/references-1-of-2";
+  const std::string indices = read_file(first / "indices.npy");
+  fs::copy_file(first / "distances.npy", first / "indices.npy", fs::copy_options::overwrite_existing);
+  bad({"merge", "parts"}, 3, "parts/references-1-of-2: indices.npy and distances.npy are not those of its job");
+  write_npy("parts/references-1-of-2/indices.npy", std::vector<float>(97 * 3), {97 * 3});
+  bad({"merge", "parts"}, 3, "parts/references-1-of-2: indices.npy and distances.npy are not those of its job");
+  write_text(first / "indices.npy", indices);
+  good({"merge", "parts"});
+}
+
 }  // namespace
 }  // namespace scalelab::host

@@ -45,18 +45,6 @@ std::vector<MlpShape> shapes() {
            .activation = Activation::tanh}};
 }
 
-// The centres of the cells of rows [row_begin, row_begin + rows), as grid.h defines them.
-std::vector<float> centres(const Grid& grid, std::int64_t row_begin, std::int64_t rows) {
-  std::vector<float> points;
-  for (std::int64_t row = row_begin; row < row_begin + rows; ++row) {
-    for (std::int64_t column = 0; column < grid.size; ++column) {
-      points.push_back(std::fma(static_cast<float>(column) + 0.5F, grid.step_x(), grid.x_min));
-      points.push_back(std::fma(static_cast<float>(row) + 0.5F, grid.step_y(), grid.y_min));
-    }
-  }
-  return points;
-}
-
 // Every label of a band is the class of the scores that mlp_forward gives the cell's centre on the same backend.
 // Returns how many cells are not of class 0.
 std::int64_t expect_dense(const MlpShape& shape, const std::vector<float>& parameters, const Grid& grid,
@@ -68,7 +56,7 @@ std::int64_t expect_dense(const MlpShape& shape, const std::vector<float>& param
   std::int64_t ones = 0;
   for (std::int64_t row = 0; row < rows; row += band) {
     const std::int64_t n = std::min(band, rows - row) * grid.size;
-    const Buffer<float> inputs(context, centres(grid, row_begin + row, n / grid.size), {n, 2});
+    const Buffer<float> inputs(context, cell_centres(grid, row_begin + row, n / grid.size), {n, 2});
     Buffer<float> scores_(context, {m, n, shape.outputs});
     context.backend().mlp_forward(shape, networks, inputs, scores_, context);
     const auto scores = scores_.to_host();
@@ -109,7 +97,7 @@ TEST_P(MlpGrid, AKnownHalfPlane) {
   for (const std::int64_t size : {64, 1024}) {
     const Grid grid{.size = size};  // centres are multiples of 1/1024: every sum is exact, and many are 0
     const auto labels = labels_of(shape, parameters, grid, 0, size, context);
-    const auto points = centres(grid, 0, size);
+    const auto points = cell_centres(grid, 0, size);
     for (std::size_t i = 0; i < labels.size(); ++i) {
       ASSERT_EQ(labels[i], points[2 * i] + points[2 * i + 1] > 0.25F ? 1 : 0) << "cell " << i << " of size " << size;
     }
@@ -192,7 +180,7 @@ TEST_P(MlpGrid, TiesAreTheLowestClass) {
   const std::vector<float> parameters = {1, 0, -1, 0, 0, 1, 0, -1, 0, 0, 0, 0, 1, 1,
                                          0, 0, 0,  0, 1, 1, 1, 1,  0, 0, 0, 0, 0};
   const auto labels = labels_of(shape, parameters, grid, 0, grid.size, context);
-  const auto points = centres(grid, 0, grid.size);
+  const auto points = cell_centres(grid, 0, grid.size);
   for (std::size_t i = 0; i < labels.size(); ++i) {
     ASSERT_EQ(labels[i], std::abs(points[2 * i + 1]) > std::abs(points[2 * i]) ? 1 : 0) << "cell " << i;
   }

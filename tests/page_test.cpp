@@ -111,6 +111,34 @@ TEST(Page, AChartIsDescribedInDataAndHasATableACsvAndACommand) {
   EXPECT_NE(html.find(base64(csv)), std::string::npos);
 }
 
+TEST(Page, TablesAndResultsOfManyRowsAreCutAndSaySo) {
+  const auto cells = [](std::size_t n) {
+    std::vector<std::vector<std::string>> rows;
+    for (std::size_t i = 0; i < n; ++i) rows.push_back({"row" + std::to_string(i) + "."});
+    return rows;
+  };
+  EXPECT_EQ(table_html({"a"}, cells(kMostTableRows), "c").find("more row"), std::string::npos);
+  const std::string cut = table_html({"a"}, cells(kMostTableRows + 2), "c", "x.csv");
+  EXPECT_NE(cut.find("\u2026 and 2 more rows in x.csv"), std::string::npos);
+  EXPECT_NE(cut.find("row499."), std::string::npos);
+  EXPECT_EQ(cut.find("row500."), std::string::npos);
+  EXPECT_NE(data_behind("s", "x.csv", {"a"}, cells(3)).find(">CSV<"), std::string::npos);
+  EXPECT_NE(data_behind("s", "x.csv", {"a"}, cells(kMostRowsOnPage + 1)).find(">CSV of the first 2,000 rows<"),
+            std::string::npos);
+  const auto page_of = [](std::size_t n) {
+    Page page{.title = "t", .headline = "h"};
+    page.document = {{"rows", nlohmann::json::array()}};
+    for (std::size_t i = 0; i < n; ++i) page.document["rows"].push_back({{"id", "id" + std::to_string(i) + "."}});
+    return page_html(page);
+  };
+  EXPECT_EQ(page_of(kMostRowsOnPage).find("rows_left_out"), std::string::npos);
+  const std::string html = page_of(kMostRowsOnPage + 3);
+  EXPECT_NE(html.find("\"rows_left_out\":3"), std::string::npos);
+  EXPECT_NE(html.find("without 3 of its rows"), std::string::npos);
+  EXPECT_NE(html.find("id1999."), std::string::npos);
+  EXPECT_EQ(html.find("id2000."), std::string::npos);
+}
+
 TEST(Page, AMapIsColouredAboutItsCentre) {
   HeatMap map{.id = "m", .title = "t", .subtitle = "s", .x_title = "x", .y_title = "y"};
   map.columns = {"1", "2", "3"};
@@ -154,7 +182,7 @@ Page swept_page(const std::string& title, const std::vector<Trial>& trials,
     document["rows"].push_back({{"params", to_json(trial)}});
   }
   const Curves curves = curves_of(rows, 0);
-  return sweep_page(title, sweep_findings(curves), curves, document);
+  return sweep_page(title, sweep_findings(curves), curves, rows, document);
 }
 
 TEST(Story, ASweepOverSizesHasALawThatWasHeldToTheLargest) {

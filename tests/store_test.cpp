@@ -88,12 +88,17 @@ Failure refusal(const fs::path& folder, int shard = 1, int shards = 1) {
 TEST_F(StoreTest, GivesBackWhatWasAppended) {
   {
     Store store(folder_);
-    EXPECT_TRUE(store.records().empty());
+    EXPECT_EQ(store.records().size(), 0U);
     store.append(record("a", "ok", 1));
     store.append(record("b", "failed: no reason", 2));
     EXPECT_EQ(store.records().size(), 2U);
+    EXPECT_EQ(store.records().at("a"), record("a", "ok", 1));
+    EXPECT_TRUE(store.records().failed("b"));
   }
   const Store again(folder_);
+  EXPECT_FALSE(again.records().failed("a"));
+  EXPECT_TRUE(again.records().failed("b"));
+  EXPECT_EQ(again.records().ids(), (std::vector<std::string>{"a", "b"}));
   ASSERT_EQ(again.records().size(), 2U);
   EXPECT_EQ(again.records().at("a"), record("a", "ok", 1));
   EXPECT_EQ(again.records().at("b"), record("b", "failed: no reason", 2));
@@ -134,7 +139,7 @@ TEST_F(StoreTest, ATornLastLineIsCutOffWhereverItWasTorn) {
     }
     const Store again(folder_);
     ASSERT_EQ(again.records().size(), 2U) << "torn at " << length;
-    ASSERT_EQ(again.records().count("b"), 0U);
+    ASSERT_FALSE(again.records().contains("b"));
     ASSERT_EQ(text_of(shard()).substr(0, first), whole.substr(0, first));
   }
 }
@@ -148,6 +153,15 @@ TEST_F(StoreTest, ATornLineWhoseEndReachedTheDiskIsCutOff) {
     EXPECT_EQ(store.records().size(), 1U);
   }
   EXPECT_EQ(text_of(shard()), whole);
+}
+
+TEST_F(StoreTest, ARecordWhoseFileWasChangedMeanwhileIsRefused) {
+  { Store(folder_).append(record("a", "ok", 1)); }
+  const Records records = Records::in(folder_);
+  std::ofstream(shard(), std::ios::binary) << record("b", "ok", 2).dump() << "\n";
+  EXPECT_THROW(records.at("a"), Failure);
+  fs::remove(shard());
+  EXPECT_THROW(records.at("a"), Failure);
 }
 
 TEST_F(StoreTest, ATornLineOfAnotherShardIsLeftAlone) {
@@ -196,7 +210,7 @@ TEST_F(StoreTest, AFileSystemWithoutLocksIsWrittenAllTheSame) {
     store.append(record(descriptions ? "a" : "b", "ok", 1));
     EXPECT_EQ(refusal(folder_).exit_code == kMisuse, descriptions);  // as long as it is open here
   }
-  EXPECT_EQ(Store::read(folder_).size(), 2U);
+  EXPECT_EQ(Records::in(folder_).size(), 2U);
   EXPECT_TRUE(Store(folder_).locked());
 }
 

@@ -4,16 +4,19 @@
 #include <gtest/gtest.h>
 
 #include <bit>
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <limits>
 #include <optional>
 #include <span>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
 #include "scalelab/backend.h"
 #include "scalelab/buffer.h"
+#include "scalelab/grid.h"
 #include "scalelab/random.h"
 
 namespace scalelab::test {
@@ -163,5 +166,36 @@ class TwinBackends : public testing::Test {
   bool on_gpu_ = false, sums_known_ = false;
   std::optional<Context> cpu_, cuda_;
 };
+
+// The centres (x, y) of the cells of rows [row_begin, row_begin + rows), as grid.h defines them.
+inline std::vector<float> cell_centres(const Grid& grid, std::int64_t row_begin, std::int64_t rows) {
+  std::vector<float> points;
+  for (std::int64_t row = row_begin; row < row_begin + rows; ++row) {
+    for (std::int64_t column = 0; column < grid.size; ++column) {
+      points.push_back(std::fmaf(static_cast<float>(column) + 0.5F, grid.step_x(), grid.x_min));
+      points.push_back(std::fmaf(static_cast<float>(row) + 0.5F, grid.step_y(), grid.y_min));
+    }
+  }
+  return points;
+}
+
+// An op on this context reports its progress in ascending parts of one total, more than twice and up to the end, and an
+// exception thrown there ends it.
+template <class Op>
+void expect_progress(Context& context, Op&& op) {
+  std::int64_t last_done = 0, last_total = -1, calls = 0;
+  context.progress = [&](std::int64_t done, std::int64_t total) {
+    EXPECT_GT(done, last_done);
+    EXPECT_TRUE(calls == 0 || total == last_total);
+    ++calls;
+    last_done = done;
+    last_total = total;
+  };
+  op();
+  EXPECT_GT(calls, 2);
+  EXPECT_EQ(last_done, last_total);
+  context.progress = [](std::int64_t, std::int64_t) { throw std::runtime_error("enough"); };
+  EXPECT_THROW(op(), std::runtime_error);
+}
 
 }  // namespace scalelab::test

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 #include <sched.h>
 
+#include <algorithm>
 #include <csignal>
 #include <fstream>
 #include <map>
@@ -321,10 +322,10 @@ TEST_F(SweepProgram, KilledAtAnyMomentItLosesNothing) {
     ::kill(child, SIGKILL);
     finish(child);
     if (fs::exists(folder_ / "a" / "rows-1-of-1.jsonl")) {
-      const auto records = Store::read(folder_ / "a");
-      for (const auto& [id, record] : records) {
+      const Records records = Records::in(folder_ / "a");
+      for (const auto& id : records.ids()) {
         ASSERT_TRUE(whole.count(id)) << id;
-        ASSERT_EQ(record["metrics"].size() + 4, whole.at(id).size() + 1) << record;
+        ASSERT_EQ(records.at(id)["metrics"].size() + 4, whole.at(id).size() + 1) << records.at(id);
       }
     }
   }
@@ -358,7 +359,7 @@ TEST_F(SweepProgram, ASignalFinishesTheGroupAndTheSameCommandGoesOn) {
   const Finished stopped = finish(other);
   EXPECT_EQ(stopped.code, 75) << stopped.err;
   EXPECT_NE(stopped.err.find("the same command goes on from there"), std::string::npos) << stopped.err;
-  EXPECT_EQ(Store::read(folder_ / "b").size(), lines("b/rows-1-of-1.jsonl"));
+  EXPECT_EQ(Records::in(folder_ / "b").size(), lines("b/rows-1-of-1.jsonl"));
   EXPECT_GT(lines("b/rows-1-of-1.jsonl"), 0U);
   EXPECT_LT(lines("b/rows-1-of-1.jsonl"), 10000U);
 }
@@ -482,6 +483,47 @@ TEST_F(SweepProgram, NetworksThatCollapseCountEverywhereAlike) {
     EXPECT_EQ(entry["grid_error"]["values"].size(), 6U);
     EXPECT_NEAR(entry["grid_error"]["mean"].get<double>(), sum / 6, 1e-12);
   }
+}
+
+// result.json has every row, and its bytes are those of a document written at once; the page has the first rows and says
+// how many are missing.
+TEST_F(SweepProgram, OfManyRowsThePageHasTheFirstAndTheJsonAll) {
+  write_text(folder_ / "m.json", R"({"grids": [{"model": "knn-1", "n": [4, 8, 16], "seeds": "0..699", "grid": 8}]})");
+  const std::string out = good({"sweep", "m.json", "--out", "a", "--quiet", "--json"});
+  const std::string written = read_file(folder_ / "a" / "result.json");
+  EXPECT_EQ(out, written);
+  const Json document = Json::parse(written);
+  EXPECT_EQ(document.dump(2) + "\n", written);
+  EXPECT_EQ(document["rows"].size(), 2100U);
+  EXPECT_FALSE(document.contains("rows_left_out"));
+  std::set<std::string> ids;
+  for (const Json& row : document["rows"]) ids.insert(row["id"]);
+  EXPECT_EQ(ids.size(), 2100U);
+  const std::string html = read_file(folder_ / "a" / "report.html");
+  EXPECT_NE(html.find("\"rows_left_out\":100"), std::string::npos);
+  EXPECT_NE(html.find("2,100 of 2,100 trials"), std::string::npos);
+  EXPECT_NE(html.find("single seeds (the first 200 of up to 700)"), std::string::npos);
+  fs::remove(folder_ / "a" / "report.html");
+  good({"show", "a", "--quiet"});
+  EXPECT_EQ(read_file(folder_ / "a" / "report.html"), html);
+}
+
+// A series is a row of a table: of more than the page shows a file has them all.
+TEST_F(SweepProgram, OfManySeriesAFileHasAll) {
+  write_text(
+      folder_ / "m.json", R"({"grids": [{"data": "perceptron", "n": [40, 41, 42], "dimension": 20,
+    "keep": "hard", "score": "margin", "fraction": 0.5, "probe_angle": [)" +
+                              [] {
+                                std::string angles = "0";
+                                for (int i = 1; i < 180; ++i) angles += ", " + std::to_string(0.5 * i);
+                                return angles;
+                              }() +
+                              "]}]}");
+  const std::string text = good({"sweep", "m.json", "--out", "a", "--quiet"});
+  EXPECT_NE(text.find("40 more rows in a/series.csv"), std::string::npos) << text;
+  EXPECT_NE(read_file(folder_ / "a" / "report.html").find("40 more rows in series.csv"), std::string::npos);
+  const std::string csv = read_file(folder_ / "a" / "series.csv");
+  EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 541);
 }
 
 TEST_F(SweepProgram, TheSeedOfTheBootstrapIsOneForTerminalJsonAndPage) {

@@ -58,8 +58,7 @@ Command add_dataset(CLI::App& program) {
       ->check(whole_number(1, 1000000000))
       ->default_str("");
   options->mixture = app->add_option("--mixture-seed", options->mixture_seed,
-                                     "Draw the mixture of Gaussians from this seed, "
-                                     "in place of the built-in one")
+                                     "Draw the mixture of Gaussians from this seed, in place of the built-in one")
                          ->check(whole_number(0, UINT64_MAX))
                          ->default_str("");
   app->add_option("--noise", options->noise, "Probability that a label is flipped")->check(real_number(0, 1));

@@ -80,4 +80,14 @@ void settle(Finding& f, const std::function<std::string(const Contrast&)>& famil
   if (!corrected.empty()) f.text += (f.text.empty() ? "" : " ") + corrected;
 }
 
+Verdicts settle_by_place(Finding& f, const std::function<std::string(const Contrast&)>& place) {
+  settle(f);
+  Verdicts verdicts;
+  for (const Contrast& c : f.contrasts) {
+    if (const std::string name = place(c); !name.empty()) verdicts.add(name, c);
+  }
+  if (!verdicts.notes().empty()) f.text += " " + verdicts.notes();
+  return verdicts;
+}
+
 }  // namespace scalelab::host

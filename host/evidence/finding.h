@@ -29,6 +29,9 @@ nlohmann::json to_json(const std::vector<Finding>& findings);
 // in how many units it is lower, the training errors where networks are compared, and the verdict. What the tests were
 // corrected for is added to the text.
 void settle(Finding& finding, const std::function<std::string(const Contrast&)>& family = {});
+// Settles a finding whose contrasts are one family, adds the notes of its verdicts to the text, and returns them by place;
+// a contrast whose place is empty is not among them.
+Verdicts settle_by_place(Finding& finding, const std::function<std::string(const Contrast&)>& place);
 // Judges contrasts, those of one family together.
 void judge(std::vector<Contrast>& contrasts, const std::function<std::string(const Contrast&)>& family);
 

@@ -5,6 +5,8 @@
 #include <set>
 #include <tuple>
 
+#include "host/program/words.h"
+
 namespace scalelab::host {
 
 namespace {
@@ -78,13 +80,53 @@ RowsWorth rows_worth(const std::map<std::uint64_t, double>& errors,
   }
   worth.units = static_cast<int>(rows.size());
   const GeometricMean mean = geometric_mean(rows);
-  worth.rows = mean.mean;
+  // What is known of the rows ends where the curve ends; NaN stays.
+  const auto within = [&](double value) { return std::clamp(value, worth.first, worth.last); };
+  worth.rows = within(mean.mean);
   worth.interval = mean.interval;
-  if (std::isfinite(mean.interval.low)) {
-    worth.interval = {std::clamp(mean.interval.low, worth.first, worth.last),
-                      std::clamp(mean.interval.high, worth.first, worth.last)};
-  }
+  if (std::isfinite(mean.interval.low)) worth.interval = {within(mean.interval.low), within(mean.interval.high)};
   return worth;
+}
+
+namespace {
+
+// The unit of the second significant digit: 1,000 for 17,234.
+double second_digit(double rows) { return std::pow(10, std::max(0.0, std::floor(std::log10(rows)) - 1)); }
+
+std::string rounded(double rows) {
+  const double unit = second_digit(rows);
+  return grouped(static_cast<std::int64_t>(std::round(rows / unit) * unit));
+}
+
+std::string more_than(double last) { return "more than " + grouped(static_cast<std::int64_t>(last)); }
+std::string fewer_than(double first) { return "fewer than " + grouped(static_cast<std::int64_t>(first)); }
+
+}  // namespace
+
+std::string RowsWorth::worded() const {
+  if (units == 0) return "-";
+  if (beyond > 0 && before > 0) return "about " + rounded(rows);
+  // A bound is never rounded beyond itself, and the end of the curve is exact.
+  if (beyond == units) return more_than(last);
+  if (before == units) return fewer_than(first);
+  const double unit = second_digit(rows);
+  if (beyond > 0) return more_than(std::floor(rows / unit) * unit);
+  if (before > 0) return fewer_than(std::ceil(rows / unit) * unit);
+  return rounded(rows);
+}
+
+std::string RowsWorth::interval_worded() const {
+  if (!std::isfinite(interval.low) || beyond == units || before == units) return "-";
+  if (beyond > 0 && interval.low >= last) return more_than(last);
+  if (before > 0 && interval.high <= first) return fewer_than(first);
+  // Its ends are rounded outwards: what it says is never narrower than what is known.
+  const auto outwards = [](double end, double (*round)(double)) {
+    const double unit = second_digit(end);
+    return grouped(static_cast<std::int64_t>(round(end / unit) * unit));
+  };
+  const std::string from = before > 0 && interval.low <= first ? fewer_than(first) : outwards(interval.low, std::floor);
+  const std::string to = beyond > 0 && interval.high >= last ? more_than(last) : outwards(interval.high, std::ceil);
+  return from + " to " + to;
 }
 
 }  // namespace scalelab::host

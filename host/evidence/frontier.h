@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <map>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "host/evidence/statistics.h"
@@ -38,6 +39,10 @@ struct RowsWorth {
   Interval interval{};         // NaN below two units
   double first = 0, last = 0;  // the curve's ends
   int beyond = 0, before = 0;  // units whose error is lower than the last, or higher than the first
+
+  // Two significant digits, and what a bound is: "17,000", "more than 256,000"; "-" without units.
+  std::string worded() const;
+  std::string interval_worded() const;  // "15,000 to 19,000"; "-" where there is none, or nothing but a bound is known
 };
 // `curve`: by rows, then by unit.
 RowsWorth rows_worth(const std::map<std::uint64_t, double>& errors,

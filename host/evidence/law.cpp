@@ -435,6 +435,11 @@ std::string worded(const Law& law, const std::string& size) {
   return text;
 }
 
+const char* ExponentDifference::verdict() const {
+  if (seeds < 3 || !std::isfinite(interval.low)) return "undecided";
+  return interval.low > 0 ? "steeper" : interval.high < 0 ? "shallower" : "undecided";
+}
+
 ExponentDifference compare_exponents(std::span<const LawPoint> x, std::span<const LawPoint> y, std::uint64_t seed) {
   std::set<std::uint64_t> in_x, shared;
   for (const LawPoint& point : x) in_x.insert(point.seed);

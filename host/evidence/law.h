@@ -80,6 +80,9 @@ struct ExponentDifference {
   double x = 0, y = 0, difference = 0;
   Interval interval{};
   int seeds = 0;
+
+  // Of x: "steeper", "shallower", or "undecided", as with fewer than three seeds.
+  const char* verdict() const;
 };
 ExponentDifference compare_exponents(std::span<const LawPoint> x, std::span<const LawPoint> y, std::uint64_t seed);
 

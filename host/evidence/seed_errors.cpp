@@ -267,13 +267,11 @@ std::string worded(const Summary& errors) {
 
 const char* const kVerdictMethods =
     "Verdicts, of differences paired over what is independent (worlds where there are several, else seeds; starts on "
-    "the "
-    "same points are averaged first). Lower or higher: Student's t test of the mean difference. Same: two one-sided t "
-    "tests show that it lies within the margin that is stated. Undecided: neither, or fewer than three pairs. Each at "
-    "5 %, after Holm's correction within the family of tests that a finding names, so that an interval may leave zero "
-    "out and the verdict still be undecided. How many seeds would settle it: those that make the 95 % interval no "
-    "wider "
-    "than the margin, by the spread that was seen.";
+    "the same points are averaged first). Lower or higher: Student's t test of the mean difference. Same: two "
+    "one-sided t tests show that it lies within the margin that is stated. Undecided: neither, or fewer than three "
+    "pairs. Each at 5 %, after Holm's correction within the family of tests that a finding names, so that an "
+    "interval may leave zero out and the verdict still be undecided. How many seeds would settle it: those that make "
+    "the 95 % interval no wider than the margin, by the spread that was seen.";
 
 namespace {
 

@@ -64,6 +64,19 @@ std::vector<float> unit_rows(std::span<const float> rows, std::int64_t features)
   return unit;
 }
 
+namespace {
+
+// Each row's nearest centroid, and the squared distance to it, beside what the fit did.
+Prototypes assigned(const Input<float>& points, const Buffer<float>& centroids, const KmeansResult& fit,
+                    Context& context) {
+  Buffer<int> labels(context, {points.view().extent(0)});
+  Buffer<float> distances(context, {points.view().extent(0)});
+  context.backend().kmeans_assign(points, centroids, labels, distances, context);
+  return {centroids.to_host(), labels.to_host(), distances.to_host(), fit.iterations, fit.repaired, fit.converged};
+}
+
+}  // namespace
+
 Prototypes euclidean_prototypes(std::span<const float> rows, std::int64_t features, int k, std::uint64_t seed,
                                 Session& session) {
   Context& context = session.context;
@@ -71,11 +84,8 @@ Prototypes euclidean_prototypes(std::span<const float> rows, std::int64_t featur
   const Input<float> points(context, rows, {n, features});
   Buffer<float> centroids(context, start_centroids(points, k, seed, context), {k, features});
   Buffer<int> labels(context, {n});
-  Buffer<float> distances(context, {n});
   const KmeansResult fit = context.backend().kmeans_fit(points, centroids, labels, {}, context);
-  context.backend().kmeans_assign(points, centroids, labels, distances, context);
-  Prototypes result{centroids.to_host(), labels.to_host(), distances.to_host(),
-                    fit.iterations,      fit.repaired,     fit.converged};
+  Prototypes result = assigned(points, centroids, fit, context);
   for (float& distance : result.distances) distance = std::sqrt(distance);
   return result;
 }
@@ -85,33 +95,28 @@ Prototypes cosine_prototypes(std::span<const float> unit, std::int64_t features,
   Context& context = session.context;
   const auto n = static_cast<std::int64_t>(unit.size()) / features;
   const Input<float> points(context, unit, {n, features});
-  Prototypes result;
-  result.centroids = start_centroids(points, k, seed, context);
-  Buffer<float> centroids(context, {k, features});
+  std::vector<float> at = start_centroids(points, k, seed, context);
+  Buffer<float> centroids(context, at, {k, features});
   Buffer<int> labels(context, {n});
   KmeansOptions one_step;
   one_step.max_iterations = 1;
   const int limit = KmeansOptions{}.max_iterations;
-  while (result.iterations < limit && !result.converged) {
-    centroids.upload(result.centroids);
-    const KmeansResult fit = context.backend().kmeans_fit(points, centroids, labels, one_step, context);
-    ++result.iterations;
-    result.repaired += fit.repaired;
-    const std::vector<float> moved = unit_rows(centroids.to_host(), features);
+  KmeansResult fit;
+  while (fit.iterations < limit && !fit.converged) {
+    fit.repaired += context.backend().kmeans_fit(points, centroids, labels, one_step, context).repaired;
+    ++fit.iterations;
+    std::vector<float> moved = unit_rows(centroids.to_host(), features);
     double movement = 0;
     for (std::size_t i = 0; i < moved.size(); ++i) {
-      const double step = static_cast<double>(moved[i]) - result.centroids[i];
+      const double step = static_cast<double>(moved[i]) - at[i];
       movement += step * step;
     }
-    result.centroids = moved;
+    at = std::move(moved);
+    centroids.upload(at);
     // KmeansOptions' tolerance, with rows of length 1 in place of the variance.
-    result.converged = movement <= KmeansOptions{}.tolerance / static_cast<double>(features);
+    fit.converged = movement <= KmeansOptions{}.tolerance / static_cast<double>(features);
   }
-  centroids.upload(result.centroids);
-  Buffer<float> distances(context, {n});
-  context.backend().kmeans_assign(points, centroids, labels, distances, context);
-  result.labels = labels.to_host();
-  result.distances = distances.to_host();
+  Prototypes result = assigned(points, centroids, fit, context);
   for (float& distance : result.distances) distance *= 0.5F;  // |a - b|^2 = 2 (1 - a.b)
   return result;
 }

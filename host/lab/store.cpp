@@ -30,23 +30,28 @@ const char* wrong_member(const nlohmann::json& record) {
   return nullptr;
 }
 
-bool says_ok(const nlohmann::json& record) { return record.value("status", std::string()) == "ok"; }
+[[noreturn]] void cannot_write(const fs::path& file, int reason) {
+  throw Failure(kCannotWrite, fmt::format("{}: cannot be written: {}; what was there is whole: free some space and run "
+                                          "the same command again",
+                                          file.string(), std::strerror(reason)));
+}
 
-// The records of one file, in order, into `records`. Returns the length of the file up to the end of its last whole
-// record; what is behind it is a torn line.
-std::int64_t read_shard(const fs::path& file, std::map<std::string, nlohmann::json>& records) {
+}  // namespace
+
+Records::Place Records::place_of(const nlohmann::json& record, int file, std::int64_t begin, std::int64_t length) {
+  const std::string status = record.value("status", std::string("failed: the record has no status"));
+  return {file, status == "ok", status.starts_with("failed"), begin, length};
+}
+
+std::int64_t Records::read_shard(const fs::path& file, int number, std::map<std::string, Place>& places) {
   std::ifstream input(file, std::ios::binary);
   if (!input) throw Failure(kBadData, fmt::format("{}: cannot be read", file.string()));
-  const std::string text((std::istreambuf_iterator<char>(input)), {});
-  std::map<std::string, nlohmann::json> own;
-  std::size_t begin = 0;
-  for (int line = 1; begin < text.size(); ++line) {
-    const std::size_t end = text.find('\n', begin);
-    if (end == std::string::npos) break;
-    const std::string_view bytes(text.data() + begin, end - begin);
+  std::int64_t begin = 0;
+  std::string bytes;
+  for (int line = 1; std::getline(input, bytes) && !input.eof(); ++line) {  // a line without its end is torn
     auto record = nlohmann::json::parse(bytes, nullptr, false);
     if (!record.is_object() || !record.contains("id") || !record["id"].is_string()) {
-      if (end + 1 == text.size()) break;  // torn, though its line feed reached the disk
+      if (input.peek() == std::ifstream::traits_type::eof()) break;  // torn, though its line feed reached the disk
       throw Failure(kBadData, fmt::format("{}:{}: is no record of a sweep; remove the line, or choose another --out",
                                           file.string(), line));
     }
@@ -56,28 +61,54 @@ std::int64_t read_shard(const fs::path& file, std::map<std::string, nlohmann::js
                                 "trial is run again",
                                 file.string(), line, wrong));
     }
-    std::string id = record["id"].get<std::string>();
-    own.insert_or_assign(std::move(id), std::move(record));
-    begin = end + 1;
+    const std::int64_t length = std::ssize(bytes);
+    places.insert_or_assign(record["id"].get<std::string>(), place_of(record, number, begin, length));
+    begin += length + 1;
   }
-  for (auto& [id, record] : own) {
-    const auto found = records.find(id);
-    if (found == records.end()) {
-      records.emplace(id, std::move(record));
-    } else if (!says_ok(found->second) && says_ok(record)) {
-      found->second = std::move(record);
+  return begin;
+}
+
+Records Records::in(const fs::path& folder) {
+  Records records;
+  std::error_code error;
+  for (const auto& entry : fs::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("rows-") && name.ends_with(".jsonl")) records.files_.push_back(entry.path());
+  }
+  std::sort(records.files_.begin(), records.files_.end());
+  for (std::size_t i = 0; i < records.files_.size(); ++i) {
+    std::map<std::string, Place> own;
+    read_shard(records.files_[i], static_cast<int>(i), own);
+    for (const auto& [id, place] : own) {
+      const auto [found, added] = records.places_.try_emplace(id, place);
+      if (!added && !found->second.ok && place.ok) found->second = place;
     }
   }
-  return static_cast<std::int64_t>(begin);
+  return records;
 }
 
-[[noreturn]] void cannot_write(const fs::path& file, int reason) {
-  throw Failure(kCannotWrite, fmt::format("{}: cannot be written: {}; what was there is whole: free some space and run "
-                                          "the same command again",
-                                          file.string(), std::strerror(reason)));
+bool Records::failed(const std::string& id) const { return places_.at(id).failed; }
+
+std::vector<std::string> Records::ids() const {
+  std::vector<std::string> ids;
+  for (const auto& [id, place] : places_) ids.push_back(id);
+  return ids;
 }
 
-}  // namespace
+nlohmann::json Records::at(const std::string& id) const {
+  const Place& place = places_.at(id);
+  const fs::path& file = files_[static_cast<std::size_t>(place.file)];
+  std::string bytes(static_cast<std::size_t>(place.length), '\0');
+  std::ifstream input(file, std::ios::binary);
+  input.seekg(place.begin);
+  input.read(bytes.data(), place.length);
+  auto record = input ? nlohmann::json::parse(bytes, nullptr, false) : nlohmann::json();
+  if (!record.is_object() || record.value("id", nlohmann::json()) != id) {
+    throw Failure(kBadData,
+                  fmt::format("{}: has changed while it was read; run the same command again", file.string()));
+  }
+  return record;
+}
 
 Store::Store(const fs::path& folder, int shard, int shards) {
   make_output_folder(folder);
@@ -93,27 +124,19 @@ Store::Store(const fs::path& folder, int shard, int shards) {
                                        file_.string()));
   }
   try {
-    records_ = read(folder);
-    std::map<std::string, nlohmann::json> own;
-    const std::int64_t whole = read_shard(file_, own);  // another shard's torn line may be one that is being written
+    records_ = Records::in(folder);
+    const auto& files = records_.files_;
+    const auto own_file = std::find_if(files.begin(), files.end(),
+                                       [&](const fs::path& one) { return one.filename() == file_.filename(); });
+    number_ = static_cast<int>(own_file - files.begin());
+    std::map<std::string, Records::Place> own;
+    const std::int64_t whole =
+        Records::read_shard(file_, number_, own);  // another shard's torn line may be one that is being written
     if (::ftruncate(descriptor_, whole) != 0 || ::lseek(descriptor_, whole, SEEK_SET) < 0) cannot_write(file_, errno);
   } catch (...) {
     ::close(descriptor_);
     throw;
   }
-}
-
-std::map<std::string, nlohmann::json> Store::read(const fs::path& folder) {
-  std::vector<fs::path> files;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with("rows-") && name.ends_with(".jsonl")) files.push_back(entry.path());
-  }
-  std::sort(files.begin(), files.end());
-  std::map<std::string, nlohmann::json> records;
-  for (const fs::path& file : files) read_shard(file, records);
-  return records;
 }
 
 Store::~Store() { ::close(descriptor_); }
@@ -133,7 +156,8 @@ void Store::append(const nlohmann::json& record) {
     written += static_cast<std::size_t>(count);
   }
   if (::fdatasync(descriptor_) != 0 && errno != EINVAL) cannot_write(file_, errno);
-  records_.insert_or_assign(record.at("id").get<std::string>(), record);
+  records_.places_.insert_or_assign(record.at("id").get<std::string>(),
+                                    Records::place_of(record, number_, before, std::ssize(line) - 1));
 }
 
 }  // namespace scalelab::host

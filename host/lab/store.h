@@ -5,12 +5,44 @@
 // an `id`; of two with the same id the later in its file wins, and of two files the one that says "ok".
 #pragma once
 
+#include <cstdint>
 #include <filesystem>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 namespace scalelab::host {
+
+// The records of all shards in a folder, by id: where each lies on disk. A record is read when it is asked for, so that
+// a hundred thousand of them take little memory.
+class Records {
+ public:
+  // None when there is no such folder. Failure(kBadData) as Store.
+  static Records in(const std::filesystem::path& folder);
+
+  std::size_t size() const { return places_.size(); }
+  bool contains(const std::string& id) const { return places_.contains(id); }
+  bool failed(const std::string& id) const;  // of one that is there: its trial could not be run
+  std::vector<std::string> ids() const;
+  // std::out_of_range where there is none; Failure(kBadData) where its file has changed meanwhile.
+  nlohmann::json at(const std::string& id) const;
+
+ private:
+  friend class Store;
+  struct Place {
+    int file;
+    bool ok, failed;
+    std::int64_t begin, length;
+  };
+  // What one file holds, in order: later records of an id replace earlier ones. Returns the length of the file up to
+  // the end of its last whole record; what is behind it is a torn line.
+  static std::int64_t read_shard(const std::filesystem::path& file, int number, std::map<std::string, Place>& places);
+  static Place place_of(const nlohmann::json& record, int file, std::int64_t begin, std::int64_t length);
+
+  std::vector<std::filesystem::path> files_;
+  std::map<std::string, Place> places_;
+};
 
 class Store {
  public:
@@ -23,11 +55,8 @@ class Store {
   Store(const Store&) = delete;
   Store& operator=(const Store&) = delete;
 
-  // The records of all shards in a folder, by id; none when there is no such folder.
-  static std::map<std::string, nlohmann::json> read(const std::filesystem::path& folder);
-
-  // The same, as they were when this was opened, and what was appended since.
-  const std::map<std::string, nlohmann::json>& records() const { return records_; }
+  // As they were when this was opened, and what was appended since.
+  const Records& records() const { return records_; }
   // Whether no other process can open the same shard meanwhile.
   bool locked() const { return locked_; }
   // On disk when it returns. Failure(kCannotWrite) when it is not; what was there before still is, whole.
@@ -35,9 +64,10 @@ class Store {
 
  private:
   std::filesystem::path file_;
+  int number_ = 0;  // of the file among those of the records
   int descriptor_ = -1;
   bool locked_ = false;
-  std::map<std::string, nlohmann::json> records_;
+  Records records_;
 };
 
 }  // namespace scalelab::host

@@ -30,8 +30,9 @@ namespace fs = std::filesystem;
 
 namespace {
 
-// Trials that are run, and then on disk, together: this many core seconds, and bytes.
+// Trials that are run, and then on disk, together: this many core seconds, bytes, and trials.
 constexpr double kGroupSeconds = 20, kGroupBytes = 4e9;
+constexpr std::size_t kGroupTrials = 1000;
 
 Measurement measurement_of(const nlohmann::json& record) {
   Measurement measurement;
@@ -71,7 +72,8 @@ std::vector<std::vector<std::size_t>> grouped_work(const std::vector<Trial>& tri
   std::vector<std::vector<std::size_t>> groups;
   double seconds = 0, bytes = 0;
   for (const std::string& key : order) {
-    if (groups.empty() || seconds > kGroupSeconds * threads || bytes > kGroupBytes) {
+    if (groups.empty() || seconds > kGroupSeconds * threads || bytes > kGroupBytes ||
+        groups.back().size() >= kGroupTrials) {
       groups.emplace_back();
       seconds = bytes = 0;
     }
@@ -221,8 +223,7 @@ struct Plan {
 };
 
 // A shard takes whole sets of trials that share work, dealt out in order.
-Plan plan_of(const std::vector<Trial>& trials, const std::map<std::string, nlohmann::json>& records,
-             const SweepOptions& options, int threads) {
+Plan plan_of(const std::vector<Trial>& trials, const Records& records, const SweepOptions& options, int threads) {
   Plan plan;
   plan.shard = parse_shard(options.shard);
   std::map<std::string, std::size_t> key_number;
@@ -230,17 +231,19 @@ Plan plan_of(const std::vector<Trial>& trials, const std::map<std::string, nlohm
     plan.ids.push_back(trial_id(trials[i]));
     const std::size_t number = key_number.try_emplace(work_key(trials[i]), key_number.size()).first->second;
     if (number % static_cast<std::size_t>(plan.shard.of) != static_cast<std::size_t>(plan.shard.index - 1)) continue;
-    const auto found = records.find(plan.ids[i]);
-    const bool done = found != records.end() && !(options.retry == "failed" && measurement_of(found->second).failed());
+    const std::string& id = plan.ids[i];
+    const bool done = records.contains(id) && !(options.retry == "failed" && records.failed(id));
     plan.before += done;
     if (done) continue;
     plan.pending.push_back(i);
     plan.networks += trials[i].is_network();
     plan.seconds += estimated_seconds(trials[i]);
   }
-  const std::set<std::string> own(plan.ids.begin(), plan.ids.end());
-  plan.others =
-      std::count_if(records.begin(), records.end(), [&](const auto& one) { return !own.contains(one.first); });
+  std::set<std::string> known;
+  for (const std::string& id : plan.ids) {
+    if (records.contains(id)) known.insert(id);
+  }
+  plan.others = static_cast<std::int64_t>(records.size() - known.size());
   plan.groups = grouped_work(trials, plan.pending, threads);
   for (const auto& group : plan.groups) {
     double sum = 0;
@@ -331,7 +334,7 @@ SweepResult run_sweep(const std::vector<Trial>& trials, const SweepOptions& opti
                       options.out.string()));
     }
   }
-  const Plan plan = plan_of(trials, store ? store->records() : Store::read(options.out), options, threads);
+  const Plan plan = plan_of(trials, store ? store->records() : Records::in(options.out), options, threads);
   if (!session.common.quiet || options.dry_run) session.progress.say(worded(plan, options, threads));
   if (store) run_groups(trials, plan, *store, measured, session);
   store.reset();
@@ -339,12 +342,12 @@ SweepResult run_sweep(const std::vector<Trial>& trials, const SweepOptions& opti
   // With what other shards have done meanwhile.
   SweepResult result;
   if (!options.dry_run) result.publishing = lock_folder(options.out);
-  const auto records = Store::read(options.out);
+  const Records records = Records::in(options.out);
   result.planned = std::ssize(trials);
+  result.rows.reserve(std::min(trials.size(), records.size()));
   for (std::size_t i = 0; i < trials.size(); ++i) {
-    const auto found = records.find(plan.ids[i]);
-    if (found == records.end()) continue;
-    result.rows.push_back({trials[i], measurement_of(found->second)});
+    if (!records.contains(plan.ids[i])) continue;
+    result.rows.push_back({trials[i], measurement_of(records.at(plan.ids[i]))});
     result.failed += result.rows.back().measurement.failed();
   }
   return result;

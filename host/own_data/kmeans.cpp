@@ -1,9 +1,10 @@
 // scalelab kmeans: Lloyd's k-means of rows, alone or by ranks that own some of the rows each.
 //
 // result.json, schema 1: data {file, n, d}, clusters, init, seed, max_iterations, tolerance, inertia, iterations,
-// converged, repaired (clusters that ran empty on the way), ranks, given_bytes (that this rank handed to the others),
-// resumed_after (iterations, 0: began anew), pairs_in_full (of a row of this rank and a centroid: the share of which all
-// features were needed; null where that is not counted: up to three features, and on a GPU), seconds, environment.
+// converged, repaired (clusters that ran empty on the way), empty (clusters without a row at the end), ranks, given_bytes
+// (that this rank handed to the others), resumed_after (iterations, 0: began anew), pairs_in_full (of a row of this rank
+// and a centroid: the share of which all features were needed; null where that is not counted: up to three features, and
+// on a GPU), seconds, environment.
 #include <fmt/format.h>
 
 #include <csignal>

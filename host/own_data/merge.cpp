@@ -143,26 +143,35 @@ std::vector<T> values_of(const NpyArray& array) {
   return values;
 }
 
+// The neighbours that a shard found: arrays (q, k), alike in all shards.
+struct Neighbours {
+  NpyArray indices, distances;
+};
+Neighbours neighbours_of(const Shards& shards, std::size_t i, const std::vector<std::int64_t>& shape) {
+  Neighbours found{read_npy(shards.folders[i] / "indices.npy"), read_npy(shards.folders[i] / "distances.npy")};
+  const std::vector<std::int64_t>& own = found.indices.shape;
+  if (own.size() != 2 || (!shape.empty() && own != shape) || found.distances.shape != own ||
+      found.indices.descr != "<i4" || found.distances.descr != "<f4") {
+    throw Failure(kBadData, shards.folders[i].string() + ": indices.npy and distances.npy are not those of its job");
+  }
+  return found;
+}
+
 // The nearest of all references, out of the nearest of each part of them.
 void join_references(const Shards& shards, Context& context, Joined& joined, const fs::path& folder) {
-  NpyArray indices = read_npy(shards.folders[0] / "indices.npy"),
-           distances = read_npy(shards.folders[0] / "distances.npy");
-  const std::vector<std::int64_t> shape = indices.shape;
-  const Shape of_view{shape.at(0), shape.at(1)};
-  const Buffer<int> best(context, values_of<int>(indices), of_view);
-  const Buffer<float> nearest(context, values_of<float>(distances), of_view);
+  Neighbours found = neighbours_of(shards, 0, {});
+  const std::vector<std::int64_t> shape = found.indices.shape;
+  const Shape of_view{shape[0], shape[1]};
+  const Buffer<int> best(context, values_of<int>(found.indices), of_view);
+  const Buffer<float> nearest(context, values_of<float>(found.distances), of_view);
   for (std::size_t i = 1; i < shards.folders.size(); ++i) {
-    indices = read_npy(shards.folders[i] / "indices.npy");
-    distances = read_npy(shards.folders[i] / "distances.npy");
-    if (indices.shape != shape || distances.shape != shape || indices.descr != "<i4" || distances.descr != "<f4") {
-      throw Failure(kBadData, shards.folders[i].string() + ": holds other arrays than the first shard");
-    }
+    found = neighbours_of(shards, i, shape);
     const auto first = shards.shard(i).at("first").get<std::int64_t>();
-    std::vector<int> own = values_of<int>(indices);
+    std::vector<int> own = values_of<int>(found.indices);
     for (int& index : own) index -= static_cast<int>(first);
     context.backend().knn_merge(Buffer<int>(context, own, of_view),
-                                Buffer<float>(context, values_of<float>(distances), of_view), first, best, nearest,
-                                context);
+                                Buffer<float>(context, values_of<float>(found.distances), of_view), first, best,
+                                nearest, context);
   }
   const std::vector<int> all = best.to_host();
   const std::vector<float> all_distances = nearest.to_host();
@@ -174,6 +183,13 @@ void join_references(const Shards& shards, Context& context, Joined& joined, con
   distances_file.write(all_distances.data(), all_distances.size() * sizeof(float));
 }
 
+// A file of the folder, and of no other, whatever a result.json names.
+fs::path inside(const fs::path& folder, const std::string& name) {
+  if (fs::path(name).has_filename() && fs::path(name).filename() == name) return folder / name;
+  throw Failure(kBadData, fmt::format("{}: '{}' in the result.json of its first shard is no name of a file",
+                                      folder.string(), name));
+}
+
 Outcome run(const fs::path& folder, Session& session) {
   const Shards shards = find_shards(folder);
   Joined joined;
@@ -182,9 +198,10 @@ Outcome run(const fs::path& folder, Session& session) {
   if (shards.kind == "references") {
     join_references(shards, session.context, joined, folder);
   } else {
-    for (const std::string name : shards.shard(0).at("joined")) join_rows(shards, name, joined.add(folder / name));
+    for (const std::string name : shards.shard(0).at("joined"))
+      join_rows(shards, name, joined.add(inside(folder, name)));
     for (const std::string name : shards.shard(0).value("equal", json::array())) {
-      copy_equal(shards, name, joined.add(folder / name));
+      copy_equal(shards, name, joined.add(inside(folder, name)));
     }
   }
   double seconds = 0, inertia = 0;

@@ -169,27 +169,36 @@ bool fits(const Chart& chart, const Mark& mark) {
 }  // namespace
 
 std::string table_html(const std::vector<std::string>& columns, const std::vector<std::vector<std::string>>& rows,
-                       const std::string& caption) {
+                       const std::string& caption, const std::string& rest) {
   std::string html = fmt::format(
       "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{0}\"><table><caption>{0}"
       "</caption><thead><tr>",
       html_escape(caption));
   for (const auto& column : columns) html += "<th scope=\"col\">" + html_escape(column) + "</th>";
   html += "</tr></thead><tbody>";
-  for (const auto& row : rows) {
+  const std::size_t shown = std::min(rows.size(), kMostTableRows);
+  for (std::size_t i = 0; i < shown; ++i) {
     html += "<tr>";
-    for (const auto& cell : row) {
+    for (const auto& cell : rows[i]) {
       html += fmt::format("<td{}>{}</td>", numeric(cell) ? " class=\"number\"" : "", html_escape(cell));
     }
     html += "</tr>";
   }
-  return html + "</tbody></table></div>";
+  html += "</tbody></table></div>";
+  if (shown == rows.size()) return html;
+  return html + fmt::format("<p class=\"what\">\u2026 and {} in {}</p>",
+                            counted(std::ssize(rows) - static_cast<std::int64_t>(shown), "more row"),
+                            html_escape(rest));
 }
 
 std::string data_behind(const std::string& summary, const std::string& file, const std::vector<std::string>& columns,
                         const std::vector<std::vector<std::string>>& rows, const std::string& command) {
+  const std::size_t held = std::min(rows.size(), kMostRowsOnPage);
+  const std::string csv = csv_of(columns, {rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(held)});
+  const std::string label =
+      held == rows.size() ? "CSV" : fmt::format("CSV of the first {} rows", grouped(static_cast<std::int64_t>(held)));
   return fmt::format("<details class=\"data\"><summary>{}</summary><p>{}</p>{}{}</details>", html_escape(summary),
-                     download_html("CSV", file, "text/csv", csv_of(columns, rows)), table_html(columns, rows, summary),
+                     download_html(label, file, "text/csv", csv), table_html(columns, rows, summary),
                      command.empty() ? "" : "<pre>" + html_escape(command) + "</pre>");
 }
 
@@ -305,6 +314,41 @@ Rgb diverging(double t) {
 
 }  // namespace
 
+void HeatCells::add(const std::string& row, double column, double value, const std::string& text) {
+  if (std::find(rows_.begin(), rows_.end(), row) == rows_.end()) rows_.push_back(row);
+  columns_.insert(column);
+  cells_[{row, column}] = {value, text};
+}
+
+void HeatCells::add_difference(const std::string& row, double column, const nlohmann::json& contrast) {
+  const double mean = number_of(contrast.at("mean"));
+  const std::string points = signed_points(mean);
+  add(row, column, mean, contrast.at("verdict") == "undecided" ? "(" + points + ")" : points);
+}
+
+HeatMap HeatCells::fill(HeatMap map, const std::function<std::string(double)>& column_words) const {
+  map.rows = rows_;
+  for (const double column : columns_) map.columns.push_back(column_words(column));
+  for (const std::string& row : rows_) {
+    auto& values = map.values.emplace_back();
+    auto& texts = map.texts.emplace_back();
+    for (const double column : columns_) {
+      const auto found = cells_.find({row, column});
+      values.push_back(found == cells_.end() ? std::nan("") : found->second.first);
+      texts.push_back(found == cells_.end() ? "\u2013" : found->second.second);
+    }
+  }
+  return map;
+}
+
+HeatMap difference_map(HeatMap map) {
+  map.centre = 0.0;
+  map.unit = "points";
+  map.low_text = "better";
+  map.high_text = "worse";
+  return map;
+}
+
 std::string heat_map_html(const HeatMap& map) {
   bool filled = map.values.size() == map.rows.size() && map.texts.size() == map.rows.size();
   for (std::size_t r = 0; filled && r < map.rows.size(); ++r) {
@@ -383,6 +427,17 @@ bool is_look(const nlohmann::json& document) {
   return document.is_object() && document.value("/environment/look"_json_pointer, false);
 }
 
+// What the page carries of the results.
+nlohmann::json carried(const nlohmann::json& document) {
+  nlohmann::json copy = document;
+  if (!copy.is_object() || !copy.contains("rows") || !copy["rows"].is_array()) return copy;
+  auto& rows = copy["rows"];
+  if (rows.size() <= kMostRowsOnPage) return copy;
+  copy["rows_left_out"] = copy.value("rows_left_out", std::size_t{0}) + rows.size() - kMostRowsOnPage;
+  rows.erase(rows.begin() + static_cast<std::ptrdiff_t>(kMostRowsOnPage), rows.end());
+  return copy;
+}
+
 constexpr const char* kMeasureSwitch =
     "<div class=\"measures\" role=\"group\" aria-label=\"Error shown\">"
     "<button type=\"button\" data-choose=\"grid\" aria-pressed=\"true\">grid error</button>"
@@ -399,14 +454,19 @@ std::string page_html(const Page& page) {
       switched = true;
     }
   }
-  const std::string results = page.document.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  const nlohmann::json document = carried(page.document);
+  const auto left_out = document.is_object() ? document.value("rows_left_out", std::int64_t{0}) : 0;
+  const std::string results = document.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
   std::string made;
   if (!page.methods.empty()) made += list_html(page.methods);
   if (!page.command.empty()) {
     made += "<h3 class=\"space\">The command</h3><pre>" + html_escape(page.command) + "</pre>";
   }
-  made += "<p class=\"space\">" + download_html("result.json", "result.json", "application/json", results) + "</p>" +
-          environment_html(page.document);
+  made += "<p class=\"space\">" + download_html("result.json", "result.json", "application/json", results) +
+          (left_out == 0 ? ""
+                         : fmt::format(", without {}, which are in the result.json beside this page",
+                                       counted(left_out, "of its rows", "of its rows"))) +
+          "</p>" + environment_html(document);
   sections.push_back({.id = "methods", .title = "How it was made", .html = made});
   std::string html;
   for (const Section& section : sections) {
@@ -428,7 +488,7 @@ std::string page_html(const Page& page) {
                            {"headline", html_escape(page.headline)},
                            {"lead", html_escape(page.lead)},
                            {"sections", html},
-                           {"results", script_json(page.document)},
+                           {"results", script_json(document)},
                            {"style", embedded::page_css},
                            {"scripts", (charts ? script_html(embedded::chart_js) + "\n" : "") +
                                            script_html(embedded::page_js) + "\n" + page.scripts},

@@ -7,11 +7,14 @@
 #include <cmath>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "host/evidence/finding.h"
@@ -97,13 +100,35 @@ struct HeatMap {
   std::string command{}, measure{};
 };
 
+// Cells of a heat map, put in one by one: rows in the order in which they come, columns ascending.
+class HeatCells {
+ public:
+  void add(const std::string& row, double column, double value, const std::string& text);
+  // The same of a contrast as JSON: its mean in points, in brackets where it is undecided.
+  void add_difference(const std::string& row, double column, const nlohmann::json& contrast);
+  bool empty() const { return rows_.empty(); }
+  std::size_t columns() const { return columns_.size(); }
+  // Into a map that lacks nothing but rows, columns and cells; a place without a cell shows a dash.
+  HeatMap fill(HeatMap map, const std::function<std::string(double)>& column_words) const;
+
+ private:
+  std::vector<std::string> rows_;
+  std::set<double> columns_;
+  std::map<std::pair<std::string, double>, std::pair<double, std::string>> cells_;
+};
+// A map of differences in percentage points: centred on none, better below and worse above.
+HeatMap difference_map(HeatMap map);
+
 // --- pieces ----------------------------------------------------------------------------------------------------------
 
 // std::invalid_argument when a map's cells do not fill its rows and columns.
 std::string chart_html(const Chart& chart);
+// A page stays small, whatever it is of: tables show their first rows, and say where the others are (`rest`); so do the
+// CSVs behind tables, and the rows of the results that the page carries.
+inline constexpr std::size_t kMostTableRows = 500, kMostRowsOnPage = 2000;
 std::string heat_map_html(const HeatMap& map);
 std::string table_html(const std::vector<std::string>& columns, const std::vector<std::vector<std::string>>& rows,
-                       const std::string& caption);
+                       const std::string& caption, const std::string& rest = "result.json");
 // A table behind a <details>, with its CSV.
 std::string data_behind(const std::string& summary, const std::string& file, const std::vector<std::string>& columns,
                         const std::vector<std::vector<std::string>>& rows, const std::string& command = "");
@@ -127,10 +152,12 @@ struct Page {
   std::string lead{};      // what was done, in a sentence or two
   std::vector<Section> sections{};
   std::vector<std::string> methods{};
-  std::string command{};      // that makes it again
-  nlohmann::json document{};  // the results: the page carries and offers it, and shows its `environment`
-  std::string scripts{};      // HTML of further <script> elements
-  std::string picture{};      // HTML that stands for the page elsewhere; empty: its first panel
+  std::string command{};  // that makes it again
+  // The results: the page carries and offers it, and shows its `environment`. Of more than kMostRowsOnPage `rows` the
+  // first; rows_left_out says how many are missing.
+  nlohmann::json document{};
+  std::string scripts{};  // HTML of further <script> elements
+  std::string picture{};  // HTML that stands for the page elsewhere; empty: its first panel
 };
 // With a switch between grid and density error where the sections show either.
 std::string page_html(const Page& page);

@@ -33,7 +33,7 @@ struct Common {
 
 struct Page;  // pages/page.h
 
-// What a command found. main prints `text`, or with --json `document` and nothing else.
+// What a command found. main prints `text`, or with --json `document` (null: result.json of `folder`), nothing else.
 struct Outcome {
   nlohmann::json document;
   std::string text;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <sys/auxv.h>
+#include <unistd.h>
 
 #include <filesystem>
 
@@ -14,6 +15,13 @@ inline std::filesystem::path own_program() {
   if (!unknown) return program;
   const auto* const started_as = reinterpret_cast<const char*>(::getauxval(AT_EXECFN));
   return started_as == nullptr ? std::filesystem::path() : std::filesystem::absolute(started_as, unknown);
+}
+
+// Becomes this program anew, with these arguments, the last of them null; returns only where that fails. By /proc first:
+// it is found there even if its file has been replaced meanwhile. Safe between fork and exec.
+inline void exec_own_program(char* const arguments[]) {
+  ::execv("/proc/self/exe", arguments);
+  ::execv(reinterpret_cast<const char*>(::getauxval(AT_EXECFN)), arguments);
 }
 
 }  // namespace scalelab::host

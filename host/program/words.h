@@ -21,8 +21,9 @@ std::string counted(std::int64_t n, const std::string& noun, const std::string& 
 std::string listed(const std::vector<std::string>& items);
 // With its first letter a capital.
 std::string capitalized(std::string text);
-// Rows of cells in right-aligned columns, a line each; the first row heads them.
-std::string aligned(const std::vector<std::vector<std::string>>& rows);
+// Rows of cells in columns aligned to one side, a line each; the first row heads them.
+enum class Side { left, right };
+std::string aligned(const std::vector<std::vector<std::string>>& rows, Side side = Side::right);
 
 // The parts between separators, empty ones too; one part when there is no separator.
 std::vector<std::string> split(std::string_view text, char separator = ',');
@@ -34,6 +35,8 @@ std::vector<std::int64_t> parse_sizes(const std::string& text);
 
 // A number in JSON; null when it is not finite.
 nlohmann::json number(double value);
+// And back: NaN where it is no number.
+double number_of(const nlohmann::json& value);
 // A JSON value as text: a string without its quotes.
 std::string text_of(const nlohmann::json& value);
 // The time now, "2026-01-31T12:00:00Z".

@@ -357,10 +357,8 @@ Page claims_page(const nlohmann::json& document) {
   page.sections.push_back(commands_section(document.at("claims")));
   page.methods = {
       "Every answer is read from the result.json of the study named: from the verdicts of its contrasts, and from "
-      "means "
-      "and figures with their 95 % intervals. Nothing on this page is written by hand but the claims themselves, in "
-      "the "
-      "program's own words.",
+      "means and figures with their 95 % intervals. Nothing on this page is written by hand but the claims "
+      "themselves, in the program's own words.",
       "A claim holds for the settings that were run: the sizes, widths and data of the study's command."};
   page.command = command_of(document);
   page.document = document;

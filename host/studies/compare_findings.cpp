@@ -99,10 +99,10 @@ std::optional<Finding> data_equivalents(const Comparison& c) {
   const Equivalent *least = nullptr, *most = nullptr;
   int candidates = 0;
   for (const Equivalent& e : all) {
-    if (e.n != n || e.measure != "grid_error" || e.seeds == 0) continue;
+    if (e.n != n || e.measure != "grid_error" || e.units == 0) continue;
     ++candidates;
-    if (least == nullptr || e.points < least->points) least = &e;
-    if (most == nullptr || e.points > most->points) most = &e;
+    if (least == nullptr || e.rows < least->rows) least = &e;
+    if (most == nullptr || e.rows > most->rows) most = &e;
   }
   if (most == nullptr) return std::nullopt;
   Finding f{.id = "data-equivalent"};
@@ -119,10 +119,9 @@ std::optional<Finding> data_equivalents(const Comparison& c) {
   f.text = fmt::format(
       "The data equivalent of a model is how many points kNN on (x, y) needs for the same error: the same seed's kNN "
       "curve (k = 1; of a kNN on an encoding its own k), read at the model's error. Geometric mean over {}, with the "
-      "95 % interval (Student's t of the "
-      "logarithms). A seed outside the curve ({} to {} points) counts as the end it left by, and the figure is then "
-      "only a bound.",
-      counted(most->seeds, "seed"), grouped(static_cast<std::int64_t>(most->first)),
+      "95 % interval (Student's t of the logarithms). A seed outside the curve ({} to {} points) counts as the end "
+      "it left by, and the figure is then only a bound.",
+      counted(most->units, "seed"), grouped(static_cast<std::int64_t>(most->first)),
       grouped(static_cast<std::int64_t>(most->last)));
   if (candidates > 1) {
     f.text += fmt::format(
@@ -181,7 +180,7 @@ std::vector<std::string> factors_of_encodings(const Comparison& c, const std::ve
                                               const std::string& measure) {
   std::vector<std::string> list;
   for (const Equivalent& e : all) {
-    if (e.measure != measure || e.n != c.options.sizes.front() || e.seeds == 0 || !e.model.starts_with("knn-"))
+    if (e.measure != measure || e.n != c.options.sizes.front() || e.units == 0 || !e.model.starts_with("knn-"))
       continue;
     list.push_back(fmt::format("{} ({})", e.factor_worded(), e.model));
   }
@@ -228,11 +227,10 @@ std::optional<Finding> bias_with_the_learner_fixed(const Comparison& c) {
   }
   f.text = fmt::format(
       "A network in polar coordinates differs from kNN on (x, y) in two things at once. Here each is changed alone: "
-      "the "
-      "same kNN in the features of an encoding, and on one encoding a network in place of kNN. Times the data: as many "
-      "points as kNN on (x, y) needs for the error that the same kNN has on {} points in the encoding, for each point; "
-      "geometric mean with the 95 % interval of the logarithms (Student's t). The error of the model minus that of the "
-      "other, {}.",
+      "the same kNN in the features of an encoding, and on one encoding a network in place of kNN. Times the data: "
+      "as many points as kNN on (x, y) needs for the error that the same kNN has on {} points in the encoding, for "
+      "each point; geometric mean with the 95 % interval of the logarithms (Student's t). The error of the model "
+      "minus that of the other, {}.",
       grouped(small), worlds ? "world by world" : "seed by seed");
   settle(f);
   return f;
@@ -318,10 +316,9 @@ std::optional<Finding> main_question_over_worlds(const Comparison& c) {
   f.points.push_back(differ.empty() ? "the verdicts are those within the first world"
                                     : "the verdict is another than within the first world for " + listed(differ));
   f.text = fmt::format(
-      "World {} is the mixture that everything else on this page is about; the others are drawn at random, and here a "
-      "world counts once, however many seeds it has. What holds over worlds holds for mixtures of this kind and not "
-      "for "
-      "one of them.",
+      "World {} is the mixture that everything else on this page is about; the others are drawn at random, and here "
+      "a world counts once, however many seeds it has. What holds over worlds holds for mixtures of this kind and "
+      "not for one of them.",
       c.options.worlds[0]);
   for (int m = 0; m < 2; ++m) {
     if (!verdicts[m].notes().empty()) f.points.push_back(short_measure(kMeasures[m]) + ": " + verdicts[m].notes());
@@ -550,8 +547,7 @@ std::string ratio_against_theory(const Comparison& c) {
   const bool holds = ratio.interval.low <= theory && theory <= ratio.interval.high;
   return fmt::format(
       " At n = {} the grid error at k = 5 is {:.3f} times that at k = 1 (95 % interval {:.3f} to {:.3f}, Student's t "
-      "of "
-      "the logarithms over {}); the theory's c_5 / c_1 = {:.3f} lies {} that interval.",
+      "of the logarithms over {}); the theory's c_5 / c_1 = {:.3f} lies {} that interval.",
       grouped(n), ratio.mean, ratio.interval.low, ratio.interval.high, counted(ratio.n, "seed"), theory,
       holds ? "within" : "outside");
 }
@@ -651,9 +647,8 @@ std::optional<Finding> law(const Comparison& c) {
   f.title = fmt::format("The law of {}, {} error: {}", first[0], first[1], first[2]);
   f.text = fmt::format(
       "A power law, one with a floor and an exponential are fitted to the mean errors over seeds at n = {} to {}, as "
-      "in "
-      "every sweep; each must predict the largest n, which it has not seen. Bootstrap intervals over seeds. The theory "
-      "of a flat boundary gives n^-0.5 where neighbourhoods are small against the width of the bands.",
+      "in every sweep; each must predict the largest n, which it has not seen. Bootstrap intervals over seeds. The "
+      "theory of a flat boundary gives n^-0.5 where neighbourhoods are small against the width of the bands.",
       grouped(std::llround(sizes.front())), grouped(std::llround(sizes.back())));
   return f;
 }
@@ -691,10 +686,9 @@ std::optional<Finding> untrained(const Comparison& c) {
                         total, counted(static_cast<std::int64_t>(all), "run"));
   f.text =
       "A network that calls everything one class, whose weights stopped being finite, or that did not fit (its "
-      "training "
-      "error is above one point and three times the median of its peers) has an error like any other. "
-      "Leaving it out would flatter what makes networks fail; where leaving it out would change a verdict, the verdict "
-      "says so. Only runs that could not be done at all are missing.";
+      "training error is above one point and three times the median of its peers) has an error like any other. "
+      "Leaving it out would flatter what makes networks fail; where leaving it out would change a verdict, the "
+      "verdict says so. Only runs that could not be done at all are missing.";
   return f;
 }
 

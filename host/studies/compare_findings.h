@@ -8,29 +8,20 @@
 #include <vector>
 
 #include "host/evidence/finding.h"
+#include "host/evidence/frontier.h"
 #include "host/studies/compare.h"
 
 namespace scalelab::host {
 
-// How many points kNN on (x, y) needs for the error of a model's n: each unit's model against the same unit's kNN curve,
-// the geometric mean over units with Student's t interval of the logarithms. The curve has k = 1, for a kNN on an
-// encoding its own k. Units are seeds of the first world, or worlds. One outside the curve counts as the end it left by,
-// and the figure is then a bound.
-struct Equivalent {
+// How many points kNN on (x, y) needs for the error of a model's n: each unit's model against the same unit's kNN curve.
+// The curve has k = 1, for a kNN on an encoding its own k. Units are seeds of the first world, or worlds.
+struct Equivalent : RowsWorth {
   std::string model;
   std::int64_t n = 0;
   std::string measure;  // grid_error, density_error
   bool over_worlds = false;
-  int seeds = 0;  // units
-  double points = 0;
-  Interval interval{};
-  double first = 0, last = 0;  // the curve's n
-  int beyond = 0, before = 0;  // seeds that need more than the curve's last n, or fewer than its first
 
-  // Two significant digits, and what a bound is: "17,000", "more than 256,000".
-  std::string worded() const;
-  std::string interval_worded() const;
-  // The same as a multiple of n: "4.8 [4.1, 5.7]", "more than 60".
+  // The rows as a multiple of n: "4.8 [4.1, 5.7]", "more than 60".
   std::string factor_worded() const;
 };
 // Of networks and kNN on encodings: in the first world at every size, both errors in turn.

@@ -117,8 +117,8 @@ std::string equivalents_html(const Comparison& comparison) {
   };
   std::string html = "<div class=\"bars\">";
   for (const Equivalent& e : all) {
-    if (e.seeds == 0) continue;
-    const double from = place(static_cast<double>(e.n)), to = place(e.points);
+    if (e.units == 0) continue;
+    const double from = place(static_cast<double>(e.n)), to = place(e.rows);
     const bool interval = std::isfinite(e.interval.low);
     std::string value = e.worded();
     for (const auto& [words, sign] : {std::pair{"more than ", "> "}, {"fewer than ", "< "}, {"about ", "~ "}}) {
@@ -167,8 +167,8 @@ std::string results_table(const Comparison& comparison) {
 
 std::string worlds_method(const CompareOptions& options) {
   std::string text = fmt::format(
-      "Worlds: a world is a mixture, drawn from its number; world 0 is the built-in one. All "
-      "but the finding over worlds is about world {}.",
+      "Worlds: a world is a mixture, drawn from its number; world 0 is the built-in one. All but the finding over "
+      "worlds is about world {}.",
       options.worlds[0]);
   if (options.worlds.size() > 1) {
     text += fmt::format(
@@ -208,20 +208,18 @@ std::vector<std::string> methods(const Comparison& comparison) {
           "Density error: {1}.",
           grouped(options.grid), density_words(options.density_points)),
       fmt::format(
-          "Networks: {} hidden layers of {} units, ReLU; weights and biases start uniform from \u22121/\u221afan-in to "
-          "1/\u221afan-in; "
-          "Adam (0.9, 0.999) at 0.003 with cosine decay to 0, batches of 64, binary cross-entropy. Epochs: {}{}. "
-          "Products between hidden layers in {}. "
-          "Extras: focal loss (\u03b3 = 2), layer norm before each activation, decoupled weight decay of 0.01.",
+          "Networks: {} hidden layers of {} units, ReLU; weights and biases start uniform from \u22121/\u221afan-in "
+          "to 1/\u221afan-in; Adam (0.9, 0.999) at 0.003 with cosine decay to 0, batches of 64, binary "
+          "cross-entropy. Epochs: {}{}. Products between hidden layers in {}. Extras: focal loss (\u03b3 = 2), layer "
+          "norm before each activation, decoupled weight decay of 0.01.",
           shape.hidden_layers, shape.width, fmt::to_string(fmt::join(epochs, ", ")),
           options.same_epochs ? "" : ", so that every network sees the same number of samples",
           kPrecisions[static_cast<std::size_t>(network.precision)]),
       "kNN: exact Euclidean neighbours; equal distances in order of index, equal votes to blue. knn-K@E measures "
-      "distances in the features of an encoding, the same that a network of that encoding is given, with the angle cut "
-      "at \u03c0. @E:W multiplies the features of the angle by W: how far a step of the angle counts beside one "
-      "of "
-      "the radius is a choice that every encoding makes. W = 1/4 was picked on world 0, so that it is the other worlds "
-      "which judge it.",
+      "distances in the features of an encoding, the same that a network of that encoding is given, with the angle "
+      "cut at \u03c0. @E:W multiplies the features of the angle by W: how far a step of the angle counts beside one "
+      "of the radius is a choice that every encoding makes. W = 1/4 was picked on world 0, so that it is the other "
+      "worlds which judge it.",
       "Training error: the share of a model's own training points that it gives the wrong colour. For kNN each of them "
       "is its own nearest neighbour, so that at k = 1 it says nothing.",
       "Means stand with their 95 % interval (Student's t over seeds); ratios and data equivalents are geometric means, "
@@ -391,12 +389,12 @@ Chart curve_chart(const Comparison& comparison, const std::string& title, const 
     }
     std::vector<Line> bridges;
     for (const Equivalent& e : all) {
-      if (e.model != model.name || e.measure != measure || e.seeds == 0 || !std::isfinite(e.points)) continue;
+      if (e.model != model.name || e.measure != measure || e.units == 0 || !std::isfinite(e.rows)) continue;
       for (const Mark& mark : line.marks) {
         if (mark.x != static_cast<double>(e.n)) continue;
         bridges.push_back({.name = model.name,
                            .marks = {{.x = mark.x, .y = mark.y, .note = "equivalent"},
-                                     {.x = e.points, .y = mark.y, .note = "equivalent"}},
+                                     {.x = e.rows, .y = mark.y, .note = "equivalent"}},
                            .colour = line.colour,
                            .dashed = true,
                            .thin = true,

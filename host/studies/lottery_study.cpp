@@ -187,18 +187,15 @@ Finding start_finding(const LotteryOptions& options, const SweepResult& result, 
   if (f.contrasts.empty()) return f;
   f.text =
       "Moved: the distance of the weights that are left from where the network began, as a share of their length "
-      "there. Kept "
-      "by the start's size: of the rewound ticket's weights the share that pruning its start by magnitude, to as many, "
-      "would "
-      "have left; by chance that is the share of weights left.";
+      "there. Kept by the start's size: of the rewound ticket's weights the share that pruning its start by "
+      "magnitude, to as many, would have left; by chance that is the share of weights left.";
   settle(f);
   const Contrast& last = f.contrasts.back();
   Verdicts verdicts;
   for (std::size_t i = 0; i < f.contrasts.size(); ++i) verdicts.add(f.table[i][1], f.contrasts[i]);
   f.title = fmt::format(
       "width {}: with {} of the weights left, {} % of those of a rewound ticket would have been kept by the start's "
-      "size "
-      "alone, {} % by chance; {}",
+      "size alone, {} % by chance; {}",
       shape.width, f.table.back()[1], percent(last.mean_what), percent(last.mean_against),
       verdicts.worded("fewer than by chance at", "undecided at", "more than by chance at", "as by chance at"));
   return f;

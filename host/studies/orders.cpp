@@ -37,15 +37,11 @@ Finding order_finding(const std::string& order, const std::vector<int>& widths,
           ? "Both orders have as many visits, from the same starts, but a pool that grows shows its first rows more "
             "often; paired."
           : "Both orders see the same examples equally often, from the same starts; paired.";
-  settle(f);
-  Verdicts verdicts;
-  for (const Contrast& c : f.contrasts) {
-    if (c.measure == measures[0]) verdicts.add(c.place.at("width").dump(), c);
-  }
+  const Verdicts verdicts =
+      settle_by_place(f, [&](const Contrast& c) { return c.measure == measures[0] ? c.place.at("width").dump() : ""; });
   f.title = fmt::format(
       "{} ({}): against a random order its {} error is {}", order, order_words(order), short_measure(measures[0]),
       verdicts.worded("lower at width", "undecided at width", "higher at width", "the same at width"));
-  f.text += " " + verdicts.notes();
   return f;
 }
 

@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <functional>
 #include <map>
 #include <optional>
 #include <set>
@@ -78,59 +77,19 @@ std::optional<Chart> frontier_chart(const Json& document, const std::string& mea
   return chart;
 }
 
-// The difference of a contrast in points; in brackets where it is undecided.
-std::string difference_text(const Json& contrast) {
-  const std::string text = signed_points(number_of(contrast.at("mean")));
-  return contrast.at("verdict") == "undecided" ? "(" + text + ")" : text;
-}
-
-// A map of differences: a row of cells for each name, in the order in which they came.
-class DifferenceMap {
- public:
-  void add(const std::string& row, double column, const Json& contrast) {
-    if (std::find(rows_.begin(), rows_.end(), row) == rows_.end()) rows_.push_back(row);
-    columns_.insert(column);
-    cells_[{row, column}] = &contrast;
-  }
-  // Into a map that lacks nothing but its cells; nothing where one column or one row is all there is.
-  std::optional<HeatMap> fill(HeatMap map, const std::function<std::string(double)>& worded) const {
-    if (columns_.size() < 2 || rows_.empty()) return std::nullopt;
-    map.centre = 0.0;
-    map.unit = "points";
-    map.low_text = "better";
-    map.high_text = "worse";
-    for (const double column : columns_) map.columns.push_back(worded(column));
-    for (const std::string& row : rows_) {
-      map.rows.push_back(row);
-      auto& values = map.values.emplace_back();
-      auto& texts = map.texts.emplace_back();
-      for (const double column : columns_) {
-        const auto found = cells_.find({row, column});
-        values.push_back(found == cells_.end() ? std::nan("") : number_of(found->second->at("mean")));
-        texts.push_back(found == cells_.end() ? "\u2013" : difference_text(*found->second));
-      }
-    }
-    return map;
-  }
-
- private:
-  std::vector<std::string> rows_;
-  std::set<double> columns_;
-  std::map<std::pair<std::string, double>, const Json*> cells_;
-};
-
 // prune-study: every score by every fraction of the largest n, against as many rows at random.
 std::optional<HeatMap> score_map(const Json& document, const std::string& measure, bool switched) {
   std::int64_t largest = 0;
   for (const Json& entry : document.at("choices")) largest = std::max(largest, entry.at("n").get<std::int64_t>());
-  DifferenceMap cells;
+  HeatCells cells;
   for (const Json& entry : document.at("choices")) {
     if (entry.at("n") != largest || !entry.at("fraction").is_number() || !entry.contains(measure)) continue;
     const Json& errors = entry.at(measure);
     if (errors.contains("minus_random") && errors.at("minus_random").at("seeds") > 0) {
-      cells.add(text_of(entry.at("choice")), entry.at("fraction"), errors.at("minus_random"));
+      cells.add_difference(text_of(entry.at("choice")), entry.at("fraction"), errors.at("minus_random"));
     }
   }
+  if (cells.columns() < 2) return std::nullopt;
   const std::string name = short_measure(measure);
   HeatMap map{
       .id = "map-scores-" + name,
@@ -142,7 +101,8 @@ std::optional<HeatMap> score_map(const Json& document, const std::string& measur
       .y_title = "choice",
       .command = command_of(document),
       .measure = shown_for(measure, switched)};
-  return cells.fill(std::move(map), [](double fraction) { return fmt::format("{:g} %", 100 * fraction); });
+  return cells.fill(difference_map(std::move(map)),
+                    [](double fraction) { return fmt::format("{:g} %", 100 * fraction); });
 }
 
 std::string prune_panels(const Json& document, bool switched) {
@@ -156,7 +116,7 @@ std::string prune_panels(const Json& document, bool switched) {
 
 // lottery: every comparison of two kinds of ticket, by width and by level.
 std::optional<HeatMap> ticket_map(const Json& document, bool switched) {
-  DifferenceMap cells;
+  HeatCells cells;
   std::string measure;
   std::set<int> widths;
   for (const Json& entry : document.at("summary")) widths.insert(entry.at("params").at("width").get<int>());
@@ -170,9 +130,10 @@ std::optional<HeatMap> ticket_map(const Json& document, bool switched) {
       if (of != measure) continue;
       std::string row = fmt::format("{} - {}", text_of(contrast.at("what")), text_of(contrast.at("against")));
       if (widths.size() > 1) row += fmt::format(", width {}", place.at("width").dump());
-      cells.add(row, place.at("level"), contrast);
+      cells.add_difference(row, place.at("level"), contrast);
     }
   }
+  if (cells.columns() < 2) return std::nullopt;
   HeatMap map{
       .id = "map-tickets",
       .title = "Tickets by level and width",
@@ -183,7 +144,7 @@ std::optional<HeatMap> ticket_map(const Json& document, bool switched) {
       .y_title = "comparison",
       .command = command_of(document),
       .measure = shown_for(measure, switched)};
-  return cells.fill(std::move(map), [](double level) { return fmt::format("{:g}", level); });
+  return cells.fill(difference_map(std::move(map)), [](double level) { return fmt::format("{:g}", level); });
 }
 
 }  // namespace

@@ -36,6 +36,12 @@ Contrast ChoiceTable::against(std::size_t a, std::size_t b, std::int64_t n, cons
                   y == nullptr ? none : y->errors.at(measure), measure, std::move(place));
 }
 
+bool ChoiceTable::trains() const {
+  Trial trial;
+  trial.model = options.model;
+  return trial.is_network();
+}
+
 void ChoiceTable::judge_choices() {
   const auto fill = [&](Judged& judged, const std::string& measure, std::size_t choice, std::size_t other) {
     std::vector<Contrast*> family;
@@ -134,33 +140,15 @@ std::string table_text(const ChoiceTable& table, const std::string& measure, std
     }
     if (any) rows.push_back(std::move(row));
   }
-  std::vector<std::size_t> widths(rows[0].size());
-  for (const auto& row : rows) {
-    for (std::size_t c = 0; c < row.size(); ++c) widths[c] = std::max(widths[c], row[c].size());
-  }
-  std::string text;
-  for (const auto& row : rows) {
-    std::string line;
-    for (std::size_t c = 0; c < row.size(); ++c) line += fmt::format("{:<{}}  ", row[c], widths[c]);
-    line.erase(line.find_last_not_of(' ') + 1);
-    text += line + "\n";
-  }
-  return text;
+  return aligned(rows, Side::left);
 }
 
-std::string choices_text_of(const ChoiceTable& table) {
-  std::string text;
-  for (const std::string& measure : table.measures) {
-    for (const std::int64_t n : std::set<std::int64_t>{table.sizes.front(), table.sizes.back()}) {
-      text += fmt::format(
-          "{} in %, {}, n = {}, {}: mean with its 95 % interval, and in points the paired difference from as many rows "
-          "at random\n{}\n",
-          measure, table.options.model, grouped(n), draws_words(table.worlds.size(), table.seeds.size()),
-          table_text(table, measure, n));
-    }
-  }
-  if (text.find("*)") == std::string::npos) return text;
-  return text + "*: the verdict depends on networks that failed to train, which count with the error they have\n\n";
+// Ends a finding whose contrasts are all one family: judged, counted in the title after `question`, and named in points.
+void tell(Finding& f, const std::string& question, const std::string& lower, const std::string& higher) {
+  const Verdicts verdicts = settle_by_place(f, [](const Contrast& c) { return c.what; });
+  f.title = question + " is " + verdicts.counted();
+  if (!verdicts.lower().empty()) f.points.push_back(lower + listed(verdicts.lower()));
+  if (!verdicts.higher().empty()) f.points.push_back(higher + listed(verdicts.higher()));
 }
 
 // Every choice against all rows of the same n.
@@ -217,9 +205,8 @@ std::optional<Finding> budget_finding(const ChoiceTable& table, const std::strin
       "Fewer rows passed over as often are fewer steps. Here every choice of n = {} has as many steps as all of its "
       "rows.",
       grouped(n));
-  settle(f);
-  Verdicts verdicts, before;
-  for (const Contrast& one : f.contrasts) verdicts.add(one.what, one);
+  const Verdicts verdicts = settle_by_place(f, [](const Contrast& c) { return c.what; });
+  Verdicts before;
   for (const auto& [c, cell] : table.equal_steps) {
     if (!table.choices[c].random()) before.add(table.choices[c].titled(), table.minus_random.at({measure, c, n}));
   }
@@ -234,72 +221,6 @@ std::optional<Finding> budget_finding(const ChoiceTable& table, const std::strin
                                    percent(cell.errors.at(measure).summary().mean),
                                    percent(table.cell(0, n)->errors.at(measure).summary().mean)));
   }
-  f.text += " " + verdicts.notes();
-  return f;
-}
-
-// A choice's errors against the rows kept.
-std::vector<LawPoint> points(const ChoiceTable& table, std::size_t choice, const std::string& measure) {
-  std::vector<LawPoint> list;
-  for (const std::int64_t n : table.sizes) {
-    const ChoiceCell* cell = table.cell(choice, n);
-    if (cell == nullptr) continue;
-    const double kept = cell->kept.summary().mean;
-    for (const auto& [seed, error] : cell->errors.at(measure).by_unit()) list.push_back({kept, seed, error});
-  }
-  return list;
-}
-
-// Whether a choice's error falls more steeply with the rows kept than that of as many at random.
-std::optional<Finding> exponents_finding(const ChoiceTable& table, const std::string& measure, std::uint64_t seed,
-                                         nlohmann::json& list) {
-  Finding f{.id = "exponents-" + short_measure(measure)};
-  f.columns = {"choice", "exponent", "random's", "steeper by", "95 % interval", "kept from", "kept to", "verdict"};
-  std::vector<std::string> steeper, shallower;
-  if (table.sizes.size() < 3) return std::nullopt;
-  for (std::size_t c = 0; c < table.choices.size(); ++c) {
-    const RowChoice& choice = table.choices[c];
-    if (choice.all() || choice.random()) continue;
-    const auto own = points(table, c, measure);
-    if (own.empty()) continue;
-    const auto e = compare_exponents(own, points(table, table.control(c), measure), seed);
-    const bool known = std::isfinite(e.interval.low) && e.seeds >= 3;
-    const std::string verdict = known && e.interval.low > 0    ? "steeper"
-                                : known && e.interval.high < 0 ? "shallower"
-                                                               : "undecided";
-    if (verdict == "steeper") steeper.push_back(choice.titled());
-    if (verdict == "shallower") shallower.push_back(choice.titled());
-    list.push_back({{"choice", choice.name},
-                    {"fraction", fraction_json(choice.fraction)},
-                    {"measure", measure},
-                    {"exponent", number(e.x)},
-                    {"random", number(e.y)},
-                    {"difference", number(e.difference)},
-                    {"interval", {number(e.interval.low), number(e.interval.high)}},
-                    {"seeds", e.seeds},
-                    {"kept_from", own.front().n},
-                    {"kept_to", own.back().n},
-                    {"verdict", verdict}});
-    f.table.push_back({choice.titled(), fmt::format("{:.2f}", -e.x), fmt::format("{:.2f}", -e.y),
-                       fmt::format("{:.2f}", e.difference),
-                       std::isfinite(e.interval.low) ? fmt::format("{:.2f} to {:.2f}", e.interval.low, e.interval.high)
-                                                     : std::string("-"),
-                       grouped(std::llround(own.front().n)), grouped(std::llround(own.back().n)), verdict});
-  }
-  if (f.table.empty()) return std::nullopt;
-  f.title = fmt::format(
-      "Along the rows kept the {} error of {} of {} choices falls more steeply than that of as many at random, of {} "
-      "less steeply, and {} {} undecided",
-      short_measure(measure), steeper.size(), f.table.size(), shallower.size(),
-      f.table.size() - steeper.size() - shallower.size(),
-      f.table.size() - steeper.size() - shallower.size() == 1 ? "is" : "are");
-  if (!steeper.empty()) f.points.push_back("steeper: " + listed(steeper));
-  if (!shallower.empty()) f.points.push_back("shallower: " + listed(shallower));
-  f.text = fmt::format(
-      "Exponents of power laws fitted to mean errors against the rows kept, and their difference with its 95 % "
-      "bootstrap "
-      "interval over {}.",
-      counted(std::ssize(table.seeds), "seed"));
   return f;
 }
 
@@ -456,12 +377,6 @@ std::string share_that_equals_all(const std::vector<const Contrast*>& by_fractio
   return share;
 }
 
-bool trains(const ChoiceTable& table) {
-  Trial trial;
-  trial.model = table.options.model;
-  return trial.is_network();
-}
-
 // At which fraction a choice equals all rows, with as many epochs and, of networks, with as many steps.
 std::optional<Finding> equal_finding(const ChoiceTable& table, const std::string& measure) {
   const std::int64_t n = table.sizes.back();
@@ -494,10 +409,9 @@ std::optional<Finding> equal_finding(const ChoiceTable& table, const std::string
   }
   if (f.contrasts.empty()) return std::nullopt;
   f.text = fmt::format(
-      "Equals all rows: shown to cost less than {:g} points against all rows of n {} (non-inferiority, one-sided), at "
-      "this "
-      "fraction and at every larger one that was measured. {}A family of tests is one choice with one budget.",
-      100 * kMargin, grouped(n), trains(table) ? "Equal epochs: fewer rows are fewer steps. " : "");
+      "Equals all rows: shown to cost less than {:g} points against all rows of n {} (non-inferiority, one-sided), "
+      "at this fraction and at every larger one that was measured. {}A family of tests is one choice with one budget.",
+      100 * kMargin, grouped(n), table.trains() ? "Equal epochs: fewer rows are fewer steps. " : "");
   settle(f, [](const Contrast& c) { return text_of(c.place.at("choice")) + text_of(c.place.at("budget")); });
   for (const char* budget : {"epochs", "steps"}) {
     std::map<double, std::vector<std::string>> equal;  // names by the smallest share
@@ -519,7 +433,7 @@ std::optional<Finding> equal_finding(const ChoiceTable& table, const std::string
     std::vector<std::string> said;
     for (const auto& [share, names] : equal) said.push_back(fmt::format("{:g} % of {}", share, listed(names)));
     if (!none.empty()) said.push_back("no share measured of " + listed(none));
-    const std::string with = trains(table) ? fmt::format("with equal {} ", budget) : "";
+    const std::string with = table.trains() ? fmt::format("with equal {} ", budget) : "";
     f.points.push_back(fmt::format("equals all {}from {}", with, fmt::join(said, "; ")));
     const auto most = equal.empty() ? std::string("no choice")
                                     : fmt::format("{:g} % ({})", equal.begin()->first, listed(equal.begin()->second));
@@ -527,246 +441,6 @@ std::optional<Finding> equal_finding(const ChoiceTable& table, const std::string
                            equal.empty() ? "that of no choice" : most);
   }
   f.title = fmt::format("At n {} ({} error), {}", grouped(n), short_measure(measure), f.title);
-  return f;
-}
-
-// --- frontier and worth ----------------------------------------------------------------------------------------------
-
-// A score, kept hard or easy, or random: the part of a choice's name that its frontier goes by.
-std::string scored_name(const RowChoice& choice) {
-  return choice.random() ? choice.name : choice.name.substr(0, choice.name.rfind(' '));
-}
-
-struct Scored {
-  std::string name;
-  std::vector<Candidate> candidates{};
-  std::vector<std::pair<std::size_t, std::int64_t>> cells{};  // (choice, n) of each
-};
-
-// What each score, and a random choice, can be chosen from: its rows hard or easy, at every fraction of every n, and all.
-std::vector<Scored> candidates_of(const ChoiceTable& table, const std::string& measure) {
-  std::vector<Scored> list;
-  const auto add = [&](Scored& scored, std::size_t c, std::int64_t n) {
-    const ChoiceCell* cell = table.cell(c, n);
-    if (cell == nullptr || cell->errors.at(measure).empty()) return;
-    scored.candidates.push_back({cell->kept.summary().mean, cell->errors.at(measure).by_unit()});
-    scored.cells.emplace_back(c, n);
-  };
-  for (std::size_t c = 1; c < table.choices.size(); ++c) {
-    const RowChoice& choice = table.choices[c];
-    if (choice.ruled()) continue;
-    auto found = std::find_if(list.begin(), list.end(), [&](const Scored& s) { return s.name == scored_name(choice); });
-    if (found == list.end()) {
-      list.push_back({scored_name(choice)});
-      found = std::prev(list.end());
-      for (const std::int64_t n : table.sizes) add(*found, 0, n);
-    }
-    for (const std::int64_t n : table.sizes) add(*found, c, n);
-  }
-  return list;
-}
-
-std::vector<LawPoint> law_points(const std::vector<FrontierPoint>& points) {
-  std::vector<LawPoint> list;
-  for (const FrontierPoint& point : points) {
-    for (const auto& [unit, error] : point.errors) list.push_back({point.kept, unit, error});
-  }
-  return list;
-}
-
-double mean_of(const std::map<std::uint64_t, double>& errors) {
-  double sum = 0;
-  for (const auto& [unit, error] : errors) sum += error;
-  return sum / static_cast<double>(errors.size());
-}
-
-nlohmann::json frontier_json(const ChoiceTable& table, const Scored& scored, const std::vector<FrontierPoint>& points,
-                             const std::vector<FrontierPoint>& random) {
-  nlohmann::json list = nlohmann::json::array();
-  for (const FrontierPoint& point : points) {
-    std::vector<double> values;
-    for (const auto& [unit, error] : point.errors) values.push_back(error);
-    const Summary summary = summarize_fractions(values);
-    const auto [choice, n] = scored.cells[point.candidate];
-    const auto other =
-        std::find_if(random.begin(), random.end(), [&](const FrontierPoint& r) { return r.kept == point.kept; });
-    list.push_back({{"kept", point.kept},
-                    {"n", n},
-                    {"choice", table.choices[choice].titled()},
-                    {"mean", summary.mean},
-                    {"low", number(summary.interval.low)},
-                    {"high", number(summary.interval.high)},
-                    {"random", number(other == random.end() ? std::nan("") : mean_of(other->errors))}});
-  }
-  return list;
-}
-
-// The lowest error with at most so many rows, the fraction and the n chosen for each number of rows; and whether it falls
-// faster than without a choice.
-std::optional<Finding> frontier_finding(const ChoiceTable& table, const std::string& measure, std::uint64_t seed,
-                                        nlohmann::json& list) {
-  const std::vector<Scored> all = candidates_of(table, measure);
-  const auto control = std::find_if(all.begin(), all.end(), [](const Scored& s) { return s.name == "random"; });
-  if (table.sizes.size() < 3 || control == all.end() || all.size() < 2) return std::nullopt;
-  const std::vector<FrontierPoint> random = frontier(control->candidates);
-  if (random.size() < 3) return std::nullopt;
-  Finding f{.id = "frontier-" + short_measure(measure)};
-  f.columns = {"score",      "law",           "exponent", "random's",
-               "steeper by", "95 % interval", "verdict",  "chosen at the most rows"};
-  std::vector<std::string> steeper, shallower;
-  const CurveLaw random_law{fit_law(law_points(random), seed), "kept"};
-  for (const Scored& scored : all) {
-    const std::vector<FrontierPoint> points = frontier(scored.candidates);
-    if (points.size() < 3) continue;
-    const bool own = scored.name != "random";
-    const CurveLaw law = own ? CurveLaw{fit_law(law_points(points), seed), "kept"} : random_law;
-    const auto e = compare_exponents(law_points(points), law_points(random), seed);
-    const bool known = own && std::isfinite(e.interval.low) && e.seeds >= 3;
-    const std::string verdict = !own                           ? "-"
-                                : known && e.interval.low > 0  ? "steeper"
-                                : known && e.interval.high < 0 ? "shallower"
-                                                               : "undecided";
-    if (verdict == "steeper") steeper.push_back(fmt::format("{} (kept^{:.2f})", scored.name, -e.x));
-    if (verdict == "shallower") shallower.push_back(fmt::format("{} (kept^{:.2f})", scored.name, -e.x));
-    const nlohmann::json shown = frontier_json(table, scored, points, random);
-    f.table.push_back({scored.name, law.law.verdict, fmt::format("{:.2f}", -e.x), fmt::format("{:.2f}", -e.y),
-                       own ? fmt::format("{:.2f}", e.difference) : "-",
-                       known ? fmt::format("{:.2f} to {:.2f}", e.interval.low, e.interval.high) : "-", verdict,
-                       fmt::format("{} of n {}", text_of(shown.back().at("choice")),
-                                   grouped(shown.back().at("n").get<std::int64_t>()))});
-    list.push_back({{"score", scored.name},
-                    {"measure", measure},
-                    {"points", shown},
-                    {"law", to_json(law.law)},
-                    {"exponent", number(e.x)},
-                    {"random", number(e.y)},
-                    {"difference", number(own ? e.difference : std::nan(""))},
-                    {"interval", {number(e.interval.low), number(e.interval.high)}},
-                    {"seeds", e.seeds},
-                    {"verdict", verdict}});
-  }
-  f.title = fmt::format(
-      "With the fraction chosen for each number of rows, the {} error falls more steeply than without a choice for {} "
-      "of {} "
-      "scores",
-      short_measure(measure), steeper.size(), f.table.size() - 1);
-  if (!steeper.empty()) f.points.push_back("steeper: " + listed(steeper));
-  if (!shallower.empty()) f.points.push_back("less steeply: " + listed(shallower));
-  f.points.push_back("without a choice: " + random_law.worded());
-  f.text = fmt::format(
-      "The frontier: the lowest error that is had with at most so many rows, from {} to {}, hard or easy or all of any "
-      "n. "
-      "What is chosen for a seed is chosen by the other seeds, so that the lowest of many does not lie too low. "
-      "Exponents "
-      "of power laws and their difference with its 95 % bootstrap interval over {}.",
-      grouped(std::llround(random.front().kept)), grouped(std::llround(random.back().kept)),
-      counted(std::ssize(table.seeds), "seed"));
-  return f;
-}
-
-// Errors of random rows by how many there are. Of networks with a fraction's own number of steps: random rows at that
-// fraction of every n; with all steps, and of other models, which take none: every number of random rows there is.
-std::map<double, std::map<std::uint64_t, double>> random_curve(const ChoiceTable& table, const std::string& measure,
-                                                               const RowChoice& choice, bool steps) {
-  const bool network = trains(table);
-  std::map<double, std::map<std::uint64_t, std::vector<double>>> values;
-  for (std::size_t c = 0; c < table.choices.size(); ++c) {
-    const RowChoice& other = table.choices[c];
-    if (!other.all() && (!other.random() || other.ruled())) continue;
-    if (network && (steps ? !other.all() : other.fraction != choice.fraction)) continue;
-    for (const std::int64_t n : table.sizes) {
-      const ChoiceCell* cell = table.cell(c, n);
-      if (cell == nullptr) continue;
-      for (const auto& [unit, error] : cell->errors.at(measure).by_unit()) {
-        values[cell->kept.summary().mean][unit].push_back(error);
-      }
-    }
-  }
-  std::map<double, std::map<std::uint64_t, double>> curve;
-  for (const auto& [kept, units] : values) {
-    for (const auto& [unit, list] : units) {
-      curve[kept][unit] = std::accumulate(list.begin(), list.end(), 0.0) / static_cast<double>(list.size());
-    }
-  }
-  return curve;
-}
-
-std::string rows_words(const RowsWorth& worth) {
-  const std::string rows = grouped(std::llround(worth.rows));
-  if (worth.units > 0 && worth.beyond == worth.units) return "more than " + grouped(std::llround(worth.last));
-  if (worth.units > 0 && worth.before == worth.units) return "fewer than " + grouped(std::llround(worth.first));
-  return worth.beyond > 0 ? rows + " or more" : worth.before > 0 ? rows + " or fewer" : rows;
-}
-
-// How many times as many rows that is: "1.86", "less than 0.12".
-std::string times_words(const RowsWorth& worth, double kept) {
-  const double number = worth.rows / kept;
-  const std::string times = fmt::format("{:.{}f}", number, number < 10 ? 2 : 0);
-  return (worth.beyond == worth.units ? "more than " : worth.before == worth.units ? "less than " : "") + times;
-}
-
-// How many random rows have the error of those that a choice keeps.
-std::optional<Finding> worth_finding(const ChoiceTable& table, const std::string& measure, nlohmann::json& list) {
-  Finding f{.id = "worth-" + short_measure(measure)};
-  f.columns = {"choice", "budget", "kept", "random rows with the same error", "95 % interval", "times as many"};
-  struct Best {
-    double times = 0;
-    std::string worded{}, words{};
-  } best, least{HUGE_VAL};
-  if (table.sizes.size() < 3) return std::nullopt;
-  const auto add = [&](std::size_t c, std::int64_t n, const ChoiceCell& cell, bool steps) {
-    const RowChoice& choice = table.choices[c];
-    const RowsWorth worth = rows_worth(cell.errors.at(measure).by_unit(), random_curve(table, measure, choice, steps));
-    if (worth.units == 0) return;
-    const double kept = cell.kept.summary().mean, times = worth.rows / kept;
-    list.push_back({{"choice", choice.name},
-                    {"fraction", choice.fraction},
-                    {"n", n},
-                    {"measure", measure},
-                    {"budget", steps ? "steps" : "epochs"},
-                    {"kept", kept},
-                    {"rows", number(worth.rows)},
-                    {"low", number(worth.interval.low)},
-                    {"high", number(worth.interval.high)},
-                    {"curve_first", worth.first},
-                    {"curve_last", worth.last},
-                    {"seeds", worth.units},
-                    {"seeds_beyond_curve", worth.beyond},
-                    {"seeds_before_curve", worth.before}});
-    if (n != table.sizes.back()) return;
-    f.table.push_back({choice.titled(), steps ? "steps" : "epochs", grouped(std::llround(kept)), rows_words(worth),
-                       worth.interval.low < worth.interval.high
-                           ? fmt::format("{} to {}", grouped(std::llround(worth.interval.low)),
-                                         grouped(std::llround(worth.interval.high)))
-                           : "-",
-                       times_words(worth, kept)});
-    const std::string words = fmt::format("{} is worth {} random rows ({} times as many, equal {})", choice.titled(),
-                                          rows_words(worth), times_words(worth, kept), steps ? "steps" : "epochs");
-    if (times > best.times) best = {times, times_words(worth, kept), words};
-    if (times < least.times) least = {times, times_words(worth, kept), words};
-  };
-  for (std::size_t c = 0; c < table.choices.size(); ++c) {
-    const RowChoice& choice = table.choices[c];
-    if (choice.all() || choice.random() || choice.ruled()) continue;
-    for (const std::int64_t n : table.sizes) {
-      if (const ChoiceCell* cell = table.cell(c, n); cell != nullptr) add(c, n, *cell, false);
-    }
-    const auto steps = table.equal_steps.find(c);
-    if (steps != table.equal_steps.end()) add(c, table.sizes.back(), steps->second, true);
-  }
-  if (f.table.empty()) return std::nullopt;
-  f.title =
-      fmt::format("What a row kept of n {} is worth in random rows ({} error): {}", grouped(table.sizes.back()),
-                  short_measure(measure),
-                  least.worded == best.worded ? best.worded : fmt::format("from {} to {}", least.worded, best.worded));
-  f.points = {"most: " + best.words, "least: " + least.words};
-  f.text =
-      "The same seed's error of random rows, read where it equals that of the choice; geometric means over seeds. "
-      "Equal "
-      "epochs: random rows that a network sees in as many steps; equal steps: as many steps as all rows for both. What "
-      "lies "
-      "beyond the rows measured counts with their end. Each choice by itself; whether it beats as many random rows is "
-      "tested in another finding.";
   return f;
 }
 
@@ -780,8 +454,8 @@ std::optional<std::string> reference_of(const ChoiceTable& table) {
   for (const RowChoice& choice : table.choices) {
     if (choice.all() || choice.random() || choice.ruled()) continue;
     if (needs_labels(choice.score, choice.features) || choice.score == "margin") continue;
-    if (choice.clusters == k || choice.clusters == 0) return scored_name(choice);
-    if (!first) first = scored_name(choice);
+    if (choice.clusters == k || choice.clusters == 0) return choice.scored();
+    if (!first) first = choice.scored();
   }
   return first;
 }
@@ -795,7 +469,7 @@ std::optional<Finding> scores_finding(const ChoiceTable& table, const std::strin
   f.columns = {"choice", "against", "error, %", "the reference's, %"};
   for (std::size_t c = 0; c < table.choices.size(); ++c) {
     const RowChoice& choice = table.choices[c];
-    if (choice.all() || choice.random() || choice.ruled() || scored_name(choice) == *reference) continue;
+    if (choice.all() || choice.random() || choice.ruled() || choice.scored() == *reference) continue;
     const auto other = table.find(*reference + " " + choice.keep, choice.fraction);
     if (!other) continue;
     Contrast one = table.against(c, *other, n, measure);
@@ -805,14 +479,9 @@ std::optional<Finding> scores_finding(const ChoiceTable& table, const std::strin
   }
   if (f.contrasts.empty()) return std::nullopt;
   f.text = "Kept the same way, at the same fraction. All tests here are one family.";
-  settle(f);
-  Verdicts verdicts;
-  for (const Contrast& c : f.contrasts) verdicts.add(c.what, c);
-  f.title = fmt::format("At n {} the {} error of other scores against {} is {}", grouped(n), short_measure(measure),
-                        *reference, verdicts.counted());
-  if (!verdicts.lower().empty()) f.points.push_back("lower than with " + *reference + ": " + listed(verdicts.lower()));
-  if (!verdicts.higher().empty()) f.points.push_back("higher: " + listed(verdicts.higher()));
-  f.text += " " + verdicts.notes();
+  tell(f,
+       fmt::format("At n {} the {} error of other scores against {}", grouped(n), short_measure(measure), *reference),
+       "lower: ", "higher: ");
   return f;
 }
 
@@ -839,14 +508,8 @@ std::optional<Finding> floors_finding(const ChoiceTable& table, const std::strin
   }
   if (f.contrasts.empty()) return std::nullopt;
   f.text = "A class floor looks at labels; without it a score that needs none is a choice without labels.";
-  settle(f);
-  Verdicts verdicts;
-  for (const Contrast& c : f.contrasts) verdicts.add(c.what, c);
-  f.title = fmt::format("Without a class floor the {} error against the same choice with one is {}",
-                        short_measure(measure), verdicts.counted());
-  if (!verdicts.lower().empty()) f.points.push_back("lower without: " + listed(verdicts.lower()));
-  if (!verdicts.higher().empty()) f.points.push_back("higher without: " + listed(verdicts.higher()));
-  f.text += " " + verdicts.notes();
+  tell(f, fmt::format("Without a class floor the {} error against the same choice with one", short_measure(measure)),
+       "lower without: ", "higher without: ");
   return f;
 }
 
@@ -869,7 +532,7 @@ std::optional<Finding> classes_finding(const ChoiceTable& table) {
                 fmt::format("furthest apart: {} keeps {} % of the class that it keeps least of and {} % of another",
                             choice.titled(), percent(least), percent(most))};
     }
-    if (!cell->purity.empty()) purities[scored_name(choice)] = cell->purity.summary().mean;
+    if (!cell->purity.empty()) purities[choice.scored()] = cell->purity.summary().mean;
   }
   if (f.table.empty()) return std::nullopt;
   std::vector<std::string> pure;
@@ -884,7 +547,20 @@ std::optional<Finding> classes_finding(const ChoiceTable& table) {
 
 }  // namespace
 
-std::string choices_text(const ChoiceTable& table) { return choices_text_of(table); }
+std::string choices_text(const ChoiceTable& table) {
+  std::string text;
+  for (const std::string& measure : table.measures) {
+    for (const std::int64_t n : std::set<std::int64_t>{table.sizes.front(), table.sizes.back()}) {
+      text += fmt::format(
+          "{} in %, {}, n = {}, {}: mean with its 95 % interval, and in points the paired difference from as many rows "
+          "at random\n{}\n",
+          measure, table.options.model, grouped(n), draws_words(table.worlds.size(), table.seeds.size()),
+          table_text(table, measure, n));
+    }
+  }
+  if (text.find("*)") == std::string::npos) return text;
+  return text + "*: the verdict depends on networks that failed to train, which count with the error they have\n\n";
+}
 
 std::vector<Finding> prune_findings(const ChoiceTable& table, std::uint64_t seed, nlohmann::json& more) {
   std::vector<Finding> findings;

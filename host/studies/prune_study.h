@@ -54,6 +54,7 @@ struct RowChoice {
   bool random() const { return keep == "random"; }
   bool ruled() const { return fraction == kByRule; }
   std::string titled() const { return all() ? name : name + " " + share; }
+  std::string scored() const { return random() ? name : name.substr(0, name.rfind(' ')); }  // "kmeans(100)"
   // Of a trial, what this choice decides; its fraction is kByRule where a rule decides it.
   void apply_to(Trial& trial) const {
     trial.keep = keep;
@@ -85,6 +86,7 @@ struct ChoiceTable {
   std::map<std::pair<std::size_t, std::int64_t>, ChoiceCell> cells{};  // (choice, n)
   std::map<std::size_t, ChoiceCell> equal_steps{};                     // by choice, at the largest n
 
+  bool trains() const;                                               // whether the model is a network
   const ChoiceCell* cell(std::size_t choice, std::int64_t n) const;  // null where nothing was measured
   std::optional<std::size_t> find(const std::string& name, double fraction) const;
   // As many rows at random, of the same n: what a choice is held against.
@@ -104,6 +106,14 @@ nlohmann::json fraction_json(double fraction);  // kByRule: "rule"
 
 // Worded from the table alone; what result.json holds beside the findings is put into `more`.
 std::vector<Finding> prune_findings(const ChoiceTable& table, std::uint64_t seed, nlohmann::json& more);
+// Parts of them, along the number of rows (prune_laws.cpp): exponents against those of random choices, the frontier, and
+// the random rows that a choice is worth. Lines of result.json go into `list`. Nothing where it was not measured.
+std::optional<Finding> exponents_finding(const ChoiceTable& table, const std::string& measure, std::uint64_t seed,
+                                         nlohmann::json& list);
+std::optional<Finding> frontier_finding(const ChoiceTable& table, const std::string& measure, std::uint64_t seed,
+                                        nlohmann::json& list);
+std::optional<Finding> worth_finding(const ChoiceTable& table, const std::string& measure, nlohmann::json& list);
+
 // The tables of the smallest and the largest n on the terminal.
 std::string choices_text(const ChoiceTable& table);
 

@@ -2,7 +2,6 @@
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <sys/auxv.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -18,6 +17,7 @@
 #include "host/program/error.h"
 #include "host/program/files.h"
 #include "host/program/options.h"
+#include "host/program/own_program.h"
 #include "host/studies/claims.h"
 
 namespace scalelab::host {
@@ -99,9 +99,7 @@ int run_program(const std::vector<std::string>& words) {
   if (child == 0) {
     const int nowhere = ::open("/dev/null", O_WRONLY);
     ::dup2(nowhere, STDOUT_FILENO);
-    ::execv("/proc/self/exe", arguments.data());
-    // Without /proc: as the program itself was started.
-    ::execv(reinterpret_cast<const char*>(::getauxval(AT_EXECFN)), arguments.data());
+    exec_own_program(arguments.data());
     ::_exit(kFault);
   }
   int status = 0, handed = 0;

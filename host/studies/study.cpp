@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -80,8 +81,6 @@ bool on_a_file(const std::vector<SweepRow>& rows) {
   return std::any_of(rows.begin(), rows.end(), [](const SweepRow& row) { return !row.trial.fingerprint.empty(); });
 }
 
-double number_of(const nlohmann::json& value) { return value.is_number() ? value.get<double>() : std::nan(""); }
-
 std::vector<Finding> findings_from(const nlohmann::json& document) {
   std::vector<Finding> list;
   for (const auto& entry : document.value("findings", nlohmann::json::array())) {
@@ -104,7 +103,7 @@ Page study_page_from(const nlohmann::json& document) {
   if (document.value("schema", 1) < 2) {
     for (auto& finding : sweep_findings(curves)) findings.push_back(std::move(finding));
   }
-  return sweep_page(document.value("title", document.value("experiment", "Sweep")), findings, curves, document);
+  return sweep_page(document.value("title", document.value("experiment", "Sweep")), findings, curves, rows, document);
 }
 
 nlohmann::json result_in(const fs::path& folder) {
@@ -187,7 +186,10 @@ nlohmann::json study_document(const Study& study, const Curves& curves, Session&
   nlohmann::json document = planned_document(study, session);
   document.update(findings_document(study, session));
   document["seed"] = curves.seed;
-  for (const SweepRow& row : study.result.rows) document["rows"].push_back(row_json(row));
+  const std::vector<SweepRow>& rows = study.result.rows;
+  const std::size_t held = std::min(rows.size(), kMostRowsOnPage);
+  for (std::size_t i = 0; i < held; ++i) document["rows"].push_back(row_json(rows[i]));
+  if (held < rows.size()) document["rows_left_out"] = rows.size() - held;
   document["summary"] = summary_json(curves);
   document["laws"] = laws_json(curves);
   return document;
@@ -195,49 +197,98 @@ nlohmann::json study_document(const Study& study, const Curves& curves, Session&
 
 namespace {
 
-// A row's members by column, in the order in which they come: those of a member of its own as "outer.inner", but for
-// `params`, whose names stand alone. A list is JSON within its cell, and what is not known is empty.
-void add_cells(const nlohmann::json& object, const std::string& prefix, std::vector<std::string>& columns,
-               std::map<std::string, std::string>& cells) {
+// Sees a row's members by column, in the order in which they come: those of a member of its own as "outer.inner", but
+// for `params`, whose names stand alone. A list is JSON within its cell, and what is not known is empty.
+using SeeCell = std::function<void(const std::string& column, const nlohmann::json& value)>;
+void for_each_cell(const nlohmann::json& object, const std::string& prefix, const SeeCell& see) {
   for (const auto& [name, value] : object.items()) {
     const std::string column = prefix + name;
     if (value.is_object()) {
-      add_cells(value, name == "params" ? prefix : column + ".", columns, cells);
-      continue;
+      for_each_cell(value, name == "params" ? prefix : column + ".", see);
+    } else {
+      see(column, value);
     }
-    if (std::find(columns.begin(), columns.end(), column) == columns.end()) columns.push_back(column);
-    cells[column] = value.is_null() ? "" : value.is_string() ? value.get<std::string>() : value.dump();
   }
 }
 
-// The rows of a result as one flat table.
-std::string rows_csv(const nlohmann::json& rows) {
+// The rows of a result, one at a time: those of a sweep, however many, or those that a document holds.
+struct RowSource {
+  std::size_t count;
+  std::function<nlohmann::json(std::size_t)> at;
+};
+
+// As one flat table: the rows are gone through once for the columns, and once for the cells.
+void write_table(OutputFile& output, const RowSource& rows) {
   std::vector<std::string> columns;
-  std::vector<std::map<std::string, std::string>> cells(rows.size());
-  for (std::size_t i = 0; i < rows.size(); ++i) add_cells(rows[i], "", columns, cells[i]);
-  std::vector<std::vector<std::string>> lines;
-  for (auto& row : cells) {
-    lines.emplace_back();
-    for (const std::string& column : columns) lines.back().push_back(row[column]);
+  std::map<std::string, std::size_t> place;
+  for (std::size_t i = 0; i < rows.count; ++i) {
+    for_each_cell(rows.at(i), "", [&](const std::string& column, const nlohmann::json&) {
+      if (place.try_emplace(column, columns.size()).second) columns.push_back(column);
+    });
   }
-  return csv_of(columns, lines);
+  output.write(csv_of(columns, {}));
+  for (std::size_t i = 0; i < rows.count; ++i) {
+    std::vector<std::string> cells(columns.size());
+    for_each_cell(rows.at(i), "", [&](const std::string& column, const nlohmann::json& value) {
+      cells[place.at(column)] = value.is_null() ? "" : value.is_string() ? value.get<std::string>() : value.dump();
+    });
+    output.write(csv_of(cells, {}));
+  }
+}
+
+// The document with all rows in place of those that it holds: the same bytes as if it held them.
+void write_result(OutputFile& output, nlohmann::json document, const RowSource& rows) {
+  document.erase("rows_left_out");
+  document["rows"] = nlohmann::json::array();
+  const std::string text = json_text(document);
+  const std::string member = "\n  \"rows\": [";  // so little indented stands no other
+  const std::size_t at = text.find(member) + member.size();
+  output.write(std::string_view(text).substr(0, at));
+  for (std::size_t i = 0; i < rows.count; ++i) {
+    std::string lines = json_text(rows.at(i));
+    lines.pop_back();
+    std::string indented = i == 0 ? "\n    " : ",\n    ";
+    for (const char c : lines) indented += c == '\n' ? std::string("\n    ") : std::string(1, c);
+    output.write(indented);
+  }
+  output.write(rows.count == 0 ? "" : "\n  ");
+  output.write(std::string_view(text).substr(at));
+}
+
+// Writes result.json and the tables beside it (publish.h), of a document whose rows are these.
+void write_all(const fs::path& folder, const nlohmann::json& document, const RowSource& rows,
+               const std::string& series) {
+  OutputFile result(folder / "result.json");
+  if (document.contains("rows_left_out")) {
+    write_result(result, document, rows);
+  } else {
+    result.write(json_text(document));
+  }
+  std::optional<OutputFile> table, series_table;
+  if (rows.count > 0) write_table(table.emplace(folder / "rows.csv"), rows);
+  if (!series.empty()) series_table.emplace(folder / "series.csv").write(series);
+  result.withdraw();
+  if (table) table->commit();
+  if (series_table) series_table->commit();
+  result.commit();
 }
 
 }  // namespace
 
-Outcome end_in(const fs::path& folder, nlohmann::json document, std::string text, std::shared_ptr<const Page> page) {
+Outcome end_in(const fs::path& folder, nlohmann::json document, std::string text, std::shared_ptr<const Page> page,
+               const std::vector<SweepRow>* all_rows, const std::string& series) {
   Outcome outcome{std::move(document), std::move(text)};
   if (folder.empty()) return outcome;
   make_output_folder(folder);
   if (outcome.publishing == nullptr) outcome.publishing = lock_folder(folder);
-  const auto rows = outcome.document.value("rows", nlohmann::json::array());
-  OutputFile result(folder / "result.json");
-  result.write(json_text(outcome.document));
-  std::optional<OutputFile> table;
-  if (!rows.empty()) table.emplace(folder / "rows.csv").write(rows_csv(rows));
-  result.withdraw();
-  if (table) table->commit();
-  result.commit();
+  if (all_rows != nullptr) {
+    write_all(folder, outcome.document, {all_rows->size(), [&](std::size_t i) { return row_json((*all_rows)[i]); }},
+              series);
+  } else {
+    const auto rows = outcome.document.value("rows", nlohmann::json::array());
+    write_all(folder, outcome.document, {rows.size(), [&](std::size_t i) { return rows[i]; }}, series);
+  }
+  if (outcome.document.contains("rows_left_out")) outcome.document = nullptr;  // the file has more
   outcome.text += fmt::format("All results: {}\n", (folder / "result.json").string());
   outcome.page = std::move(page);
   outcome.folder = folder;
@@ -245,7 +296,7 @@ Outcome end_in(const fs::path& folder, nlohmann::json document, std::string text
 }
 
 Outcome end_study(const Study& study, nlohmann::json document, const SweepOptions& options, std::string text,
-                  std::shared_ptr<const Page> page) {
+                  std::shared_ptr<const Page> page, const std::string& series) {
   const SweepResult& result = study.result;
   const auto first = std::find_if(result.rows.begin(), result.rows.end(),
                                   [](const SweepRow& row) { return row.measurement.failed(); });
@@ -257,7 +308,7 @@ Outcome end_study(const Study& study, nlohmann::json document, const SweepOption
     text +=
         fmt::format("{} of {} trials are done; the other shards have the rest.\n", result.rows.size(), result.planned);
   }
-  Outcome outcome = end_in(options.out, std::move(document), std::move(text), std::move(page));
+  Outcome outcome = end_in(options.out, std::move(document), std::move(text), std::move(page), &result.rows, series);
   if (result.failed > 0) outcome.exit_code = kSomeFailed;
   outcome.publishing = result.publishing;
   return outcome;
@@ -272,10 +323,13 @@ Outcome finish_study(Study study, const Curves& curves, const SweepOptions& opti
   text += to_text(study.findings);
   nlohmann::json document = study_document(study, curves, session);
   std::shared_ptr<const Page> page;
+  std::string series;
   if (!study.result.rows.empty()) {
-    page = std::make_shared<const Page>(sweep_page(study.title, study.findings, curves, document));
+    page = std::make_shared<const Page>(sweep_page(study.title, study.findings, curves, study.result.rows, document));
+    const SeriesTable table = series_table(curves);
+    series = csv_of(table.columns, table.rows);
   }
-  return end_study(study, std::move(document), options, std::move(text), std::move(page));
+  return end_study(study, std::move(document), options, std::move(text), std::move(page), series);
 }
 
 Command add_show(CLI::App& program) {

@@ -1,6 +1,6 @@
 // study: what all studies share: from what was measured and found to terminal, JSON and page.
 //
-// rows.csv: `rows` of result.json as one flat table.
+// rows.csv: `rows` of result.json as one flat table. series.csv: the page's table of every series.
 // result.json of every study: schema 2, study (the command), experiment (a name), title, environment, and
 //   findings   [{id, title, text, points, columns, table, contrasts}]
 //   contrasts  [{what, against, measure, place, mean, low, high, sd, unit, seeds, seeds_lower, verdict, mean_what,
@@ -41,7 +41,9 @@ struct Study {
   nlohmann::json more = nlohmann::json::object();  // members that only this study has
 };
 
-// The JSON of a study: of one without trials, of one with trials, and of a dry run, which is nothing but the plan.
+// The JSON of a study: of one without trials, of one with trials, and of a dry run, which is nothing but the plan. Of
+// many rows study_document holds the first (kMostRowsOnPage), and rows_left_out says how many are missing: result.json
+// has them all, written one by one (end_in with all_rows), and the outcome then holds no document but that file.
 nlohmann::json findings_document(const Study& study, Session& session);
 nlohmann::json study_document(const Study& study, const Curves& curves, Session& session);
 nlohmann::json planned_document(const Study& study, Session& session);
@@ -50,12 +52,13 @@ nlohmann::json planned_document(const Study& study, Session& session);
 // to be done by other shards. Its findings are followed by those of its curves (sweep_findings); where no trial gave a
 // result there are none, and the text says what failed.
 //
-// `end_study` does the same with a document that is complete and a page of the study's own, or none; and `end_in` for a
-// study without trials, in a folder (empty: nothing is written).
+// `end_study` does the same with a document that is complete, a page of the study's own, or none, and the text of
+// series.csv (empty: none); and `end_in` for a study without trials, in a folder (empty: nothing is written).
 Outcome end_in(const std::filesystem::path& folder, nlohmann::json document, std::string text,
-               std::shared_ptr<const Page> page);
+               std::shared_ptr<const Page> page, const std::vector<SweepRow>* all_rows = nullptr,
+               const std::string& series = {});
 Outcome end_study(const Study& study, nlohmann::json document, const SweepOptions& options, std::string text,
-                  std::shared_ptr<const Page> page);
+                  std::shared_ptr<const Page> page, const std::string& series = {});
 Outcome finish_study(Study study, const Curves& curves, const SweepOptions& options, std::string text,
                      Session& session);
 
@@ -69,8 +72,6 @@ bool on_a_file(const std::vector<SweepRow>& rows);
 // The rows and findings of a result that lies on disk; findings as far as a page needs them, without their contrasts.
 std::vector<SweepRow> rows_from(const nlohmann::json& document);
 std::vector<Finding> findings_from(const nlohmann::json& document);
-// A number of such a document; NaN where it is not known.
-double number_of(const nlohmann::json& value);
 
 // The page of a result that lies on disk, in a folder that holds result.json (or, of an earlier version, results.json,
 // curriculum.json, lottery.json or theory.json). Failure(kBadData) that says what to do where there is none.

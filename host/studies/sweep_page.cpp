@@ -19,6 +19,8 @@ namespace {
 
 // More laws than these would hide a chart's points; the findings have them all.
 constexpr std::size_t kMostLaws = 5;
+// More dots than these at one place are one blot, and more rows of a map a pattern that nobody reads.
+constexpr std::size_t kMostDots = 200, kMostMapRows = 200;
 
 double mean_of(const Series& series, const std::string& error) { return series.of(error).summary().mean; }
 
@@ -104,7 +106,9 @@ Line line_of(const Curve& curve, const std::string& error) {
   for (const auto& [member, point] : curve.points) {
     const SeedErrors& errors = point.series->of(error);
     const char* unit_name = errors.over_worlds() ? "world" : "seed";
+    std::size_t dots = 0;
     for (const auto& [unit, value] : errors.by_unit()) {
+      if (++dots > kMostDots) break;
       line.samples.push_back({.x = point.x, .y = value, .note = fmt::format("{} {}", unit_name, unit)});
     }
     if (errors.empty()) continue;
@@ -147,21 +151,28 @@ Axis axis_of(const Curves& all) {
 
 Chart chart_of(const Curves& all, const std::string& error, const std::string& title, bool switched) {
   bool positive = true;
-  std::size_t laws = 0;
+  std::size_t laws = 0, most = 0;
   for (const Curve& curve : all.curves) {
     laws += curve.laws.contains(error);
-    for (const auto& [member, point] : curve.points) positive = positive && !(mean_of(*point.series, error) <= 0);
+    for (const auto& [member, point] : curve.points) {
+      positive = positive && !(mean_of(*point.series, error) <= 0);
+      most = std::max(most, point.series->of(error).by_unit().size());
+    }
   }
   const bool with_laws = laws > 0 && laws <= kMostLaws;
   const std::string name = short_measure(error);
   Chart chart{.id = "error-" + name,
               .title = title,
-              .subtitle = fmt::format("{} error against {}. Small dots are single seeds; lines join means over seeds, "
-                                      "with their 95 % intervals.{}",
-                                      capitalized(name), axis_of(all).title,
-                                      with_laws ? " Dotted, in its 95 % bootstrap band: the law fitted without "
-                                                  "the largest size, and the diamond is what it predicts there."
-                                                : ""),
+              .subtitle = fmt::format(
+                  "{} error against {}. Small dots are single seeds{}; lines join means over seeds, "
+                  "with their 95 % intervals.{}",
+                  capitalized(name), axis_of(all).title,
+                  most > kMostDots
+                      ? fmt::format(" (the first {} of up to {})", kMostDots, grouped(static_cast<std::int64_t>(most)))
+                      : "",
+                  with_laws ? " Dotted, in its 95 % bootstrap band: the law fitted without "
+                              "the largest size, and the diamond is what it predicts there."
+                            : ""),
               .x = axis_of(all),
               .y = Axis{.title = name + " error", .logarithmic = positive, .percent = true, .zero = !positive},
               .lines = {},
@@ -216,7 +227,7 @@ std::optional<HeatMap> map_of(const Curves& all, const std::string& error, bool 
     }
   }
   const bool two = all.others.size() == 1 || controlled;
-  if (!two || all.curves.size() < 2 || members.size() < 2) return std::nullopt;
+  if (!two || all.curves.size() < 2 || all.curves.size() > kMostMapRows || members.size() < 2) return std::nullopt;
   const std::string name = short_measure(error);
   HeatMap map{.id = "map-" + name,
               .title = controlled ? "Difference to the control"
@@ -310,10 +321,9 @@ std::vector<std::string> methods_of(const Curves& curves) {
   const auto any = [&](const auto& holds) { return std::any_of(curves.series.begin(), curves.series.end(), holds); };
   if (any([](const Series& s) { return s.trial.keep == "hard" || s.trial.keep == "easy"; })) {
     methods.push_back(fmt::format(
-        "A choice of the hard or the easy rows keeps of each class at least {:g} times an equal part of what it keeps, "
-        "as far as the class has as many rows; where it says floor 0 there is no such floor, and a score without "
-        "labels "
-        "is then a choice without labels. A random choice has no floor.",
+        "A choice of the hard or the easy rows keeps of each class at least {:g} times an equal part of what it "
+        "keeps, as far as the class has as many rows; where it says floor 0 there is no such floor, and a score "
+        "without labels is then a choice without labels. A random choice has no floor.",
         kClassFloor));
   }
   if (any([](const Series& s) { return !s.trial.fingerprint.empty(); })) {
@@ -324,17 +334,17 @@ std::vector<std::string> methods_of(const Curves& curves) {
 
 }  // namespace
 Page sweep_page(const std::string& title, const std::vector<Finding>& findings, const Curves& curves,
-                const nlohmann::json& document) {
+                const std::vector<SweepRow>& rows, const nlohmann::json& document) {
   const std::string charts = charts_html(findings, curves, document);
   std::vector<Finding> said = findings;
   for (Finding& finding : said) finding.title = capitalized(finding.title);
   std::set<std::uint64_t> worlds, seeds;
-  for (const auto& row : document.at("rows")) {
-    seeds.insert(row.at("params").at("seed").get<std::uint64_t>());
-    worlds.insert(row.at("params").value("world", std::uint64_t{0}));
+  for (const SweepRow& row : rows) {
+    seeds.insert(row.trial.seed);
+    worlds.insert(row.trial.world);
   }
   const std::int64_t failed = document.value("failed", std::int64_t{0});
-  const std::int64_t done = std::ssize(document.at("rows"));
+  const std::int64_t done = std::ssize(rows);
   Page page{.title = title,
             .kicker = "scalelab " + command_name(document),
             .headline = !said.empty()    ? said.front().title
@@ -356,8 +366,12 @@ Page sweep_page(const std::string& title, const std::vector<Finding>& findings, 
   page.sections.push_back(
       {.id = "table",
        .title = "Every series",
-       .html = "<p>" + download_html("CSV", "series.csv", "text/csv", csv_of(table.columns, table.rows)) + "</p>" +
-               table_html(table.columns, table.rows, "Mean over seeds with its 95 % interval (Student's t), in %")});
+       .html =
+           (table.rows.size() > kMostTableRows
+                ? ""  // a file beside the page has them all
+                : "<p>" + download_html("CSV", "series.csv", "text/csv", csv_of(table.columns, table.rows)) + "</p>") +
+           table_html(table.columns, table.rows, "Mean over seeds with its 95 % interval (Student's t), in %",
+                      "series.csv, beside this page")});
   page.methods = methods_of(curves);
   page.command = command_of(document);
   page.document = document;

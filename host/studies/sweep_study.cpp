@@ -177,7 +177,7 @@ std::optional<Finding> lowest_finding(const Curves& curves, const std::string& e
 // The laws, where they are too many to stand below their finding.
 std::string laws_text(const Curves& curves) {
   std::string text;
-  if (curves.curves.size() <= kMostLaws) return text;
+  if (curves.curves.size() <= kMostLaws || curves.curves.size() > kMostTableRows) return text;
   for (const Curve& curve : curves.curves) {
     for (const auto& [error, law] : curve.laws) {
       text += fmt::format("{}{}{}: {}\n", curve.name, curve.name.empty() ? "" : ", ", error, law.worded());
@@ -208,9 +208,15 @@ Outcome sweep_command(const std::string& file, const std::string& worlds, const 
   const Curves curves = curves_of(study.result.rows, session.common.seed);
   const SeriesTable table = series_table(curves);
   std::vector<std::vector<std::string>> lines = {table.columns};
-  lines.insert(lines.end(), table.rows.begin(), table.rows.end());
-  std::string text =
-      study.title + "\nMeans over seeds with their 95 % intervals.\n" + aligned(lines) + laws_text(curves);
+  const std::size_t shown = std::min(table.rows.size(), kMostTableRows);
+  lines.insert(lines.end(), table.rows.begin(), table.rows.begin() + static_cast<std::ptrdiff_t>(shown));
+  std::string text = study.title + "\nMeans over seeds with their 95 % intervals.\n" + aligned(lines);
+  if (shown < table.rows.size()) {
+    text += fmt::format("\u2026 and {} in {}\n",
+                        counted(std::ssize(table.rows) - static_cast<std::int64_t>(shown), "more row"),
+                        (options.out / "series.csv").string());
+  }
+  text += laws_text(curves);
   return finish_study(std::move(study), curves, options, std::move(text), session);
 }
 

@@ -26,6 +26,6 @@ SeriesTable series_table(const Curves& curves);
 // vary, findings, every series. `document` is the study's (study.h); the page carries it and states no number of its
 // own.
 Page sweep_page(const std::string& title, const std::vector<Finding>& findings, const Curves& curves,
-                const nlohmann::json& document);
+                const std::vector<SweepRow>& rows, const nlohmann::json& document);
 
 }  // namespace scalelab::host

@@ -232,8 +232,7 @@ Finding crossover_finding(const std::vector<Crossover>& crossovers) {
   f.title = fmt::format("{}", fmt::join(rules, "; "));
   f.text = fmt::format(
       "Of {}, before the choice. Solved exactly in the limit of many dimensions: no seed and no interval. The probe "
-      "that "
-      "says what is hard is the teacher itself.",
+      "that says what is hard is the teacher itself.",
       kSizes);
   return f;
 }
@@ -288,8 +287,7 @@ std::optional<Finding> simulation_finding(const std::vector<Point>& points, cons
                               with_interval);
   f.text = fmt::format(
       "Max-margin perceptrons trained on {} a point, of {} dimensions; no two points share a draw, so that about 5 % "
-      "of the "
-      "intervals leave out what they should cover.",
+      "of the intervals leave out what they should cover.",
       counted(options.draws, "draw"), options.dimension);
   const Summary ratio = summarize(ratios);
   if (ratio.n > 1) {

@@ -96,15 +96,18 @@ Chart error_chart(const Json& document) {
 
 // One rule's error as a multiple of a random choice's, fractions down, sizes across.
 std::optional<HeatMap> ratio_map(const Json& document, const std::string& keep) {
-  std::set<double> alphas, fractions;
-  std::map<std::pair<double, double>, double> ratios;
+  std::map<double, std::vector<Row>, std::greater<>> by_fraction;
   for (const Row& row : rows_of(document)) {
-    if (row.keep != keep) continue;
-    alphas.insert(row.alpha);
-    fractions.insert(row.fraction);
-    ratios[{row.fraction, row.alpha}] = row.error / row.random;
+    if (row.keep == keep) by_fraction[row.fraction].push_back(row);
   }
-  if (alphas.size() < 2 || fractions.empty()) return std::nullopt;
+  HeatCells cells;
+  for (const auto& [fraction, rows] : by_fraction) {
+    for (const Row& row : rows) {
+      const double ratio = row.error / row.random;
+      cells.add(fmt::format("{:g} %", 100 * fraction), row.alpha, std::log(ratio), fmt::format("{:.2f}", ratio));
+    }
+  }
+  if (cells.columns() < 2) return std::nullopt;
   HeatMap map{.id = "map-" + keep,
               .title = fmt::format("Keeping the {}: error as a multiple of that of a random choice of as many", keep),
               .subtitle = "Below 1 (blue) the choice pays. Coloured by the logarithm.",
@@ -115,18 +118,7 @@ std::optional<HeatMap> ratio_map(const Json& document, const std::string& keep) 
               .low_text = "better than random",
               .high_text = "worse",
               .command = command_of(document)};
-  for (const double alpha : alphas) map.columns.push_back(fmt::format("{:g}", alpha));
-  for (auto f = fractions.rbegin(); f != fractions.rend(); ++f) {
-    map.rows.push_back(fmt::format("{:g} %", 100 * *f));
-    auto& values = map.values.emplace_back();
-    auto& texts = map.texts.emplace_back();
-    for (const double alpha : alphas) {
-      const auto found = ratios.find({*f, alpha});
-      values.push_back(found == ratios.end() ? std::nan("") : std::log(found->second));
-      texts.push_back(found == ratios.end() ? "\u2013" : fmt::format("{:.2f}", found->second));
-    }
-  }
-  return map;
+  return cells.fill(std::move(map), [](double alpha) { return fmt::format("{:g}", alpha); });
 }
 
 }  // namespace

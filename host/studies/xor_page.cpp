@@ -4,7 +4,6 @@
 #include <cmath>
 #include <map>
 #include <optional>
-#include <set>
 
 #include "host/program/environment.h"
 #include "host/program/words.h"
@@ -89,7 +88,9 @@ Chart difference_chart(const Json& document, const Json& problem, const std::str
   return chart;
 }
 
-HeatMap difference_map(const Json& document, const Json& problem, const std::string& end) {
+std::string whole(double value) { return fmt::format("{:g}", value); }
+
+HeatMap order_map(const Json& document, const Json& problem, const std::string& end) {
   HeatMap map{.id = "map" + end,
               .title = fmt::format("Order by width: {}", budget_words(problem)),
               .subtitle =
@@ -97,23 +98,14 @@ HeatMap difference_map(const Json& document, const Json& problem, const std::str
                   "is undecided.",
               .x_title = "hidden units",
               .y_title = "order",
-              .centre = 0.0,
-              .unit = "points",
-              .low_text = "better",
-              .high_text = "worse",
               .command = command_of(document)};
-  for (const Json& width : document.at("widths")) map.columns.push_back(width.dump());
+  HeatCells cells;
   for (const std::string order : {"curriculum", "anti"}) {
-    map.rows.push_back(order);
-    auto& values = map.values.emplace_back();
-    auto& texts = map.texts.emplace_back();
     for (const Json& c : contrasts_of(document, order + end)) {
-      const std::string text = signed_points(number_of(c.at("mean")));
-      values.push_back(number_of(c.at("mean")));
-      texts.push_back(c.at("verdict") == "undecided" ? "(" + text + ")" : text);
+      cells.add_difference(order, c.at("place").at("width"), c);
     }
   }
-  return map;
+  return cells.fill(difference_map(std::move(map)), whole);
 }
 
 Chart error_chart(const Json& document) {
@@ -200,10 +192,18 @@ std::map<double, const Json*> by_share(const Json& document) {
   return arms;
 }
 
+std::string share_words(double share) { return fmt::format("{:g} %", 100 * share); }
+
 // The error of a random order by share and width.
 std::optional<HeatMap> share_map(const Json& document) {
-  const auto arms = by_share(document);
-  if (arms.empty()) return std::nullopt;
+  HeatCells cells;
+  for (const auto& [share, arm] : by_share(document)) {
+    for (const Json& width : document.at("widths")) {
+      const double mean = number_of(summary_of(*arm, width, "random").at("test_error").at("mean"));
+      cells.add(share_words(share), width, mean, percent(mean));
+    }
+  }
+  if (cells.empty()) return std::nullopt;
   HeatMap map{.id = "map-shares",
               .title = "The share of easy examples: error of the random order",
               .subtitle = "On hard examples at the end of the short budget, in per cent.",
@@ -213,69 +213,40 @@ std::optional<HeatMap> share_map(const Json& document) {
               .low_text = "lower",
               .high_text = "higher",
               .command = command_of(document)};
-  for (const Json& width : document.at("widths")) map.columns.push_back(width.dump());
-  for (const auto& [share, arm] : arms) {
-    map.rows.push_back(fmt::format("{:g} %", 100 * share));
-    auto& values = map.values.emplace_back();
-    auto& texts = map.texts.emplace_back();
-    for (const Json& width : document.at("widths")) {
-      values.push_back(number_of(summary_of(*arm, width, "random").at("test_error").at("mean")));
-      texts.push_back(percent(values.back()));
-    }
-  }
-  return map;
+  return cells.fill(std::move(map), whole);
 }
 
 // Easy first minus the random order, by share and width.
 std::optional<HeatMap> share_order_map(const Json& document) {
+  std::map<double, std::vector<const Json*>> by_share;
+  for (const Json& finding : document.at("findings")) {
+    if (finding.at("id") != "shares") continue;
+    for (const Json& c : finding.at("contrasts")) by_share[c.at("place").at("share")].push_back(&c);
+  }
+  HeatCells cells;
+  for (const auto& [share, contrasts] : by_share) {
+    for (const Json* c : contrasts) cells.add_difference(share_words(share), c->at("place").at("width"), *c);
+  }
+  if (cells.empty()) return std::nullopt;
   HeatMap map{
       .id = "map-share-order",
       .title = "The share of easy examples: easy first minus the random order",
       .subtitle = "At the end of the short budget, in percentage points; in brackets where the verdict is undecided.",
       .x_title = "hidden units",
       .y_title = "share of easy examples",
-      .centre = 0.0,
-      .unit = "points",
-      .low_text = "better",
-      .high_text = "worse",
       .command = command_of(document)};
-  std::map<std::pair<double, int>, const Json*> cells;
-  std::set<double> shares;
-  for (const Json& finding : document.at("findings")) {
-    if (finding.at("id") != "shares") continue;
-    for (const Json& c : finding.at("contrasts")) {
-      shares.insert(c.at("place").at("share").get<double>());
-      cells[{c.at("place").at("share"), c.at("place").at("width")}] = &c;
-    }
-  }
-  if (shares.empty()) return std::nullopt;
-  for (const Json& width : document.at("widths")) map.columns.push_back(width.dump());
-  for (const double share : shares) {
-    map.rows.push_back(fmt::format("{:g} %", 100 * share));
-    auto& values = map.values.emplace_back();
-    auto& texts = map.texts.emplace_back();
-    for (const Json& width : document.at("widths")) {
-      const auto found = cells.find({share, width.get<int>()});
-      const double mean = found == cells.end() ? std::nan("") : number_of(found->second->at("mean"));
-      const bool undecided = found != cells.end() && found->second->at("verdict") == "undecided";
-      values.push_back(mean);
-      texts.push_back(found == cells.end() ? "\u2013"
-                      : undecided          ? "(" + signed_points(mean) + ")"
-                                           : signed_points(mean));
-    }
-  }
-  return map;
+  return cells.fill(difference_map(std::move(map)), whole);
 }
 
 // Every panel of the page.
 std::string panels_html(const Json& document) {
   const Json& problem = document.at("problem");
   std::string html =
-      chart_html(difference_chart(document, problem, "")) + heat_map_html(difference_map(document, problem, ""));
+      chart_html(difference_chart(document, problem, "")) + heat_map_html(order_map(document, problem, ""));
   if (!document.at("long").is_null()) {
     const Json& longer = document.at("long").at("problem");
-    html += chart_html(difference_chart(document, longer, "-long")) +
-            heat_map_html(difference_map(document, longer, "-long"));
+    html +=
+        chart_html(difference_chart(document, longer, "-long")) + heat_map_html(order_map(document, longer, "-long"));
   }
   if (const auto map = share_map(document)) html += heat_map_html(*map);
   if (const auto map = share_order_map(document)) html += heat_map_html(*map);
@@ -307,9 +278,8 @@ Page xor_page(const Json& document) {
   Page page{.title = document.at("title"), .kicker = "scalelab xor", .headline = findings.at(0).title};
   page.lead = fmt::format(
       "Two-layer networks learn an XOR of four clusters in {} dimensions, one example at a time; {:g} % of the "
-      "examples "
-      "are easy, the others hard. What changes is only their order: {} seeds, the same start and the same examples in "
-      "each order.",
+      "examples are easy, the others hard. What changes is only their order: {} seeds, the same start and the same "
+      "examples in each order.",
       problem.at("dimension").get<int>(), 100 * problem.at("easy_share").get<double>(), document.at("seeds").size());
   page.sections = {{.id = "charts",
                     .title = "Order against width",

@@ -245,19 +245,15 @@ Finding shares_finding(const Arms& arms, const XorOptions& options) {
     }
   }
   f.text = fmt::format("Budget {:g}, tested on hard examples; paired.", options.problem.time);
-  settle(f);
-  Verdicts verdicts;
-  for (const Contrast& c : f.contrasts) {
-    verdicts.add(
-        fmt::format("width {} with {:g} %", c.place.at("width").dump(), 100 * c.place.at("share").get<double>()), c);
-  }
+  const Verdicts verdicts = settle_by_place(f, [](const Contrast& c) {
+    return fmt::format("width {} with {:g} %", c.place.at("width").dump(), 100 * c.place.at("share").get<double>());
+  });
   f.title = fmt::format("By the share of easy examples, the error of curriculum against a random order is {}",
                         verdicts.counted());
   constexpr std::size_t kMostPlaces = 12;  // more would be a list that nobody reads; the map shows all
   if (f.contrasts.size() <= kMostPlaces) {
     f.points.push_back(verdicts.worded("lower at", "undecided at", "higher at", "the same at"));
   }
-  f.text += " " + verdicts.notes();
   return f;
 }
 
@@ -266,7 +262,6 @@ Finding easy_alone_finding(const Arms& arms, const XorOptions& options) {
   f.columns = {"width", "easy alone, %", "curriculum, %"};
   const Arm *easy = arms.of_share(1), &mixed = arms.short_budget;
   if (easy == nullptr || easy == &mixed) return f;
-  Verdicts verdicts;
   for (const int width : options.widths) {
     const Contrast c = contrast("easy alone", easy->errors(width, "random"), "curriculum",
                                 mixed.errors(width, "curriculum"), kMeasure, {{"width", width}});
@@ -279,12 +274,10 @@ Finding easy_alone_finding(const Arms& arms, const XorOptions& options) {
       "Tested on hard examples, which the networks that see easy ones alone never meet; as many steps, paired. The "
       "curriculum has {:g} % easy examples.",
       100 * options.problem.easy_share);
-  settle(f);
-  for (const Contrast& c : f.contrasts) verdicts.add(c.place.at("width").dump(), c);
+  const Verdicts verdicts = settle_by_place(f, [](const Contrast& c) { return c.place.at("width").dump(); });
   f.title =
       fmt::format("Easy examples alone: against the curriculum their error is {}",
                   verdicts.worded("lower at width", "undecided at width", "higher at width", "the same at width"));
-  f.text += " " + verdicts.notes();
   return f;
 }
 
