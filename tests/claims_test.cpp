@@ -316,15 +316,39 @@ TEST(ClaimsOfStudies, FollowTheirFigures) {
   EXPECT_EQ(answer_to("B2", "prune-study", frontier({"-", "shallower"})), "contradicted");
   EXPECT_EQ(answer_to("B2", "prune-study", frontier({"-"})), "not tested");
 
-  const auto worth = [](double low, double high) {
-    const Json one = {{"choice", "margin hard"},    {"fraction", 0.4},    {"n", 1000},
-                      {"measure", "grid_error"},    {"budget", "epochs"}, {"kept", 400.0},
-                      {"rows", 200 * (low + high)}, {"low", 400 * low},   {"high", 400 * high}};
+  const auto worth = [](double low, double high, int before = 0, int beyond = 0) {
+    const Json one = {{"choice", "margin hard"},
+                      {"fraction", 0.4},
+                      {"n", 1000},
+                      {"measure", "grid_error"},
+                      {"budget", "epochs"},
+                      {"kept", 400.0},
+                      {"rows", 200 * (low + high)},
+                      {"low", 400 * low},
+                      {"high", 400 * high},
+                      {"seeds_before_curve", before},
+                      {"seeds_beyond_curve", beyond}};
     return Json{{"worth", Json::array({one})}};
   };
   EXPECT_EQ(answer_to("B3", "prune-study", worth(11, 15)), "holds");
   EXPECT_EQ(answer_to("B3", "prune-study", worth(9, 15)), "undecided");
   EXPECT_EQ(answer_to("B3", "prune-study", worth(2, 4)), "contradicted");
+  // Of what lies beyond the curve no more than a bound is known.
+  EXPECT_EQ(answer_to("B3", "prune-study", worth(2, 4, 0, 1)), "undecided");
+  EXPECT_EQ(answer_to("B3", "prune-study", worth(2, 4, 1, 0)), "contradicted");
+  EXPECT_EQ(answer_to("B3", "prune-study", worth(11, 15, 1, 0)), "undecided");
+  EXPECT_EQ(answer_to("B3", "prune-study", worth(11, 15, 0, 1)), "holds");
+
+  const auto times = [](const Json& median, double low, double high) {
+    const Json one = {{"params", {{"width", 16}, {"order", "curriculum"}}},
+                      {"median_time", median},
+                      {"time_of_random", {{"mean", (low + high) / 2}, {"low", low}, {"high", high}, {"seeds", 9}}}};
+    return Json{{"summary", Json::array({one})}};
+  };
+  EXPECT_EQ(answer_to("C10", "xor", times(4.0, 0.7, 0.9)), "holds");
+  EXPECT_EQ(answer_to("C10", "xor", times(4.0, 0.9, 1.1)), "undecided");
+  EXPECT_EQ(answer_to("C10", "xor", times(4.0, 1.1, 1.3)), "contradicted");
+  EXPECT_EQ(answer_to("C10", "xor", times(nullptr, 0.7, 0.9)), "not tested");
 
   const auto crossover = [](const char* lower) {
     const Json hard = {{"keep", "hard"}, {"fraction", 0.5}, {"lower", lower}, {"alpha_total", 2.9}};
@@ -536,6 +560,46 @@ class ClaimsFromRows : public Claims {
       EXPECT_EQ(met, 1) << id;
     }
   }
+
+  // Whether a choice is worth ten times as many random rows, from the curve of each seed's random rows.
+  static std::string ten_times_from_rows(const Json& result, const Json& one) {
+    struct Seed {
+      std::map<double, std::vector<double>> curve{};  // by rows
+      double error = -1;                              // of the choice
+    };
+    std::map<int, Seed> seeds;
+    for (const Json& row : result["rows"]) {
+      const Json& p = row["params"];
+      const std::string name = name_of("prune-study", p);
+      Seed& seed = seeds[p["seed"]];
+      if (name == "all" || name == "random") seed.curve[row["kept"]].push_back(row["grid_error"]);
+      if (name == bare(one["choice"]) && p["n"] == one["n"] && p["fraction"] == one["fraction"]) {
+        seed.error = row["grid_error"];
+      }
+    }
+    std::vector<double> rows;
+    int beyond = 0, before = 0;
+    double first = 0, last = 0;
+    for (const auto& [number, seed] : seeds) {
+      std::vector<double> kept, errors;
+      for (const auto& [count, values] : seed.curve) {
+        kept.push_back(count);
+        errors.push_back(summarize(values).mean);
+      }
+      first = kept.front();
+      last = kept.back();
+      const double needed = crossing(kept, errors, seed.error);
+      beyond += needed > last;
+      before += needed < first;
+      rows.push_back(std::clamp(needed, first, last));
+    }
+    const GeometricMean mean = geometric_mean(rows);
+    EXPECT_NEAR(mean.mean, one["rows"].get<double>(), 1e-6 * mean.mean) << one;
+    const double bound = 10 * one["kept"].get<double>();
+    return std::clamp(mean.interval.low, first, last) > bound && before == 0     ? "holds"
+           : std::clamp(mean.interval.high, first, last) <= bound && beyond == 0 ? "contradicted"
+                                                                                 : "undecided";
+  }
 };
 
 TEST_F(ClaimsFromRows, OfAPruneStudy) {
@@ -573,39 +637,12 @@ TEST_F(ClaimsFromRows, OfAPruneStudy) {
                    {{"hard-or-easy-.*", ".*", ".*", {{"n", "least"}}, {"higher"}},
                     {"hard-or-easy-.*", ".*", ".*", most, {"lower"}}}}});
 
-  // B3, how many random rows a choice is worth, from the curve of each seed's random rows.
+  // B3, how many random rows a choice is worth.
   std::set<std::string> told;
   for (const Json& one : document["worth"]) {
-    if (one["n"] != 2000 || one["measure"] != "grid_error" || one["budget"] != "epochs") continue;
-    std::vector<double> rows;
-    int beyond = 0, before = 0;
-    for (int seed = 0; seed < 5; ++seed) {
-      std::map<double, std::vector<double>> curve;
-      double error = -1;
-      for (const Json& row : document["rows"]) {
-        const Json& p = row["params"];
-        if (p["seed"] != seed) continue;
-        const std::string name = name_of("prune-study", p);
-        if (name == "all" || name == "random") curve[row["kept"]].push_back(row["grid_error"]);
-        if (name == bare(one["choice"]) && p["n"] == 2000 && p["fraction"] == one["fraction"])
-          error = row["grid_error"];
-      }
-      std::vector<double> kept, errors;
-      for (const auto& [count, values] : curve) {
-        kept.push_back(count);
-        errors.push_back(summarize(values).mean);
-      }
-      const double needed = crossing(kept, errors, error);
-      beyond += needed > kept.back();
-      before += needed < kept.front();
-      rows.push_back(std::clamp(needed, kept.front(), kept.back()));
+    if (one["n"] == 2000 && one["measure"] == "grid_error" && one["budget"] == "epochs") {
+      told.insert(ten_times_from_rows(document, one));
     }
-    const GeometricMean mean = geometric_mean(rows);
-    EXPECT_NEAR(mean.mean, one["rows"].get<double>(), 1e-6 * mean.mean) << one;
-    const double bound = 10 * one["kept"].get<double>();
-    told.insert(mean.interval.low > bound && before == 0     ? "holds"
-                : mean.interval.high <= bound && beyond == 0 ? "contradicted"
-                                                             : "undecided");
   }
   const Json claims = answered_claims({{"prune-study", document}});
   EXPECT_EQ(claim_named(claims, "B3")["answer"], told.contains("holds")       ? "holds"
@@ -721,6 +758,23 @@ TEST_F(ClaimsFromRows, WhatWouldTestAClaimCanBeRun) {
     EXPECT_TRUE(done.code == 0 || done.code == 69) << command << done.err;  // 69: the images are not installed
   }
   EXPECT_GE(commands, 8);
+}
+
+TEST(ClaimsOfStudies, SayTheMostThatWouldSettleThem) {
+  const auto open = [](int units) {
+    return Json{
+        {"answer", "undecided"}, {"words", "w"}, {"settles", fmt::format("about {} seeds", units)}, {"units", units}};
+  };
+  const Json claim = {{"id", "A1"},
+                      {"source", "S"},
+                      {"claim", "C"},
+                      {"study", "compare"},
+                      {"command", "scalelab compare --out c"},
+                      {"answer", "undecided"},
+                      {"parts", {open(12), open(250), open(31)}}};
+  const std::string page = page_html(claims_page({{"claims", Json::array({claim})}}));
+  EXPECT_NE(page.find("<td>undecided; would be settled by about 250 seeds</td>"), std::string::npos);
+  EXPECT_NE(page.find("<pre>scalelab compare --out c</pre>"), std::string::npos);
 }
 
 TEST_F(Claims, OfNoResultsNothingIsSaid) {

@@ -298,7 +298,7 @@ Quantities time_saved() {
     std::vector<Quantity> list;
     for (const Json& series : result.value("summary", Json::array())) {
       const Json ratio = series.value("time_of_random", Json());
-      if (series["params"]["order"] != "curriculum" || !series["median_time"].is_number()) continue;
+      if (series["params"]["order"] != "curriculum" || !series.value("median_time", Json()).is_number()) continue;
       if (!ratio.is_object() || !ratio["low"].is_number()) continue;
       const auto saved = [&](const char* member) { return 100 * (1 - number_of(ratio[member])); };
       list.push_back({fmt::format("width {}, {} in which both orders come to it", series["params"]["width"].get<int>(),

@@ -304,7 +304,7 @@ std::string settles_of(const Json& claim) {
 std::string measured_by(const Json& claim) {
   const std::string study = claim["study"];
   if (!claim["parts"].empty()) return study;
-  return claim["command"] == "" ? study + " with more than this run's settings" : text_of(claim["command"]);
+  return claim["command"] == "" ? study + ": left out of this run" : text_of(claim["command"]);
 }
 
 // The studies that answer claims, each with its page and the command that makes it again.
