@@ -144,21 +144,20 @@ std::size_t train_shared_bytes(const MlpLayout& layout, bool moments_on_chip) {
   return sizeof(TrainShared<kSamples>) + static_cast<std::size_t>(parts.network * networks + parts.planes) * 4;
 }
 
-// The class that a run of this shape trains in: the narrowest that holds it, if its memory fits on chip.
-int train_class(const MlpShape& shape, Context& context) {
-  const int width = class_of(shape);
-  if (width == 0) return 0;
-  return train_shared_bytes(make_layout(shape, width), false) <= static_cast<std::size_t>(max_shared_bytes(context))
-             ? width
-             : 0;
-}
-
 // Which kernel trains a run.
 struct TrainClass {
-  int width;   // train_class
+  int width;   // the narrowest class that holds it, if its memory fits on chip; otherwise 0
   bool split;  // below fp32, which takes two hidden layers to differ from it
   auto operator<=>(const TrainClass&) const = default;
 };
+
+TrainClass train_class(const MlpShape& shape, Precision precision, Context& context) {
+  const bool split = precision != Precision::fp32 && shape.hidden_layers > 1;
+  const int width = class_of(shape);
+  if (width == 0) return {0, split};
+  const std::size_t bytes = train_shared_bytes(make_layout(shape, width, split ? precision : Precision::fp32), false);
+  return {bytes <= static_cast<std::size_t>(max_shared_bytes(context)) ? width : 0, split};
+}
 
 // use<Crew>() for the crew that trains a class.
 template <class Use>
@@ -167,9 +166,9 @@ auto with_crew(const TrainClass& of, Use use) {
     return of.split ? use.template operator()<Tensor<Crew>>() : use.template operator()<Crew>();
   };
   switch (of.width) {
-    case 16: return either.template operator()<Block<16>>();
-    case 32: return either.template operator()<Block<32>>();
-    case 64: return either.template operator()<Block<64>>();
+    case 16: return either.template operator()<Trainer<16>>();
+    case 32: return either.template operator()<Trainer<32>>();
+    case 64: return either.template operator()<Trainer<64>>();
     default: return either.template operator()<Team>();
   }
 }
@@ -220,18 +219,16 @@ class JobClass {
     Together together;
     if (team_blocks_ > 1) together = clusters_ ? Together{team_blocks_, false} : Together{1, true};
     with_crew(class_, [&]<class Crew>() {
-      launch_together(context, together, crews_ * team_blocks_, kThreadsOf<Crew::kWidth>, shared_bytes_,
-                      mlp_train_kernel<Crew>, on_device_.data(), static_cast<int>(jobs_.size()), queue_.data(),
-                      moments_on_chip_, workspace_->data(), floats_, Teams{team_blocks_, clusters_, states_->data()},
-                      slice, slices);
+      launch_together(context, together, crews_ * team_blocks_, Crew::kThreads, shared_bytes_, mlp_train_kernel<Crew>,
+                      on_device_.data(), static_cast<int>(jobs_.size()), queue_.data(), moments_on_chip_,
+                      workspace_->data(), floats_, Teams{team_blocks_, clusters_, states_->data()}, slice, slices);
     });
   }
 
  private:
   std::int64_t resident(std::size_t bytes, Context& context) const {
-    return with_crew(class_, [&]<class Crew>() {
-      return resident_blocks(context, mlp_train_kernel<Crew>, kThreadsOf<Crew::kWidth>, bytes);
-    });
+    return with_crew(
+        class_, [&]<class Crew>() { return resident_blocks(context, mlp_train_kernel<Crew>, Crew::kThreads, bytes); });
   }
 
   // Sets the teams and the planes of their jobs; returns how many teams there are.
@@ -300,7 +297,7 @@ class JobClass {
 };
 
 // A launch lasts about this long at most when progress is reported; a step of one small network takes this long, which
-// is the way through its layers and not the arithmetic (counted on the machine code for sm_90a: 17 to 20 us at width 64).
+// is the way through its layers and not the arithmetic (counted: bench/results/gpu-training.md, and as much again).
 constexpr double kSecondsOfALaunch = 0.5, kSecondsOfAStep = 20e-6;
 
 // Multiply-adds of a run's forward passes.
@@ -404,7 +401,7 @@ void mlp_backward(const MlpShape& shape, const MlpLoss& loss, View<const float> 
   const std::int64_t m = parameters.extent(0), p = parameters.extent(1);
   FeatureTables tables;
   const float* const features = tables.of(shape, inputs, context);
-  const TrainClass of{train_class(shape, context), false};
+  const TrainClass of = train_class(shape, Precision::fp32, context);
   const Scratch<int> status(1, context);
   SCALELAB_CHECK(cudaMemsetAsync(status.data(), 0xff, sizeof(int), stream_of(context)));
   MlpRun run;
@@ -440,8 +437,7 @@ void mlp_train(std::span<const MlpRun> runs, Context& context) {
   double longest = 0, all = 0, most_steps = 0;
   std::int64_t samples = 0, most_epochs = 1;
   for (std::size_t i = 0; i < runs.size(); ++i) {
-    const TrainClass of{train_class(runs[i].shape, context),
-                        runs[i].precision != Precision::fp32 && runs[i].shape.hidden_layers > 1};
+    const TrainClass of = train_class(runs[i].shape, runs[i].precision, context);
     const Job job = job_of(runs[i], of, tables.of(runs[i].shape, runs[i].inputs, context), statuses.data() + i);
     by_class[of].push_back(job);
     longest = std::max(longest, cost_of(job));

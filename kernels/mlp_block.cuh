@@ -4,24 +4,26 @@
 // are turned to (fan_in, width) with rows of `stride` floats. Both row lengths leave 4 over 32: neighbouring rows start
 // 4 banks apart, so that eight lanes that read 16 bytes of eight neighbouring rows meet no bank conflict.
 //
-// Every product is made of register tiles of 8 x 4 elements: 3 loads of 16 bytes feed 32 fmas (a team: 4 x 4). An
+// Every product is made of register tiles: of 8 x 4 elements in scoring, where 3 loads of 16 bytes feed 32 fmas; of
+// 4 x 4 in training, whose steps wait for each other, so that more warps are worth more than fewer loads. An
 // element is one fma chain in ascending order, held by one thread from its first term to its last: its bits depend on
 // nothing but its operands, and are those of the CPU twin.
 //
-// kWidth 16, 32, 64: hidden layers of at most that width, everything a step touches in shared memory, and 2 kWidth
-// threads, so that a plane of kWidth x 64 is one register tile per thread. kWidth 0: any shape, in global memory (L2).
+// kWidth 16, 32, 64: hidden layers of at most that width, everything a step touches in shared memory, and so many
+// threads that a plane of kWidth x 64 is one register tile per thread. kWidth 0: any shape, in global memory (L2).
 //
-// A crew is who takes samples through a network together: one block (Block<kWidth>), or in training at kWidth 0 a Team
+// A crew is who takes samples through a network together: one block (Block), or in training at kWidth 0 a Team
 // of blocks. A crew numbers its threads, has a barrier, and says how wide its planes and how tall its register tiles
 // are; who computes an element changes none of its bits.
 //
 // A Tensor crew multiplies between hidden layers on tensor cores (mma.cuh). Where fp32 has floats its factors are split
-// words, in the same places: weights as the optimiser leaves them, a plane of activations below the last hidden layer
+// numbers, in the same places: weights as the optimiser leaves them, a plane of activations below the last hidden layer
 // once the layer is done, a plane of gradients once the layer's bias has seen it.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
+#include <type_traits>
 
 #include "kernels/cuda/device.cuh"
 #include "kernels/cuda/mma.cuh"
@@ -120,13 +122,14 @@ std::int64_t resident_blocks(Context& context, void (*kernel)(Parameters...), in
 
 // --- crews and their networks ----------------------------------------------------------------------------------------
 
-// A block as a crew.
-template <int kWidthOf>
+// A block as a crew. kTileRowsOf: of its register tiles.
+template <int kWidthOf, int kTileRowsOf = 8>
 struct Block {
-  static constexpr int kWidth = kWidthOf, kTileRows = 8;
+  static constexpr int kWidth = kWidthOf, kTileRows = kTileRowsOf;
+  static constexpr int kThreads = kWidth > 0 ? 8 * kThreadsOf<kWidth> / kTileRows : kThreadsOf<0>;
   static constexpr bool kTeam = false, kSplit = false;
   __device__ int thread() const { return static_cast<int>(threadIdx.x); }
-  __device__ int threads() const { return kThreadsOf<kWidth>; }
+  __device__ int threads() const { return kThreads; }
   __device__ bool leads() const { return true; }  // whether this is the crew's first block
   __device__ void sync() const { __syncthreads(); }
   __device__ bool all(bool good) const { return __syncthreads_and(good ? 1 : 0) != 0; }  // a sync() with a vote
@@ -140,6 +143,11 @@ struct Tensor : Of {
   using Of::Of;
   static constexpr bool kSplit = true;
 };
+// How it holds split numbers: on chip as matrices are loaded from there, otherwise a word each.
+template <class Crew>
+using Split = std::conditional_t<(Crew::kWidth > 0), Halves, SplitWords>;
+template <class Crew>
+inline constexpr bool kHalves = Crew::kSplit&& Crew::kWidth > 0;
 
 // Calls copy(parameter index, packed index) for every parameter, shared out over `threads`.
 template <class Copy>
@@ -202,11 +210,24 @@ __device__ __forceinline__ int position_count(int row_groups, int column_groups)
   return (row_groups + kLaneRows - 1) / kLaneRows * ((column_groups + kLaneColumns - 1) / kLaneColumns) * kWarp;
 }
 // For planes: four row groups by eight column groups keep both operands' loads free of conflicts.
-template <int kWidth>
-inline constexpr int kPlaneLaneRows = kWidth == 16 ? 2 : 4;
+template <class Crew>
+inline constexpr int kPlaneLaneRows = Crew::kWidth == 16 && Crew::kTileRows == 8 ? 2 : 4;
 
 __device__ __forceinline__ float4 load4(const float* from) { return *reinterpret_cast<const float4*>(from); }
 __device__ __forceinline__ void store4(float* to, float4 v) { *reinterpret_cast<float4*>(to) = v; }
+// Two pairs, kGap from one to the next.
+template <int kGap>
+__device__ __forceinline__ float4 load_pairs(const float* from) {
+  if (kGap == 2) return load4(from);
+  const float2 a = *reinterpret_cast<const float2*>(from), b = *reinterpret_cast<const float2*>(from + kGap);
+  return make_float4(a.x, a.y, b.x, b.y);
+}
+template <int kGap>
+__device__ __forceinline__ void store_pairs(float* to, float4 v) {
+  if (kGap == 2) return store4(to, v);
+  *reinterpret_cast<float2*>(to) = make_float2(v.x, v.y);
+  *reinterpret_cast<float2*>(to + kGap) = make_float2(v.z, v.w);
+}
 __device__ __forceinline__ float element(const float4& v, int i) {
   return i == 0 ? v.x : i == 1 ? v.y : i == 2 ? v.z : v.w;
 }
@@ -222,16 +243,32 @@ __device__ inline float activated(Activation activation, float x, float* slope) 
   return gelu.value;
 }
 
+// Puts two pairs of numbers of a row of n as halves, kGap from one to the next.
+template <int kGap>
+__device__ __forceinline__ void put_halves(const MlpLayout& layout, float* row, int n, int column, float4 v) {
+  const bool with_lo = layout.precision == Precision::bf16x3;
+  Halves::put(row, n, column, make_float2(v.x, v.y), with_lo);
+  Halves::put(row, n, column + kGap, make_float2(v.z, v.w), with_lo);
+}
+
+// Whether a crew turns the values of a layer into halves as it forms them. Values that are still to be normalised, or
+// that pass through memory on their way through an activation, are split afterwards.
+template <class Crew>
+__device__ __forceinline__ bool splits_at_once(const MlpLayout& layout, int layer) {
+  return kHalves<Crew> && layout.activation == Activation::relu && !layout.layer_norm && layer + 1 < layout.layers;
+}
+
 // values (padded, samples) = bias + weights^T below, the weights (depth, stride), `below` (depth, samples), followed by
-// the activation where `activate` says so. Thread: one register tile, or for kWidth 0 tiles in turn.
+// the activation where `activate` says so; as halves where `splits`. Thread: one register tile, or for kWidth 0 tiles in
+// turn.
 template <class Crew>
 __device__ __forceinline__ void forward_product(const Crew& crew, const MlpLayout& layout, int depth,
                                                 const float* weights, const float* bias, const float* below,
-                                                float* values, bool activate, float* slopes) {
+                                                float* values, bool activate, float* slopes, bool splits) {
   constexpr int kRows = Crew::kTileRows, kWidth = Crew::kWidth;
   const int padded = kWidth > 0 ? kWidth : layout.padded, stride = padded + 4, groups = padded / kRows;
   const int plane_row = crew.row(layout), column_groups = crew.samples(layout) / kTileColumns;
-  constexpr int kLaneRows = kPlaneLaneRows<kWidth>;
+  constexpr int kLaneRows = kPlaneLaneRows<Crew>;
   const int count = position_count<kLaneRows>(groups, column_groups);
   for (int t = crew.thread(); t < count; t += crew.threads()) {
     const Position at = position_of<kLaneRows>(t, column_groups);
@@ -265,7 +302,13 @@ __device__ __forceinline__ void forward_product(const Crew& crew, const MlpLayou
     for (int i = 0; i < kRows; ++i) {
 #pragma unroll
       for (int c = 0; c < kTileColumns; ++c) sum[i][c] = relu ? relu_of(sum[i][c]) : sum[i][c];
-      store4(values + (row + i) * plane_row + column, make_float4(sum[i][0], sum[i][1], sum[i][2], sum[i][3]));
+      const float4 v = make_float4(sum[i][0], sum[i][1], sum[i][2], sum[i][3]);
+      float* const to = values + (row + i) * plane_row;
+      if (kHalves<Crew> && splits) {
+        put_halves<2>(layout, to, kSamples, column, v);
+      } else {
+        store4(to + column, v);
+      }
     }
     if (!activate || relu) continue;
       // A thread's own elements again, one at a time: unrolled in registers this would be most of the kernel's code.
@@ -282,25 +325,36 @@ __device__ __forceinline__ float word_of(const MlpLayout& layout, float x) {
   return __uint_as_float(layout.precision == Precision::bf16 ? bf16_bits(x) : split(x));
 }
 
-// A plane of floats becomes a plane of words.
+// A plane of floats becomes one of split numbers.
 template <class Crew>
 __device__ __forceinline__ void split_plane(const Crew& crew, const MlpLayout& layout, float* plane) {
-  const int row = crew.row(layout), groups = crew.samples(layout) / 4;
-  for (int e = crew.thread(); e < layout.padded * groups; e += crew.threads()) {
-    float* const at = plane + e / groups * row + e % groups * 4;
-    const float4 v = load4(at);
-    store4(at, make_float4(word_of(layout, v.x), word_of(layout, v.y), word_of(layout, v.z), word_of(layout, v.w)));
+  const int row = crew.row(layout);
+  if constexpr (kHalves<Crew>) {  // a warp a row, which it has read before it writes
+    static_assert(kSamples == 2 * kWarp);
+    for (int f = crew.thread() / kWarp; f < layout.padded; f += crew.threads() / kWarp) {
+      float* const at = plane + f * row;
+      const float2 v = *reinterpret_cast<const float2*>(at + 2 * lane_index());
+      __syncwarp();
+      Halves::put(at, kSamples, 2 * lane_index(), v, layout.precision == Precision::bf16x3);
+    }
+  } else {
+    const int groups = crew.samples(layout) / 4;
+    for (int e = crew.thread(); e < layout.padded * groups; e += crew.threads()) {
+      float* const at = plane + e / groups * row + e % groups * 4;
+      const float4 v = load4(at);
+      store4(at, make_float4(word_of(layout, v.x), word_of(layout, v.y), word_of(layout, v.z), word_of(layout, v.w)));
+    }
   }
 }
 
-// Which 16 x 16 tiles of a product a warp takes at a time: so many that on chip every warp has one group of them.
-template <int kWidth>
+// Which 16 x 16 tiles of a product a warp takes at a time: so many that on chip every warp has at most one group of them.
+template <class Crew>
 struct PlaneTiles {  // of a plane
-  static constexpr int kRows = kWidth >= 32 ? 2 : 1, kColumns = kWidth >= 32 ? 2 : 4;
+  static constexpr int kRows = 1, kColumns = Crew::kWidth > 0 ? 2 : 4;
 };
-template <int kWidth>
+template <class Crew>
 struct WeightTiles {  // of the weights of a layer
-  static constexpr int kRows = kWidth == 64 ? 2 : 1, kColumns = kWidth >= 32 ? 2 : 1;
+  static constexpr int kRows = 1, kColumns = Crew::kWidth == 64 ? 2 : 1;
 };
 
 // use(row, column) for the first row and column of each group of tiles of a (rows, columns) product that is this
@@ -309,8 +363,9 @@ template <class Crew, class Tiles, class Use>
 __device__ __forceinline__ void for_each_group(const Crew& crew, int rows, int columns, Use use) {
   const int across = columns / (16 * Tiles::kColumns), groups = rows / (16 * Tiles::kRows) * across;
   const int warp = crew.thread() / kWarp, warps = crew.threads() / kWarp;
-  for (int i = warp; Crew::kWidth > 0 ? i == warp : i < groups; i += warps) {  // on chip a warp has one, as said above
+  for (int i = warp; i < groups; i += warps) {
     use(i / across * 16 * Tiles::kRows, i % across * 16 * Tiles::kColumns);
+    if (Crew::kWidth > 0) break;  // one, as said above
   }
 }
 
@@ -318,37 +373,44 @@ __device__ __forceinline__ void for_each_group(const Crew& crew, int rows, int c
 template <class Crew>
 __device__ __forceinline__ void forward_product_split(const Crew& crew, const MlpLayout& layout, const float* weights,
                                                       const float* bias, const float* below, float* values,
-                                                      bool activate, float* slopes) {
-  using Tiles = PlaneTiles<Crew::kWidth>;
+                                                      bool activate, float* slopes, bool splits) {
+  using Tiles = PlaneTiles<Crew>;
+  using Format = Split<Crew>;
   const int padded = Crew::kWidth > 0 ? Crew::kWidth : layout.padded, plane_row = crew.row(layout);
   for_each_group<Crew, Tiles>(crew, padded, crew.samples(layout), [&](int group_row, int group_column) {
-    const int row = group_row + ProductTile::first_row(), column = group_column + ProductTile::first_column();
-    ProductTile tiles[Tiles::kRows][Tiles::kColumns];
+    const int row = group_row + Format::row(), column = group_column + Format::column();
+    ProductTile<Format> tiles[Tiles::kRows][Tiles::kColumns];
 #pragma unroll
     for (int m = 0; m < Tiles::kRows; ++m) {
-      const float first = bias[row + 16 * m], second = bias[row + 16 * m + 1];
+      const float first = bias[row + 16 * m], second = bias[row + 16 * m + Format::kRowStep];
 #pragma unroll
       for (int n = 0; n < Tiles::kColumns; ++n) {
         tiles[m][n].begin(make_float4(first, first, first, first), make_float4(second, second, second, second));
       }
     }
-    multiply_words<Tiles::kRows, Tiles::kColumns, false, false>(tiles, weights + group_row, padded + 4,
-                                                                below + group_column, plane_row, padded,
-                                                                layout.precision == Precision::bf16x3);
+    multiply_split<false, false>(tiles, Format{weights, padded + 4, padded}, group_row,
+                                 Format{below, plane_row, crew.samples(layout)}, group_column, padded,
+                                 layout.precision == Precision::bf16x3);
     const bool relu = activate && layout.activation == Activation::relu;
 #pragma unroll
     for (int e = 0; e < 2 * Tiles::kRows * Tiles::kColumns; ++e) {
       const int m = e / 2 / Tiles::kColumns, n = e / 2 % Tiles::kColumns;
       float4 v = tiles[m][n].row(e % 2);
       if (relu) v = make_float4(relu_of(v.x), relu_of(v.y), relu_of(v.z), relu_of(v.w));
-      store4(values + (row + 16 * m + e % 2) * plane_row + column + 16 * n, v);
+      float* const to = values + (row + 16 * m + e % 2 * Format::kRowStep) * plane_row;
+      if (kHalves<Crew> && splits) {
+        put_halves<Format::kGap>(layout, to, kSamples, column + 16 * n, v);
+      } else {
+        store_pairs<Format::kGap>(to + column + 16 * n, v);
+      }
     }
     if (!activate || relu) return;
       // A lane's own elements again, one at a time, as in forward_product.
 #pragma unroll 1
     for (int e = 0; e < 8 * Tiles::kRows * Tiles::kColumns; ++e) {
       const int m = e / 8 / Tiles::kColumns, n = e / 8 % Tiles::kColumns;
-      const int own = (row + 16 * m + e / 4 % 2) * plane_row + column + 16 * n + e % 4;
+      const int own = (row + 16 * m + e / 4 % 2 * Format::kRowStep) * plane_row + column + 16 * n +
+                      e / 2 % 2 * Format::kGap + e % 2;
       values[own] = activated(layout.activation, values[own], slopes != nullptr ? slopes + own : nullptr);
     }
   });
@@ -397,10 +459,11 @@ __device__ __forceinline__ const float* forward_hidden(Crew& crew, const MlpLayo
     float* const values = planes.activations(l);
     float* const slopes = training && gelu ? planes.slopes(l) : nullptr;
     const float *const weights = packed + layout.weights[l], *const bias = packed + layout.bias[l];
+    const bool splits = splits_at_once<Crew>(layout, l);
     if (Crew::kSplit && l > 0) {
-      forward_product_split(crew, layout, weights, bias, below, values, !layout.layer_norm, slopes);
+      forward_product_split(crew, layout, weights, bias, below, values, !layout.layer_norm, slopes, splits);
     } else {
-      forward_product(crew, layout, layout.fan_in(l), weights, bias, below, values, !layout.layer_norm, slopes);
+      forward_product(crew, layout, layout.fan_in(l), weights, bias, below, values, !layout.layer_norm, slopes, splits);
     }
     crew.sync();
     if (layout.layer_norm) {
@@ -408,7 +471,7 @@ __device__ __forceinline__ const float* forward_hidden(Crew& crew, const MlpLayo
                 training ? inverse + l * crew.samples(layout) : nullptr, slopes);
       crew.sync();
     }
-    if (Crew::kSplit && l + 1 < layout.layers) {
+    if (Crew::kSplit && !splits && l + 1 < layout.layers) {
       split_plane(crew, layout, values);
       crew.sync();
     }

@@ -129,6 +129,7 @@ struct Square {
 };
 
 struct alignas(16) SquareShared {
+  std::int64_t next;               // region of this block
   int waiting, open;               // lengths of the lists `squares` and `cells`
   unsigned squares[kMostWaiting];  // square_at()
   Square batch[kBatch];
@@ -169,7 +170,7 @@ template <int kWidth>
 __device__ __forceinline__ void bound_product(const MlpLayout& layout, int depth, const float* weights,
                                               const float* bias, const float* below, float* forms) {
   const int padded = kWidth > 0 ? kWidth : layout.padded, stride = padded + 4, groups = padded / kTileRows;
-  constexpr int kLaneRows = kPlaneLaneRows<kWidth>;
+  constexpr int kLaneRows = kPlaneLaneRows<Block<kWidth>>;
   const int count = position_count<kLaneRows>(groups, kColumnGroups);
   const float rounding = rounding_of(depth), next_rounding = rounding_of(layout.width);
   for (int t = static_cast<int>(threadIdx.x); t < count; t += kThreadsOf<kWidth>) {
@@ -374,11 +375,12 @@ __device__ __forceinline__ void start_squares(SquareShared& shared, int level) {
   }
 }
 
-// Block: regions in turn. Shared memory: the lists, then for kWidth > 0 the network, a plane's features and two planes.
+// Block: regions from the queue, the first by its own number: what a region takes depends on how much of a boundary is in
+// it. `queue` begins at 0. Shared memory: the lists, then for kWidth > 0 the network, a plane's features and two planes.
 template <int kWidth>
 __global__ void __launch_bounds__(kThreadsOf<kWidth>, kBoundingBlocks<kWidth>)
     grid_mlp_squares_kernel(const __grid_constant__ MlpLayout layout, const float* packed, std::int64_t m,
-                            float* workspace, std::int64_t floats, Cells cells, int level) {
+                            float* workspace, std::int64_t floats, Cells cells, int level, unsigned long long* queue) {
   SquareShared& shared = *dynamic_shared<SquareShared>();
   float* const own = kWidth > 0 ? reinterpret_cast<float*>(&shared + 1) : workspace + blockIdx.x * floats;
   float* const x = own + (kWidth > 0 ? layout.size : 0);
@@ -388,7 +390,7 @@ __global__ void __launch_bounds__(kThreadsOf<kWidth>, kBoundingBlocks<kWidth>)
   const std::int64_t side = std::int64_t{1} << level, across = (cells.size + side - 1) >> level;
   const std::int64_t rows = cells.count / cells.size, regions = ((rows + side - 1) >> level) * across;
   std::int64_t loaded = -1;
-  for (std::int64_t i = blockIdx.x; i < m * regions; i += gridDim.x) {
+  for (std::int64_t i = blockIdx.x; i < m * regions; i = shared.next) {
     const std::int64_t network = i / regions, place = i - network * regions;
     const float* const source = packed + network * layout.size;
     const float* const weights = kWidth > 0 ? own : source;
@@ -399,6 +401,7 @@ __global__ void __launch_bounds__(kThreadsOf<kWidth>, kBoundingBlocks<kWidth>)
     }
     const Region region = region_at(cells, network, place / across, place % across, level);
     start_squares(shared, level);
+    if (thread == 0) shared.next = std::int64_t{gridDim.x} + static_cast<std::int64_t>(atomicAdd(queue, 1ULL));
     __syncthreads();
 
     // Dense evaluation of `count` cells of the list from `begin` on.
@@ -491,7 +494,10 @@ void grid_mlp_labels(const MlpShape& shape, View<const float> parameters, const 
     return m * ceil_div(rows, side) * ceil_div(grid.size, side);
   };
   while (level > kSmallestRegion && regions() < 4 * multiprocessors) --level;
-  launch_scoring<GridMlpSquaresKernel>(shape, parameters, regions(), sizeof(SquareShared), context, cells, level);
+  const Scratch<unsigned long long> queue(1, context);
+  SCALELAB_CHECK(cudaMemsetAsync(queue.data(), 0, sizeof(unsigned long long), stream_of(context)));
+  launch_scoring<GridMlpSquaresKernel>(shape, parameters, regions(), sizeof(SquareShared), context, cells, level,
+                                       queue.data());
 }
 
 }  // namespace scalelab::cuda

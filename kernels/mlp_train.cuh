@@ -28,7 +28,7 @@ namespace scalelab::cuda {
 // --- a run, as the device sees it ------------------------------------------------------------------------------------
 
 // MlpRun with device pointers alone; arrays that may be absent are null.
-struct Job {
+struct alignas(16) Job {
   MlpLayout layout;
   float gamma;
   const float* features;       // (n, features), encoded
@@ -56,14 +56,47 @@ inline constexpr float kMaxFloat = 0x1.fffffep127F;
 // long.
 inline constexpr int kSteps = 32;
 
+// A place in a run: the next tile of samples.
+struct Cursor {
+  int epoch;
+  std::int64_t begin;  // position in the epoch
+};
+
+// The epochs of one slice of a run.
+struct Epochs {
+  int begin, end;
+  int status;  // of the run: -1, or the epochs it finished before it diverged, and then there is nothing to do
+  __device__ bool idle() const { return status >= 0 || begin == end; }
+};
+
+// Where a tile lies in its batch and epoch.
+struct TilePlace {
+  Flow flow;
+  std::int64_t samples;  // of its batch
+  bool ends;             // whether it is its batch's last
+  Cursor next;           // the tile behind it
+};
+
+// What a block knows of its run, and what is not to lie in the registers of each thread meanwhile.
 template <int kMaxSamples>
 struct TrainShared {
   double sums[kSamples];  // losses of the epoch, by row modulo kSamples
+  double loss_sum;        // of all samples in order, when gradients are wanted in place of training
+  std::int64_t step;      // the number of the step that the tile at hand is part of
+  TilePlace tile;         // where that lies
+  Cursor cursor;          // its place; from the way back on that of the next
+  Epochs epochs;
   MlpStep steps[kSteps];
   int rows[kMaxSamples];
   int labels[kMaxSamples];
-  int job, unused[3];  // keeps what follows aligned to 16 bytes
+  Job run;    // each step asks it for much
+  Rule rule;  // of the step that the batch at hand ends with
+  int job;
 };
+
+// The crew of a run on chip.
+template <int kWidth>
+using Trainer = Block<kWidth, 4>;
 
 // What the blocks of a team tell each other, in global memory.
 struct TeamState {
@@ -80,7 +113,7 @@ struct Teams {
 
 // The crew of a run at kWidth 0: `blocks` blocks, of which this is number `rank`.
 struct Team {
-  static constexpr int kWidth = 0, kTileRows = 4;
+  static constexpr int kWidth = 0, kTileRows = 4, kThreads = kThreadsOf<0>;
   static constexpr bool kTeam = true, kSplit = false;
   // Samples of a tile at most. So many give a plane of width 128 a register tile for each thread of 32 blocks; a plane
   // of width 256 is then 1 MB, and all planes of a run stay in L2. Not timed (bench/results/gpu.md).
@@ -142,18 +175,21 @@ __device__ inline Crew crew_of(const Teams& teams) {
 
 template <class Crew>
 using SharedOf = TrainShared<Crew::kTeam ? Team::kMaxSamples : kSamples>;
-static_assert(sizeof(SharedOf<Block<16>>) % 16 == 0 && sizeof(SharedOf<Team>) % 16 == 0);
+static_assert(sizeof(SharedOf<Trainer<16>>) % 16 == 0 && sizeof(SharedOf<Team>) % 16 == 0);
 
 // Floats of each part of a run's memory: the packed network, and all that belongs to a tile of samples.
 struct TrainParts {
   // planes: features (first_rows), scores (outputs), layer norm's 1 / deviation (layers, samples), the planes of all
-  // layers, and for kWidth 0 two planes of deltas.
+  // layers, and planes of deltas: for kWidth 0 two, on chip below fp32 one.
   std::int64_t network, planes;
+  SCALELAB_HD static int delta_planes(const MlpLayout& layout, bool on_chip) {
+    return !on_chip ? 2 : layout.precision == Precision::fp32 ? 0 : 1;
+  }
   SCALELAB_HD static TrainParts of(const MlpLayout& layout, bool on_chip) {
-    return {layout.size,
-            static_cast<std::int64_t>(layout.first_rows + layout.outputs) * layout.row() +
-                (layout.layer_norm ? layout.layers * layout.samples : 0) +
-                static_cast<std::int64_t>(layout.layers * layout.kinds + (on_chip ? 0 : 2)) * layout.plane()};
+    return {layout.size, static_cast<std::int64_t>(layout.first_rows + layout.outputs) * layout.row() +
+                             (layout.layer_norm ? layout.layers * layout.samples : 0) +
+                             static_cast<std::int64_t>(layout.layers * layout.kinds + delta_planes(layout, on_chip)) *
+                                 layout.plane()};
   }
 };
 
@@ -163,21 +199,19 @@ SCALELAB_HD constexpr int workspace_parts(bool split) { return split ? 5 : 4; }
 
 // The rule of one step, from the constants that its crew computed.
 __device__ inline Rule rule_of(const Job& job, const MlpStep& step) {
-  return {job.optimizer,     -step.rate * job.weight_decay,
-          -step.rate,        job.momentum,
-          job.beta1,         job.beta2,
-          1.0F - job.beta1,  1.0F - job.beta2,
-          -step.scaled_rate, step.inverse_root,
-          job.epsilon};
+  Rule rule{job.optimizer,     -step.rate * job.weight_decay,
+            -step.rate,        job.momentum,
+            job.beta1,         job.beta2,
+            1.0F - job.beta1,  1.0F - job.beta2,
+            -step.scaled_rate, step.inverse_root,
+            job.epsilon};
+  prepare_adam(rule);
+  return rule;
 }
 
 // --- one run ---------------------------------------------------------------------------------------------------------
 
-// A place in a run: the next tile of samples.
-struct Cursor {
-  int epoch;
-  std::int64_t begin;  // position in the epoch
-};
+__device__ inline std::int64_t steps_per_epoch(const Job& job) { return (job.r + job.batch - 1) / job.batch; }
 
 // Samples of the tile that begins at position `begin`: up to the end of the tile, of the batch or of the epoch.
 __device__ inline int tile_count(const Job& job, std::int64_t begin) {
@@ -206,7 +240,7 @@ __device__ inline void gather(const Crew& crew, const Job& job, const int* rows,
   const int thread = crew.thread(), threads = crew.threads(), features = job.layout.features;
   const int samples = crew.samples(job.layout), row = crew.row(job.layout);
   if (crew.leads()) {
-    for (int s = static_cast<int>(threadIdx.x); s < samples; s += kThreadsOf<Crew::kWidth>) {
+    for (int s = static_cast<int>(threadIdx.x); s < samples; s += Crew::kThreads) {
       labels[s] = s < count ? job.labels[rows[s]] : 0;
     }
   }
@@ -233,7 +267,7 @@ __device__ __forceinline__ bool losses_and_deltas(const Crew& crew, const Job& j
                                                   int count, const int* labels, float* scores, double* sums,
                                                   bool in_order, double& loss_sum) {
   if (!crew.leads()) return true;
-  constexpr int kThreads = kThreadsOf<Crew::kWidth>;
+  constexpr int kThreads = Crew::kThreads;
   const int thread = static_cast<int>(threadIdx.x), outputs = layout.outputs, row = crew.row(layout);
   const float scale = 1.0F / static_cast<float>(samples);
   bool finite = true;
@@ -276,13 +310,16 @@ __device__ inline double total(const double* sums) {
 
 // Blocks on a multiprocessor that registers must allow: what shared memory allows of the usual shapes. What
 // ptxas makes of it, and the occupancy that follows: tests/kernel_resources.py.
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 800  // a quarter of the shared memory
+template <int kWidth>
+inline constexpr int kTrainBlocks = kWidth == 16 ? 3 : 1;
+#else
 template <int kWidth>
 inline constexpr int kTrainBlocks = kWidth == 16   ? 8
                                     : kWidth == 32 ? 4
                                     : kWidth == 64 ? 2
                                                    : 1;
-
-// Crew: runs from the queue. `slice` of `slices`: which part of each run's epochs this launch trains.
+#endif
 
 // --- the acts of a run -----------------------------------------------------------------------------------------------
 
@@ -293,7 +330,7 @@ struct RunMemory {
   float* scores;   // (outputs, samples), then the gradient with respect to them
   float* inverse;  // (layers, samples) 1 / deviation, with layer norm
   MlpPlanes planes;
-  float* deltas;   // two planes, for kWidth 0
+  float* deltas;   // TrainParts::delta_planes
   float* moments;  // (2, size)
   float* mask;     // (size)
 };
@@ -312,7 +349,7 @@ __device__ __forceinline__ RunMemory place_memory(const Crew& crew, const Job& j
   const MlpPlanes planes{inverse + (layout.layer_norm ? layout.layers * crew.samples(layout) : 0), layout.plane(),
                          layout.kinds};
   float* const deltas = planes.base + layout.layers * layout.kinds * layout.plane();
-  float* const moments = on_chip ? deltas : own;
+  float* const moments = on_chip ? deltas + TrainParts::delta_planes(layout, true) * layout.plane() : own;
   float* const mask = own + 3 * std::int64_t{size};
   float* const master = !Crew::kSplit ? values : on_chip ? moments + 2 * size : mask + size;
   const Network net{values,
@@ -324,13 +361,6 @@ __device__ __forceinline__ RunMemory place_memory(const Crew& crew, const Job& j
   return {net, x, scores, inverse, planes, deltas, moments, mask};
 }
 
-// The epochs of one slice of a run.
-struct Epochs {
-  int begin, end;
-  int status;  // of the run: -1, or the epochs it finished before it diverged, and then there is nothing to do
-  __device__ bool idle() const { return status >= 0 || begin == end; }
-};
-
 __device__ inline Epochs epochs_of(const Job& job, int slice, int slices) {
   const std::int64_t length = job.epoch_end - job.epoch_begin;
   return {job.epoch_begin + static_cast<int>(length * slice / slices),
@@ -340,7 +370,7 @@ __device__ inline Epochs epochs_of(const Job& job, int slice, int slices) {
 // By each block for itself.
 template <class Crew>
 __device__ __forceinline__ void clear_sums(double* sums) {
-  for (int s = static_cast<int>(threadIdx.x); s < kSamples; s += kThreadsOf<Crew::kWidth>) sums[s] = 0;
+  for (int s = static_cast<int>(threadIdx.x); s < kSamples; s += Crew::kThreads) sums[s] = 0;
 }
 
 // Parameters, moments and mask from the run's arrays into its memory. Where a weight is masked, it and its moments are
@@ -365,39 +395,51 @@ __device__ __forceinline__ void load_run(Crew& crew, const Job& job, const RunMe
     }
   });
   if (!Crew::kSplit) return;
-  // What products read: words for the weights between hidden layers, copies of all else.
+  // What products read: split numbers for the weights between hidden layers, copies of all else.
   crew.sync();
+  float* const values = memory.net.values;
   for (int i = thread; i < size; i += threads) {
     const auto between = [&](int l) {
       return l < layout.layers && i >= layout.weights[l] && i < layout.weights[l] + layout.padded * layout.stride;
     };
     static_assert(kMaxHiddenLayers == 4);
-    memory.net.values[i] = between(1) || between(2) || between(3) ? word_of(layout, master[i]) : master[i];
+    const bool splits = between(1) || between(2) || between(3);
+    if (!kHalves<Crew> || !splits) values[i] = splits ? word_of(layout, master[i]) : master[i];
+  }
+  if constexpr (kHalves<Crew>) {
+    for (int l = 1; l < layout.layers; ++l) {
+      for (int e = thread; e < layout.padded * layout.padded / 2; e += threads) {
+        const int row = layout.weights[l] + 2 * e / layout.padded * layout.stride, column = 2 * e % layout.padded;
+        Halves::put(values + row, layout.padded, column, make_float2(master[row + column], master[row + column + 1]),
+                    layout.precision == Precision::bf16x3);
+      }
+    }
   }
 }
-
-// Where a tile lies in its batch and epoch.
-struct TilePlace {
-  int count;             // samples of the tile
-  std::int64_t samples;  // of its batch
-  bool begins, ends;     // whether it is the batch's first, its last
-  bool epoch_ends;       // whether it is the epoch's last
-};
 
 __device__ inline TilePlace place_of(const Job& job, const Cursor& cursor) {
   const int count = tile_count(job, cursor.begin);
   const std::int64_t in_batch = cursor.begin % job.batch, batch_begin = cursor.begin - in_batch;
   const std::int64_t samples = job.r - batch_begin < job.batch ? job.r - batch_begin : job.batch;
-  return {count, samples, in_batch == 0, in_batch + count == samples, cursor.begin + count == job.r};
+  const bool ends = in_batch + count == samples, epoch_ends = cursor.begin + count == job.r;
+  const Cursor next = epoch_ends ? Cursor{cursor.epoch + 1, 0} : Cursor{cursor.epoch, cursor.begin + count};
+  return {{in_batch == 0, ends && job.gradients == nullptr, count}, samples, ends, next};
 }
 
-// Constants of the steps that share a group of kSteps with `step`. Lane of the block's first warp: a step.
-__device__ __forceinline__ void find_steps(const Job& job, std::int64_t step, std::int64_t steps, MlpStep* constants) {
-  const int lane = static_cast<int>(threadIdx.x);
-  const std::int64_t mine = step - step % kSteps + lane;
-  if (lane < kSteps && mine < steps) {
-    constants[lane] = mlp_step(job.learning_rate, job.schedule, job.optimizer, job.beta1, job.beta2, mine, steps);
+// The rule of `step`, by the block's first warp. `constants`: of the steps that share a group of kSteps with it, found
+// when the group begins, or where they are `wanted`. Lane: a step.
+__device__ __forceinline__ void find_rule(const Job& job, std::int64_t step, bool wanted, MlpStep* constants,
+                                          Rule& rule) {
+  const int lane = static_cast<int>(threadIdx.x), in_group = static_cast<int>(step % kSteps);
+  if (wanted || in_group == 0) {
+    static_assert(kSteps == kWarp);
+    const std::int64_t mine = step - in_group + lane, steps = steps_per_epoch(job) * job.epochs;
+    if (mine < steps) {
+      constants[lane] = mlp_step(job.learning_rate, job.schedule, job.optimizer, job.beta1, job.beta2, mine, steps);
+    }
+    __syncwarp();
   }
+  if (lane == 0) rule = rule_of(job, constants[in_group]);
 }
 
 // Whether every master weight is finite. A vote of the crew.
@@ -408,54 +450,66 @@ __device__ __forceinline__ bool finite_weights(Crew& crew, const MlpLayout& layo
   return crew.all(good);
 }
 
+// A run's first place in a slice, and nothing summed. By each block for itself.
+template <class Crew>
+__device__ __forceinline__ void start_run(const Job& job, const Epochs& epochs, SharedOf<Crew>& shared) {
+  clear_sums<Crew>(shared.sums);
+  if (threadIdx.x == 0) {
+    shared.epochs = epochs;
+    shared.cursor = {epochs.begin, 0};
+    shared.step = epochs.begin * steps_per_epoch(job);
+    shared.loss_sum = 0;
+    shared.rule = Rule{};  // read also where nothing is learned
+  }
+  if (!epochs.idle()) find_rows(job, {epochs.begin, 0}, shared.rows);
+}
+
 // Trains the slice's epochs, which are at least one, tile by tile: features in, forward, losses, backward, and with the
 // last tile of a batch the update. A run ends early, before an update, when a loss of the batch is not finite, and
 // behind an epoch when a weight is not: it has diverged. Returns how many epochs were finished with everything finite.
-// Begins behind a barrier since load_run and find_rows. loss_sum: of thread 0, when gradients are wanted in place of
-// training.
-template <class Crew>
-__device__ __forceinline__ int train_epochs(Crew& crew, const Job& job, const RunMemory& memory, SharedOf<Crew>& shared,
-                                            const Epochs& epochs, double& loss_sum) {
+// Begins behind a barrier since load_run and start_run. memory(): a RunMemory.
+template <class Crew, class Memory>
+__device__ __forceinline__ int train_epochs(Crew& crew, const Job& job, const Memory& memory, SharedOf<Crew>& shared,
+                                            const Epochs& epochs) {
   const MlpLayout& layout = job.layout;
-  const bool learning = job.gradients == nullptr;
-  const std::int64_t steps_per_epoch = (job.r + job.batch - 1) / job.batch, steps = steps_per_epoch * job.epochs;
-  std::int64_t step = epochs.begin * steps_per_epoch;
-  Rule rule{};
-  bool finite = true, fresh_steps = true;
-  Cursor cursor{epochs.begin, 0};
-  while (cursor.epoch < epochs.end) {
-    const TilePlace tile = place_of(job, cursor);
-    gather(crew, job, shared.rows, tile.count, memory.x, shared.labels);
-    if (tile.begins && learning && (fresh_steps || step % kSteps == 0)) {
-      find_steps(job, step, steps, shared.steps);
-      fresh_steps = false;
+  const TilePlace& tile = shared.tile;  // from the first barrier on
+  bool finite = true;
+  while (shared.cursor.epoch < epochs.end) {
+    const TilePlace found = place_of(job, shared.cursor);
+    gather(crew, job, shared.rows, found.flow.count, memory().x, shared.labels);
+    if (threadIdx.x == 0) shared.tile = found;
+    if (found.flow.begins && job.gradients == nullptr && threadIdx.x < kWarp) {
+      const bool first = shared.cursor.epoch == epochs.begin && shared.cursor.begin == 0;
+      find_rule(job, shared.step, first, shared.steps, shared.rule);
     }
     crew.sync();
     // Forward, and what the scores cost. Meanwhile the threads that have nothing to do look for the next tile's rows.
-    const float* const top = forward_hidden(crew, layout, memory.net.values, memory.x, memory.planes, memory.inverse);
-    if (tile.begins) finite = true;
-    finite = losses_and_deltas(crew, job, layout, memory.net.values, top, tile.samples, tile.count, shared.labels,
-                               memory.scores, shared.sums, !learning, loss_sum) &&
-             finite;
-    const Cursor next = tile.epoch_ends ? Cursor{cursor.epoch + 1, 0} : Cursor{cursor.epoch, cursor.begin + tile.count};
-    if (next.epoch < epochs.end) find_rows(job, next, shared.rows);
+    const RunMemory at = memory();
+    const float* const top = forward_hidden(crew, layout, at.net.values, at.x, at.planes, at.inverse);
+    if (tile.flow.begins) finite = true;
+    finite =
+        losses_and_deltas(crew, job, layout, memory().net.values, top, tile.samples, tile.flow.count, shared.labels,
+                          memory().scores, shared.sums, job.gradients != nullptr, shared.loss_sum) &&
+        finite;
+    if (tile.next.epoch < epochs.end) find_rows(job, tile.next, shared.rows);
     const bool all_finite = crew.all(finite);
-    if (tile.ends && learning && !all_finite) return cursor.epoch - epochs.begin;
+    if (tile.flow.learns && !all_finite) return shared.cursor.epoch - epochs.begin;
+    if (threadIdx.x == 0) {
+      shared.cursor.epoch = tile.next.epoch;  // one by one, without what lies between them
+      shared.cursor.begin = tile.next.begin;
+      if (tile.ends) ++shared.step;
+    }
     // Back, with the update where the batch ends.
-    if (tile.ends && learning) rule = rule_of(job, shared.steps[step % kSteps]);
-    backward(crew, layout, memory.net, {tile.begins, tile.ends && learning}, rule, memory.x, memory.planes,
-             memory.deltas, memory.scores, memory.inverse, tile.count);
-    if (tile.ends) ++step;
-    if (tile.epoch_ends && learning) {
-      if (!finite_weights(crew, layout, memory.net.master)) return cursor.epoch - epochs.begin;
+    backward(crew, layout, memory, tile.flow, shared.rule);
+    if (job.gradients == nullptr && shared.cursor.begin == 0) {
+      const int epoch = shared.cursor.epoch - 1;
+      if (!finite_weights(crew, layout, memory().net.master)) return epoch - epochs.begin;
       if (crew.thread() == 0 && job.epoch_losses != nullptr) {
-        job.epoch_losses[cursor.epoch - job.epoch_begin] =
-            static_cast<float>(total(shared.sums) / static_cast<double>(job.r));
+        job.epoch_losses[epoch - job.epoch_begin] = static_cast<float>(total(shared.sums) / static_cast<double>(job.r));
       }
       __syncthreads();
       clear_sums<Crew>(shared.sums);
     }
-    cursor = next;
   }
   return epochs.end - epochs.begin;
 }
@@ -497,7 +551,7 @@ __device__ __forceinline__ void store_run(Crew& crew, const Job& job, const RunM
 // SharedOf<Crew>, then for kWidth > 0 network and planes, and where `moments_on_chip` the moments. workspace (crews,
 // floats). slice of slices: which part of each run's epochs this launch trains.
 template <class Crew>
-__global__ void __launch_bounds__(kThreadsOf<Crew::kWidth>, kTrainBlocks<Crew::kWidth>)
+__global__ void __launch_bounds__(Crew::kThreads, kTrainBlocks<Crew::kWidth>)
     mlp_train_kernel(const Job* jobs, int count, int* queue, bool moments_on_chip, float* workspace,
                      std::int64_t floats, Teams teams, int slice, int slices) {
   SharedOf<Crew>& shared = *dynamic_shared<SharedOf<Crew>>();
@@ -514,17 +568,21 @@ __global__ void __launch_bounds__(kThreadsOf<Crew::kWidth>, kTrainBlocks<Crew::k
     crew.sync();
     const int mine = *next_job;
     if (mine >= count) return;
-    const Job& job = jobs[mine];
+    for (int i = static_cast<int>(threadIdx.x); i < static_cast<int>(sizeof(Job) / 4); i += Crew::kThreads) {
+      reinterpret_cast<unsigned*>(&shared.run)[i] = reinterpret_cast<const unsigned*>(jobs + mine)[i];
+    }
+    __syncthreads();
+    const Job& job = shared.run;
 
-    const RunMemory memory = place_memory(crew, job, own, reinterpret_cast<float*>(&shared + 1), moments_on_chip);
-    const Epochs epochs = epochs_of(job, slice, slices);
-    load_run(crew, job, memory);
-    clear_sums<Crew>(shared.sums);
-    if (!epochs.idle()) find_rows(job, {epochs.begin, 0}, shared.rows);
+    const auto memory = [&] {
+      return place_memory(crew, job, own, reinterpret_cast<float*>(&shared + 1), moments_on_chip);
+    };
+    load_run(crew, job, memory());
+    start_run<Crew>(job, epochs_of(job, slice, slices), shared);
     crew.sync();
-    double loss_sum = 0;
-    const int epochs_done = epochs.idle() ? 0 : train_epochs(crew, job, memory, shared, epochs, loss_sum);
-    store_run(crew, job, memory, epochs, epochs_done, loss_sum);
+    const Epochs& epochs = shared.epochs;
+    const int epochs_done = epochs.idle() ? 0 : train_epochs(crew, job, memory, shared, epochs);
+    store_run(crew, job, memory(), epochs, epochs_done, shared.loss_sum);
     crew.sync();  // before the next run takes anything of this one's
   }
 }

@@ -1,7 +1,7 @@
 // A block of 128 threads trains one run after another; 16 threads share a unit or a test example. Thread j of the 16
 // owns chain j of every dot product, and with it coordinates j, j + 16, ... of the unit's weights. In shared memory:
-// the example, and of each unit its output weight, its pre-activation and its push. Weights and the test examples of
-// the block's seed lie in scratch of the block's own.
+// the example, and of each unit its output weight, its pre-activation, and its activation, later its push. Weights and
+// the test examples of the block's seed lie in scratch of the block's own.
 #include "scalelab/xor_sgd.h"
 
 #include <algorithm>
@@ -18,7 +18,8 @@ constexpr int kThreads = 128, kChains = 16, kTeams = kThreads / kChains;
 constexpr int kMaxHidden = 1024, kMaxDimension = 4096;
 
 struct XorShared {
-  float out[kMaxHidden], pre[kMaxHidden], push[kMaxHidden];
+  float out[kMaxHidden], pre[kMaxHidden];
+  float active[kMaxHidden];  // activations; once the error is known, pushes
   float noise[kMaxDimension], x[kMaxDimension];
   float error;
   int right[kTeams];
@@ -119,7 +120,8 @@ __device__ float dot(const XorBlock& b, int k, const float* x, bool present) {
   return add_chains(chain);
 }
 
-// shared.pre of every unit from shared.x, and shared.error = label - output, summed over units in ascending order.
+// shared.pre and shared.active of every unit from shared.x, and shared.error = label - output, summed over units in
+// ascending order: by one thread, while the activations are found by all.
 __device__ void forward(const XorBlock& b, float label) {
   // All teams of a warp go round together: the last rounds may have no unit.
   for (int first = 0; first < b.hidden; first += kTeams) {
@@ -128,11 +130,12 @@ __device__ void forward(const XorBlock& b, float label) {
     if (k < b.hidden && b.lane == 0) b.shared.pre[k] = sum;
   }
   __syncthreads();
+  for (int k = b.thread; k < b.hidden; k += kThreads) b.shared.active[k] = activation(b.shared.pre[k], b.problem.gate);
+  __syncthreads();
   if (b.thread == 0) {
     float sum = 0;
-    for (int k = 0; k < b.hidden; ++k) {
-      sum = fmaf(b.shared.out[k], activation(b.shared.pre[k], b.problem.gate), sum);
-    }
+#pragma unroll 8
+    for (int k = 0; k < b.hidden; ++k) sum = fmaf(b.shared.out[k], b.shared.active[k], sum);
     b.shared.error = label - sum;
   }
   __syncthreads();
@@ -142,15 +145,15 @@ __device__ void forward(const XorBlock& b, float label) {
 __device__ void update(const XorBlock& b, float rate) {
   const float error = b.shared.error;
   for (int k = b.thread; k < b.hidden; k += kThreads) {
-    const float z = b.shared.pre[k];
-    b.shared.push[k] = rate * error * b.shared.out[k] * slope(z, b.problem.gate);
+    const float active = b.shared.active[k];
+    b.shared.active[k] = rate * error * b.shared.out[k] * slope(b.shared.pre[k], b.problem.gate);
     if (b.problem.train_output) {
-      b.shared.out[k] = fmaf(rate / static_cast<float>(b.d) * error, activation(z, b.problem.gate), b.shared.out[k]);
+      b.shared.out[k] = fmaf(rate / static_cast<float>(b.d) * error, active, b.shared.out[k]);
     }
   }
   __syncthreads();
   for (int k = b.team; k < b.hidden; k += kTeams) {
-    const float push = b.shared.push[k];
+    const float push = b.shared.active[k];
     if (push == 0) continue;
     float* row = b.weights + static_cast<std::int64_t>(k) * b.d;
     for (int c = b.lane; c < b.d; c += kChains) row[c] = fmaf(push, b.shared.x[c], row[c]);
@@ -164,9 +167,19 @@ __device__ float test_accuracy(const XorBlock& b) {
     const int t = first + b.team;
     const bool present = t < b.problem.test_examples;
     float sum = 0;
-    for (int k = 0; k < b.hidden; ++k) {
-      const float z = dot(b, k, b.tests + static_cast<std::int64_t>(t) * b.d, present);
-      sum = fmaf(b.shared.out[k], activation(z, b.problem.gate), sum);
+    // 16 units at a time: all of a team form their pre-activations, each of it one activation.
+    for (int first_unit = 0; first_unit < b.hidden; first_unit += kChains) {
+      const int units = min(kChains, b.hidden - first_unit);
+      float own = 0;
+      for (int i = 0; i < units; ++i) {
+        const float z = dot(b, first_unit + i, b.tests + static_cast<std::int64_t>(t) * b.d, present);
+        if (i == b.lane) own = z;
+      }
+      const float active = activation(own, b.problem.gate);
+      for (int i = 0; i < units; ++i) {
+        const float unit_active = __shfl_sync(kAllLanes, active, i, kChains);
+        sum = fmaf(b.shared.out[first_unit + i], unit_active, sum);
+      }
     }
     if (present) right += sum * b.labels[t] > 0;
   }

@@ -81,8 +81,11 @@ KERNELS = {
         "confusion_kernel": ("256", "kMostPrivate * 8", 64, 43),
     },
     "mlp.cu": {
-        **{f"mlp_train_kernel<{crew}>": (f"kThreadsOf<{w}>", TRAIN.replace("T0", str(w)), 255, least)
-           for w, least in ((16, 12), (32, 12), (64, 6)) for crew in (f"Block<{w}>", f"Tensor<Block<{w}>>")},
+        **{f"mlp_train_kernel<Block<{w}, 4>>": (f"Trainer<{w}>::kThreads", TRAIN.replace("T0", str(w)), 128, least)
+           for w, least in ((16, 25), (32, 25), (64, 12))},
+        **{f"mlp_train_kernel<Tensor<Block<{w}, 4>>>":
+           (f"Trainer<{w}>::kThreads", (TRAIN + " + 4ull * T0 * kRow").replace("T0", str(w)), 128, least)
+           for w, least in ((16, 18), (32, 18), (64, 12))},
         **{f"mlp_train_kernel<{crew}>": ("kThreadsOf<0>", "sizeof(SharedOf<Team>)", 255, 12)
            for crew in ("Team", "Tensor<Team>")},
         **{f"mlp_forward_kernel<{w}>": (f"kThreadsOf<{w}>", SCORE if w else "0", most, least)

@@ -130,6 +130,7 @@ struct Trial {
   std::int64_t n = 0;
   std::vector<int> rows;
   std::vector<std::uint8_t> weight_mask;
+  std::vector<float> state;  // empty: zeros
   std::uint64_t seed = 0;
 };
 
@@ -153,7 +154,7 @@ std::vector<Outcome> train(const std::vector<Trial>& trials, Context& context) {
     const auto of = [](std::size_t size) { return static_cast<std::int64_t>(size); };
     memory.push_back({{context, uniform_floats(n * shape.inputs, trial.seed, -1.5F, 1.5F), {n, shape.inputs}},
                       {context, start(shape, 1, trial.seed + 1), {p}},
-                      {context, std::vector<float>(2 * p, 0.0F), {2 * p}},
+                      {context, trial.state.empty() ? std::vector<float>(2 * p, 0.0F) : trial.state, {2 * p}},
                       {context, {trial.run.epochs}},
                       {context, some_labels(n, shape.outputs, trial.seed + 2), {n}},
                       {context, trial.weight_mask, {of(trial.weight_mask.size())}},
@@ -232,6 +233,53 @@ TEST_F(MlpTwins, TrainingHasTheSameBits) {
     }
     if (sums_known_) run.precision = static_cast<Precision>(i % 3);
     trials.push_back(trial);
+  }
+  expect_same(trials, *cuda_, *cpu_);
+}
+
+// Moments from below the smallest normal number to beyond what a step without branches takes, and zeros among them;
+// constants of a step that such steps take, and some that they do not.
+TEST_F(MlpTwins, AdamStepsOfEverySizeHaveTheSameBits) {
+  std::vector<Trial> trials;
+  for (float epsilon : {1e-8F, 1e-30F, 3.0F}) {
+    for (float rate : {3e-3F, 1e-25F}) {
+      Trial trial;
+      trial.seed = 5000 + trials.size();
+      trial.n = 8;
+      trial.run.shape = {.width = 32, .hidden_layers = 2};
+      trial.run.epochs = 2;
+      trial.run.batch_size = 0;
+      trial.run.epsilon = epsilon;
+      trial.run.learning_rate = rate;
+      const auto p = static_cast<std::uint64_t>(parameter_count(trial.run.shape));
+      for (std::uint64_t i = 0; i < 2 * p; ++i) {
+        const auto exponent = static_cast<int>(uniform_int(trial.seed, i, -135, 14));
+        const float size = exponent < -132 ? 0.0F : std::ldexp(1 + static_cast<float>(i % 997) / 997, exponent);
+        trial.state.push_back(i < p && i % 2 == 0 ? -size : size);
+      }
+      trials.push_back(trial);
+    }
+  }
+  expect_same(trials, *cuda_, *cpu_);
+}
+
+// Networks that take more and more of a multiprocessor's memory, up to some that it does not hold: at each precision by
+// another amount.
+TEST_F(MlpTwins, WhatFitsOnAChipAndWhatDoesNotHasTheSameBits) {
+  std::vector<Trial> trials;
+  for (int width : {32, 64}) {
+    for (int layers : {2, 3, 4}) {
+      for (bool layer_norm : {false, true}) {
+        Trial trial;
+        trial.seed = 6000 + trials.size();
+        trial.n = 8;
+        trial.run.shape = {.width = width, .hidden_layers = layers, .activation = Activation::gelu};
+        trial.run.shape.layer_norm = layer_norm;
+        trial.run.epochs = 1;
+        if (sums_known_) trial.run.precision = Precision::bf16x3;
+        trials.push_back(trial);
+      }
+    }
   }
   expect_same(trials, *cuda_, *cpu_);
 }

@@ -3,6 +3,8 @@
 #include "kernels/cuda/mma.cuh"
 
 #include <cmath>
+#include <cstring>
+#include <type_traits>
 
 #include "tests/support.h"
 
@@ -130,28 +132,36 @@ TEST_F(Mma, EveryFragmentIsWhereItSays) {
   }
 }
 
-// --- products of words -----------------------------------------------------------------------------------------------
+// --- products of split numbers ---------------------------------------------------------------------------------------
 
-constexpr int kRows = 2, kColumns = 3, kDepth = 48, kStride = 68;
+constexpr int kRows = 2, kColumns = 3, kDepth = 48, kStride = 68, kFloats = 64 * kStride;
 
-// (32, 48) by (48, 48): factors as words, rows kStride apart, the depth along rows or across them.
-template <bool kLeftAlong, bool kRightAlong, bool kWithLo>
+// (32, 48) by (48, 48): split factors, rows kStride apart, the depth along rows or across them.
+template <class Format, bool kLeftAlong, bool kRightAlong, bool kWithLo>
 __global__ void product_kernel(const float* left, const float* right, float* product) {
-  ProductTile tiles[kRows][kColumns];
+  __shared__ __align__(16) float on_chip[2][kFloats];
+  for (int i = static_cast<int>(threadIdx.x); i < kFloats; i += kWarp) {
+    on_chip[0][i] = left[i];
+    on_chip[1][i] = right[i];
+  }
+  __syncwarp();
+  ProductTile<Format> tiles[kRows][kColumns];
   for (int m = 0; m < kRows; ++m) {
     for (int n = 0; n < kColumns; ++n) tiles[m][n].begin(make_float4(1, 2, 3, 4), make_float4(5, 6, 7, 8));
   }
-  multiply_words<kRows, kColumns, kLeftAlong, kRightAlong>(tiles, left, kStride, right, kStride, kDepth, kWithLo);
+  multiply_split<kLeftAlong, kRightAlong>(tiles, Format{on_chip[0], kStride, kLeftAlong ? kDepth : 16 * kRows}, 0,
+                                          Format{on_chip[1], kStride, kRightAlong ? kDepth : 16 * kColumns}, 0, kDepth,
+                                          kWithLo);
   for (int m = 0; m < kRows; ++m) {
     for (int n = 0; n < kColumns; ++n) {
       for (int i = 0; i < 2; ++i) {
         const float4 row = tiles[m][n].row(i);
         float* const to =
-            product + (16 * m + ProductTile::first_row() + i) * 16 * kColumns + 16 * n + ProductTile::first_column();
+            product + (16 * m + Format::row() + i * Format::kRowStep) * 16 * kColumns + 16 * n + Format::column();
         to[0] = row.x;
         to[1] = row.y;
-        to[2] = row.z;
-        to[3] = row.w;
+        to[Format::kGap] = row.z;
+        to[Format::kGap + 1] = row.w;
       }
     }
   }
@@ -159,32 +169,52 @@ __global__ void product_kernel(const float* left, const float* right, float* pro
 
 // A factor of `indices` by kDepth numbers as the kernel wants it, and its parts.
 struct Factor {
-  std::vector<float> words, hi, lo;
+  std::vector<float> numbers, hi, lo;
 };
+template <class Format>
 Factor factor(int indices, std::uint64_t seed, bool along) {
   Factor f;
   const auto x = some_numbers(static_cast<std::size_t>(indices) * kDepth, seed, false);
-  f.words.assign(static_cast<std::size_t>(64) * kStride, std::numeric_limits<float>::quiet_NaN());
+  f.numbers.assign(kFloats, std::numeric_limits<float>::quiet_NaN());
+  const int row_length = along ? kDepth : indices;
   for (int i = 0; i < indices; ++i) {
     for (int k = 0; k < kDepth; ++k) {
       const float hi = nearest_bf16(x[i * kDepth + k]), lo = nearest_bf16(x[i * kDepth + k] - hi);
       f.hi.push_back(hi);
       f.lo.push_back(lo);
-      f.words[along ? i * kStride + k : k * kStride + i] =
-          std::bit_cast<float>(std::bit_cast<std::uint32_t>(hi) | std::bit_cast<std::uint32_t>(lo) >> 16);
+      float* const row = f.numbers.data() + (along ? i : k) * kStride;
+      const int column = along ? k : i;
+      const auto hi_bits = std::bit_cast<std::uint32_t>(hi), lo_bits = std::bit_cast<std::uint32_t>(lo);
+      if (std::is_same_v<Format, SplitWords>) {
+        row[column] = std::bit_cast<float>(hi_bits | lo_bits >> 16);
+      } else {
+        const auto put = [&](int at, std::uint32_t bits) {
+          const auto half = static_cast<std::uint16_t>(bits >> 16);
+          std::memcpy(reinterpret_cast<char*>(row) + 2 * at, &half, 2);
+        };
+        put(column, hi_bits);
+        put(row_length + column, lo_bits);
+      }
     }
   }
   return f;
 }
 
-TEST_F(Mma, ProductsOfWordsAlongAndAcross) {
-  const auto check = [&]<bool kLeftAlong, bool kRightAlong, bool kWithLo>() {
-    const Factor left = factor(16 * kRows, 1, kLeftAlong), right = factor(16 * kColumns, 2, kRightAlong);
+// What a product begins with at row i and column j: the lane's own rows and columns have 1 .. 4 and 5 .. 8.
+template <class Format>
+int begin_of(int i, int j) {
+  return std::is_same_v<Format, SplitWords> ? 1 + i % 2 * 4 + j % 4 : 1 + i / 8 % 2 * 4 + j % 2 + j / 8 % 2 * 2;
+}
+
+TEST_F(Mma, ProductsOfSplitNumbersAlongAndAcross) {
+  const auto check = [&]<class Format, bool kLeftAlong, bool kRightAlong, bool kWithLo>() {
+    const Factor left = factor<Format>(16 * kRows, 1, kLeftAlong),
+                 right = factor<Format>(16 * kColumns, 2, kRightAlong);
     std::vector<float> want;
     double lows = 0;
     for (int i = 0; i < 16 * kRows; ++i) {
       for (int j = 0; j < 16 * kColumns; ++j) {
-        double sum = 1 + i % 2 * 4 + j % 4;
+        double sum = begin_of<Format>(i, j);
         for (int k = 0; k < kDepth; ++k) {
           const double a = left.hi[i * kDepth + k], b = right.hi[j * kDepth + k];
           const double a_lo = left.lo[i * kDepth + k], b_lo = right.lo[j * kDepth + k];
@@ -197,15 +227,42 @@ TEST_F(Mma, ProductsOfWordsAlongAndAcross) {
     }
     ASSERT_GT(lows, 0);
     EXPECT_TRUE(same_bits(
-        run(product_kernel<kLeftAlong, kRightAlong, kWithLo>, std::ssize(want), left.words, right.words), want))
-        << "along " << kLeftAlong << kRightAlong << " with lo " << kWithLo;
+        run(product_kernel<Format, kLeftAlong, kRightAlong, kWithLo>, std::ssize(want), left.numbers, right.numbers),
+        want))
+        << "gap " << Format::kGap << " along " << kLeftAlong << kRightAlong << " with lo " << kWithLo;
   };
-  check.operator()<false, false, false>();
-  check.operator()<false, false, true>();
-  check.operator()<false, true, true>();
-  check.operator()<true, false, false>();
-  check.operator()<true, false, true>();
-  check.operator()<true, true, true>();
+  const auto check_all = [&]<class Format>() {
+    check.template operator()<Format, false, false, false>();
+    check.template operator()<Format, false, false, true>();
+    check.template operator()<Format, false, true, true>();
+    check.template operator()<Format, true, false, false>();
+    check.template operator()<Format, true, false, true>();
+    check.template operator()<Format, true, true, true>();
+  };
+  check_all.operator()<SplitWords>();
+  check_all.operator()<Halves>();
+}
+
+__global__ void halves_kernel(const float* x, float* out) {
+  __shared__ __align__(16) float row[36];
+  const int column = 2 * static_cast<int>(threadIdx.x);
+  if (column < 32) Halves::put(row, 32, column, make_float2(x[column], x[column + 1]), true);
+  __syncwarp();
+  if (column >= 32) return;
+  const float2 both = Halves::pair_at(row, 32, column, true), hi = Halves::pair_at(row, 32, column, false);
+  out[2 * column] = both.x;
+  out[2 * column + 1] = hi.x;
+  out[2 * column + 2] = both.y;
+  out[2 * column + 3] = hi.y;
+}
+
+TEST_F(Mma, HalvesGiveBackWhatWasPut) {
+  const auto x = uniform_floats(32, 3), out = run(halves_kernel, 64, x);
+  for (std::size_t i = 0; i < 32; ++i) {
+    const float hi = nearest_bf16(x[i]);
+    EXPECT_EQ(out[2 * i + 1], hi);
+    EXPECT_EQ(out[2 * i], hi + nearest_bf16(x[i] - hi));
+  }
 }
 
 }  // namespace

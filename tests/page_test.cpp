@@ -139,6 +139,26 @@ TEST(Page, TablesAndResultsOfManyRowsAreCutAndSaySo) {
   EXPECT_EQ(html.find("id2000."), std::string::npos);
 }
 
+TEST(Page, WhatIsSaidOfEachSeriesAndSeedIsCutWithTheRows) {
+  const auto page_of = [](std::size_t n) {
+    Page page{.title = "t", .headline = "h"};
+    page.document = {{"rows", nlohmann::json::array()}, {"summary", nlohmann::json::array()}};
+    for (std::size_t i = 0; i < n; ++i) page.document["rows"].push_back({{"id", i}});
+    for (std::size_t i = 0; i <= kMostTableRows; ++i) {
+      page.document["summary"].push_back({{"name", "series" + std::to_string(i) + "."},
+                                          {"error", {{"mean", 0.5}, {"values", {0.25}}, {"seeds", {7}}}}});
+    }
+    return page_html(page);
+  };
+  const std::string whole = page_of(kMostRowsOnPage), cut = page_of(kMostRowsOnPage + 1);
+  EXPECT_NE(whole.find("series500."), std::string::npos);
+  EXPECT_NE(whole.find("\"values\":[0.25]"), std::string::npos);
+  EXPECT_NE(cut.find("series499."), std::string::npos);
+  EXPECT_EQ(cut.find("series500."), std::string::npos);
+  EXPECT_EQ(cut.find("\"values\""), std::string::npos);
+  EXPECT_EQ(cut.find("\"seeds\""), std::string::npos);
+}
+
 TEST(Page, AMapIsColouredAboutItsCentre) {
   HeatMap map{.id = "m", .title = "t", .subtitle = "s", .x_title = "x", .y_title = "y"};
   map.columns = {"1", "2", "3"};

@@ -33,7 +33,7 @@ LISTS = ((r"FFMA", r"ISETP|FSETP|SEL|FMNMX"), (r"fma\.rn\.f32", r"(min|max|selp|
 MAIN = [
     ("knn", "knn_together_kernel<5>", LISTS), ("knn", "knn_pairs_kernel<64, 64>", FMA), ("grid", "grid_region_kernel<5, false>", LISTS),
     ("grid", "grid_region_kernel<5, true>", LISTS), ("kmeans", "assign_tiles_kernel", FMA), ("kmeans", "assign_pairs_kernel", FMA),
-    ("mlp", "mlp_train_kernel<Block<64>>", FMA), ("mlp", "mlp_train_kernel<Tensor<Block<64>>>", MMA), ("mlp", "mlp_train_kernel<Team>", FMA),
+    ("mlp", "mlp_train_kernel<Block<64, 4>>", FMA), ("mlp", "mlp_train_kernel<Tensor<Block<64, 4>>>", MMA), ("mlp", "mlp_train_kernel<Team>", FMA),
     ("mlp", "mlp_forward_kernel<64>", FMA), ("mlp_grid", "grid_mlp_squares_kernel<64>", FMA),
 ]
 

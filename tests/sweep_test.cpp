@@ -14,6 +14,8 @@
 #include "host/program/error.h"
 #include "host/program/file_lock.h"
 #include "host/program/files.h"
+#include "host/program/progress.h"
+#include "scalelab/backend.h"
 #include "tests/program.h"
 
 namespace scalelab::host {
@@ -482,6 +484,27 @@ TEST_F(SweepProgram, NetworksThatCollapseCountEverywhereAlike) {
     for (const double value : entry["grid_error"]["values"]) sum += value;
     EXPECT_EQ(entry["grid_error"]["values"].size(), 6U);
     EXPECT_NEAR(entry["grid_error"]["mean"].get<double>(), sum / 6, 1e-12);
+  }
+}
+
+TEST_F(SweepProgram, ProgressOfOneThatGoesOnIsOfWhatWasLeft) {
+  const auto trials = expanded(R"({"grids": [{"model": "knn-1", "n": 8, "grid": 8, "seeds": "0..19"}]})");
+  const Common common;
+  Context context(cpu_backend(), 0, 1);
+  double now = 0;
+  std::vector<std::string> lines;
+  const Screen screen{.write = [&](std::string_view line) { lines.emplace_back(line); }};
+  Progress progress(false, screen, [&] { return now += 10; });
+  Session session{common, context, progress};
+  SweepOptions options{.out = folder_ / "a", .shard = "1/2"};
+  run_sweep(trials, options, session);
+  lines.clear();
+  options.shard = "1/1";
+  run_sweep(trials, options, session);
+  ASSERT_GE(lines.size(), 2U);
+  EXPECT_NE(lines[0].find("20 trials; 10 done before, 10 to run"), std::string::npos) << lines[0];
+  for (std::size_t i = 1; i < lines.size(); ++i) {
+    EXPECT_NE(lines[i].find(" of 10 trials: "), std::string::npos) << lines[i];
   }
 }
 

@@ -139,7 +139,10 @@ Store::Store(const fs::path& folder, int shard, int shards) {
   }
 }
 
-Store::~Store() { ::close(descriptor_); }
+Store::~Store() {
+  ::fdatasync(descriptor_);
+  ::close(descriptor_);
+}
 
 void Store::append(const nlohmann::json& record) {
   const std::string line = record.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
@@ -155,9 +158,12 @@ void Store::append(const nlohmann::json& record) {
     }
     written += static_cast<std::size_t>(count);
   }
-  if (::fdatasync(descriptor_) != 0 && errno != EINVAL) cannot_write(file_, errno);
   records_.places_.insert_or_assign(record.at("id").get<std::string>(),
                                     Records::place_of(record, number_, before, std::ssize(line) - 1));
+}
+
+void Store::flush() {
+  if (::fdatasync(descriptor_) != 0 && errno != EINVAL) cannot_write(file_, errno);
 }
 
 }  // namespace scalelab::host

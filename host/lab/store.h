@@ -59,8 +59,11 @@ class Store {
   const Records& records() const { return records_; }
   // Whether no other process can open the same shard meanwhile.
   bool locked() const { return locked_; }
-  // On disk when it returns. Failure(kCannotWrite) when it is not; what was there before still is, whole.
+  // Written when it returns: a process that is killed loses nothing. Failure(kCannotWrite) when it cannot be; what was
+  // there before still is, whole.
   void append(const nlohmann::json& record);
+  // On disk when it returns: a power cut loses nothing of what was appended.
+  void flush();
 
  private:
   std::filesystem::path file_;

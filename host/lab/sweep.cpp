@@ -33,6 +33,9 @@ namespace {
 // Trials that are run, and then on disk, together: this many core seconds, bytes, and trials.
 constexpr double kGroupSeconds = 20, kGroupBytes = 4e9;
 constexpr std::size_t kGroupTrials = 1000;
+// A disk takes milliseconds to confirm what it was given, longer than a small trial: it is asked after this many core
+// seconds, the work that a power cut can cost.
+constexpr double kFlushSeconds = 1;
 
 Measurement measurement_of(const nlohmann::json& record) {
   Measurement measurement;
@@ -270,12 +273,13 @@ std::string worded(const Plan& plan, const SweepOptions& options, int threads) {
   return text;
 }
 
-// Runs group after group; each row is in the store as soon as it is known.
+// Runs group after group; each row is written to the store as soon as it is known. Progress is that of this run: what
+// was done before is no part of its trials, its share or its time.
 void run_groups(const std::vector<Trial>& trials, const Plan& plan, Store& store, const Measured& measured,
                 Session& session) {
   const auto surroundings = environment(session);
   const std::int64_t total = plan.before + std::ssize(plan.pending);
-  double finished = 0;
+  double finished = 0, unconfirmed = 0;
   std::int64_t count = 0;
   for (const auto& group : plan.groups) {
     double cost = 0;
@@ -288,7 +292,7 @@ void run_groups(const std::vector<Trial>& trials, const Plan& plan, Store& store
       const auto outer = session.context.progress;
       session.context.progress = [&](std::int64_t done, std::int64_t whole) {
         const double share = whole > 0 ? static_cast<double>(done) / static_cast<double>(whole) : 0;
-        session.progress.update(fmt::format("sweep, {} of {} trials", plan.before + count, total),
+        session.progress.update(fmt::format("sweep, {} of {} trials", count, plan.pending.size()),
                                 std::llround(1e6 * (finished + cost * share) / plan.seconds), 1000000);
       };
       const std::string started = utc_now();
@@ -306,6 +310,10 @@ void run_groups(const std::vector<Trial>& trials, const Plan& plan, Store& store
                       {"started", started},
                       {"ended", utc_now()}});
         ++count;
+        unconfirmed += estimated_seconds(trials[i]);
+        if (unconfirmed < kFlushSeconds) return;
+        store.flush();
+        unconfirmed = 0;
       });
       session.context.progress = outer;
     } catch (const Interrupted&) {
@@ -313,6 +321,7 @@ void run_groups(const std::vector<Trial>& trials, const Plan& plan, Store& store
                                           "from there",
                                           plan.before + count, total));
     }
+    store.flush();
     finished += cost;
   }
 }

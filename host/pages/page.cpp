@@ -427,14 +427,32 @@ bool is_look(const nlohmann::json& document) {
   return document.is_object() && document.value("/environment/look"_json_pointer, false);
 }
 
-// What the page carries of the results.
+// Cuts a list, where it is one, to its first entries, and returns how many are gone.
+std::size_t cut(nlohmann::json& list, std::size_t most) {
+  if (!list.is_array() || list.size() <= most) return 0;
+  const std::size_t gone = list.size() - most;
+  list.erase(list.begin() + static_cast<std::ptrdiff_t>(most), list.end());
+  return gone;
+}
+
+// What the page carries of the results: where it leaves out rows, what stands for each series and each seed too.
 nlohmann::json carried(const nlohmann::json& document) {
   nlohmann::json copy = document;
-  if (!copy.is_object() || !copy.contains("rows") || !copy["rows"].is_array()) return copy;
-  auto& rows = copy["rows"];
-  if (rows.size() <= kMostRowsOnPage) return copy;
-  copy["rows_left_out"] = copy.value("rows_left_out", std::size_t{0}) + rows.size() - kMostRowsOnPage;
-  rows.erase(rows.begin() + static_cast<std::ptrdiff_t>(kMostRowsOnPage), rows.end());
+  if (!copy.is_object() || !copy.contains("rows")) return copy;
+  const std::size_t left_out = copy.value("rows_left_out", std::size_t{0}) + cut(copy["rows"], kMostRowsOnPage);
+  if (left_out == 0) return copy;
+  copy["rows_left_out"] = left_out;
+  for (const char* of_series : {"summary", "laws"}) {
+    if (copy.contains(of_series)) cut(copy[of_series], kMostTableRows);
+  }
+  if (!copy.contains("summary")) return copy;
+  for (auto& series : copy["summary"]) {
+    for (auto& measure : series) {
+      if (!measure.is_object()) continue;
+      measure.erase("values");
+      measure.erase("seeds");
+    }
+  }
   return copy;
 }
 
@@ -463,9 +481,10 @@ std::string page_html(const Page& page) {
     made += "<h3 class=\"space\">The command</h3><pre>" + html_escape(page.command) + "</pre>";
   }
   made += "<p class=\"space\">" + download_html("result.json", "result.json", "application/json", results) +
-          (left_out == 0 ? ""
-                         : fmt::format(", without {}, which are in the result.json beside this page",
-                                       counted(left_out, "of its rows", "of its rows"))) +
+          (left_out == 0
+               ? ""
+               : fmt::format(", without {} and what is long beside them, which are in the result.json beside this page",
+                             counted(left_out, "of its rows", "of its rows"))) +
           "</p>" + environment_html(document);
   sections.push_back({.id = "methods", .title = "How it was made", .html = made});
   std::string html;

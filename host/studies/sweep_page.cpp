@@ -197,37 +197,34 @@ Chart chart_of(const Curves& all, const std::string& error, const std::string& t
   return chart;
 }
 
-// One cell of a map: the value that colours it, and what stands in it.
-struct Cell {
-  double value = std::nan("");
-  std::string text = "\u2013";
-};
-Cell difference_cell(const std::vector<Contrast>& judged, const Curves& all, std::size_t curve, double member) {
-  for (const Contrast& c : judged) {
-    if (c.place.at("series") != curve || c.place.at(all.x) != member) continue;
+// The cells of a map: differences to the controls, or errors by their logarithm.
+HeatCells difference_cells(const Curves& all, const std::string& error) {
+  HeatCells cells;
+  for (const Contrast& c : all.against_controls(error)) {
     const std::string text = signed_points(c.difference.mean);
-    return {c.difference.mean, c.settled() ? text : "(" + text + ")"};
+    cells.add(c.what, c.place.at(all.x), c.difference.mean, c.settled() ? text : "(" + text + ")");
   }
-  return {};
+  return cells;
 }
-Cell error_cell(const Series& series, const std::string& error) {
-  const double mean = mean_of(series, error);
-  if (!(mean > 0)) return {};
-  return {std::log(mean), percent(mean)};
+HeatCells error_cells(const Curves& all, const std::string& error) {
+  HeatCells cells;
+  for (const Curve& curve : all.curves) {
+    for (const auto& [member, point] : curve.points) {
+      const double mean = mean_of(*point.series, error);
+      if (mean > 0) cells.add(curve.name, member, std::log(mean), percent(mean));
+    }
+  }
+  return cells;
 }
 
 // The members across, curves down: the difference to the control, or the error itself where there is none.
 std::optional<HeatMap> map_of(const Curves& all, const std::string& error, bool switched) {
-  std::set<double> members;
-  bool controlled = false;
-  for (const Curve& curve : all.curves) controlled = controlled || curve.control;
-  for (const Curve& curve : all.curves) {
-    for (const auto& [member, point] : curve.points) {
-      if (!controlled || all.control_of(*point.series) != nullptr) members.insert(member);
-    }
-  }
+  const bool controlled =
+      std::any_of(all.curves.begin(), all.curves.end(), [](const Curve& curve) { return curve.control; });
   const bool two = all.others.size() == 1 || controlled;
-  if (!two || all.curves.size() < 2 || all.curves.size() > kMostMapRows || members.size() < 2) return std::nullopt;
+  if (!two || all.curves.size() < 2 || all.curves.size() > kMostMapRows) return std::nullopt;
+  const HeatCells cells = controlled ? difference_cells(all, error) : error_cells(all, error);
+  if (cells.columns() < 2) return std::nullopt;
   const std::string name = short_measure(error);
   HeatMap map{.id = "map-" + name,
               .title = controlled ? "Difference to the control"
@@ -239,34 +236,12 @@ std::optional<HeatMap> map_of(const Curves& all, const std::string& error, bool 
                               : fmt::format("Mean {} error in per cent; coloured by its logarithm.", name),
               .x_title = all.x,
               .y_title = all.others.size() == 1 ? all.others[0] : "series",
-              .low_text = controlled ? "better" : "lower",
-              .high_text = controlled ? "worse" : "higher",
+              .unit = "%",
+              .low_text = "lower",
+              .high_text = "higher",
               .measure = switched ? name : ""};
-  map.unit = controlled ? "points" : "%";
-  if (controlled) map.centre = 0;
-  for (const double member : members) map.columns.push_back(all.place(member));
-  const std::vector<Contrast> judged = controlled ? all.against_controls(error) : std::vector<Contrast>{};
-  for (std::size_t i = 0; i < all.curves.size(); ++i) {
-    const Curve& curve = all.curves[i];
-    if (curve.control) continue;
-    std::vector<double> values;
-    std::vector<std::string> texts;
-    bool any = false;
-    for (const double member : members) {
-      const Series* series = curve.at(member);
-      const Cell cell = series == nullptr ? Cell{}
-                        : controlled      ? difference_cell(judged, all, i, member)
-                                          : error_cell(*series, error);
-      values.push_back(cell.value);
-      texts.push_back(cell.text);
-      any = any || std::isfinite(cell.value);
-    }
-    if (!any) continue;
-    map.rows.push_back(curve.name);
-    map.values.push_back(std::move(values));
-    map.texts.push_back(std::move(texts));
-  }
-  return map.rows.empty() ? std::nullopt : std::optional(std::move(map));
+  return cells.fill(controlled ? difference_map(std::move(map)) : std::move(map),
+                    [&](double member) { return all.place(member); });
 }
 
 // "sweep" of "scalelab sweep scaling --out x".

@@ -177,6 +177,28 @@ void load_vector(Warp& w, const Inst& in, Mask m) {
     }
   });
 }
+// ldmatrix of 8 x 8 numbers of two bytes: lane 8 k + r names row r of matrix k, of 16 bytes. With g = lane / 4 and
+// t = lane % 4 a lane takes elements 2t and 2t + 1 of row g; turned, of column g. Lanes that name no row may name anything.
+template <bool kTurned>
+void load_matrices(Warp& w, const Inst& in, Mask m) {
+  const Mask naming = in.count == 4 ? kAll : (Mask{1} << 8 * in.count) - 1;
+  access(w, in, m & naming, in.o[in.count], true, false, [&](Mask, auto&& at) {
+    const auto number = [&](int matrix, int row, int column) {
+      u16 bits;
+      std::memcpy(&bits, at(8 * matrix + row) + 2 * column, 2);
+      return u32{bits};
+    };
+    for (int k = 0; k < in.count; ++k) {
+      alignas(64) u32 t[kLanes];
+      for (int l = 0; l < kLanes; ++l) {
+        const int g = l / 4, first = l % 4 * 2;
+        t[l] = kTurned ? number(k, first, g) | number(k, first + 1, g) << 16
+                       : number(k, g, first) | number(k, g, first + 1) << 16;
+      }
+      store(w.to<u32>(in.o[k]), t, m);
+    }
+  });
+}
 template <class L>
 void load_parameter(Warp& w, const Inst& in, Mask m) {  // at a known place: imm; flags: bytes and whether signed
   const int bytes = in.flags & 15;
@@ -234,6 +256,7 @@ Execute load_into(Type type, bool one) {
 Execute load_of(Type type, int lane, bool one) {
   return lane == 8 ? load_into<u64>(type, one) : load_into<u32>(type, one);
 }
+Execute matrix_load_of(bool turned) { return turned ? load_matrices<true> : load_matrices<false>; }
 Execute parameter_load_of(int lane) { return lane == 8 ? load_parameter<u64> : load_parameter<u32>; }
 Execute store_of(Type type, int lane) {
   switch (type.bytes) {

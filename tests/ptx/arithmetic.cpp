@@ -153,6 +153,14 @@ template <class T>
 T largest(T a, T b) {
   return a != a ? b : b != b ? a : a > b || (a == b && !std::signbit(a)) ? a : b;
 }
+// One of the two numbers on either side of x, by the bits of what it was made of: an approximation that is as far off as
+// it may be.
+inline float beside(double x, float of) {
+  const auto near = static_cast<float>(x);
+  const bool up = std::popcount(std::bit_cast<u32>(of)) % 2 != 0;
+  if (double{near} == x || (near > x) == up) return near;
+  return std::nextafter(near, up ? std::numeric_limits<float>::infinity() : -std::numeric_limits<float>::infinity());
+}
 // Rows for each rounding mode that the opcode can name; without a name it is to nearest.
 template <class S, class F>
 void rounded(Forms& to, const std::string& opcode, S shape, F) {
@@ -180,6 +188,9 @@ void reals(Forms& to) {
   both("copysign", kXXX, [](auto a, auto b) { return std::copysign(b, a); });
   rows<float>(to, "ex2.approx.ftz", kXX,
               [](float a) { return canonical(flush(static_cast<float>(std::exp2(double{flush(a)})))); });
+  rows<float>(to, "rcp.approx.ftz", kXX, [](float a) { return canonical(flush(beside(1 / double{flush(a)}, a))); });
+  rows<float>(to, "rsqrt.approx.ftz", kXX,
+              [](float a) { return canonical(beside(1 / std::sqrt(double{flush(a)}), a)); });
 }
 
 // --- comparisons and choices -----------------------------------------------------------------------------------------

@@ -316,6 +316,46 @@ void tensor_cores() {
   tensor_core<__half>(true);
 }
 
+// --- 8 x 8 numbers of 16 bits as fragments, as they lie and turned; and approximations
+__global__ void fragments(unsigned* out) {  // (32, 8)
+  constexpr int kRow = 24;
+  __shared__ __align__(16) unsigned short numbers[32 * kRow];
+  for (int i = threadIdx.x; i < 32 * kRow; i += 32) numbers[i] = i;
+  __syncwarp();
+  const auto at = static_cast<unsigned>(__cvta_generic_to_shared(numbers + threadIdx.x * kRow));
+  unsigned r[8];
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(r[0]), "=r"(r[1]), "=r"(r[2]), "=r"(r[3])
+               : "r"(at));
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
+               : "=r"(r[4]), "=r"(r[5]), "=r"(r[6]), "=r"(r[7])
+               : "r"(at));
+  for (int i = 0; i < 8; ++i) out[threadIdx.x * 8 + i] = r[i];
+}
+__global__ void approximations(const float* x, float* out) {
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(out[2 * threadIdx.x]) : "f"(x[threadIdx.x]));
+  asm("rsqrt.approx.ftz.f32 %0, %1;" : "=f"(out[2 * threadIdx.x + 1]) : "f"(x[threadIdx.x]));
+}
+void fragments_and_approximations() {
+  const Array<unsigned> out(256);
+  fragments<<<1, 32>>>(out.data);
+  for (int l = 0; l < 32; ++l) {
+    for (int k = 0; k < 4; ++k) {
+      const unsigned g = l / 4, t = l % 4, along = (8 * k + g) * 24 + 2 * t, turned = (8 * k + 2 * t) * 24 + g;
+      EXPECT(out.host()[l * 8 + k] == (along | (along + 1) << 16));
+      EXPECT(out.host()[l * 8 + 4 + k] == (turned | (turned + 24) << 16));
+    }
+  }
+  std::vector<float> x(32);
+  for (int i = 0; i < 32; ++i) x[i] = std::ldexp(1.0F + i / 33.0F, 3 * i - 50);
+  const Array<float> numbers(x), results(64);
+  approximations<<<1, 32>>>(numbers.data, results.data);
+  for (int i = 0; i < 32; ++i) {
+    EXPECT(std::fabs(results.host()[2 * i] * double(x[i]) - 1) <= 1.2e-7);
+    EXPECT(std::fabs(results.host()[2 * i + 1] * std::sqrt(double(x[i])) - 1) <= 1.2e-7);
+  }
+}
+
 // --- what CUB and Thrust make of it
 __global__ void sort_and_scan(int* out) {
   using Sort = cub::BlockRadixSort<unsigned, 128, 4, int>;
@@ -364,6 +404,8 @@ void libraries() {
 }  // namespace
 
 int main() {
-  for (const auto test : {divergence, lanes, reductions, accesses, atomics, results, tensor_cores, libraries}) test();
+  for (const auto test : {divergence, lanes, reductions, accesses, atomics, results, tensor_cores,
+                          fragments_and_approximations, libraries})
+    test();
   std::printf("basics: all passed\n");
 }

@@ -29,7 +29,48 @@ std::string opcode_of(std::string_view line) {
   return std::string(line.substr(0, line.find_first_of(" \t;")));
 }
 
-// {"KERNEL": {"launches": N, "opcodes": {"OPCODE": [instructions, lanes, sectors or passes]}}}
+// Instructions at which control may arrive, or behind which warps wait for each other.
+std::vector<char> begins_of(const Kernel& kernel) {
+  const std::vector<Inst>& code = kernel.code;
+  std::vector<char> begins(code.size() + 1, 0);
+  begins[0] = 1;
+  for (std::size_t i = 0; i < code.size(); ++i) {
+    if (code[i].kind == Kind::branch) begins[static_cast<std::size_t>(code[i].imm)] = 1;
+    if (code[i].kind == Kind::indexed) {
+      for (const std::uint32_t to : kernel.tables[code[i].table]) begins[to] = 1;
+    }
+    if (code[i].kind != Kind::simple && code[i].kind != Kind::sync) begins[i + 1] = 1;
+  }
+  return begins;
+}
+// [[whether a straight piece begins here, "OPCODE", instructions, [what it reads], [what it writes]], ...], the last two as
+// places of registers.
+void write_code(std::ofstream& out, const Kernel& kernel, const std::vector<std::string_view>& lines) {
+  const std::vector<char> begins = begins_of(kernel);
+  for (std::size_t i = 0; i < kernel.code.size(); ++i) {
+    const Inst& inst = kernel.code[i];
+    out << (i == 0 ? "[" : ",\n[") << int{begins[i]} << ", \"" << opcode_of(lines.at(inst.line)) << "\", "
+        << kernel.counts[i].issued;
+    for (const bool writes : {false, true}) {
+      out << ", [";
+      const char* comma = "";
+      const auto name = [&](Ref ref) {
+        if (ref == kNone) return;
+        out << comma << ref;
+        comma = ", ";
+      };
+      if (!writes) name(inst.guard);
+      for (std::size_t k = 0; k < inst.o.size(); ++k) {
+        if ((inst.defs >> k & 1) == (writes ? 1 : 0)) name(inst.o[k]);
+      }
+      out << "]";
+    }
+    out << "]";
+  }
+}
+
+// {"KERNEL": {"launches": N, "opcodes": {"OPCODE": [instructions, lanes, sectors or passes]}}}, and with PTX_COUNT_CODE=1
+// behind it "code": [...], as write_code has it.
 void write() {
   std::ofstream out(setting("PTX_COUNT", ""));
   out << "{";
@@ -50,7 +91,13 @@ void write() {
       out << comma << "\"" << opcode << "\": [" << sum.issued << ", " << sum.lanes << ", " << sum.extra << "]";
       comma = ", ";
     }
-    out << "}}";
+    out << "}";
+    if (std::string(setting("PTX_COUNT_CODE", "0")) == "1") {
+      out << ", \"code\": [";
+      write_code(out, kernel, lines);
+      out << "]";
+    }
+    out << "}";
     between = ",\n";
   }
   out << "\n}\n";

@@ -48,7 +48,7 @@ PIPES = [  # the first that fits an opcode
     ("tensor", r"mma"),
     ("sync", r"bar|barrier|membar|fence|shfl|vote|match|redux|activemask|elect"),
     ("global", r"(ld|st|atom|red|ldu)\.((volatile|relaxed|acquire|release|gpu|cta|sys)\.)*global"),
-    ("shared", r"(ld|st|atom|red)\.((volatile|relaxed|acquire|release|gpu|cta|sys)\.)*shared"),
+    ("shared", r"ldmatrix|(ld|st|atom|red)\.((volatile|relaxed|acquire|release|gpu|cta|sys)\.)*shared"),
     ("local", r"(ld|st)\.local"),
     ("other memory", r"(ld|st|atom|red|prefetch)\b"),
     ("fp64", r".*\.f64"),

@@ -20,6 +20,7 @@ class Selector {
                                                                   {"cvta", &Selector::convert_address},
                                                                   {"ld", &Selector::load},
                                                                   {"st", &Selector::store},
+                                                                  {"ldmatrix", &Selector::load_tiles},
                                                                   {"atom", &Selector::atomic},
                                                                   {"red", &Selector::atomic},
                                                                   {"membar", &Selector::order},
@@ -240,6 +241,18 @@ class Selector {
     if (in.space == Space::param) unknown("st.param");
     data(operand(1), false);
     address(operand(0), 0);
+  }
+  void load_tiles() {
+    if (!s.has("m8n8") || !s.has("b16") || !s.has("shared")) unknown("shape, type or space of ldmatrix");
+    find_space();
+    const auto& tiles = operand(0).parts;
+    in.count = static_cast<u8>(tiles.size());
+    in.bytes = 16;
+    for (int k = 0; k < in.count; ++k) result(k, tiles[k].id, 4);
+    address(operand(1), in.count);
+    in.kind = Kind::sync;
+    in.meet = Meet::all;
+    in.run = matrix_load_of(s.has("trans"));
   }
   void atomic() {
     static const std::pair<std::string_view, AtomicOp> ops[]{
