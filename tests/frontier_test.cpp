@@ -109,6 +109,8 @@ TEST(Frontier, RowsWorthAreWordedAsBoundsWhereTheCurveEnds) {
   EXPECT_EQ(some.worded(), "more than 170,000") << "a bound is not rounded beyond itself";
   EXPECT_EQ(some.interval_worded(), "120,000 to more than 256,000");
   EXPECT_EQ(worth(255990, {256000, 256000}, 4, 0).interval_worded(), "more than 256,000");
+  EXPECT_EQ(worth(255500, {255100, 256000}, 4, 0).interval_worded(), "250,000 to more than 256,000")
+      << "ends are rounded outwards";
   EXPECT_EQ(worth(251, {250, 250}, 0, 4).interval_worded(), "fewer than 250");
   EXPECT_EQ(worth(301, {250, 999}, 0, 2).worded(), "fewer than 310");
   EXPECT_EQ(worth(301, {250, 999}, 0, 2).interval_worded(), "fewer than 250 to 1,000");

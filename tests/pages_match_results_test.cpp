@@ -280,9 +280,9 @@ class PagesMatchResults : public Program, public testing::WithParamInterface<Com
           smallest = std::min(smallest, at->first);
         }
       }
-      const std::string words = smallest > 1 ? "that of no choice" : fmt::format("{:g} % (", 100 * smallest);
-      EXPECT_NE(finding["title"].get<std::string>().find("equals all is " + words), std::string::npos)
-          << finding["title"];
+      const std::string words =
+          smallest > 1 ? "no share measured equals all" : fmt::format("equals all is {:g} % (", 100 * smallest);
+      EXPECT_NE(finding["title"].get<std::string>().find(words), std::string::npos) << finding["title"];
     }
     ASSERT_FALSE(document["frontier"].empty());
     for (const Json& entry : document["frontier"]) {

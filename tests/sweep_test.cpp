@@ -474,7 +474,8 @@ TEST_F(SweepProgram, NetworksThatCollapseCountEverywhereAlike) {
     EXPECT_EQ(law["failed_to_train"], collapsed);
     EXPECT_EQ(law["law"]["seeds"], 6);
     const std::string worded = law["text"];
-    EXPECT_NE(worded.find(std::to_string(collapsed) + " networks failed to train and count"), std::string::npos);
+    EXPECT_NE(worded.find("counting " + std::to_string(collapsed) + " networks that failed to train"),
+              std::string::npos);
     EXPECT_NE(text.find(worded), std::string::npos) << worded << text;
     EXPECT_NE(html.find(worded), std::string::npos) << worded;
   }

@@ -119,8 +119,13 @@ std::string RowsWorth::interval_worded() const {
   if (!std::isfinite(interval.low) || beyond == units || before == units) return "-";
   if (beyond > 0 && interval.low >= last) return more_than(last);
   if (before > 0 && interval.high <= first) return fewer_than(first);
-  const std::string from = before > 0 && interval.low <= first ? fewer_than(first) : rounded(interval.low);
-  const std::string to = beyond > 0 && interval.high >= last ? more_than(last) : rounded(interval.high);
+  // Its ends are rounded outwards: what it says is never narrower than what is known.
+  const auto outwards = [](double end, double (*round)(double)) {
+    const double unit = second_digit(end);
+    return grouped(static_cast<std::int64_t>(round(end / unit) * unit));
+  };
+  const std::string from = before > 0 && interval.low <= first ? fewer_than(first) : outwards(interval.low, std::floor);
+  const std::string to = beyond > 0 && interval.high >= last ? more_than(last) : outwards(interval.high, std::ceil);
   return from + " to " + to;
 }
 

@@ -281,14 +281,13 @@ constexpr int kFewest = 3;       // units: one or two carry no estimate of their
 // "0.5", in percentage points.
 std::string points_words(double margin) { return fmt::format("{:g}", 100 * margin); }
 
-// A count with its first two digits, upwards.
+}  // namespace
+
 std::int64_t rounded_up(std::int64_t count) {
   std::int64_t unit = 1;
   while (count / unit >= 100) unit *= 10;
   return (count + unit - 1) / unit * unit;
 }
-
-}  // namespace
 
 Verdict Contrast::verdict_of(const Paired& one) const {
   if (one.n < kFewest) return Verdict::undecided;

@@ -102,6 +102,9 @@ std::string draws_words(std::size_t worlds, std::size_t seeds);
 std::string worded(const Paired& difference);
 std::string worded(const Summary& errors);
 
+// A count with its first two digits, upwards: 9,400 for 9,317.
+std::int64_t rounded_up(std::int64_t count);
+
 // The error of one thing against that of another at one place, over the units they share.
 struct Contrast {
   std::string what, against;  // "margin hard", "random"

@@ -99,6 +99,8 @@ void name_curves(Curves& curves) {
   for (Curve& curve : curves.curves) ++uses[curve.name = series_name(curve.trial, plain, curves.x)];
   for (Curve& curve : curves.curves) {
     if (uses[curve.name] > 1) curve.name = series_name(curve.trial, curves.others, curves.x);
+    // What only differs from the others by having none of something: "no noise".
+    if (curve.name.empty() && curves.curves.size() > 1) curve.name = fmt::format("no {}", fmt::join(plain, " and no "));
   }
 }
 
@@ -209,8 +211,8 @@ const LawFit* CurveLaw::fit() const {
 
 std::string CurveLaw::worded() const {
   std::string text = host::worded(law, along);
-  if (failed > 0) text += fmt::format("; {} failed to train and count", counted(failed, "network"));
-  if (trained && trained->verdict != law.verdict) text += fmt::format(" (without them: {})", trained->verdict);
+  if (failed > 0) text += fmt::format("; counting {} that failed to train", counted(failed, "network"));
+  if (trained && trained->verdict != law.verdict) text += fmt::format(" ({} without)", trained->verdict);
   return text;
 }
 

@@ -10,6 +10,7 @@
 #include <string_view>
 #include <utility>
 
+#include "host/evidence/seed_errors.h"
 #include "host/program/words.h"
 #include "host/studies/study.h"
 
@@ -59,13 +60,19 @@ bool is_asked(const Asked& asked, const Json& finding, const Json& contrast) {
   return true;
 }
 
+// "1,000" for 1000 and for 1000.0, "0.1", "hard"
+std::string value_words(const Json& value) {
+  if (!value.is_number()) return text_of(value);
+  const double number = value;
+  return number == std::floor(number) ? grouped(std::llround(number)) : fmt::format("{:g}", number);
+}
+
 // "mlp-polar minus mlp-xy, n 1,000 (grid): -9.99 [-10.5, -9.49] points, lower"
 std::string contrast_words(const Json& contrast) {
   std::vector<std::string> place;
   for (const auto& [member, value] : contrast["place"].items()) {
     if (member == "series") continue;
-    place.push_back(fmt::format("{} {}", member == "against_n" ? "against n" : member,
-                                value.is_number_integer() ? grouped(value.get<std::int64_t>()) : text_of(value)));
+    place.push_back(fmt::format("{} {}", member == "against_n" ? "against n" : member, value_words(value)));
   }
   const std::string measure = contrast["measure"];
   return fmt::format("{} minus {}{} ({}): {} [{}, {}] points, {}", text_of(contrast["what"]),
@@ -88,14 +95,16 @@ Question verdicts(Asked asked, std::set<std::string> expected) {
         const bool as_said =
             expected.contains(verdict) || (expected.contains("not worse") && contrast.value("not_worse", false));
         const bool open = !as_said && verdict == "undecided";
-        std::string settles;
+        const std::string more = fmt::format("more {}s", text_of(contrast["unit"]));
+        Json one = part(as_said ? kHolds
+                        : open  ? kUndecided
+                                : kContradicted,
+                        contrast_words(contrast), open ? more : "");
         if (open && contrast["units_to_settle"].is_number() && contrast["units_to_settle"] > 0) {
-          const std::int64_t units = contrast["units_to_settle"];
-          settles = fmt::format("about {}", counted(units, text_of(contrast["unit"])));
-        } else if (open) {
-          settles = fmt::format("more {}s", text_of(contrast["unit"]));
+          const std::int64_t units = rounded_up(contrast["units_to_settle"]);
+          one["settles"] = fmt::format("about {}", counted(units, text_of(contrast["unit"])));
+          one["units"] = units;
         }
-        Json one = part(as_said ? kHolds : open ? kUndecided : kContradicted, contrast_words(contrast), settles);
         one["finding"] = finding["id"];
         for (const char* member : {"what", "against", "measure", "place"}) one[member] = contrast[member];
         parts.push_back(std::move(one));
@@ -112,9 +121,18 @@ Question above(double bound, std::string unit, Quantities figures) {
     std::vector<Json> parts;
     for (const Quantity& f : figures(result)) {
       if (!std::isfinite(f.mean)) continue;
-      const char* answer = f.low > bound ? kHolds : f.high <= bound ? kContradicted : kUndecided;
-      parts.push_back(part(answer, fmt::format("{}: {:.3g} [{:.3g}, {:.3g}] {}", f.name, f.mean, f.low, f.high, unit),
-                           answer == kUndecided ? "more seeds" : ""));
+      const char* answer = f.low > bound && !f.at_most      ? kHolds
+                           : f.high <= bound && !f.at_least ? kContradicted
+                                                            : kUndecided;
+      const bool ended = f.at_most || f.at_least;
+      const std::string number = f.low < f.high || !ended
+                                     ? fmt::format("{:.3g} [{:.3g}, {:.3g}]", f.mean, f.low, f.high)
+                                     : fmt::format("{:.3g}", f.mean);
+      const char* end = f.at_most && f.at_least ? "about " : f.at_most ? "at most " : f.at_least ? "at least " : "";
+      parts.push_back(part(answer, fmt::format("{}: {}{} {}", f.name, end, number, unit),
+                           answer != kUndecided ? ""
+                           : ended              ? "a curve over more sizes"
+                                                : "more seeds"));
     }
     return parts;
   };
@@ -154,8 +172,9 @@ Quantities data_factors(std::string model) {
       if (!fits(model, text_of(e["model"])) || e["measure"] != "grid_error" || e["n"] != all[0]["n"]) continue;
       const double n = e["n"];
       auto& list = e.value("unit", "seed") == "world" ? worlds : seeds;
-      list.push_back(
-          {text_of(e["model"]), number_of(e["knn_points"]) / n, number_of(e["low"]) / n, number_of(e["high"]) / n});
+      list.push_back({text_of(e["model"]), number_of(e["knn_points"]) / n, number_of(e["low"]) / n,
+                      number_of(e["high"]) / n, e.value("seeds_before_curve", 0) > 0,
+                      e.value("seeds_beyond_curve", 0) > 0});
     }
     return worlds.empty() ? seeds : worlds;
   };
@@ -197,7 +216,8 @@ Quantities rows_worth() {
       const double kept = number_of(one["kept"]);
       list.push_back({fmt::format("{} {} %, equal {}", text_of(one["choice"]), 100 * number_of(one["fraction"]),
                                   text_of(one["budget"])),
-                      number_of(one["rows"]) / kept, number_of(one["low"]) / kept, number_of(one["high"]) / kept});
+                      number_of(one["rows"]) / kept, number_of(one["low"]) / kept, number_of(one["high"]) / kept,
+                      one.value("seeds_before_curve", 0) > 0, one.value("seeds_beyond_curve", 0) > 0});
     }
     return list;
   };
@@ -270,6 +290,22 @@ Question wider_is_better() {
     const auto random = errors_by_width(result, "random");
     if (random.size() > 1) parts.push_back(lower_part(random.rbegin()->second, random.begin()->second));
     return parts;
+  };
+}
+
+Quantities time_saved() {
+  return [](const Json& result) {
+    std::vector<Quantity> list;
+    for (const Json& series : result.value("summary", Json::array())) {
+      const Json ratio = series.value("time_of_random", Json());
+      if (series["params"]["order"] != "curriculum" || !series.value("median_time", Json()).is_number()) continue;
+      if (!ratio.is_object() || !ratio["low"].is_number()) continue;
+      const auto saved = [&](const char* member) { return 100 * (1 - number_of(ratio[member])); };
+      list.push_back({fmt::format("width {}, {} in which both orders come to it", series["params"]["width"].get<int>(),
+                                  counted(ratio["seeds"].get<std::int64_t>(), "seed")),
+                      saved("mean"), saved("high"), saved("low")});
+    }
+    return list;
   };
 }
 

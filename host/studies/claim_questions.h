@@ -36,9 +36,12 @@ Question verdicts(Asked asked, std::set<std::string> expected);
 struct Quantity {
   std::string name;
   double mean, low, high;
+  // A seed left the curve that the figure is read from, by its first end or by its last: no more than a bound is known.
+  bool at_most = false, at_least = false;
 };
 using Quantities = std::function<std::vector<Quantity>(const nlohmann::json& result)>;
-// Every figure lies above the bound by its whole interval; one below it by its whole interval contradicts.
+// Every figure lies above the bound by its whole interval; one below it by its whole interval contradicts. What is known
+// only to be at most so large does not hold, and what is known only to be at least so large does not contradict.
 Question above(double bound, std::string unit, Quantities figures);
 // Of compare: a measure of a model at the smallest size; the share of the plane, in per cent, that two starts on the same
 // points disagree about; how many times its points a model is worth on the grid at the smallest size, over worlds where
@@ -48,6 +51,9 @@ Quantities disagreements();
 Quantities data_factors(std::string model);
 // Of prune-study: how many times as many random rows a choice is worth, on the grid at the largest n.
 Quantities rows_worth();
+// Of xor: by how many per cent of a random order's time easy first is quicker at the target error, at every width where
+// half of the networks come to it.
+Quantities time_saved();
 
 // The law of every curve of the model, without label noise and choice, is one of these (law.h).
 Question laws(std::string model, std::string measure, std::set<std::string> expected);

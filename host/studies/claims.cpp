@@ -78,7 +78,8 @@ Source spiral_claims() {
             "Focal loss, layer norm and weight decay each do something",
             "compare",
             {},
-            "scalelab compare --models mlp-polar,mlp-polar+focal,mlp-polar+layer-norm,mlp-polar+weight-decay"},
+            "scalelab compare --models mlp-polar,mlp-polar+focal,mlp-polar+layer-norm,mlp-polar+weight-decay "
+            "--worlds 0 --out parts"},
            {"A11",
             "kNN with ten times the points stands up to the right bias",
             "compare",
@@ -104,7 +105,7 @@ Source spiral_claims() {
             "With a fuzzy boundary the learner without a bias keeps working",
             "compare",
             {},
-            "scalelab compare --noise 0.1"}}};
+            "scalelab compare --noise 0.1 --out fuzzy"}}};
 }
 
 Source pruning_claims() {
@@ -144,64 +145,72 @@ Source pruning_claims() {
         "prune-study",
         {any_of(verdicts({"hard-or-easy-*", "*", "*", "*", {{"n", "smallest"}}}, kHigher)),
          any_of(verdicts({"hard-or-easy-*", "*", "*", "*", largest}, kLower))}},
-       {"B10", "A probe that is wrong by an angle costs some of it", "theory", {}, "scalelab theory --probe-angle 20"},
+       {"B10",
+        "A probe that is wrong by an angle costs some of it",
+        "theory",
+        {},
+        "scalelab theory --angle 20 --out angle"},
        {"B11",
         "Clusters align with classes",
         "prune-study",
         {},
-        "scalelab prune-study --data fashion-mnist (on the spiral, clusters are places)"},
+        "scalelab prune-study --data fashion-mnist --out images"},
        {"B12",
         "Prototypes of the classes beat the other scores",
         "prune-study",
         {},
-        "scalelab prune-study --data fashion-mnist --scores class-mean,kmeans,el2n"},
+        "scalelab prune-study --data fashion-mnist --scores class-mean,kmeans,el2n --out images"},
        {"B13", "Choosing saves compute", "prune-study", {}, "seconds are in result.json; no energy is measured"},
        {"B14", "Data sets that are chosen once serve later tasks", "prune-study", {}, "no second task is here"},
        {"B16",
         "What a network has learnt to see is a good place to choose in",
         "prune-study",
         {},
-        "scalelab prune-study --features input,hidden"}}};
+        "scalelab prune-study --features input,hidden --out features"}}};
 }
 
 Source ticket_claims() {
   const Json smallest = {{"width", "smallest"}}, widest = {{"width", "largest"}};
-  return {"Sarao Mannelli et al. 2024",
-          "Tilting the odds at the lottery",
-          {{"C1", "Larger networks learn better", "xor", {wider_is_better()}},
-           {"C2",
-            "In the largest networks easy-first makes no difference (rate falling to 0)",
-            "xor",
-            {verdicts({"curriculum-long", "*", "*", "*", widest}, kSame)}},
-           {"C3", "It helps smaller ones", "xor", {any_of(verdicts({"curriculum*"}, kLower))}},
-           {"C4", "It helps more than the parameters of the next width", "xor", {any_of(order_beats_width())}},
-           {"C5",
-            "Rewound tickets of less than 10 % of the weights do as well as the dense network",
-            "lottery",
-            {verdicts({"rewound-dense-*", "*", "*", "*", {{"level", 11}}}, kNotWorse)}},
-           {"C6",
-            "A network that starts with so few weights fails",
-            "lottery",
-            {verdicts({"small-dense-dense-*", "*", "*", "*", {{"level", 11}}}, kHigher)}},
-           {"C7",
-            "The mask needs its start: with another the ticket is worse",
-            "lottery",
-            {verdicts({"rewound-restarted-*", "*", "*", "*", {{"level", 11}}}, kLower)}},
-           {"C8",
-            "The size to start from can be fitted to the task",
-            "lottery",
-            {},
-            "scalelab lottery --widths 8,16,32,64,128"},
-           {"C10", "Easy-first saves time and energy", "xor", {}, "times to the target stand on the page of xor"},
-           {"C11",
-            "Easy to hard step by step helps",
-            "curriculum",
-            {verdicts({"growing", "*", "*", "*", smallest}, kLower)}},
-           {"C12", "The same is seen on images", "curriculum", {}, "scalelab curriculum --data fashion-mnist"},
-           {"C13",
-            "To begin with the right examples at all matters more: easy ones alone beat the curriculum",
-            "xor",
-            {verdicts({"easy-alone"}, kLower)}}}};
+  return {
+      "Sarao Mannelli et al. 2024",
+      "Tilting the odds at the lottery",
+      {{"C1", "Larger networks learn better", "xor", {wider_is_better()}},
+       {"C2",
+        "In the largest networks easy-first makes no difference (rate falling to 0)",
+        "xor",
+        {verdicts({"curriculum-long", "*", "*", "*", widest}, kSame)}},
+       {"C3", "It helps smaller ones", "xor", {any_of(verdicts({"curriculum*"}, kLower))}},
+       {"C4", "It helps more than the parameters of the next width", "xor", {any_of(order_beats_width())}},
+       {"C5",
+        "Rewound tickets of less than 10 % of the weights do as well as the dense network",
+        "lottery",
+        {verdicts({"rewound-dense-*", "*", "*", "*", {{"level", 11}}}, kNotWorse)}},
+       {"C6",
+        "A network that starts with so few weights fails",
+        "lottery",
+        {verdicts({"small-dense-dense-*", "*", "*", "*", {{"level", 11}}}, kHigher)}},
+       {"C7",
+        "The mask needs its start: with another the ticket is worse",
+        "lottery",
+        {verdicts({"rewound-restarted-*", "*", "*", "*", {{"level", 11}}}, kLower)}},
+       {"C8",
+        "The size to start from can be fitted to the task",
+        "lottery",
+        {},
+        "scalelab lottery --widths 8,16,32,64,128 --out widths"},
+       {"C10",
+        "Easy-first saves time to an error that both orders come to",
+        "xor",
+        {above(0, "% of the time saved", time_saved())}},
+       {"C11",
+        "Easy to hard step by step helps",
+        "curriculum",
+        {verdicts({"growing", "*", "*", "*", smallest}, kLower)}},
+       {"C12", "The same is seen on images", "curriculum", {}, "scalelab curriculum --data fashion-mnist --out images"},
+       {"C13",
+        "To begin with the right examples at all matters more: easy ones alone beat the curriculum",
+        "xor",
+        {verdicts({"easy-alone"}, kLower)}}}};
 }
 
 // What the table adds beyond the sources: the encoding with the learner held fixed.
@@ -236,7 +245,7 @@ nlohmann::json answered_claims(const std::map<std::string, nlohmann::json>& resu
         parts.insert(parts.end(), more.begin(), more.end());
       }
       if (!whole) parts.clear();
-      const std::string command = found == results.end() ? "" : command_of(found->second);
+      const std::string command = parts.empty() || found == results.end() ? "" : command_of(found->second);
       list.push_back({{"id", claim.id},
                       {"source", fmt::format("{}: {}", source.name, source.title)},
                       {"claim", claim.claim},
@@ -274,15 +283,42 @@ std::string figure_of(const Json& claim) {
   return fmt::format("of {} comparisons {}. {}", parts.size(), listed(numbers), text);
 }
 
-// What would settle what is undecided: the most that any part asks for.
+// What would settle what is undecided: the most that any part asks for, and what is not a number of units.
 std::string settles_of(const Json& claim) {
+  if (claim["answer"] != kUndecided) return "";
+  Json most;
   std::set<std::string> all;
   for (const Json& one : claim["parts"]) {
-    if (one["answer"] == kUndecided) all.insert(text_of(one["settles"]));
+    if (one["answer"] != kUndecided) continue;
+    if (!one.contains("units")) {
+      all.insert(text_of(one["settles"]));
+    } else if (most.is_null() || one["units"] > most["units"]) {
+      most = one;
+    }
   }
-  all.erase("");
-  if (claim["answer"] != kUndecided || all.empty()) return "";
+  if (!most.is_null()) all.insert(text_of(most["settles"]));
   return fmt::format("; would be settled by {}", fmt::join(all, ", "));
+}
+
+// What measured a claim, or what would: the study, whose command stands below, or a command.
+std::string measured_by(const Json& claim) {
+  const std::string study = claim["study"];
+  if (!claim["parts"].empty()) return study;
+  return claim["command"] == "" ? study + ": left out of this run" : text_of(claim["command"]);
+}
+
+// The studies that answer claims, each with its page and the command that makes it again.
+Section commands_section(const Json& claims) {
+  std::map<std::string, std::string> commands;
+  for (const Json& claim : claims) {
+    if (!claim["parts"].empty()) commands[claim["study"]] = claim["command"];
+  }
+  std::string html;
+  for (const auto& [study, command] : commands) {
+    html += fmt::format("<p><a href=\"../{0}/report.html\">{0}</a></p><pre>{1}</pre>", html_escape(study),
+                        html_escape(command));
+  }
+  return {.id = "commands", .title = "What measured them", .html = html};
 }
 
 }  // namespace
@@ -295,7 +331,7 @@ Page claims_page(const nlohmann::json& document) {
     ++counts[answer];
     if (tables.empty() || tables.back().first != source) tables.push_back({source, {}});
     tables.back().second.push_back({text_of(claim["id"]), text_of(claim["claim"]), answer + settles_of(claim),
-                                    claim["parts"].empty() ? "-" : figure_of(claim), text_of(claim["command"])});
+                                    claim["parts"].empty() ? "-" : figure_of(claim), measured_by(claim)});
   }
   int all = 0;
   std::vector<std::string> said;
@@ -309,19 +345,21 @@ Page claims_page(const nlohmann::json& document) {
             .headline = fmt::format("Of {} claims: {}", all, fmt::join(said, ", ")),
             .lead =
                 "Each claim of the three sources that can be tested, with the figures that answer it and the "
-                "command that measured them. A claim holds where every comparison it is about came out as it says, "
+                "study that measured them, whose command stands at the end. A claim holds where every comparison it is "
+                "about came out as it says, "
                 "after the corrections on the study's page; one that came out otherwise contradicts it."};
   for (std::size_t i = 0; i < tables.size(); ++i) {
     const auto& [source, rows] = tables[i];
     page.sections.push_back({.id = fmt::format("source-{}", i + 1),
                              .title = source,
-                             .html = table_html({"", "claim", "answer", "figures", "command"}, rows, "")});
+                             .html = table_html({"", "claim", "answer", "figures", "measured by"}, rows, "")});
   }
+  page.sections.push_back(commands_section(document.at("claims")));
   page.methods = {
       "Every answer is read from the result.json of the study named: from the verdicts of its contrasts, and from "
       "means and figures with their 95 % intervals. Nothing on this page is written by hand but the claims "
       "themselves, in the program's own words.",
-      "A claim holds for the settings that were run: the sizes, widths and data of the command beside it."};
+      "A claim holds for the settings that were run: the sizes, widths and data of the study's command."};
   page.command = command_of(document);
   page.document = document;
   return page;

@@ -6,8 +6,9 @@
 //
 // The result.json of a page of claims holds schema 2, study "claims", title, environment, and
 //   claims  [{id, source, claim, study, command, answer,
-//             parts: [{answer, words, settles, finding, what, against, measure, place}]}]
-// An answer is holds, contradicted, undecided or not tested. A claim holds where all its parts do; one part that is
+//             parts: [{answer, words, settles, units, finding, what, against, measure, place}]}]
+// command: of the study, or where nothing was measured one that would measure it; empty: the study at other settings.
+// units: seeds or worlds that would settle what is undecided, where that is known. An answer is holds, contradicted, undecided or not tested. A claim holds where all its parts do; one part that is
 // contradicted contradicts it; else one that is undecided leaves it undecided. From finding on, the members of a part are
 // those of a contrast, where it is one.
 #pragma once
@@ -23,7 +24,7 @@ namespace scalelab::host {
 // The members `claims` of the document above; `results`: by the folder of the story, result.json of its studies.
 nlohmann::json answered_claims(const std::map<std::string, nlohmann::json>& results);
 
-// The page of a document that holds them. `folders`: the pages of the studies lie in ../FOLDER/report.html.
+// The page of a document that holds them; the pages of the studies lie in ../STUDY/report.html.
 Page claims_page(const nlohmann::json& document);
 
 }  // namespace scalelab::host

@@ -109,6 +109,9 @@ std::optional<Finding> data_equivalents(const Comparison& c) {
   if (candidates == 1) {
     f.title = fmt::format("{} points seen by {} are worth {} points of kNN", grouped(n), most->model, most->worded());
     if (most->interval_worded() != "-") f.title += fmt::format(" ({})", most->interval_worded());
+  } else if (least->worded() == most->worded()) {  // as where all lie beyond the curve
+    f.title = fmt::format("{} points seen by any of {} other models are worth {} points of kNN on (x, y)", grouped(n),
+                          candidates, most->worded());
   } else {
     f.title = fmt::format("{} points seen by another model are worth {} ({}) to {} ({}) points of kNN on (x, y)",
                           grouped(n), least->worded(), least->model, most->worded(), most->model);

@@ -435,10 +435,10 @@ std::optional<Finding> equal_finding(const ChoiceTable& table, const std::string
     if (!none.empty()) said.push_back("no share measured of " + listed(none));
     const std::string with = table.trains() ? fmt::format("with equal {} ", budget) : "";
     f.points.push_back(fmt::format("equals all {}from {}", with, fmt::join(said, "; ")));
-    const auto most = equal.empty() ? std::string("no choice")
-                                    : fmt::format("{:g} % ({})", equal.begin()->first, listed(equal.begin()->second));
-    f.title += fmt::format("{}{}the smallest share that equals all is {}", f.title.empty() ? "" : ", ", with,
-                           equal.empty() ? "that of no choice" : most);
+    const std::string smallest = equal.empty() ? "no share measured equals all"
+                                               : fmt::format("the smallest share that equals all is {:g} % ({})",
+                                                             equal.begin()->first, listed(equal.begin()->second));
+    f.title += fmt::format("{}{}{}", f.title.empty() ? "" : ", ", with, smallest);
   }
   f.title = fmt::format("At n {} ({} error), {}", grouped(n), short_measure(measure), f.title);
   return f;

@@ -238,6 +238,13 @@ std::map<double, std::map<std::uint64_t, double>> random_curve(const ChoiceTable
   return curve;
 }
 
+// How many times as many rows that is: "1.86", "less than 0.12".
+std::string times_words(const RowsWorth& worth, double kept) {
+  const double number = worth.rows / kept;
+  const std::string times = fmt::format("{:.{}f}", number, number < 10 ? 2 : 0);
+  return (worth.beyond == worth.units ? "more than " : worth.before == worth.units ? "less than " : "") + times;
+}
+
 }  // namespace
 
 // How many random rows have the error of those that a choice keeps.
@@ -246,8 +253,8 @@ std::optional<Finding> worth_finding(const ChoiceTable& table, const std::string
   f.columns = {"choice", "budget", "kept", "random rows with the same error", "95 % interval", "times as many"};
   struct Best {
     double times = 0;
-    std::string words{};
-  } best, least{HUGE_VAL, ""};
+    std::string worded{}, words{};
+  } best, least{HUGE_VAL};
   if (table.sizes.size() < 3) return std::nullopt;
   const auto add = [&](std::size_t c, std::int64_t n, const ChoiceCell& cell, bool steps) {
     const RowChoice& choice = table.choices[c];
@@ -270,11 +277,11 @@ std::optional<Finding> worth_finding(const ChoiceTable& table, const std::string
                     {"seeds_before_curve", worth.before}});
     if (n != table.sizes.back()) return;
     f.table.push_back({choice.titled(), steps ? "steps" : "epochs", grouped(std::llround(kept)), worth.worded(),
-                       worth.interval_worded(), fmt::format("{:.2f}", times)});
-    const std::string words = fmt::format("{} is worth {} random rows ({:.1f} times as many, equal {})",
-                                          choice.titled(), worth.worded(), times, steps ? "steps" : "epochs");
-    if (times > best.times) best = {times, words};
-    if (times < least.times) least = {times, words};
+                       worth.interval_worded(), times_words(worth, kept)});
+    const std::string words = fmt::format("{} is worth {} random rows ({} times as many, equal {})", choice.titled(),
+                                          worth.worded(), times_words(worth, kept), steps ? "steps" : "epochs");
+    if (times > best.times) best = {times, times_words(worth, kept), words};
+    if (times < least.times) least = {times, times_words(worth, kept), words};
   };
   for (std::size_t c = 0; c < table.choices.size(); ++c) {
     const RowChoice& choice = table.choices[c];
@@ -286,8 +293,10 @@ std::optional<Finding> worth_finding(const ChoiceTable& table, const std::string
     if (steps != table.equal_steps.end()) add(c, table.sizes.back(), steps->second, true);
   }
   if (f.table.empty()) return std::nullopt;
-  f.title = fmt::format("What a row kept of n {} is worth in random rows ({} error): from {:.1f} to {:.1f}",
-                        grouped(table.sizes.back()), short_measure(measure), least.times, best.times);
+  f.title =
+      fmt::format("What a row kept of n {} is worth in random rows ({} error): {}", grouped(table.sizes.back()),
+                  short_measure(measure),
+                  least.worded == best.worded ? best.worded : fmt::format("from {} to {}", least.worded, best.worded));
   f.points = {"most: " + best.words, "least: " + least.words};
   f.text =
       "The same seed's error of random rows, read where it equals that of the choice; geometric means over seeds. "

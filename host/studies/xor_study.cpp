@@ -298,7 +298,7 @@ nlohmann::json problem_json(const XorProblem& problem, const std::string& gate) 
           {"test_examples", problem.test_examples}};
 }
 
-nlohmann::json summary_of(const Networks& networks, const XorOptions& options) {
+nlohmann::json summary_of(const std::vector<Networks>& all, const Networks& networks, const XorOptions& options) {
   nlohmann::json course = nlohmann::json::array();
   for (std::size_t e = 0; e < networks.course.size(); ++e) {
     const Summary summary = networks.course[e].summary();
@@ -308,18 +308,24 @@ nlohmann::json summary_of(const Networks& networks, const XorOptions& options) {
                       {"high", number(summary.interval.high)}});
   }
   const Times times = times_of(networks, options);
+  const GeometricMean ratio = time_ratio(all, networks, options);
   return {{"params", {{"width", networks.width}, {"order", networks.order}}},
           {kMeasure, to_json(networks.course.back())},
           {"course", course},
           {"reached_target", times.reached},
-          {"median_time", number(times.median)}};
+          {"median_time", number(times.median)},
+          {"time_of_random",
+           {{"mean", number(ratio.mean)},
+            {"low", number(ratio.interval.low)},
+            {"high", number(ratio.interval.high)},
+            {"seeds", ratio.n}}}};
 }
 
 nlohmann::json summaries_of(const Arm& arm, const XorOptions& options) {
   nlohmann::json list = nlohmann::json::array();
   XorOptions own = options;
   own.problem = arm.problem;
-  for (const Networks& networks : arm.networks) list.push_back(summary_of(networks, own));
+  for (const Networks& networks : arm.networks) list.push_back(summary_of(arm.networks, networks, own));
   return list;
 }
 

@@ -10,7 +10,9 @@
 //   shares         [{easy_share, seeds, summary}]: with other shares of easy examples
 //   summary        [{params: {width, order}, test_error: {mean, low, high, ..., seeds, values}, on hard examples at the
 //                  end of the budget; course: [{time, mean, low, high}], the same error on the way there;
-//                  reached_target: seeds that came to the target; median_time: to it, null where less than half did}]
+//                  reached_target: seeds that came to the target; median_time: to it, null where less than half did;
+//                  time_of_random: {mean, low, high, seeds}, that time over the random order's in the seeds in which both
+//                  come to the target}]
 #pragma once
 
 #include <nlohmann/json.hpp>
