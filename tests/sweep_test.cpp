@@ -493,7 +493,7 @@ TEST_F(SweepProgram, ProgressOfOneThatGoesOnIsOfWhatWasLeft) {
   Context context(cpu_backend(), 0, 1);
   double now = 0;
   std::vector<std::string> lines;
-  const Screen screen{.write = [&](std::string_view line) { lines.emplace_back(line); }};
+  const Screen screen{.columns = {}, .write = [&](std::string_view line) { lines.emplace_back(line); }};
   Progress progress(false, screen, [&] { return now += 10; });
   Session session{common, context, progress};
   SweepOptions options{.out = folder_ / "a", .shard = "1/2"};
