@@ -1,4 +1,5 @@
-// The script that `slurm` prints, run as Slurm would by programs that stand in for sbatch and scontrol.
+// The script that `slurm` prints, run as Slurm would by programs that stand in for sbatch and scontrol. A real Slurm runs
+// it in tests/slurm.sh.
 #include "tests/program.h"
 
 namespace scalelab::host {
@@ -14,7 +15,7 @@ class Slurm : public Program {
     tool("scontrol", "echo \"$@\" >>asked\n");
   }
   void tool(const std::string& name, const std::string& body) const {
-    write_text(folder_ / name, "#!/bin/sh\n" + body);
+    write_text(folder_ / name, "#!/bin/bash\n" + body);
     fs::permissions(folder_ / name, fs::perms::owner_all);
   }
   int shell(const std::string& line) const {
@@ -37,6 +38,10 @@ TEST_F(Slurm, TheTasksDoTheSweepAndTheLastJobMakesItsReport) {
                            "--gpus-per-task=1\n", "--cpus-per-task=4\n", "--job-name=my-sweep\n"}) {
     EXPECT_NE(array.find("#SBATCH " + std::string(line)), std::string::npos) << line << array;
   }
+  for (const char* line : {"--time=01:30:00\n", "--signal=B:USR1@120\n", "--job-name=my-sweep-merge\n"}) {
+    EXPECT_NE(merge.find("#SBATCH " + std::string(line)), std::string::npos) << line << merge;
+  }
+  EXPECT_EQ(merge.find("--array"), std::string::npos);
   EXPECT_NE(read_file(folder_ / "asked").find("--dependency=afterany:40"), std::string::npos);
   for (const char* task : {"2", "1", "3"}) {
     ASSERT_EQ(shell(std::string("SLURM_ARRAY_JOB_ID=40 SLURM_ARRAY_TASK_ID=") + task + " bash job-1 >out 2>&1"), 0)
@@ -61,21 +66,25 @@ TEST_F(Slurm, ASignalIsHandedOnAndWhatIsNotFinishedQueuesAgain) {
   ASSERT_NE(at, std::string::npos) << array;
   array.replace(at, std::string(SCALELAB_PROGRAM).size(), (folder_ / "stand-in").string());
   write_text(folder_ / "job-1", array);
-  write_text(folder_ / "stand-in",
-             "#!/bin/bash\ntrap 'echo heard >>heard; exit 75' USR1\nmkfifo never\nkill -USR1 $PPID\nread -r nothing "
-             "<>never\n");
-  fs::permissions(folder_ / "stand-in", fs::perms::owner_all);
-  EXPECT_EQ(shell("SLURM_ARRAY_JOB_ID=40 SLURM_ARRAY_TASK_ID=2 bash job-1"), 75);
+  const std::string waits = "while :; do :; done\n";  // between any two commands bash hears a signal
+  tool("stand-in", "trap 'echo heard >>heard; exit 75' USR1\nkill -USR1 $PPID\n" + waits);
+  EXPECT_EQ(shell("SLURM_JOB_ID=42 SLURM_ARRAY_JOB_ID=40 SLURM_ARRAY_TASK_ID=2 bash job-1"), 75);
   EXPECT_EQ(read_file(folder_ / "heard"), "heard\n");
   EXPECT_NE(read_file(folder_ / "asked").find("requeue 40_2\n"), std::string::npos);
   tool("stand-in", "exit 3\n");
-  EXPECT_EQ(shell("SLURM_ARRAY_JOB_ID=40 SLURM_ARRAY_TASK_ID=1 bash job-1"), 3);
+  EXPECT_EQ(shell("SLURM_JOB_ID=41 SLURM_ARRAY_JOB_ID=40 SLURM_ARRAY_TASK_ID=1 bash job-1"), 3);
+  // A job that is cancelled: both hear it, and nobody asks for another run of it.
+  tool("stand-in", "trap 'echo twice >>heard' USR1\ntrap 'exit 75' TERM\nkill -TERM $PPID $$\n" + waits);
+  EXPECT_EQ(shell("SLURM_JOB_ID=41 SLURM_ARRAY_JOB_ID=40 SLURM_ARRAY_TASK_ID=1 bash job-1"), 143);
+  EXPECT_EQ(read_file(folder_ / "heard"), "heard\n");
   EXPECT_EQ(read_file(folder_ / "asked").find("requeue 40_1"), std::string::npos);
 }
 
 TEST_F(Slurm, BadInput) {
   bad({"slurm", "none.json", "--tasks", "3"}, 3, "none.json: cannot be read");
   bad({"slurm", "my sweep.json", "--tasks", "0"}, 2, "--tasks");
+  bad({"slurm", "my sweep.json", "--tasks", "2", "--time", "4m"}, 2,
+      "--time: 240 s is too short: 120 of them are kept to leave what there is; give 5m or more");
   bad({"slurm", "my sweep.json", "--tasks", "2", "--time", "soon"}, 2, "'soon' is not a time, as 90, 90s, 55m or 2h");
 }
 

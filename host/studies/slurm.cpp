@@ -24,6 +24,9 @@ struct Options {
   int tasks = 0, gpus_per_task = 0, cpus_per_task = 0;
 };
 
+// Seconds before the limit at which Slurm signals, and the shortest limit that leaves time to work before.
+constexpr long kWarning = 120, kShortest = 300;
+
 // As a shell reads it.
 std::string quoted(const std::string& word) {
   std::string text = "'";
@@ -37,47 +40,57 @@ std::string limit_of(const std::string& seconds) {
   return fmt::format("{:02}:{:02}:{:02}", all / 3600, all / 60 % 60, all % 60);
 }
 
-// What each task of the array runs. Slurm signals the shell, which hands it on and waits for the program to leave all
-// that it has; a task that did not finish, and one whose node is lost, runs again and goes on from there.
-constexpr const char* kArray = R"(#!/bin/bash
+// A job: a task of the array, or the last one. Before the limit Slurm signals the shell alone, which hands that on once and
+// waits for the program to leave all that it has; what did not finish queues again, by the task's number in the array
+// (SLURM_JOB_ID of the last task is that of the whole array). SIGTERM (a job that is cancelled, preempted or past its
+// limit) Slurm sends to the program as well, and says itself what becomes of the job.
+constexpr const char* kJob = R"(#!/bin/bash
 #SBATCH --job-name={name}
-#SBATCH --array=1-{tasks}
-#SBATCH --time={limit}
-#SBATCH --signal=B:USR1@120
+{array}#SBATCH --time={limit}
+#SBATCH --signal=B:USR1@{warning}
 #SBATCH --requeue
 #SBATCH --open-mode=append
-{resources}{program} sweep {file} --shard "$SLURM_ARRAY_TASK_ID/{tasks}" --out {out} --quiet &
+{resources}export OMP_NUM_THREADS="${{OMP_NUM_THREADS:-$SLURM_CPUS_ON_NODE}}"
+limit='' ended='' program=''
+trap 'heard=1; [ -n "$limit" ] || [ -z "$program" ] || kill -USR1 "$program"; limit=1' USR1
+trap 'heard=1; ended=1' TERM
+{program} sweep {file} {shard}--out {out} --quiet &
 program=$!
-trap 'asked=1; kill -USR1 "$program" 2>/dev/null' USR1 TERM
+[ -z "$limit" ] || kill -USR1 "$program"
 while :; do
-  asked=''
+  heard=''
   wait "$program"
   status=$?
-  [ -n "$asked" ] || break
+  [ -n "$heard" ] || break
 done
-if [ "$status" = 75 ]; then
-  scontrol requeue "${{SLURM_ARRAY_JOB_ID}}_$SLURM_ARRAY_TASK_ID"
+[ -z "$ended" ] || exit 143
+if [ "$status" = 75 ] && [ -n "$limit" ]; then
+  scontrol requeue "${{SLURM_ARRAY_JOB_ID:-$SLURM_JOB_ID}}${{SLURM_ARRAY_TASK_ID:+_$SLURM_ARRAY_TASK_ID}}"
 fi
 exit "$status"
 )";
 
 constexpr const char* kScript = R"(#!/bin/sh
-# Submits {title} as {tasks} tasks, and after them a job that makes the report. Run it where sbatch is.
+# Submits {name} as {tasks} tasks, and after them a job that does what they left undone and makes the report. Run it where
+# sbatch is.
 set -eu
 array=$(sbatch --parsable <<'ARRAY'
 {array}ARRAY
 )
 array=${{array%%;*}}
-sbatch --dependency="afterany:$array" <<'MERGE'
-#!/bin/bash
-#SBATCH --job-name={name}-merge
-#SBATCH --time={limit}
-#SBATCH --requeue
-{resources}exec {program} sweep {file} --out {out} --quiet
-MERGE
+merge=$(sbatch --parsable --dependency="afterany:$array" <<'MERGE'
+{merge}MERGE
+)
+merge=${{merge%%;*}}
+echo "job $array: {tasks} tasks; job $merge: the report, after them; to stop both: scancel $array $merge"
 )";
 
 Outcome run(const Options& options) {
+  if (std::stol(options.time) < kShortest) {
+    throw Failure(kMisuse,
+                  fmt::format("--time: {} s is too short: {} of them are kept to leave what there is; give 5m or more",
+                              options.time, kWarning));
+  }
   std::error_code unknown;
   if (!fs::is_regular_file(options.file, unknown)) {
     throw Failure(kBadData, options.file + ": cannot be read; name the file of a sweep");
@@ -90,16 +103,18 @@ Outcome run(const Options& options) {
     resources += fmt::format("#SBATCH --gpus-per-task={}\n#SBATCH --ntasks=1\n", options.gpus_per_task);
   if (options.cpus_per_task > 0) resources += fmt::format("#SBATCH --cpus-per-task={}\n", options.cpus_per_task);
   const auto absolute = [](const fs::path& path) { return quoted(fs::absolute(path).string()); };
-  const std::string program = absolute(own_program()), file = absolute(options.file),
-                    out = absolute(options.out.empty() ? fs::path(options.file).stem() : fs::path(options.out));
-  const std::string array = fmt::format(kArray, fmt::arg("name", name), fmt::arg("tasks", options.tasks),
-                                        fmt::arg("limit", limit_of(options.time)), fmt::arg("resources", resources),
-                                        fmt::arg("program", program), fmt::arg("file", file), fmt::arg("out", out));
+  const auto job = [&](const std::string& job_name, const std::string& array, const std::string& shard) {
+    return fmt::format(
+        kJob, fmt::arg("name", job_name), fmt::arg("array", array), fmt::arg("limit", limit_of(options.time)),
+        fmt::arg("warning", kWarning), fmt::arg("resources", resources), fmt::arg("program", absolute(own_program())),
+        fmt::arg("file", absolute(options.file)), fmt::arg("shard", shard),
+        fmt::arg("out", absolute(options.out.empty() ? fs::path(options.file).stem() : fs::path(options.out))));
+  };
   Outcome outcome;
-  outcome.text =
-      fmt::format(kScript, fmt::arg("title", name), fmt::arg("name", name), fmt::arg("tasks", options.tasks),
-                  fmt::arg("array", array), fmt::arg("limit", limit_of(options.time)), fmt::arg("resources", resources),
-                  fmt::arg("program", program), fmt::arg("file", file), fmt::arg("out", out));
+  outcome.text = fmt::format(kScript, fmt::arg("name", name), fmt::arg("tasks", options.tasks),
+                             fmt::arg("array", job(name, fmt::format("#SBATCH --array=1-{}\n", options.tasks),
+                                                   fmt::format("--shard \"$SLURM_ARRAY_TASK_ID/{}\" ", options.tasks))),
+                             fmt::arg("merge", job(name + "-merge", "", "")));
   outcome.document = {{"tasks", options.tasks}, {"script", outcome.text}};
   return outcome;
 }
