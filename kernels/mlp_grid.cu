@@ -403,7 +403,6 @@ __global__ void __launch_bounds__(kThreadsOf<kWidth>, kBoundingBlocks<kWidth>)
     start_squares(shared, level);
     if (thread == 0) shared.next = std::int64_t{gridDim.x} + static_cast<std::int64_t>(atomicAdd(queue, 1ULL));
     __syncthreads();
-
     // Dense evaluation of `count` cells of the list from `begin` on.
     const auto evaluate = [&](int begin, int count) {
       for (int s = thread; s < kSamples; s += kThreadsOf<kWidth>) {
