@@ -21,6 +21,18 @@ namespace {
 using Json = nlohmann::json;
 using Verdicts = std::set<std::string>;
 
+// Of the units that both have.
+template <class Values>
+Paired paired_by_unit(const Values& a, const Values& b) {
+  std::vector<double> x, y;
+  for (const auto& [unit, value] : a) {
+    if (!b.contains(unit)) continue;
+    x.push_back(value);
+    y.push_back(b.at(unit));
+  }
+  return paired(x, y);
+}
+
 // What each claim that is about contrasts expects of all of them.
 const std::map<std::string, std::vector<std::pair<std::string, Verdicts>>>& expected() {
   static const std::map<std::string, std::vector<std::pair<std::string, Verdicts>>> table = {
@@ -75,13 +87,7 @@ class Claims : public Program {
     const auto a = by_unit(result, contrast["what"], n, contrast["measure"], noise, worlds);
     const auto b =
         by_unit(result, contrast["against"], place.value("against_n", n), contrast["measure"], noise, worlds);
-    std::vector<double> x, y;
-    for (const auto& [unit, value] : a) {
-      if (!b.contains(unit)) continue;
-      x.push_back(value);
-      y.push_back(b.at(unit));
-    }
-    return paired(x, y);
+    return paired_by_unit(a, b);
   }
 
   // Those that Holm's rule rejects at 5 %.
@@ -448,13 +454,7 @@ class ClaimsFromRows : public Claims {
       return result["study"] == "xor" ? xor_errors(result, finding, name, contrast) : errors(result, name, contrast);
     };
     const auto a = side("what"), b = side("against");
-    std::vector<double> x, y;
-    for (const auto& [seed, value] : a) {
-      if (!b.contains(seed)) continue;
-      x.push_back(value);
-      y.push_back(b.at(seed));
-    }
-    return paired(x, y);
+    return paired_by_unit(a, b);
   }
 
   // What each p value of a family is multiplied by after Holm.
