@@ -10,6 +10,7 @@
 
 #include "host/lab/difficulty.h"
 #include "host/own_data/near_duplicates.h"
+#include "host/own_data/projection.h"
 #include "tests/program.h"
 #include "tests/support.h"
 
@@ -251,6 +252,134 @@ TEST_F(Prune, BadInputEndsInOneLine) {
   bad({"prune", "--data", "p.csv", "--labels", "y.npy", "--clusters", "1", "--fraction", "0.5", "--out", "out"}, 3,
       "every column is a coordinate");
   bad({"prune", "--data", "x.npy", "--clusters", "5", "--fraction", "0.5", "--out", "x.npy"}, 74, "x.npy");
+}
+
+// Two classes far apart, and around them rows of either label: the hard rows are those that teach nothing.
+class PruneWorth : public Program {
+ protected:
+  static constexpr int kRows = 300;
+  std::vector<float> points_;
+  std::vector<std::int32_t> labels_;
+  PruneWorth() {
+    for (int i = 0; i < kRows; ++i) {
+      const int label = i % 2;
+      const bool far = i % 5 == 0;
+      for (int c = 0; c < 2; ++c) {
+        const double u = 2.0 * test::uniform_int(1, 2 * i + c, 0, 1000) / 1000 - 1;
+        points_.push_back(static_cast<float>((label == 0 ? -4 : 4) + (far ? 9 * u : u)));
+      }
+      labels_.push_back(far ? static_cast<int>(test::uniform_int(2, i, 0, 1)) : label);
+    }
+    write_npy("x.npy", points_, {kRows, 2});
+    write_npy("y.npy", labels_, {kRows});
+  }
+
+  // The share of a split's rows held out that a vote of the 5 nearest of `learn` calls wrong.
+  double error_of_5nn(const std::vector<int>& learn, const std::vector<int>& judge) const {
+    int wrong = 0;
+    for (const int q : judge) {
+      std::vector<std::pair<float, int>> near;
+      for (const int row : learn) {
+        const float x = points_[2 * q] - points_[2 * row], y = points_[2 * q + 1] - points_[2 * row + 1];
+        near.emplace_back(std::fma(y, y, x * x), row);
+      }
+      std::partial_sort(near.begin(), near.begin() + 5, near.end());
+      int ones = 0;
+      for (int j = 0; j < 5; ++j) ones += labels_[near[j].second];
+      wrong += (ones > 2 ? 1 : 0) != labels_[q];
+    }
+    return static_cast<double>(wrong) / static_cast<double>(judge.size());
+  }
+};
+
+TEST_F(PruneWorth, HardRowsThatTeachNothingAreWarnedOf) {
+  good({"prune", "--data", "x.npy", "--labels", "y.npy", "--clusters", "2", "--fraction", "0.2", "--out", "hard"});
+  const auto worth = result("hard")["worth"];
+  EXPECT_EQ(worth["verdict"], "worse");
+  EXPECT_EQ(worth["splits"], 5);
+  const std::string title = worth["findings"][0]["title"];
+  EXPECT_EQ(title.find("Warning: rows chosen by hard kmeans teach worse than as many chosen at random"), 0U) << title;
+  EXPECT_NE(read_file(folder_ / "hard/report.html").find("Warning: rows chosen by hard kmeans"), std::string::npos);
+  // The other end, and the same twice.
+  good({"prune", "--data", "x.npy", "--labels", "y.npy", "--clusters", "2", "--fraction", "0.2", "--keep", "easy",
+        "--out", "easy"});
+  EXPECT_NE(result("easy")["worth"]["verdict"], "worse");
+  good({"prune", "--data", "x.npy", "--labels", "y.npy", "--clusters", "2", "--fraction", "0.2", "--threads", "1",
+        "--out", "again"});
+  EXPECT_EQ(result("again")["worth"], worth);
+}
+
+TEST_F(PruneWorth, ErrorsAreThoseOfTheDefinition) {
+  good({"prune", "--data", "x.npy", "--labels", "y.npy", "--clusters", "2", "--fraction", "0.2", "--out", "out"});
+  const std::vector<int> order = random_order(kRows, 0, 100);
+  double random = 0, all = 0;
+  for (int split = 0; split < 5; ++split) {
+    std::vector<int> judge(order.begin() + 60 * split, order.begin() + 60 * (split + 1)), learn;
+    for (int row = 0; row < kRows; ++row) {
+      if (std::find(judge.begin(), judge.end(), row) == judge.end()) learn.push_back(row);
+    }
+    all += error_of_5nn(learn, judge) / 5;
+    std::vector<int> some;
+    const std::vector<int> picked = random_order(240, 0, 0);
+    for (int i = 0; i < 48; ++i) some.push_back(learn[picked[i]]);
+    std::sort(some.begin(), some.end());
+    random += error_of_5nn(some, judge) / 5;
+  }
+  int seen = 0;
+  for (const auto& contrast : result("out")["worth"]["findings"][0]["contrasts"]) {
+    if (contrast["place"]["model"] != "5-nearest-neighbours" || contrast["what"] != "hard kmeans") continue;
+    EXPECT_NEAR(contrast["mean_against"].get<double>(), contrast["against"] == "all" ? all : random, 1e-12);
+    ++seen;
+  }
+  EXPECT_EQ(seen, 2);
+}
+
+TEST_F(PruneWorth, WhatCannotBeMeasuredSaysWhy) {
+  good({"prune", "--data", "x.npy", "--clusters", "2", "--fraction", "0.2", "--out", "out"});
+  EXPECT_EQ(result("out")["worth"]["why_not"], "without labels there is no error to measure");
+  good({"prune", "--data", "x.npy", "--labels", "y.npy", "--clusters", "2", "--fraction", "0.2", "--splits", "0",
+        "--out", "out"});
+  EXPECT_EQ(result("out")["worth"]["why_not"], "--splits 0");
+  bad({"prune", "--data", "x.npy", "--clusters", "2", "--fraction", "0.2", "--splits", "3", "--out", "none"}, 2,
+      "--splits: without labels there is no error to measure");
+}
+
+TEST_F(PruneWorth, ScoresOfNetworksAndOfFilesChooseLikeAnyOther) {
+  good({"prune", "--data", "x.npy", "--labels", "y.npy", "--score", "boundary", "--fraction", "0.3", "--splits", "0",
+        "--out", "a"});
+  // A row with a near one of another label is harder than any that has none: those far out are among the kept.
+  const auto scores = npy_values<float>("a/scores.npy");
+  EXPECT_GT(*std::max_element(scores.begin(), scores.end()), 0);
+  good({"prune", "--data", "x.npy", "--labels", "y.npy", "--score-file", "a/scores.npy", "--fraction", "0.3",
+        "--splits", "0", "--out", "b"});
+  EXPECT_EQ(npy_values<std::int64_t>("a/kept_ids.npy"), npy_values<std::int64_t>("b/kept_ids.npy"));
+  EXPECT_EQ(result("b")["score"], "file");
+  good({"prune", "--data", "x.npy", "--labels", "y.npy", "--score", "el2n", "--fraction", "0.3", "--splits", "0",
+        "--out", "c"});
+  bad({"prune", "--data", "x.npy", "--score-file", "x.npy", "--fraction", "0.3", "--out", "none"}, 3,
+      "x.npy: has shape (300, 2); --score-file needs one number for each of the 300 rows of x.npy");
+  bad({"prune", "--data", "x.npy", "--score", "el2n", "--fraction", "0.3", "--out", "none"}, 2,
+      "--score el2n needs --labels, or data that bring their labels");
+}
+
+TEST(Projection, IsThePlaneOfLargestVariance) {
+  // Along (3, 4, 0) / 5 much, along (0, 0, 1) less, across both nothing.
+  std::vector<float> rows;
+  for (int i = 0; i < 100; ++i) {
+    const float much = static_cast<float>(i - 50), less = static_cast<float>(i % 7 - 3);
+    rows.insert(rows.end(), {0.6F * much, 0.8F * much, less});
+  }
+  const Projection plane = project(rows, 3, 1);
+  ASSERT_EQ(plane.rows.size(), 100U);
+  double along = 0, across = 0;
+  for (int i = 0; i < 100; ++i) {
+    along += plane.points[i][0] * (i - 49.5);
+    across += plane.points[i][1] * (i % 7 - 3);
+  }
+  EXPECT_NEAR(std::abs(along) / 83325, 1, 1e-3);
+  EXPECT_GT(std::abs(across), 300);
+  EXPECT_NE(plane.y_title.find("second principal component"), std::string::npos);
+  EXPECT_EQ(project(rows, 3, 1).points, plane.points);
 }
 
 }  // namespace

@@ -54,40 +54,6 @@ Dataset gather(const Dataset& from, std::span<const std::uint32_t> rows) {
   return to;
 }
 
-// Every feature to [-1, 1]: pixels all by one power of two, which rounds nothing, so that distances keep their order and
-// their ties; others by their range in `all`, and a feature without a range to 0.
-void scale_features(Dataset& all, std::optional<Dataset>& test) {
-  const auto each = [&](auto&& scale) {
-    for (Dataset* data : {&all, test ? &*test : nullptr}) {
-      if (data != nullptr) scale(*data);
-    }
-  };
-  if (all.pixels) {
-    const float largest = *std::max_element(all.points.begin(), all.points.end());
-    float half = 0.5F;  // of the least power of two that no pixel is above
-    while (2 * half < largest) half *= 2;
-    each([&](Dataset& data) {
-      for (float& value : data.points) value = (value - half) / half;
-    });
-    return;
-  }
-  const auto d = static_cast<std::size_t>(all.features);
-  for (std::size_t c = 0; c < d; ++c) {
-    float low = all.points[c], high = low;
-    for (std::size_t i = c; i < all.points.size(); i += d) {
-      low = std::min(low, all.points[i]);
-      high = std::max(high, all.points[i]);
-    }
-    const double range = static_cast<double>(high) - low;
-    each([&](Dataset& data) {
-      for (std::size_t i = c; i < data.points.size(); i += d) {
-        const double share = range > 0 ? (static_cast<double>(data.points[i]) - low) / range : 0.5;
-        data.points[i] = static_cast<float>(2 * share - 1);
-      }
-    });
-  }
-}
-
 // Points of files, scaled, and what they were read from. The last ones stay in memory: a sweep asks for them again and
 // again.
 struct FilePoints {
@@ -112,7 +78,7 @@ const FilePoints& file_points(const Trial& trial) {
   if (last.fingerprint == fingerprint) return last;
   last = {};  // before others are read: memory is for one
   SourcePoints points = read_labelled(source);
-  scale_features(points.all, points.test);
+  scale_features(points.all, points.test ? &*points.test : nullptr);
   last = {fingerprint, std::move(points.all), nullptr};
   if (points.test) last.test = std::make_shared<const Dataset>(std::move(*points.test));
   return last;
@@ -635,6 +601,38 @@ double parameters_of(const Trial& trial) {
 }
 
 }  // namespace
+
+void scale_features(Dataset& all, Dataset* test) {
+  const auto each = [&](auto&& scale) {
+    for (Dataset* data : {&all, test}) {
+      if (data != nullptr) scale(*data);
+    }
+  };
+  if (all.pixels) {
+    const float largest = *std::max_element(all.points.begin(), all.points.end());
+    float half = 0.5F;  // of the least power of two that no pixel is above
+    while (2 * half < largest) half *= 2;
+    each([&](Dataset& data) {
+      for (float& value : data.points) value = (value - half) / half;
+    });
+    return;
+  }
+  const auto d = static_cast<std::size_t>(all.features);
+  for (std::size_t c = 0; c < d; ++c) {
+    float low = all.points[c], high = low;
+    for (std::size_t i = c; i < all.points.size(); i += d) {
+      low = std::min(low, all.points[i]);
+      high = std::max(high, all.points[i]);
+    }
+    const double range = static_cast<double>(high) - low;
+    each([&](Dataset& data) {
+      for (std::size_t i = c; i < data.points.size(); i += d) {
+        const double share = range > 0 ? (static_cast<double>(data.points[i]) - low) / range : 0.5;
+        data.points[i] = static_cast<float>(2 * share - 1);
+      }
+    });
+  }
+}
 
 std::int64_t training_rows(const Trial& trial) { return file_points(trial).pool(); }
 

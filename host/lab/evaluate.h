@@ -42,6 +42,9 @@ struct TrialData {
   std::shared_ptr<const Dataset> test;  // none: null
 };
 TrialData load_data(const Trial& trial);
+// Every feature to [-1, 1]: pixels all by one power of two, which rounds nothing, so that distances keep their order and
+// their ties; others by their range in `all`, and a feature without a range to 0. `test` is scaled as `all` is.
+void scale_features(Dataset& all, Dataset* test = nullptr);
 // Of data in files: the rows that are for training; and Failure(kMisuse or kBadData) where a trial asks for more, or for
 // what its model cannot take.
 std::int64_t training_rows(const Trial& trial);
