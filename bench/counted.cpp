@@ -1,5 +1,5 @@
 // What counts of instructions say of a case on a GPU before it is timed there: results/gpu-counted.json, which
-// tests/ptx/counted.py makes by executing what nvcc made of the kernels on a CPU. No figure in it was measured on a GPU.
+// bench/counted.py makes by executing what nvcc made of the kernels on a CPU. No figure in it was measured on a GPU.
 #include <algorithm>
 #include <map>
 
