@@ -79,7 +79,8 @@ __attribute__((noinline)) void look_up(Warp& w, const Inst& in, Mask m, Space sp
                        (space == Space::global ? memory::describe(a.at[l]) : "offset " + std::to_string(a.at[l]));
     if (space == Space::shared) {
       for (const Variable& v : launch.shared)
-        text += ", " + v.name + " is [" + std::to_string(v.at) + ", " + std::to_string(v.at + v.bytes) + ")";
+        text +=
+            ", " + std::string(v.name) + " is [" + std::to_string(v.at) + ", " + std::to_string(v.at + v.bytes) + ")";
     }
     fault(w, in, Mask{1} << l, text);
   });
@@ -221,6 +222,21 @@ void store_to(Warp& w, const Inst& in, Mask m) {
         copy_at_once(at(l), values, in.bytes);
     });
   });
+}
+// What an atomic leaves where `old` was; of floating-point numbers there are only sums.
+template <class T>
+T combined(u8 op, T old, T b, T c) {
+  if constexpr (std::is_floating_point_v<T>) {
+    return canonical(old + b);
+  } else {
+    switch (op) {
+      case kAdd: return static_cast<T>(bits_of(old) + bits_of(b));
+      case kMin: return std::min(old, b);
+      case kMax: return std::max(old, b);
+      case kOr: return old | b;
+      default: return old == b ? c : old;
+    }
+  }
 }
 template <class T>
 void atomic(Warp& w, const Inst& in, Mask m) {

@@ -135,6 +135,8 @@ void integers(Forms& to) {
   rows<u32, u64>(to, "bfi", Shape<X, X, X, u32, u32>(),
                  [](auto a, auto b, u32 c, u32 d) { return inserted(a, b, c, d); });
   rows<u32>(to, "bmsk.clamp", kXXX, [](u32 a, u32 b) { return a >= 32 ? 0 : (b >= 32 ? ~0U : (1U << b) - 1) << a; });
+  to["pack.u32"] = form<u32>(Shape<u32, u16, u16>(), [](u32 low, u32 high) { return low | high << 16; });
+  to["pack.u64"] = form<u64>(Shape<u64, u32, u32>(), [](u64 low, u64 high) { return low | high << 32; });
   rows<u32>(to, "prmt", kXXXX, [](u32 a, u32 b, u32 c) { return permuted(a, b, c); });
 }
 

@@ -12,23 +12,6 @@ namespace {
 
 std::map<std::string, std::pair<Kernel*, std::uint64_t>> launched;  // by name; how often
 
-std::vector<std::string_view> lines_of(std::string_view text) {
-  std::vector<std::string_view> lines{{}};  // the first has number 1
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t end = std::min(text.find('\n', at), text.size());
-    lines.push_back(text.substr(at, end - at));
-    at = end + 1;
-  }
-  return lines;
-}
-std::string opcode_of(std::string_view line) {
-  const auto skip = [&](const char* what) { line.remove_prefix(std::min(line.find_first_not_of(what), line.size())); };
-  skip(" \t");
-  if (!line.empty() && line[0] == '@') line.remove_prefix(std::min(line.find_first_of(" \t"), line.size()));
-  skip(" \t");
-  return std::string(line.substr(0, line.find_first_of(" \t;")));
-}
-
 // Instructions at which control may arrive, or behind which warps wait for each other.
 std::vector<char> begins_of(const Kernel& kernel) {
   const std::vector<Inst>& code = kernel.code;
@@ -36,20 +19,17 @@ std::vector<char> begins_of(const Kernel& kernel) {
   begins[0] = 1;
   for (std::size_t i = 0; i < code.size(); ++i) {
     if (code[i].kind == Kind::branch) begins[static_cast<std::size_t>(code[i].imm)] = 1;
-    if (code[i].kind == Kind::indexed) {
-      for (const std::uint32_t to : kernel.tables[code[i].table]) begins[to] = 1;
-    }
     if (code[i].kind != Kind::simple && code[i].kind != Kind::sync) begins[i + 1] = 1;
   }
   return begins;
 }
 // [[whether a straight piece begins here, "OPCODE", instructions, [what it reads], [what it writes]], ...], the last two as
 // places of registers.
-void write_code(std::ofstream& out, const Kernel& kernel, const std::vector<std::string_view>& lines) {
+void write_code(std::ofstream& out, const Kernel& kernel) {
   const std::vector<char> begins = begins_of(kernel);
   for (std::size_t i = 0; i < kernel.code.size(); ++i) {
     const Inst& inst = kernel.code[i];
-    out << (i == 0 ? "[" : ",\n[") << int{begins[i]} << ", \"" << opcode_of(lines.at(inst.line)) << "\", "
+    out << (i == 0 ? "[" : ",\n[") << int{begins[i]} << ", \"" << kernel.origins[i].opcode << "\", "
         << kernel.counts[i].issued;
     for (const bool writes : {false, true}) {
       out << ", [";
@@ -77,12 +57,11 @@ void write() {
   const char* between = "\n";
   for (const auto& [name, entry] : launched) {
     const Kernel& kernel = *entry.first;
-    const std::vector<std::string_view> lines = lines_of(kernel.module->text);
-    std::map<std::string, Count> sums;
+    std::map<std::string_view, Count> sums;
     for (std::size_t i = 0; i < kernel.counts.size(); ++i) {
       const Count& from = kernel.counts[i];
       if (from.issued == 0) continue;
-      Count& to = sums[opcode_of(lines.at(kernel.code[i].line))];
+      Count& to = sums[kernel.origins[i].opcode];
       to = {to.issued + from.issued, to.lanes + from.lanes, to.extra + from.extra};
     }
     out << between << " \"" << demangled(name) << "\": {\"launches\": " << entry.second << ", \"opcodes\": {";
@@ -94,7 +73,7 @@ void write() {
     out << "}";
     if (std::string(setting("PTX_COUNT_CODE", "0")) == "1") {
       out << ", \"code\": [";
-      write_code(out, kernel, lines);
+      write_code(out, kernel);
       out << "]";
     }
     out << "}";

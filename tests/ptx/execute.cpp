@@ -138,8 +138,8 @@ Mask complete(Warp& w, const Inst& in, Mask here, const u32* wants) {
 bool meets(Warp& w, const Inst& in, u32 pc, Mask& m) {
   const Mask alive = w.exists & ~w.exited;
   const bool all = in.kind == Kind::barrier || in.meet == Meet::all;
-  const bool named = !all && in.meet == Meet::here && in.o[in.table] < 0;  // by a constant
-  if ((all && m == alive) || (named && (*w.from<u32>(in.o[in.table]) & alive) == m)) return true;
+  const bool named = !all && in.meet == Meet::here && in.named() < 0;  // by a constant
+  if ((all && m == alive) || (named && (*w.from<u32>(in.named()) & alive) == m)) return true;
   const auto joins = [&](const Group& g) {
     return g.state == State::at_sync &&
            (g.pc == pc || (in.meet == Meet::anywhere && instruction(w, g).meet == Meet::anywhere));
@@ -151,7 +151,7 @@ bool meets(Warp& w, const Inst& in, u32 pc, Mask& m) {
     if (!joins(g)) continue;
     total |= g.mask;
     const Inst& there = instruction(w, g);
-    if (!all) for_lanes(g.mask, [&](int l) { wants[l] = w.from<u32>(there.o[there.table])[l]; });
+    if (!all) for_lanes(g.mask, [&](int l) { wants[l] = w.from<u32>(there.named())[l]; });
   }
   const Mask go = !all ? complete(w, in, total, wants) : total == alive ? total : 0;
   // Those that go on leave their groups; of these all but those at pc stand ready behind their own instruction.
@@ -171,9 +171,9 @@ bool meets(Warp& w, const Inst& in, u32 pc, Mask& m) {
 }
 // Executes a sync for each set of lanes that named each other.
 void run_sync(Warp& w, const Inst& in, Mask m) {
-  if (in.meet != Meet::here || in.o[in.table] < 0) return in.run(w, in, m);
+  if (in.meet != Meet::here || in.named() < 0) return in.run(w, in, m);
   u32 wants[kLanes];
-  std::copy_n(w.from<u32>(in.o[in.table]), kLanes, wants);
+  std::copy_n(w.from<u32>(in.named()), kLanes, wants);
   for (Mask rest = m; rest != 0;) {
     Mask same = 0;
     for_lanes(rest, [&](int l) { same |= wants[l] == wants[std::countr_zero(rest)] ? Mask{1} << l : 0; });
@@ -217,15 +217,6 @@ bool control(Warp& w, const Inst& in, u32& pc, Mask& m) {
       const Mask pass = may_pass(w, m);
       if (pass != m) put(w, pc, m & ~pass, State::at_cluster);
       if (pass != 0) put(w, pc + 1, pass);
-      return false;
-    }
-    case Kind::indexed: {
-      const auto& table = w.worker->launch->kernel->tables[in.table];
-      for_lanes(m, [&](int l) {
-        const u32 which = w.from<u32>(in.o[0])[l];
-        if (which >= table.size()) fault(w, in, Mask{1} << l, "index of a branch " + std::to_string(which));
-        put(w, table[which], Mask{1} << l);
-      });
       return false;
     }
     case Kind::yield:
@@ -485,8 +476,9 @@ class Work {
 }  // namespace
 
 std::string place_of(const Kernel& kernel, const Inst& inst) {
-  return "PTX line " + std::to_string(inst.line) + ": " + text_of(kernel, inst.line) + "\n    " +
-         source_of(kernel, inst.loc);
+  const Origin& origin = kernel.origins[static_cast<std::size_t>(&inst - kernel.code.data())];
+  return "PTX line " + std::to_string(origin.line) + ": " + text_of(kernel, origin.line) + "\n    " +
+         source_of(kernel, origin.loc);
 }
 
 void fault(Warp& w, const Inst& inst, Mask lanes, const std::string& what) {

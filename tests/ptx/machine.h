@@ -4,10 +4,10 @@
 #include <array>
 #include <cstdint>
 #include <cstring>
-#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -94,21 +94,10 @@ struct Warp;
 struct Inst;
 using Execute = void (*)(Warp&, const Inst&, Mask);
 
-enum class Kind : std::uint8_t {
-  simple,
-  branch,
-  indexed,
-  exit,
-  sync,
-  barrier,
-  cluster_arrive,
-  cluster_wait,
-  trap,
-  yield
-};
+enum class Kind : std::uint8_t { simple, branch, exit, sync, barrier, cluster_arrive, cluster_wait, trap, yield };
 enum class Meet : std::uint8_t { here, anywhere, all };          // of a sync: lanes that a mask names, at any sync, all
 enum class Reduces : std::uint8_t { nothing, all, any, count };  // of a barrier
-using Special = std::function<std::uint32_t(const Warp&, std::uint32_t lane)>;  // what a special register holds
+using Special = std::uint32_t (*)(const Warp&, std::uint32_t lane);  // what a special register holds
 
 struct Inst {
   Execute run = nullptr;
@@ -123,26 +112,23 @@ struct Inst {
   Reduces reduces = Reduces::nothing;
   Space space = Space::generic;
   Ref guard = kNone;
-  std::array<Ref, 14> o;    // operands: destinations first
-  std::uint16_t defs = 0;   // which of them are written
-  std::int64_t imm = 0;     // an address's offset; a branch's target
-  std::uint32_t table = 0;  // of an indexed branch; of a sync the operand that names its lanes
-  const Special* special = nullptr;
+  std::array<Ref, 14> o;   // operands: destinations first; of a sync the last may name its lanes
+  std::uint16_t defs = 0;  // which of them are written
+  std::int64_t imm = 0;    // an address's offset; a branch's target
+  Special special = nullptr;
   std::uint32_t cache = 0;  // index of a memory access
-  std::uint32_t line = 0;   // in the PTX
-  std::uint32_t loc = 0;    // in Kernel::locs
   Inst() { o.fill(kNone); }
+  Ref named() const { return o.back(); }
 };
 
 struct Variable {
-  std::string name;
+  std::string_view name;
   std::uint64_t at = 0, bytes = 0;
   std::uint32_t align = 1;
-  bool dynamic = false;
 };
-struct Loc {
-  std::uint32_t file = 0, line = 0;
-  std::int32_t inlined_at = -1;  // index of the caller's
+struct Origin {  // of an instruction: its opcode, the last .loc before it, its line in the PTX
+  std::string_view opcode, loc;
+  std::uint32_t line = 0;
 };
 
 struct Count {  // of one instruction: how often warps issued it, for how many lanes, with how many sectors or passes
@@ -157,30 +143,29 @@ struct Kernel {
   std::uint32_t body_line = 0;
   int max_threads = 1024;
   // Decoded on the first use.
-  bool decoded = false;
   std::vector<Variable> parameters, shared, local;
   std::uint32_t parameter_bytes = 0, static_shared = 0, shared_end = kSharedStart, local_bytes = 0;
   std::uint32_t register_bytes = 0;  // of a warp
   int pressure = 0;                  // 32-bit registers live at once: a guess at what ptxas uses
   std::vector<Inst> code;
+  std::vector<Origin> origins;  // of each
   std::vector<char> constants;
-  std::vector<std::vector<std::uint32_t>> tables;
-  std::vector<Loc> locs;
+  std::map<std::pair<std::uint64_t, int>, Ref> constant_places;  // by value and bytes a lane
   std::uint32_t caches = 0;
   std::vector<Count> counts;  // where instructions are counted
 };
 
 struct Module {
   std::string text;
-  std::map<std::uint32_t, std::string> files;
-  std::map<std::string, Variable> globals;
-  std::vector<Variable> dynamic_shared, module_shared;
-  std::map<std::string, std::unique_ptr<Kernel>, std::less<>> kernels;
+  std::map<std::uint32_t, std::string_view> files;    // with their quotes
+  std::map<std::string_view, std::uint64_t> globals;  // their addresses
+  std::set<std::string_view> dynamic_shared;
+  std::map<std::string, std::unique_ptr<Kernel>> kernels;
 };
 
 std::unique_ptr<Module> parse_module(std::string text);
 void decode(Kernel& kernel);  // throws std::runtime_error that names what it does not know
-std::string source_of(const Kernel& kernel, std::uint32_t loc);
+std::string source_of(const Kernel& kernel, std::string_view loc);
 std::string text_of(const Kernel& kernel, std::uint32_t line);
 
 // --- execution -------------------------------------------------------------------------------------------------------

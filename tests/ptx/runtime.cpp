@@ -200,7 +200,7 @@ cudaError_t launch(const void* function, dim3 grid, dim3 block, void** arguments
     std::memcpy(&run.parameters[kernel->parameters[i].at], arguments[i], kernel->parameters[i].bytes);
   run.shared = kernel->shared;
   run.shared_bytes = (kernel->shared_end + 1023) / 1024 * 1024;
-  if (shared > 0) run.shared.push_back({"dynamic", run.shared_bytes, shared, 16, true});
+  if (shared > 0) run.shared.push_back({"dynamic", run.shared_bytes, shared, 16});
   run.shared_bytes += static_cast<std::uint32_t>(shared);
   const std::lock_guard hold(lock);
   if (std::string(setting("PTX_VERBOSE", "0")) != "0") {
