@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "tests/ptx/machine.h"
 
@@ -25,61 +26,41 @@ std::vector<char> begins_of(const Kernel& kernel) {
 }
 // [[whether a straight piece begins here, "OPCODE", instructions, [what it reads], [what it writes]], ...], the last two as
 // places of registers.
-void write_code(std::ofstream& out, const Kernel& kernel) {
+nlohmann::json code_of(const Kernel& kernel) {
   const std::vector<char> begins = begins_of(kernel);
+  auto all = nlohmann::json::array();
   for (std::size_t i = 0; i < kernel.code.size(); ++i) {
     const Inst& inst = kernel.code[i];
-    out << (i == 0 ? "[" : ",\n[") << int{begins[i]} << ", \"" << kernel.origins[i].opcode << "\", "
-        << kernel.counts[i].issued;
-    for (const bool writes : {false, true}) {
-      out << ", [";
-      const char* comma = "";
-      const auto name = [&](Ref ref) {
-        if (ref == kNone) return;
-        out << comma << ref;
-        comma = ", ";
-      };
-      if (!writes) name(inst.guard);
-      for (std::size_t k = 0; k < inst.o.size(); ++k) {
-        if ((inst.defs >> k & 1) == (writes ? 1 : 0)) name(inst.o[k]);
-      }
-      out << "]";
+    std::vector<Ref> reads, writes;
+    if (inst.guard != kNone) reads.push_back(inst.guard);
+    for (std::size_t k = 0; k < inst.o.size(); ++k) {
+      if (inst.o[k] != kNone) ((inst.defs >> k & 1) != 0 ? writes : reads).push_back(inst.o[k]);
     }
-    out << "]";
+    all.push_back({int{begins[i]}, kernel.origins[i].opcode, kernel.counts[i].issued, reads, writes});
   }
+  return all;
 }
 
 // {"KERNEL": {"launches": N, "opcodes": {"OPCODE": [instructions, lanes, sectors or passes]}}}, and with PTX_COUNT_CODE=1
-// behind it "code": [...], as write_code has it.
+// in it "code": what code_of gives.
 void write() {
-  std::ofstream out(setting("PTX_COUNT", ""));
-  out << "{";
-  const char* between = "\n";
+  nlohmann::json all;
   for (const auto& [name, entry] : launched) {
     const Kernel& kernel = *entry.first;
-    std::map<std::string_view, Count> sums;
+    std::map<std::string, std::array<std::uint64_t, 3>> sums;
     for (std::size_t i = 0; i < kernel.counts.size(); ++i) {
-      const Count& from = kernel.counts[i];
-      if (from.issued == 0) continue;
-      Count& to = sums[kernel.origins[i].opcode];
-      to = {to.issued + from.issued, to.lanes + from.lanes, to.extra + from.extra};
+      const Count& count = kernel.counts[i];
+      if (count.issued == 0) continue;
+      auto& [issued, lanes, extra] = sums[std::string(kernel.origins[i].opcode)];
+      issued += count.issued;
+      lanes += count.lanes;
+      extra += count.extra;
     }
-    out << between << " \"" << demangled(name) << "\": {\"launches\": " << entry.second << ", \"opcodes\": {";
-    const char* comma = "";
-    for (const auto& [opcode, sum] : sums) {
-      out << comma << "\"" << opcode << "\": [" << sum.issued << ", " << sum.lanes << ", " << sum.extra << "]";
-      comma = ", ";
-    }
-    out << "}";
-    if (std::string(setting("PTX_COUNT_CODE", "0")) == "1") {
-      out << ", \"code\": [";
-      write_code(out, kernel);
-      out << "]";
-    }
-    out << "}";
-    between = ",\n";
+    nlohmann::json& of_kernel = all[demangled(name)];
+    of_kernel = {{"launches", entry.second}, {"opcodes", sums}};
+    if (is_on("PTX_COUNT_CODE")) of_kernel["code"] = code_of(kernel);
   }
-  out << "\n}\n";
+  std::ofstream(setting("PTX_COUNT", "")) << all << "\n";
 }
 
 std::uint64_t sectors_of(Mask lanes, const std::uint64_t* at) {
@@ -111,16 +92,17 @@ bool on() {
   return is_on;
 }
 
-void launch_begins(Kernel& kernel) {
+void launch_begins(Launch& launch) {
   if (launched.empty()) std::atexit(write);
-  auto& [known, times] = launched[kernel.name];
-  known = &kernel;
+  auto& [known, times] = launched[launch.kernel->name];
+  known = launch.kernel;
   ++times;
-  kernel.counts.resize(kernel.code.size());
+  known->counts.resize(known->code.size());
+  launch.counts = known->counts.data();
 }
 
 void note(Warp& warp, const Inst& inst, Mask lanes, Space space, const std::uint64_t* addresses) {
-  Count& count = warp.worker->counts[&inst - warp.worker->launch->kernel->code.data()];
+  Count& count = warp.launch->counts[&inst - warp.launch->kernel->code.data()];
   if (space == Space::global) count.extra += sectors_of(lanes, addresses);
   if (space == Space::shared) count.extra += passes_of(lanes, addresses, inst.bytes);
 }

@@ -82,7 +82,7 @@ struct Form {
 const Form* find_form(std::string_view opcode);  // null: none (arithmetic.cpp)
 
 // Memory accesses (access.cpp), with registers of so many bytes a lane, and what lanes do together (together.cpp).
-Execute load_of(Type type, int lane, bool one);
+Execute load_of(Type type, int lane);
 Execute matrix_load_of(bool turned);
 Execute parameter_load_of(int lane);
 Execute store_of(Type type, int lane);
@@ -90,7 +90,7 @@ Execute atomic_of(Type type);
 void fence(Warp& w, const Inst&, Mask m);
 enum ShuffleMode : u8 { kUpwards, kDownwards, kButterfly, kIndexed };
 void shuffle(Warp& w, const Inst& in, Mask m);
-enum VoteMode : u8 { kVoteAll, kVoteAny, kVoteBallot };
+enum VoteMode : u8 { kVotesIgnored, kVoteAll, kVoteAny, kVoteBallot, kVoteCount };
 void vote(Warp& w, const Inst& in, Mask m);
 void match_any(Warp& w, const Inst& in, Mask m);
 void sum_of_lanes(Warp& w, const Inst& in, Mask m);

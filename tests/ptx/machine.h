@@ -18,6 +18,7 @@ namespace ptx {
 
 [[noreturn]] void die(const std::string& text);  // prints it and ends the process with exit code 86
 const char* setting(const char* name, const char* otherwise);
+bool is_on(const char* name, const char* otherwise = "0");  // whether a setting is 1
 
 class Pages {  // of memory that is zero until it is used, and takes none before
  public:
@@ -95,8 +96,7 @@ struct Inst;
 using Execute = void (*)(Warp&, const Inst&, Mask);
 
 enum class Kind : std::uint8_t { simple, branch, exit, sync, barrier, cluster_arrive, cluster_wait, trap, yield };
-enum class Meet : std::uint8_t { here, anywhere, all };          // of a sync: lanes that a mask names, at any sync, all
-enum class Reduces : std::uint8_t { nothing, all, any, count };  // of a barrier
+enum class Meet : std::uint8_t { here, anywhere, all };  // of a sync: lanes that a mask names, at any sync, all
 using Special = std::uint32_t (*)(const Warp&, std::uint32_t lane);  // what a special register holds
 
 struct Inst {
@@ -109,7 +109,6 @@ struct Inst {
   std::uint8_t flags = 0;
   std::uint8_t strong = 0;  // of a memory access: 1: volatile or relaxed, 2: acquires or releases
   Meet meet = Meet::here;
-  Reduces reduces = Reduces::nothing;
   Space space = Space::generic;
   Ref guard = kNone;
   std::array<Ref, 14> o;   // operands: destinations first; of a sync the last may name its lanes
@@ -174,6 +173,10 @@ struct Dim {
   std::uint64_t size() const { return std::uint64_t{x} * y * z; }
 };
 
+struct MemoryCache {  // of a memory access: the allocation or variable it met last
+  Range range;
+  Space space = Space::generic;
+};
 struct Launch {
   Kernel* kernel = nullptr;
   Dim grid, block, cluster;
@@ -182,9 +185,11 @@ struct Launch {
   std::vector<char> parameters;
   std::vector<Variable> shared;  // with the dynamic part
   std::uint32_t shared_bytes = 0;
+  std::vector<MemoryCache> caches;  // of each memory access
+  Count* counts = nullptr;          // of the kernel's instructions, where they are counted
 };
 // Runs the launch to its end. A fault prints its report and ends the process with exit code 86.
-void execute(const Launch& launch);
+void execute(Launch& launch);
 
 struct Block;
 enum class State : std::uint8_t { ready, at_sync, at_barrier, at_cluster };
@@ -194,14 +199,13 @@ struct Group {  // lanes of a warp that stand at the same instruction
   State state = State::ready;
 };
 
-struct Worker;
 struct Warp {
   char* registers = nullptr;
   const char* constants = nullptr;
   char* local = nullptr;
   std::uint32_t local_stride = 0;
   Block* block = nullptr;
-  Worker* worker = nullptr;
+  Launch* launch = nullptr;
   Mask exited = 0, exists = kAll;
   int index = 0;
   bool rotate = false;
@@ -265,24 +269,12 @@ struct Block {
   std::uint32_t live = 0;  // threads that have not exited
   Barrier barrier;
   Cluster* cluster = nullptr;
-  std::uint32_t rank = 0;  // in the cluster
-};
-
-struct MemoryCache {  // of a memory access: the allocation or variable it met last
-  Range range;
-  Space space = Space::generic;
-};
-
-struct Worker {
-  const Launch* launch = nullptr;
-  std::vector<MemoryCache> caches;
-  Count* counts = nullptr;  // of the kernel's instructions, where they are counted
 };
 
 // --- counts (count.cpp) ----------------------------------------------------------------------------------------------
 namespace count {
 bool on();
-void launch_begins(Kernel& kernel);
+void launch_begins(Launch& launch);
 void note(Warp& warp, const Inst& inst, Mask lanes, Space space, const std::uint64_t* addresses);
 }  // namespace count
 

@@ -32,10 +32,10 @@ Ref constant(Kernel& kernel, u64 bits, int bytes) {
 
 Special special_named(std::string_view name) {
   static const std::unordered_map<std::string_view, Special> all{
-      {"%tid.x", [](const Warp& w, u32 l) { return (w.index * kLanes + l) % w.worker->launch->block.x; }},
-      {"%ntid.x", [](const Warp& w, u32) { return w.worker->launch->block.x; }},
+      {"%tid.x", [](const Warp& w, u32 l) { return (w.index * kLanes + l) % w.launch->block.x; }},
+      {"%ntid.x", [](const Warp& w, u32) { return w.launch->block.x; }},
       {"%ctaid.x", [](const Warp& w, u32) { return w.block->index.x; }},
-      {"%nctaid.x", [](const Warp& w, u32) { return w.worker->launch->grid.x; }},
+      {"%nctaid.x", [](const Warp& w, u32) { return w.launch->grid.x; }},
       {"%laneid", [](const Warp&, u32 l) { return l; }},
       {"%lanemask_le", [](const Warp&, u32 l) { return (2U << l) - 1; }},
       {"%lanemask_ge", [](const Warp&, u32 l) { return ~((1U << l) - 1); }}};
@@ -60,6 +60,46 @@ void unpack(Warp& w, const Inst& in, Mask m) {
   }
 }
 
+// What lanes do together and what moves control, by the whole opcode: registers of so many bytes a lane (0: a predicate).
+struct Row {
+  Kind kind;
+  Execute run = nullptr;
+  u8 flags = 0;
+  int result = -1;  // none
+  std::vector<int> sources = {};
+};
+const Row* row_of(std::string_view opcode) {
+  const auto nothing = [](Warp&, const Inst&, Mask) {};
+  static const std::unordered_map<std::string_view, Row> rows{
+      {"shfl.sync.up.b32", {Kind::sync, shuffle, kUpwards, 4, {4, 4, 4}}},
+      {"shfl.sync.down.b32", {Kind::sync, shuffle, kDownwards, 4, {4, 4, 4}}},
+      {"shfl.sync.bfly.b32", {Kind::sync, shuffle, kButterfly, 4, {4, 4, 4}}},
+      {"shfl.sync.idx.b32", {Kind::sync, shuffle, kIndexed, 4, {4, 4, 4}}},
+      {"vote.sync.all.pred", {Kind::sync, vote, kVoteAll, 0, {0}}},
+      {"vote.sync.any.pred", {Kind::sync, vote, kVoteAny, 0, {0}}},
+      {"vote.sync.ballot.b32", {Kind::sync, vote, kVoteBallot, 4, {0}}},
+      {"vote.ballot.sync.b32", {Kind::sync, vote, kVoteBallot, 4, {0}}},
+      {"match.any.sync.b32", {Kind::sync, match_any, 0, 4, {4}}},
+      {"redux.sync.add.s32", {Kind::sync, sum_of_lanes, 0, 4, {4}}},
+      {"bar.warp.sync", {Kind::sync, nothing}},
+      {"bar.sync", {Kind::barrier}},
+      {"bar.red.and.pred", {Kind::barrier, nullptr, kVoteAll, 0, {0}}},
+      {"bar.red.or.pred", {Kind::barrier, nullptr, kVoteAny, 0, {0}}},
+      {"bar.red.popc.u32", {Kind::barrier, nullptr, kVoteCount, 4, {0}}},
+      {"barrier.cluster.arrive.release", {Kind::cluster_arrive}},
+      {"barrier.cluster.wait.acquire", {Kind::cluster_wait}},
+      {"membar.cta", {Kind::simple, fence}},
+      {"membar.gl", {Kind::simple, fence}},
+      {"bra", {Kind::branch}},
+      {"bra.uni", {Kind::branch}},
+      {"ret", {Kind::exit}},
+      {"exit", {Kind::exit}},
+      {"trap", {Kind::trap}},
+      {"nanosleep.u32", {Kind::yield}}};
+  const auto found = rows.find(opcode);
+  return found == rows.end() ? nullptr : &found->second;
+}
+
 class Selector {
  public:
   Selector(const Statement& statement, Inst& inst, Kernel& into) : s(statement), in(inst), kernel(into) {
@@ -70,15 +110,13 @@ class Selector {
   void select() {
     using Part = void (Selector::*)();
     static const std::unordered_map<std::string_view, Part> parts{
-        {"mov", &Selector::move},        {"cvt", &Selector::convert},  {"cvta", &Selector::convert_address},
-        {"ld", &Selector::load},         {"st", &Selector::store},     {"ldmatrix", &Selector::load_tiles},
-        {"atom", &Selector::atomic},     {"membar", &Selector::order}, {"fence", &Selector::order},
-        {"shfl", &Selector::exchange},   {"vote", &Selector::ask},     {"match", &Selector::match},
-        {"redux", &Selector::reduce},    {"mma", &Selector::multiply}, {"bar", &Selector::barrier},
-        {"barrier", &Selector::barrier}, {"bra", &Selector::control},  {"ret", &Selector::control},
-        {"exit", &Selector::control},    {"trap", &Selector::control}, {"nanosleep", &Selector::control}};
+        {"mov", &Selector::move},    {"cvt", &Selector::convert}, {"cvta", &Selector::convert_address},
+        {"ld", &Selector::load},     {"st", &Selector::store},    {"ldmatrix", &Selector::load_tiles},
+        {"atom", &Selector::atomic}, {"mma", &Selector::multiply}};
     const auto part = parts.find(s.parts[0]);
-    part == parts.end() ? by_form(s.opcode) : (this->*part->second)();
+    if (part != parts.end()) return (this->*part->second)();
+    const Row* row = row_of(s.opcode);
+    row == nullptr ? by_form(s.opcode) : by_row(*row);
   }
 
  private:
@@ -190,7 +228,7 @@ class Selector {
       else
         in.o[1 + k] = source(values[k], lane);
     }
-    in.run = reads ? load_of(type, lane, in.count == 1) : store_of(type, lane);
+    in.run = reads ? load_of(type, lane) : store_of(type, lane);
     if (!reads || in.space != Space::param || operand(1).id >= 0) return;
     in.flags = static_cast<u8>(type.bytes | (type.kind == 's' ? 16 : 0));
     in.bytes = 0;
@@ -235,53 +273,8 @@ class Selector {
     if (s.operands.size() != (in.flags == kCompareAndSwap ? 4 : 3)) unknown("number of operands");
     in.run = atomic_of(type);
   }
-  void order() { in.run = fence; }
-
-  // --- what lanes do together, named by operand `who`
-  void meet(std::size_t who) {
-    if (!s.has("sync") && !s.has("warp")) unknown("without sync");
-    in.kind = Kind::sync;
-    in.o.back() = source(operand(who), 4);
-  }
-  void exchange() {
-    result(0, operand(0), 4);
-    if (operand(0).second >= 0) {
-      in.o[1] = operand(0).second;
-      in.defs |= 2;
-    }
-    for (int i = 1; i < 4; ++i) in.o[1 + i] = source(operand(i), 4);
-    meet(4);
-    in.flags = s.has("up") ? kUpwards : s.has("down") ? kDownwards : s.has("bfly") ? kButterfly : kIndexed;
-    in.run = shuffle;
-  }
-  void ask() {
-    if (s.has("uni")) unknown("vote.uni");
-    in.flags = s.has("all") ? kVoteAll : s.has("any") ? kVoteAny : kVoteBallot;
-    result(0, operand(0), in.flags == kVoteBallot ? 4 : 0);
-    in.o[1] = source(operand(1), 0);
-    in.imm = operand(1).negated;
-    meet(2);
-    in.run = vote;
-  }
-  void match() {
-    if (!s.has("any")) unknown("match.all");
-    with_one_word(match_any);
-  }
-  void reduce() {
-    if (!s.has("add")) unknown("redux");
-    with_one_word(sum_of_lanes);
-  }
-  void with_one_word(Execute run) {
-    if (type.bytes != 4 || type.kind == 'f') unknown("type");
-    result(0, operand(0), 4);
-    in.o[1] = source(operand(1), 4);
-    meet(2);
-    in.run = run;
-  }
   void multiply() {
-    in.flags = s.opcode == "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32";
-    if (in.flags == 0 && s.opcode != "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32")
-      unknown("shape or types of mma");
+    if (s.opcode != "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32") unknown("shape or types of mma");
     in.kind = Kind::sync;
     in.meet = Meet::all;
     std::size_t place = 0;
@@ -299,36 +292,30 @@ class Selector {
     in.run = multiply_tiles;
   }
 
-  // --- barriers and branches
-  void barrier() {
-    if (s.has("cluster")) {
-      in.kind = s.has("arrive") ? Kind::cluster_arrive : Kind::cluster_wait;
-    } else if (s.has("warp")) {
-      meet(0);
-      in.meet = Meet::anywhere;
-      in.run = [](Warp&, const Inst&, Mask) {};
-    } else {
-      in.kind = Kind::barrier;
-      in.reduces = !s.has("red")  ? Reduces::nothing
-                   : s.has("and") ? Reduces::all
-                   : s.has("or")  ? Reduces::any
-                                  : Reduces::count;
-      const bool votes = in.reduces != Reduces::nothing;
-      const Operand& name = operand(votes ? 1 : 0);
-      if (name.kind != Operand::number || name.bits != 0 || s.operands.size() != (votes ? 3 : 1))
-        unknown("named barriers");
-      if (!votes) return;
-      result(0, operand(0), in.reduces == Reduces::count ? 4 : 0);
-      in.o[2] = source(operand(2), 0);
-      in.imm = operand(2).negated;
+  // --- by a row: results at places 0 and 1, sources from 2 on, the lanes that take part last
+  void by_row(const Row& row) {
+    in.kind = row.kind;
+    in.run = row.run;
+    in.flags = row.flags;
+    std::size_t next = 0;
+    if (row.result >= 0) {
+      result(0, operand(0), row.result);
+      if (operand(0).second >= 0) {
+        in.o[1] = operand(0).second;
+        in.defs |= 2;
+      }
+      ++next;
     }
-  }
-  void control() {
-    in.kind = s.parts[0] == "bra"         ? Kind::branch
-              : s.parts[0] == "trap"      ? Kind::trap
-              : s.parts[0] == "nanosleep" ? Kind::yield
-                                          : Kind::exit;
-    if (in.kind == Kind::branch && operand(0).kind != Operand::name) unknown("a label was expected");
+    if (in.kind == Kind::barrier && (operand(next).kind != Operand::number || operand(next++).bits != 0))
+      unknown("named barriers");
+    for (std::size_t i = 0; i < row.sources.size(); ++i, ++next) {
+      in.o[2 + i] = source(operand(next), row.sources[i]);
+      in.imm = operand(next).negated;
+    }
+    if (in.kind == Kind::sync) in.o.back() = source(operand(next++), 4);
+    if (s.opcode == "bar.warp.sync") in.meet = Meet::anywhere;
+    if (in.kind == Kind::branch && operand(next++).kind != Operand::name) unknown("a label was expected");
+    if (next < s.operands.size() && in.kind != Kind::yield) unknown("number of operands");
   }
 };
 
