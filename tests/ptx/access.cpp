@@ -90,18 +90,6 @@ void follow_init(Warp& w, const Inst& in, Mask m, const Addresses& a, bool read,
   });
 }
 
-// The space and its window of addresses that a generic address lies in.
-Space space_of(u64 address, u64& window) {
-  for (const auto& [space, start] :
-       {std::pair{Space::shared, kSharedWindow}, {Space::local, kLocalWindow}, {Space::param, kParamWindow}}) {
-    if (address - start >= kWindowBytes) continue;
-    window = start;
-    return space;
-  }
-  window = 0;
-  return Space::global;
-}
-
 // Calls body(lanes, host address of each) once for each space that the lanes' addresses are in.
 template <class F>
 inline void access(Warp& w, const Inst& in, Mask m, Ref base, bool read, bool write, F&& body) {
@@ -131,14 +119,10 @@ inline void access(Warp& w, const Inst& in, Mask m, Ref base, bool read, bool wr
   };
   if (in.space != Space::generic) return in_space(m, in.space, 0);
   if (memory::in_arena(a.low) && memory::in_arena(a.high)) return in_space(m, Space::global, 0);
-  for (Mask rest = m; rest != 0;) {
-    u64 window, other;
-    const Space space = space_of(a.at[__builtin_ctz(rest)], window);
-    Mask lanes = 0;
-    for_lanes(rest, [&](int l) { lanes |= space_of(a.at[l], other) == space ? Mask{1} << l : 0; });
-    in_space(lanes, space, window);
-    rest &= ~lanes;
-  }
+  Mask shared = 0;
+  for_lanes(m, [&](int l) { shared |= a.at[l] - kSharedWindow < kWindowBytes ? Mask{1} << l : 0; });
+  if (shared != 0) in_space(shared, Space::shared, kSharedWindow);
+  if (shared != m) in_space(m & ~shared, Space::global, 0);
 }
 
 template <class T, class L>

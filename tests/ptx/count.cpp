@@ -11,7 +11,7 @@
 namespace ptx::count {
 namespace {
 
-std::map<std::string, std::pair<Kernel*, std::uint64_t>> launched;  // by name; how often
+std::map<std::string, std::pair<Kernel*, u64>> launched;  // by name; how often
 
 // Instructions at which control may arrive, or behind which warps wait for each other.
 std::vector<char> begins_of(const Kernel& kernel) {
@@ -47,7 +47,7 @@ void write() {
   nlohmann::json all;
   for (const auto& [name, entry] : launched) {
     const Kernel& kernel = *entry.first;
-    std::map<std::string, std::array<std::uint64_t, 3>> sums;
+    std::map<std::string, std::array<u64, 3>> sums;
     for (std::size_t i = 0; i < kernel.counts.size(); ++i) {
       const Count& count = kernel.counts[i];
       if (count.issued == 0) continue;
@@ -63,20 +63,20 @@ void write() {
   std::ofstream(setting("PTX_COUNT", "")) << all << "\n";
 }
 
-std::uint64_t sectors_of(Mask lanes, const std::uint64_t* at) {
-  std::array<std::uint64_t, kLanes> sectors;
+u64 sectors_of(Mask lanes, const u64* at) {
+  std::array<u64, kLanes> sectors;
   int count = 0;
   for (Mask rest = lanes; rest != 0; rest &= rest - 1) sectors[count++] = at[__builtin_ctz(rest)] / 32;
   std::sort(sectors.begin(), sectors.begin() + count);
-  return static_cast<std::uint64_t>(std::unique(sectors.begin(), sectors.begin() + count) - sectors.begin());
+  return static_cast<u64>(std::unique(sectors.begin(), sectors.begin() + count) - sectors.begin());
 }
 // Each bank gives one word a pass, to all lanes that want it.
-std::uint64_t passes_of(Mask lanes, const std::uint64_t* at, int bytes) {
-  std::array<std::vector<std::uint64_t>, 32> words;
+u64 passes_of(Mask lanes, const u64* at, int bytes) {
+  std::array<std::vector<u64>, 32> words;
   std::size_t most = 1;
   for (Mask rest = lanes; rest != 0; rest &= rest - 1) {
     for (int k = 0; k < std::max(bytes / 4, 1); ++k) {
-      const std::uint64_t word = at[__builtin_ctz(rest)] / 4 + static_cast<std::uint64_t>(k);
+      const u64 word = at[__builtin_ctz(rest)] / 4 + static_cast<u64>(k);
       auto& bank = words[word % 32];
       if (std::find(bank.begin(), bank.end(), word) == bank.end()) bank.push_back(word);
       most = std::max(most, bank.size());
@@ -101,7 +101,7 @@ void launch_begins(Launch& launch) {
   launch.counts = known->counts.data();
 }
 
-void note(Warp& warp, const Inst& inst, Mask lanes, Space space, const std::uint64_t* addresses) {
+void note(Warp& warp, const Inst& inst, Mask lanes, Space space, const u64* addresses) {
   Count& count = warp.launch->counts[&inst - warp.launch->kernel->code.data()];
   if (space == Space::global) count.extra += sectors_of(lanes, addresses);
   if (space == Space::shared) count.extra += passes_of(lanes, addresses, inst.bytes);

@@ -53,7 +53,7 @@ void check_arrivals(Block& block) {
   if (barrier.arrived == 0 || barrier.arrived < block.live) return;
   if (race::on()) {
     check_barrier(block);
-    race::barrier(block);
+    race::barrier({&block});
   }
   block.barrier = {};
   for (Warp& w : block.warps) {
@@ -217,16 +217,16 @@ bool control(Warp& w, const Inst& in, u32& pc, Mask& m) {
 }
 
 // Runs the lanes from pc until they part, wait, have exited, come to `limit`, or have done `most` instructions. How many.
-std::uint64_t go(Warp& w, u32& pc, Mask mask, u32 limit, std::uint64_t most) {
+u64 go(Warp& w, u32& pc, Mask mask, u32 limit, u64 most) {
   const Inst* const code = w.launch->kernel->code.data();
   Count* const counts = w.launch->counts;
-  for (std::uint64_t done = 1;; ++done) {
+  for (u64 done = 1;; ++done) {
     const Inst& in = code[pc];
     Mask m = mask;
     if (in.guard != kNone) m &= in.negated ? ~*w.to<Mask>(in.guard) : *w.to<Mask>(in.guard);
     if (counts != nullptr) [[unlikely]] {
       ++counts[pc].issued;
-      counts[pc].lanes += static_cast<std::uint64_t>(std::popcount(m));
+      counts[pc].lanes += static_cast<u64>(std::popcount(m));
     }
     if (in.kind == Kind::simple) [[likely]] {
       if (m != 0) in.run(w, in, m);
@@ -262,9 +262,9 @@ int choose(const Warp& w, u32 last_pc) {
   return chosen;
 }
 // Until all lanes wait or have exited, or about `budget` instructions are done. How many were.
-std::uint64_t run(Warp& w, std::uint64_t budget) {
-  constexpr std::uint64_t kSlice = 10000;  // where other groups are ready, too
-  std::uint64_t done = 0;
+u64 run(Warp& w, u64 budget) {
+  constexpr u64 kSlice = 10000;  // where other groups are ready, too
+  u64 done = 0;
   u32 last_pc = 0;
   for (Group& g : w.groups) {
     if (g.state == State::at_cluster) g.state = State::ready;  // asks again
@@ -304,16 +304,16 @@ struct Slot {
     const Kernel& kernel = *launch.kernel;
     const std::size_t threads = launch.block.size(), warps = (threads + kLanes - 1) / kLanes;
     const u32 stride = (kernel.local_bytes + 15) / 16 * 16 + 64;
-    registers = Pages(warps * kernel.register_bytes + 64);
-    local = Pages(kernel.local_bytes > 0 ? warps * kLanes * stride : 0);
-    shared = Pages(launch.shared_bytes + 4096);
-    block.shared = shared.data();
+    registers = pages_of(warps * kernel.register_bytes + 64);
+    local = pages_of(kernel.local_bytes > 0 ? warps * kLanes * stride : 0);
+    shared = pages_of(launch.shared_bytes + 4096);
+    block.shared = shared.get();
     block.warps.resize(warps);
     for (std::size_t i = 0; i < warps; ++i) {
       Warp& w = block.warps[i];
-      w.registers = registers.data() + i * kernel.register_bytes;
+      w.registers = registers.get() + i * kernel.register_bytes;
       w.constants = kernel.constants.data();
-      w.local = local.data() + i * kLanes * stride;
+      w.local = local.get() + i * kLanes * stride;
       w.local_stride = stride;
       w.block = &block;
       w.launch = &launch;
@@ -330,7 +330,7 @@ struct Slot {
     block.barrier = {};
     block.cluster = &cluster;
     poison(block.shared + kSharedStart, launch.shared_bytes - kSharedStart);
-    poison(local.data(), local.bytes());
+    poison(local.get(), local.get_deleter().bytes);
     for (Warp& w : block.warps) {
       w.exited = 0;
       w.rotate = false;
@@ -385,8 +385,7 @@ class Work {
       : launch_(launch), order_(std::move(order)), together_(together), random_(random_order()) {}
 
   void run() {
-    static const std::uint64_t spin = std::stoull(setting("PTX_SPIN", "3000000")),
-                               most = std::stoull(setting("PTX_LIMIT", "0"));
+    static const u64 spin = std::stoull(setting("PTX_SPIN", "3000000")), most = std::stoull(setting("PTX_LIMIT", "0"));
     while (!resident_.empty() || admit()) {
       const bool alone = together_ == 1 && launch_.block.size() <= kLanes && resident_.size() == 1;
       bool progress = false;
@@ -427,14 +426,14 @@ class Work {
     return true;
   }
   // Every warp of the set's blocks that can do something, once. Whether any did.
-  bool turn(Set& set, std::uint64_t budget) {
+  bool turn(Set& set, u64 budget) {
     bool progress = false;
     for (auto& slot : set.slots) {
       for (const int i : slot->order) {
         Warp& w = slot->block.warps[static_cast<std::size_t>(i)];
         if (!can_run(w)) continue;
         progress = true;
-        const std::uint64_t done = ptx::run(w, budget);
+        const u64 done = ptx::run(w, budget);
         since_ += done;
         total_ += done;
       }
@@ -448,7 +447,7 @@ class Work {
   const u32 together_;
   std::mt19937_64* const random_;
   Sets resident_, unused_;
-  std::uint64_t since_ = 0, total_ = 0;
+  u64 since_ = 0, total_ = 0;
 };
 
 }  // namespace

@@ -11,15 +11,6 @@
 
 namespace ptx {
 
-using u8 = std::uint8_t;
-using u16 = std::uint16_t;
-using u32 = std::uint32_t;
-using u64 = std::uint64_t;
-using s8 = std::int8_t;
-using s16 = std::int16_t;
-using s32 = std::int32_t;
-using s64 = std::int64_t;
-
 // In registers, 8 and 16 bits lie in the lower part of 32.
 template <class T>
 using Lane = std::conditional_t<(sizeof(T) < 4), u32, T>;

@@ -28,15 +28,13 @@ void die(const std::string& text) {
   _exit(86);
 }
 
-Pages::Pages(std::size_t bytes) : bytes_(bytes) {
-  if (bytes == 0) return;
+Pages pages_of(std::size_t bytes) {
+  if (bytes == 0) return {};
   void* const at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (at == MAP_FAILED) die("no addresses for " + std::to_string(bytes) + " bytes");
-  data_ = static_cast<char*>(at);
+  if (at == MAP_FAILED) die(fmt::format("no addresses for {} bytes", bytes));
+  return Pages(static_cast<char*>(at), {bytes});
 }
-Pages::~Pages() {
-  if (data_ != nullptr) munmap(data_, bytes_);
-}
+void Unmap::operator()(char* pages) const { munmap(pages, bytes); }
 
 void poison(void* memory, std::size_t bytes) {
   char* to = static_cast<char*>(memory);
@@ -52,21 +50,21 @@ struct Allocation {
 constexpr std::size_t kRedzone = 256, kAlign = 512, kPage = 4096, kLarge = 16 * kPage, kQuarantine = 256;
 
 std::size_t round_up(std::size_t bytes, std::size_t to) { return (bytes + to - 1) / to * to; }
-void reserve(std::uint64_t address, int protection) {
+void reserve(u64 address, int protection) {
   void* const at = reinterpret_cast<void*>(address);
   const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
   if (mmap(at, kArenaBytes, protection, flags, -1, 0) != at) die("the range of device memory cannot be reserved");
 }
 // Ends the process with a report where host code has used a device address; other faults come again, unhandled.
 void host_touched(int, siginfo_t* info, void*) {
-  if (in_arena(reinterpret_cast<std::uint64_t>(info->si_addr))) die("host code touched device memory");
+  if (in_arena(reinterpret_cast<u64>(info->si_addr))) die("host code touched device memory");
 }
 
 struct State {
-  std::map<std::uint64_t, Allocation> live;
-  std::deque<std::pair<std::uint64_t, Allocation>> freed;   // the last ones, for reports
-  std::map<std::size_t, std::deque<std::uint64_t>> unused;  // by reserved bytes
-  std::uint64_t next = kArena + (1 << 20);
+  std::map<u64, Allocation> live;
+  std::deque<std::pair<u64, Allocation>> freed;   // the last ones, for reports
+  std::map<std::size_t, std::deque<u64>> unused;  // by reserved bytes
+  u64 next = kArena + (1 << 20);
   std::size_t used = 0;
   Pages init;  // a bit a byte
   std::mutex lock;
@@ -77,19 +75,19 @@ struct State {
     action.sa_sigaction = host_touched;
     action.sa_flags = SA_SIGINFO | SA_RESETHAND;
     sigaction(SIGSEGV, &action, nullptr);
-    if (is_on("PTX_INITCHECK")) init = Pages(kArenaBytes / 8);
+    if (is_on("PTX_INITCHECK")) init = pages_of(kArenaBytes / 8);
   }
 };
 State& state() {
   static State* s = new State;
   return *s;
 }
-std::uint64_t* init_bits() { return reinterpret_cast<std::uint64_t*>(state().init.data()); }
-void set_init(std::uint64_t address, std::size_t bytes, bool value) {
-  std::uint64_t* const init = init_bits();
-  for (std::uint64_t at = address - kArena, end = at + bytes; at < end;) {
-    const std::uint64_t bit = at % 64, count = std::min<std::uint64_t>(64 - bit, end - at);
-    const std::uint64_t mask = ~0ULL >> (64 - count) << bit;
+u64* init_bits() { return reinterpret_cast<u64*>(state().init.get()); }
+void set_init(u64 address, std::size_t bytes, bool value) {
+  u64* const init = init_bits();
+  for (u64 at = address - kArena, end = at + bytes; at < end;) {
+    const u64 bit = at % 64, count = std::min<u64>(64 - bit, end - at);
+    const u64 mask = ~0ULL >> (64 - count) << bit;
     init[at / 64] = value ? init[at / 64] | mask : init[at / 64] & ~mask;
     at += count;
   }
@@ -97,10 +95,10 @@ void set_init(std::uint64_t address, std::size_t bytes, bool value) {
 
 }  // namespace
 
-bool tracks_init() { return state().init.data() != nullptr; }
-void mark_init(std::uint64_t address, std::size_t bytes) { set_init(address, bytes, true); }
-bool is_init(std::uint64_t address, std::size_t bytes) {
-  for (std::uint64_t at = address - kArena, end = at + bytes; at < end; ++at) {
+bool tracks_init() { return state().init.get() != nullptr; }
+void mark_init(u64 address, std::size_t bytes) { set_init(address, bytes, true); }
+bool is_init(u64 address, std::size_t bytes) {
+  for (u64 at = address - kArena, end = at + bytes; at < end; ++at) {
     if ((init_bits()[at / 64] >> at % 64 & 1) == 0) return false;
   }
   return true;
@@ -112,13 +110,13 @@ std::size_t total() {
 }
 std::size_t used() { return state().used; }
 
-std::uint64_t allocate(std::size_t bytes) {
+u64 allocate(std::size_t bytes) {
   State& s = state();
   const std::lock_guard hold(s.lock);
   if (s.used + bytes > total()) return 0;
   std::size_t reserved = round_up(bytes + kRedzone, kAlign);
   if (reserved > kLarge) reserved = round_up(reserved, kPage);
-  std::uint64_t at = 0;
+  u64 at = 0;
   if (auto& pool = s.unused[reserved]; pool.size() > kQuarantine) {
     at = pool.front();
     pool.pop_front();
@@ -134,7 +132,7 @@ std::uint64_t allocate(std::size_t bytes) {
   return at;
 }
 
-bool release(std::uint64_t address) {
+bool release(u64 address) {
   State& s = state();
   const std::lock_guard hold(s.lock);
   const auto found = s.live.find(address);
@@ -148,7 +146,7 @@ bool release(std::uint64_t address) {
   return true;
 }
 
-bool find(std::uint64_t address, Range& range) {  // launches and allocations do not overlap: no lock
+bool find(u64 address, Range& range) {  // launches and allocations do not overlap: no lock
   State& s = state();
   auto after = s.live.upper_bound(address);
   if (after == s.live.begin()) return false;
@@ -160,16 +158,16 @@ bool find(std::uint64_t address, Range& range) {  // launches and allocations do
 
 bool holds(const void* address, std::size_t bytes) {
   Range range;
-  const auto at = reinterpret_cast<std::uint64_t>(address);
+  const auto at = reinterpret_cast<u64>(address);
   const std::lock_guard hold(state().lock);
   return find(at, range) && range.holds(at, at + bytes);
 }
 
-std::string describe(std::uint64_t address) {
+std::string describe(u64 address) {
   State& s = state();
   std::string result = fmt::format("{:#x}", address);
   if (!in_arena(address)) return result + (address < 4096 ? " (null)" : " (no device memory)");
-  const auto note = [&](std::uint64_t distance, const char* how, const Allocation& of) {
+  const auto note = [&](u64 distance, const char* how, const Allocation& of) {
     result += fmt::format(" ({} bytes {} allocation of {} bytes)", distance, how, of.bytes);
   };
   const auto after = s.live.upper_bound(address);

@@ -8,8 +8,8 @@ namespace {
 
 class Lexer {
  public:
-  Lexer(std::string_view text, std::uint32_t line) : text_(text), line_(line) {}
-  std::uint32_t line() const { return line_; }
+  Lexer(std::string_view text, u32 line) : text_(text), line_(line) {}
+  u32 line() const { return line_; }
   bool done() { return skip(), at_ >= text_.size(); }
   char peek() { return done() ? '\0' : text_[at_]; }
   // A name or number, a string with its quotes, or one sign.
@@ -32,7 +32,7 @@ class Lexer {
   void expect(char c) {
     if (!take(c)) fail(std::string("expected '") + c + "' but found '" + std::string(next()) + "'");
   }
-  std::uint32_t integer() { return static_cast<std::uint32_t>(std::stoul(std::string(next()))); }
+  u32 integer() { return static_cast<u32>(std::stoul(std::string(next()))); }
   std::string_view rest_of_line() {
     const std::size_t begin = at_;
     at_ = std::min(text_.find('\n', at_), text_.size());
@@ -64,10 +64,10 @@ class Lexer {
   }
   std::string_view text_;
   std::size_t at_ = 0;
-  std::uint32_t line_;
+  u32 line_;
 };
 
-bool number_of(std::string_view token, std::uint64_t& bits) {
+bool number_of(std::string_view token, u64& bits) {
   if (token.empty() || !std::isdigit(static_cast<unsigned char>(token[0]))) return false;
   const std::string text(token);
   const bool real = token.size() > 2 && std::string_view("fFdD").find(token[1]) != std::string_view::npos;
@@ -75,7 +75,7 @@ bool number_of(std::string_view token, std::uint64_t& bits) {
   return true;
 }
 
-std::uint32_t round_up(std::uint32_t value, std::uint32_t to) { return (value + to - 1) / to * to; }
+u32 round_up(u32 value, u32 to) { return (value + to - 1) / to * to; }
 
 // .align N .type name[count][count]... as in every declaration; the leading directive has been taken. name[] has no bytes.
 Variable declaration(Lexer& in) {
@@ -84,13 +84,13 @@ Variable declaration(Lexer& in) {
   for (result.name = in.next(); result.name.starts_with('.'); result.name = in.next()) {
     pointer |= result.name == ".ptr";
     if (result.name == ".align") {
-      const std::uint32_t align = in.integer();
+      const u32 align = in.integer();
       if (!pointer) result.align = align;
     } else {
-      result.bytes += static_cast<std::uint64_t>(type_named(result.name.substr(1)).bytes);
+      result.bytes += static_cast<u64>(type_named(result.name.substr(1)).bytes);
     }
   }
-  result.align = std::max(result.align, static_cast<std::uint32_t>(result.bytes));
+  result.align = std::max(result.align, static_cast<u32>(result.bytes));
   while (in.take('[')) {
     result.bytes *= in.peek() == ']' ? 0 : in.integer();
     in.expect(']');
@@ -126,7 +126,7 @@ class Decoder {
       if (in.next() != ".param") in.fail("a parameter was expected");
       Variable v = declaration(in);
       v.at = round_up(kernel_.parameter_bytes, v.align);
-      kernel_.parameter_bytes = static_cast<std::uint32_t>(v.at + v.bytes);
+      kernel_.parameter_bytes = static_cast<u32>(v.at + v.bytes);
       add(kernel_.parameters, Space::param, v);
       in.take(',');
     }
@@ -137,7 +137,7 @@ class Decoder {
   }
 
   void statement(Lexer& in) {
-    const std::uint32_t line = in.line();
+    const u32 line = in.line();
     const std::string_view token = in.next();
     if (token == "{") {
       scopes_.emplace_back();
@@ -155,7 +155,7 @@ class Decoder {
     } else if (token[0] == '.') {
       in.fail("directive " + std::string(token) + " is not known");
     } else if (token != "@" && in.take(':')) {
-      if (!labels_.try_emplace(token, static_cast<std::int64_t>(kernel_.code.size())).second)
+      if (!labels_.try_emplace(token, static_cast<s64>(kernel_.code.size())).second)
         in.fail("a second label " + std::string(token));
     } else if (token != ";") {
       instruction(in, token, line);
@@ -164,13 +164,13 @@ class Decoder {
   // Redzones of 64 bytes between variables of a thread, and of 128 between shared ones: the banks stay as they are.
   void add_local(Variable v) {
     v.at = round_up(std::max(kernel_.local_bytes, kLocalStart), std::max(16U, v.align));
-    kernel_.local_bytes = static_cast<std::uint32_t>(v.at + v.bytes) + 64;
+    kernel_.local_bytes = static_cast<u32>(v.at + v.bytes) + 64;
     add(kernel_.local, Space::local, v);
   }
   void add_shared(Variable v) {
     v.at = round_up(kernel_.shared_end, std::max(16U, v.align));
-    kernel_.static_shared = round_up(kernel_.static_shared, v.align) + static_cast<std::uint32_t>(v.bytes);
-    kernel_.shared_end = round_up(static_cast<std::uint32_t>(v.at + v.bytes), 128) + 128;
+    kernel_.static_shared = round_up(kernel_.static_shared, v.align) + static_cast<u32>(v.bytes);
+    kernel_.shared_end = round_up(static_cast<u32>(v.at + v.bytes), 128) + 128;
     add(kernel_.shared, Space::shared, v);
   }
 
@@ -180,9 +180,9 @@ class Decoder {
     do {
       const std::string name(in.next());
       const bool many = in.take('<');
-      const std::uint32_t count = many ? in.integer() : 1;
+      const u32 count = many ? in.integer() : 1;
       if (many) in.expect('>');
-      for (std::uint32_t i = 0; i < count; ++i) {
+      for (u32 i = 0; i < count; ++i) {
         scopes_.back()[many ? name + std::to_string(i) : name] = static_cast<int>(registers_.size());
         registers_.push_back(type);
       }
@@ -197,7 +197,7 @@ class Decoder {
     return -1;
   }
 
-  void instruction(Lexer& in, std::string_view token, std::uint32_t line) {
+  void instruction(Lexer& in, std::string_view token, u32 line) {
     Inst inst;
     if (token == "@") {
       inst.negated = in.take('!');
@@ -250,7 +250,7 @@ class Decoder {
   void term(Lexer& in, Operand& to) {
     const bool minus = in.take('-');
     const std::string_view token = in.next();
-    std::uint64_t bits = 0;
+    u64 bits = 0;
     if (number_of(token, bits)) {
       if (to.kind == Operand::sink) to.kind = Operand::number;
       to.bits += minus ? -bits : bits;
@@ -275,8 +275,8 @@ class Decoder {
   Kernel& kernel_;
   std::vector<Type> registers_;
   std::vector<std::unordered_map<std::string, int>> scopes_{1};  // registers by name
-  std::unordered_map<std::string_view, std::pair<Space, std::uint64_t>> symbols_;
-  std::unordered_map<std::string_view, std::int64_t> labels_;
+  std::unordered_map<std::string_view, std::pair<Space, u64>> symbols_;
+  std::unordered_map<std::string_view, s64> labels_;
   std::vector<std::pair<std::size_t, std::string_view>> branches_;
   std::string_view loc_;
 };
@@ -323,7 +323,7 @@ std::unique_ptr<Module> parse_module(std::string text) {
   while (!in.done()) {
     const std::string_view token = in.next();
     if (token == ".file") {
-      const std::uint32_t id = in.integer();
+      const u32 id = in.integer();
       module->files[id] = in.next();
       in.rest_of_line();
     } else if (token == ".section") {  // of a debugger
@@ -332,7 +332,7 @@ std::unique_ptr<Module> parse_module(std::string text) {
     } else if (token == ".global") {
       const Variable v = declaration(in);
       if (in.peek() == '=') in.fail("variables with initial values are not known");
-      const std::uint64_t at = module->globals[v.name] = memory::allocate(std::max<std::size_t>(v.bytes, 1));
+      const u64 at = module->globals[v.name] = memory::allocate(std::max<std::size_t>(v.bytes, 1));
       std::memset(memory::host(at), 0, v.bytes);
       if (memory::tracks_init()) memory::mark_init(at, v.bytes);
     } else if (token == ".shared") {
@@ -370,9 +370,9 @@ std::string source_of(const Kernel& kernel, std::string_view loc) {
   return place(loc) + (caller == std::string_view::npos ? "" : " in " + place(loc.substr(caller + 11)));
 }
 
-std::string text_of(const Kernel& kernel, std::uint32_t line) {
+std::string text_of(const Kernel& kernel, u32 line) {
   std::string_view text = kernel.module->text;
-  for (std::uint32_t n = 1; n < line; ++n) text.remove_prefix(std::min(text.find('\n'), text.size() - 1) + 1);
+  for (u32 n = 1; n < line; ++n) text.remove_prefix(std::min(text.find('\n'), text.size() - 1) + 1);
   text = text.substr(0, text.find('\n'));
   text.remove_prefix(std::min(text.find_first_not_of(" \t"), text.size()));
   std::string result(text);

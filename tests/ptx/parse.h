@@ -10,13 +10,13 @@ namespace ptx {
 
 struct Operand {
   enum Kind { reg, number, address, vector, name, sink } kind = sink;
-  int id = -1;             // reg: the virtual register; address: its base or -1
-  int second = -1;         // reg: the q of p|q
-  Type type;               // of the register
-  bool negated = false;    // !p
-  std::uint64_t bits = 0;  // number; of an address the offset
-  Space space{};           // of the variable whose address is in the bits
-  std::string_view text;   // name: of a label or a special register
+  int id = -1;            // reg: the virtual register; address: its base or -1
+  int second = -1;        // reg: the q of p|q
+  Type type;              // of the register
+  bool negated = false;   // !p
+  u64 bits = 0;           // number; of an address the offset
+  Space space{};          // of the variable whose address is in the bits
+  std::string_view text;  // name: of a label or a special register
   std::vector<Operand> parts;
 };
 

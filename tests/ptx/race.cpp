@@ -12,6 +12,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <span>
 
 #include "tests/ptx/lanes.h"
 
@@ -137,6 +138,9 @@ std::string name_of(const Reads& reads) {
                     place_of(kernel, kernel.code[at & ~kAtomic])));
 }
 
+std::span<Reads> reads_of(Cell& cell) {
+  return cell.more != 0 ? std::span(lists[cell.more - 1]) : std::span(&cell.reads, 1);
+}
 void forget(Cell& cell) {
   if (cell.more != 0) {
     lists[cell.more - 1].clear();
@@ -153,10 +157,7 @@ bool add(Reads& reads, const Me& me, const Reads& mine) {
     return true;
   }
   if ((reads.warp - 1) / warps_in_block != me.warp.block->linear) return false;
-  if (reads.warp == mine.warp && reads.lanes != 0)
-    reads.lanes |= mine.lanes;
-  else
-    reads.lanes = 0;
+  reads.lanes = reads.warp == mine.warp && reads.lanes != 0 ? reads.lanes | mine.lanes : 0;
   reads.stamp = now;
   reads.at = mine.at;
   return true;
@@ -202,12 +203,8 @@ void note(Cell& cell, const Me& me, Kind kind, u64 address, u32 at) {
     return note_read(cell, me, at);
   }
   if (kind == kAtomicLoad) return;
-  if (cell.more != 0) {
-    for (const Reads& reads : lists[cell.more - 1]) {
-      if (!ordered(me, reads)) report(me, kind, address, name_of(reads), reads.at);
-    }
-  } else if (!ordered(me, cell.reads)) {
-    report(me, kind, address, name_of(cell.reads), cell.reads.at);
+  for (const Reads& reads : reads_of(cell)) {
+    if (!ordered(me, reads)) report(me, kind, address, name_of(reads), reads.at);
   }
   forget(cell);
   cell.writer = me.thread + 1;
@@ -238,11 +235,6 @@ void share(const Threads& threads) {
     }
     for (Thread* thread : threads) thread->*field = all;
   }
-}
-std::vector<Thread*> threads_of(BlockClock& clock) {
-  std::vector<Thread*> all;
-  for (Thread& thread : clock.threads) all.push_back(&thread);
-  return all;
 }
 // The thread's knowledge; room for it is made when the first of its block needs some.
 Thread& thread_of(Block& block, u32 index) {
@@ -284,8 +276,8 @@ bool on() {
 void launch_begins(const Launch& launch) {
   if (launch.grid.size() * launch.block.size() >= kSplit)
     die("a launch of 2^32 threads is too large for the race detector");
-  static const Pages memory(kArenaBytes / 4 * sizeof(Cell));
-  global_cells = reinterpret_cast<Cell*>(memory.data());
+  static const Pages memory = pages_of(kArenaBytes / 4 * sizeof(Cell));
+  global_cells = reinterpret_cast<Cell*>(memory.get());
   tick();
   launch_start = now;
   threads_in_block = static_cast<u32>(launch.block.size());
@@ -307,24 +299,20 @@ void block_begins(Block& block, const Launch& launch, u32 together) {
   clock.shared.resize(launch.shared_bytes / 4 + 1);
 }
 
-void barrier(Block& block) {
-  tick();
-  block.clock->barrier = now;
-  if (!block.clock->threads.empty()) share(threads_of(*block.clock));
-}
-
 void cluster_barrier(const std::vector<Block*>& blocks) {
+  for (Block* block : blocks) block->clock->cluster = now + 1;
+  barrier(blocks);
+}
+void barrier(const std::vector<Block*>& blocks) {
   tick();
   std::vector<Thread*> all;
-  bool any = false;
-  for (const Block* block : blocks) any |= !block->clock->threads.empty();
+  for (Block* block : blocks) block->clock->barrier = now;
+  if (std::all_of(blocks.begin(), blocks.end(), [](Block* block) { return block->clock->threads.empty(); })) return;
   for (Block* block : blocks) {
-    block->clock->barrier = block->clock->cluster = now;
-    if (!any) continue;
     thread_of(*block, 0);
-    for (Thread* thread : threads_of(*block->clock)) all.push_back(thread);
+    for (Thread& thread : block->clock->threads) all.push_back(&thread);
   }
-  if (any) share(all);
+  share(all);
 }
 
 void warp_sync(Warp& warp, Mask lanes) {
@@ -352,7 +340,7 @@ void fence(Warp& warp, Mask lanes) {
 }
 
 // An atomic publishes what its thread's last fence covered, and takes up what others published here, to be known after
-// the next fence. One that acquires or releases has that fence in itself.
+// the next fence.
 void publish(Warp& warp, int lane, bool shared, u64 address, bool reads, bool writes) {
   auto& of_space = shared ? warp.block->clock->published : published;
   const auto found = of_space.find(address);
@@ -366,14 +354,13 @@ void publish(Warp& warp, int lane, bool shared, u64 address, bool reads, bool wr
 
 void note(Warp& warp, const Inst& inst, Mask lanes, Space space, const u64* addresses, bool reads, bool writes) {
   if (space != Space::global && space != Space::shared) return;
-  const bool shared = space == Space::shared, atomic = (reads && writes) || inst.strong != 0;
+  const bool shared = space == Space::shared, atomic = (reads && writes) || inst.strong;
   const Kind kind = reads && writes ? kUpdate
                     : writes        ? (atomic ? kAtomicStore : kWrite)
                     : atomic        ? kAtomicLoad
                                     : kRead;
   const auto at = static_cast<u32>(&inst - warp.launch->kernel->code.data());
   BlockClock& clock = *warp.block->clock;
-  if (inst.strong == 2 && writes) fence(warp, lanes);
   for (Mask rest = lanes; rest != 0; rest &= rest - 1) {
     const int lane = __builtin_ctz(rest);
     const auto index = static_cast<u32>(warp.index * kLanes + lane);
@@ -398,12 +385,7 @@ void note(Warp& warp, const Inst& inst, Mask lanes, Space space, const u64* addr
       for (u32 byte = begin; byte < end; ++byte)
         note(bytes_of_words[cell.more][byte], me, kind, address / 4 * 4 + 4 * word + byte, at);
     }
-    if (!atomic) continue;
-    publish(warp, lane, shared, address, reads, writes);
-    if (inst.strong == 2 && reads && !clock.threads.empty()) {
-      Thread& thread = clock.threads[index];
-      thread.acquired = joined(thread.acquired, thread.pending);
-    }
+    if (atomic) publish(warp, lane, shared, address, reads, writes);
   }
 }
 

@@ -1,8 +1,8 @@
 // Small kernels with places for bugs, of which one at a time is put in, and what the machine must report of it under
 // PTX_RACE=1, PTX_INITCHECK=1 and a PTX_LIMIT. Without a bug each must give the right result without a report.
 //
-//   seeded_bugs             runs all, each in a process of its own, and prints a table; 1: something was not as it must
-//   seeded_bugs NAME [fixed]  runs one, or its kernel without it: 0 right result, 3 wrong, else the report ended the process
+//   seeded_bugs               runs all, each in a process of its own, and prints a table; 1: something was not as it must
+//   seeded_bugs NAME [fixed]  runs one, or its kernel without it: 0 right result, 3 wrong, else a report ended it
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -346,10 +346,11 @@ bool large_grid(int bug) {
 // clang-format off
 std::vector<Case> cases() {
   return {
-      kernel<Addresses>(same, {{"global-read-past-end", kBounds}, {"null-pointer", "(null)"}, {"global-write-before-start", kBounds},
+      kernel<Addresses>(same, {
+          {"global-read-past-end", kBounds}, {"null-pointer", "(null)"}, {"global-write-before-start", kBounds},
           {"misaligned-float4", "misaligned address"}, {"uninitialised-shared-read", "that nobody has written"},
-          {"static-shared-overflow", kBounds}, {"dynamic-shared-overflow", kBounds}, {"local-array-overflow", kBounds}, {"trap", "trap"}},
-          {1, kThreads * sizeof(float)}),
+          {"static-shared-overflow", kBounds}, {"dynamic-shared-overflow", kBounds}, {"local-array-overflow", kBounds},
+          {"trap", "trap"}}, {1, kThreads * sizeof(float)}),
       {more_shared, {{"shared-beyond-48-KiB-unasked", kRefused}}},
       {less_shared, {{"shared-smaller-than-its-array", kBounds}}},
       {freed, {{"use-after-free", "FREED"}}},
@@ -358,23 +359,31 @@ std::vector<Case> cases() {
       {device_memory, {{"host-reads-device-memory", "host code touched"}}},
       {copy, {{"copy-past-end", kRefused}}},
       {large_grid, {{"grid-barrier-of-too-many-blocks", "cudaErrorCooperativeLaunchTooLarge"}}},
-      kernel<BlockBarriers>(same, {{"shared-member-overflow"}, {"no-syncthreads-after-load"}, {"no-syncthreads-before-reload"},
+      kernel<BlockBarriers>(same, {
+          {"shared-member-overflow"}, {"no-syncthreads-after-load"}, {"no-syncthreads-before-reload"},
           {"no-syncthreads-before-overwrite"}, {"no-syncthreads-in-reduction"}, {"no-syncthreads-before-broadcast"},
           {"no-syncthreads-after-clear"}, {"plain-sum-in-shared"}}),
-      kernel<SharedMemory>(same, {{"no-syncthreads-between-buffers"}, {"cub-storage-used-again"}, {"bytes-that-overlap"}}),
+      kernel<SharedMemory>(same, {
+          {"no-syncthreads-between-buffers"}, {"cub-storage-used-again"}, {"bytes-that-overlap"}}),
       kernel<JobQueue>(same, {{"no-syncthreads-in-job-queue"}}, {3}),
-      kernel<WarpBarriers>(same, {{"shuffle-taken-for-syncwarp"}, {"no-syncwarp-after-write"}, {"syncwarp-of-half-a-warp"},
+      kernel<WarpBarriers>(same, {
+          {"shuffle-taken-for-syncwarp"}, {"no-syncwarp-after-write"}, {"syncwarp-of-half-a-warp"},
           {"no-syncwarp-before-write"}, {"no-syncwarp-before-read"}}),
       kernel<LastBlock>(one, {{"no-threadfence-before-atomic"}, {"no-threadfence-after-atomic"}}, {8}),
-      kernel<BetweenBlocks>(same, {{"write-of-what-other-blocks-read"}, {"plain-sum-between-blocks"}, {"plain-read-of-an-atomic"},
+      kernel<BetweenBlocks>(same, {
+          {"write-of-what-other-blocks-read"}, {"plain-sum-between-blocks"}, {"plain-read-of-an-atomic"},
           {"waits-for-ever", "TIME LIMIT"}}, {8}),
-      kernel<PassOnInCluster>(reversed, {{"no-cluster-barrier"}, {"cluster-barrier-in-a-branch"}}, {8, 0, Together::cluster}),
-      kernel<PassOnInGrid>(reversed, {{"no-threadfence-before-grid-barrier"}, {"no-threadfence-after-grid-barrier"},
+      kernel<PassOnInCluster>(reversed, {
+          {"no-cluster-barrier"}, {"cluster-barrier-in-a-branch"}}, {8, 0, Together::cluster}),
+      kernel<PassOnInGrid>(reversed, {
+          {"no-threadfence-before-grid-barrier"}, {"no-threadfence-after-grid-barrier"},
           {"no-syncthreads-after-grid-barrier"}}, {6, 0, Together::grid}),
-      kernel<Divergence>(same, {{"syncthreads-in-a-branch", kDiverged}, {"syncthreads-of-half-a-warp", kDeadlock},
-          {"syncthreads-after-a-return", kDiverged}, {"syncthreads-of-two-branches", kDiverged}, {"syncthreads-in-unequal-loops", kDiverged},
-          {"lane-outside-its-mask", "not in its own member mask"}, {"shuffle-from-outside-the-mask", "does not take part"},
-          {"masks-that-differ", kDeadlock}, {"shuffle-in-a-branch", "lanes that have returned"}}),
+      kernel<Divergence>(same, {
+          {"syncthreads-in-a-branch", kDiverged}, {"syncthreads-of-half-a-warp", kDeadlock},
+          {"syncthreads-after-a-return", kDiverged}, {"syncthreads-of-two-branches", kDiverged},
+          {"syncthreads-in-unequal-loops", kDiverged}, {"lane-outside-its-mask", "not in its own member mask"},
+          {"shuffle-from-outside-the-mask", "does not take part"}, {"masks-that-differ", kDeadlock},
+          {"shuffle-in-a-branch", "lanes that have returned"}}),
       kernel<WarpOperations>(same, {}),
   };
 }

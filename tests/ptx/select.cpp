@@ -9,13 +9,6 @@ namespace {
   throw std::runtime_error(std::string("not known to this machine (") + what + ")");
 }
 
-u64 window_of(Space space) {
-  return space == Space::shared  ? kSharedWindow
-         : space == Space::local ? kLocalWindow
-         : space == Space::param ? kParamWindow
-                                 : 0;
-}
-
 // A place among the kernel's constants that holds the number for every lane; of a predicate (no bytes) a mask.
 Ref constant(Kernel& kernel, u64 bits, int bytes) {
   if (bytes == 4) bits &= 0xffffffff;
@@ -144,14 +137,14 @@ class Selector {
   }
   void address(const Operand& o, int place) {
     if (o.kind != Operand::address) unknown("an address was expected");
-    in.imm = static_cast<s64>(o.bits + (in.space == Space::generic ? window_of(o.space) : 0));
+    in.imm = static_cast<s64>(o.bits + (in.space == Space::generic && o.space == Space::shared ? kSharedWindow : 0));
     if (o.id < 0) return;
     in.o[place] = o.id;
     in.wide_base = o.type.bytes == 8;
   }
   void find_space() {
+    if (s.has("acquire") || s.has("release") || s.has("acq_rel")) unknown("fences within accesses");
     in.strong = s.has("volatile") || s.has("relaxed");
-    if (s.has("acquire") || s.has("release") || s.has("acq_rel")) in.strong = 2;
     in.space = s.has("global")   ? Space::global
                : s.has("shared") ? Space::shared
                : s.has("local")  ? Space::local
@@ -203,13 +196,14 @@ class Selector {
       by_form(s.opcode);
     }
   }
-  // A generic address is that of a window, or global.
+  // Between a generic address and one of global memory, which are the same, or of shared memory.
   void convert_address() {
     find_space();
-    if (type.bytes != 8) unknown("32-bit addresses");
+    if (type.bytes != 8 || (in.space != Space::global && in.space != Space::shared)) unknown("width or space");
     result(0, operand(0), 8);
     in.o[1] = source(operand(1), 8);
-    in.o[2] = constant(kernel, s.has("to") ? -window_of(in.space) : window_of(in.space), 8);
+    const u64 window = in.space == Space::shared ? kSharedWindow : 0;
+    in.o[2] = constant(kernel, s.has("to") ? -window : window, 8);
     in.run = find_form("add.u64")->run;
   }
 
