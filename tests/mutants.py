@@ -94,7 +94,8 @@ KINDS = {
     'fragment': [(rf'({REGISTER}), ({REGISTER})', r'\2, \1')],
 }
 DEVICE_KINDS = {'barrier', 'fence', 'alignment', 'fragment'}
-Mutant = collections.namedtuple('Mutant', 'file line kind text arch', defaults=['90a'])  # kind: of a planted one what it is
+# kind: of a planted one what it is. test: the only one to be run, and the only source to be compiled for it; empty: all.
+Mutant = collections.namedtuple('Mutant', 'file line kind text arch test', defaults=['90a', ()])
 
 
 def on_device(file):
@@ -156,7 +157,8 @@ def planted():
         if not places or '@' in parts and len(starts) > 1 or '@' not in parts and len(places) > 1:
             sys.exit(f'{PLANTED.relative_to(ROOT)}: no line, or more than one, of {file} is meant by: {what}')
         line = places[0]
-        found.append(Mutant(file, line, what, lines[line].replace(parts['-'], parts['+'], 1), arch))
+        new = lines[line].replace(parts['-'], parts['+'], 1)
+        found.append(Mutant(file, line, what, new, arch, tuple(parts.get('?', '').split())))
     return found
 
 
@@ -272,10 +274,12 @@ class Build:
         found.sort(key=lambda run: order.index(run[0]) if run[0] in order else len(order))
         return [run[1:] for run in found]
 
-    def outcome(self, file, limits, arch='90a', alone=False, changed=True):
-        """Of a file as it lies here: what its tests say. limits: seconds by run, filled where it is None. alone: each test
-        first with nothing changed but the source that it is named after. changed: whether anything is to be compiled."""
-        sources, objects = self.compiled_from(file) if changed else [], {}
+    def outcome(self, file, limits, arch='90a', test=(), alone=False, changed=True):
+        """Of a file as it lies here: what its tests, or the one named, say. limits: seconds by run, filled where it is None.
+        alone: each test first with nothing changed but the source that it is named after. changed: whether anything is to
+        be compiled."""
+        tests, objects = list(test[:1]) or tests_of(file), {}
+        sources = (list(test[1:]) or self.compiled_from(file)) if changed else []
 
         def compile_some(wanted):
             for source in sources:
@@ -286,7 +290,7 @@ class Build:
                     objects[source] = {name: made}
             return None
 
-        for program in tests_of(file) if alone else []:
+        for program in tests if alone else []:
             stem = source_of(program).removesuffix('_test')
             if said := compile_some(lambda source: pathlib.Path(source).stem.removesuffix('_test') in (stem, stem.removesuffix('_twins'))):
                 return 'does not build', said
@@ -296,7 +300,7 @@ class Build:
             return 'SURVIVED', ''
         if said := compile_some(lambda source: True):
             return 'does not build', said
-        return next(filter(None, (self.run(program, objects, limits, arch) for program in tests_of(file))), ('SURVIVED', ''))
+        return next(filter(None, (self.run(program, objects, limits, arch) for program in tests)), ('SURVIVED', ''))
 
     def run(self, program, objects, limits, arch):
         """How a test fails with objects, {source: {name: object}}, in the place of its own, or None."""
@@ -329,7 +333,7 @@ SETTINGS = {'PTX_THREADS', 'PTX_LIMIT', 'SCALELAB_REQUIRE_CUDA', 'SCALELAB_SMALL
 def in_short(done):
     """What a test that failed says first: a fault of the PTX machine, a test, or a call."""
     said = done.stderr + done.stdout
-    for pattern in (r'^PTX[^\n]*\n  ([^\n]*)', r'\[  FAILED  \] ([\w./]+)', r'([^\n]+)'):
+    for pattern in (r'^PTX machine[^\n]*\n  (?:grid [^\n]*\n  )?([^\n]*)', r'\[  FAILED  \] ([\w./]+)', r'([^\n]+)'):
         if match := re.search(pattern, said, re.M):
             return match[1]
     return f'exit code {done.returncode}'
@@ -344,17 +348,17 @@ def run_all(build, mutants, seconds, are_planted):
             break
         here = build.own / 'sources' / mutant.file
         here.parent.mkdir(parents=True, exist_ok=True)
-        tests = (mutant.file, mutant.arch)
+        tests = (mutant.file, mutant.arch, mutant.test)
         if tests not in limits:
             shutil.copy(ROOT / mutant.file, here)
             limits[tests] = {}
-            said, why = build.outcome(mutant.file, limits[tests], mutant.arch, changed=not are_planted)
+            said, why = build.outcome(*tests[:1], limits[tests], *tests[1:], changed=not are_planted)
             if said != 'SURVIVED':
                 sys.exit(f'{mutant.file}: its tests do not pass as it is: {said}\n{why}')
         lines = (ROOT / mutant.file).read_text().split('\n')
         old, lines[mutant.line] = lines[mutant.line], mutant.text
         here.write_text('\n'.join(lines))
-        said, why = build.outcome(mutant.file, limits[tests], mutant.arch, alone=are_planted)
+        said, why = build.outcome(*tests[:1], limits[tests], *tests[1:], alone=are_planted)
         here.unlink()
         counts[said] += 1
         print(f'{said:15} {mutant.file}:{mutant.line + 1} {mutant.kind}', flush=True)
