@@ -13,21 +13,10 @@ namespace {
 
 std::map<std::string, std::pair<Kernel*, u64>> launched;  // by name; how often
 
-// Instructions at which control may arrive, or behind which warps wait for each other.
-std::vector<char> begins_of(const Kernel& kernel) {
-  const std::vector<Inst>& code = kernel.code;
-  std::vector<char> begins(code.size() + 1, 0);
-  begins[0] = 1;
-  for (std::size_t i = 0; i < code.size(); ++i) {
-    if (code[i].kind == Kind::branch) begins[static_cast<std::size_t>(code[i].imm)] = 1;
-    if (code[i].kind != Kind::simple && code[i].kind != Kind::sync) begins[i + 1] = 1;
-  }
-  return begins;
-}
 // [[whether a straight piece begins here, "OPCODE", instructions, [what it reads], [what it writes]], ...], the last two as
 // places of registers.
 nlohmann::json code_of(const Kernel& kernel) {
-  const std::vector<char> begins = begins_of(kernel);
+  const std::vector<bool> begins = begins_of(kernel.code);
   auto all = nlohmann::json::array();
   for (std::size_t i = 0; i < kernel.code.size(); ++i) {
     const Inst& inst = kernel.code[i];

@@ -160,6 +160,8 @@ struct Module {
 
 std::unique_ptr<Module> parse_module(std::string text);
 void decode(Kernel& kernel);  // throws std::runtime_error that names what it does not know
+// Where control may arrive, or warps go on after they waited for each other (registers.cpp).
+std::vector<bool> begins_of(const std::vector<Inst>& code);
 std::string source_of(const Kernel& kernel, std::string_view loc);
 std::string text_of(const Kernel& kernel, u32 line);
 

@@ -26,12 +26,7 @@ struct Interval {
 bool leaves(const Inst& in) { return in.kind == Kind::branch || in.kind == Kind::exit; }
 
 std::vector<Flow> flows_of(const std::vector<Inst>& code, std::size_t words) {
-  std::vector<bool> begins(code.size() + 1);
-  begins[0] = true;
-  for (std::size_t i = 0; i < code.size(); ++i) {
-    if (code[i].kind == Kind::branch) begins[static_cast<std::size_t>(code[i].imm)] = true;
-    if (leaves(code[i])) begins[i + 1] = true;
-  }
+  const std::vector<bool> begins = begins_of(code);
   std::vector<Flow> flows;
   std::vector<std::size_t> flow_of(code.size());
   for (std::size_t i = 0; i < code.size(); ++i) {
@@ -105,6 +100,16 @@ std::vector<Interval> intervals_of(const std::vector<Inst>& code, std::size_t re
 }
 
 }  // namespace
+
+std::vector<bool> begins_of(const std::vector<Inst>& code) {
+  std::vector<bool> begins(code.size() + 1);
+  begins[0] = true;
+  for (std::size_t i = 0; i < code.size(); ++i) {
+    if (code[i].kind == Kind::branch) begins[static_cast<std::size_t>(code[i].imm)] = true;
+    if (code[i].kind != Kind::simple && code[i].kind != Kind::sync) begins[i + 1] = true;
+  }
+  return begins;
+}
 
 void place_registers(Kernel& kernel, const std::vector<Type>& registers) {
   constexpr u32 kPredicates = 4096;  // bytes: in front lie predicates, of 4 bytes; then the others, of 128 or 256
