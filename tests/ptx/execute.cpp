@@ -119,9 +119,11 @@ Mask complete(Warp& w, const Inst& in, Mask here, const u32* wants) {
     const Mask wanted = wants[std::countr_zero(same)];
     if (const Mask outside = same & ~wanted; outside != 0)
       fault(w, in, outside, fmt::format("lane is not in its own member mask {:08x}", wanted));
-    if (race::on() && (wanted & w.exited) != 0)  // hardware forgives these, too
-      fault(w, in, same, fmt::format("the member mask names lanes that have returned: {:08x}", wanted & w.exited));
-    if ((wanted & w.exists & ~w.exited & ~same) != 0) return;
+    const Mask alive = w.exists & ~w.exited;
+    if (const Mask absent = wanted & ~alive; race::on() && absent != 0)  // hardware forgives these, too
+      fault(w, in, same,
+            fmt::format("the member mask names lanes that have returned, or that there never were: {:08x}", absent));
+    if ((wanted & alive & ~same) != 0) return;
     go |= same;
     if (in.meet == Meet::anywhere && race::on()) race::warp_sync(w, same);
   });
