@@ -102,21 +102,21 @@ void arrive_at_cluster(Warp& w, const Inst& in, Mask m) {
 }
 
 // --- where lanes of a warp meet --------------------------------------------------------------------------------------
-// Calls body(lanes) for each set of lanes that named the same; `wants` is the member mask of each.
+// Calls body(lanes, their member mask) for each set of lanes that named the same; `wants` is the member mask of each.
 template <class F>
 void for_each_set(Mask lanes, const u32* wants, F&& body) {
   for (Mask rest = lanes; rest != 0;) {
+    const Mask wanted = wants[__builtin_ctz(rest)];
     Mask same = 0;
-    for_lanes(rest, [&](int l) { same |= wants[l] == wants[std::countr_zero(rest)] ? Mask{1} << l : 0; });
-    body(same);
+    for_lanes(rest, [&](int l) { same |= wants[l] == wanted ? Mask{1} << l : 0; });
+    body(same, wanted);
     rest &= ~same;
   }
 }
 // Of the lanes that stand here, those whose partners have all come.
 Mask complete(Warp& w, const Inst& in, Mask here, const u32* wants) {
   Mask go = 0;
-  for_each_set(here, wants, [&](Mask same) {
-    const Mask wanted = wants[std::countr_zero(same)];
+  for_each_set(here, wants, [&](Mask same, Mask wanted) {
     if (const Mask outside = same & ~wanted; outside != 0)
       fault(w, in, outside, fmt::format("lane is not in its own member mask {:08x}", wanted));
     const Mask alive = w.exists & ~w.exited;
@@ -169,7 +169,7 @@ void run_sync(Warp& w, const Inst& in, Mask m) {
   if (in.meet != Meet::here || in.named() < 0) return in.run(w, in, m);
   u32 wants[kLanes];  // the instruction may overwrite them
   std::copy_n(w.from<u32>(in.named()), kLanes, wants);
-  for_each_set(m, wants, [&](Mask same) { in.run(w, in, same); });
+  for_each_set(m, wants, [&](Mask same, Mask) { in.run(w, in, same); });
 }
 
 // --- a warp's turn ---------------------------------------------------------------------------------------------------
