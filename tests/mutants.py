@@ -327,7 +327,7 @@ class Build:
         return None
 
 
-SETTINGS = {'PTX_THREADS', 'PTX_LIMIT', 'SCALELAB_REQUIRE_CUDA', 'SCALELAB_SMALL'}  # of every leg
+SETTINGS = {'PTX_LIMIT', 'SCALELAB_REQUIRE_CUDA', 'SCALELAB_SMALL'}  # of every leg
 
 
 def in_short(done):
