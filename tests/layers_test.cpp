@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <map>
 #include <regex>
 #include <string>
 #include <vector>
@@ -153,6 +154,29 @@ TEST(Layers, TheReadmeOfTheKernelsNamesEveryFile) {
   for (const auto& name : unnamed_kernels(fs::path(SCALELAB_SOURCE_DIR) / "kernels")) {
     ADD_FAILURE() << "kernels/README.md does not say what kernels/" << name << " is";
   }
+}
+
+// Types that two headers of host define: whichever the linker takes, the other's users work on another's members. "NAME in
+// FILE and FILE".
+std::vector<std::string> types_of_one_name(const fs::path& host) {
+  std::map<std::string, std::string> where;
+  std::vector<std::string> found;
+  const std::regex definition(R"re(^(struct|class) (\w+)( : [^;{]*)? \{)re");
+  for (const auto& entry : fs::recursive_directory_iterator(host)) {
+    if (entry.path().extension() != ".h") continue;
+    std::ifstream file(entry.path());
+    for (std::string line; std::getline(file, line);) {
+      std::smatch match;
+      if (!std::regex_search(line, match, definition)) continue;
+      const auto [first, added] = where.try_emplace(match[2], entry.path().filename());
+      if (!added) found.push_back(match[2].str() + " in " + first->second + " and " + entry.path().filename().string());
+    }
+  }
+  return found;
+}
+
+TEST(Layers, NoTwoHeadersDefineATypeOfOneName) {
+  for (const auto& line : types_of_one_name(fs::path(SCALELAB_SOURCE_DIR) / "host")) ADD_FAILURE() << line;
 }
 
 TEST(Layers, TheTreeKeepsThem) {

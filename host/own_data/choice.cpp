@@ -45,7 +45,7 @@ Dataset scaled(const ChoiceOptions& options, const Choosable& rows) {
 }
 
 // The choice among what near-duplicates leave.
-void choose_among_left(const ChoiceOptions& options, const Choosable& rows, std::uint64_t seed, RowChoice& choice) {
+void choose_among_left(const ChoiceOptions& options, const Choosable& rows, std::uint64_t seed, ChosenRows& choice) {
   const std::int64_t n = rows.size();
   choice.wanted = std::clamp<std::int64_t>(std::llround(options.share * static_cast<double>(n)), 1, n);
   std::vector<int> left, left_labels;
@@ -78,10 +78,10 @@ const std::vector<std::string>& own_scores() {
 
 bool score_needs_labels(const std::string& score) { return score != "file" && needs_labels(score, "input"); }
 
-Scored score_rows(const ChoiceOptions& options, const Choosable& rows, std::span<const float> given, std::uint64_t seed,
-                  Session& session) {
+ScoredRows score_rows(const ChoiceOptions& options, const Choosable& rows, std::span<const float> given,
+                      std::uint64_t seed, Session& session) {
   const std::int64_t n = rows.size(), d = rows.features;
-  Scored scored;
+  ScoredRows scored;
   if (options.clusters > 0) {
     scored.prototypes = options.score == "kmeans"
                             ? euclidean_prototypes(rows.values, d, options.clusters, seed, session)
@@ -108,10 +108,10 @@ Scored score_rows(const ChoiceOptions& options, const Choosable& rows, std::span
   return scored;
 }
 
-RowChoice choose_rows(const ChoiceOptions& options, const Choosable& rows, Scored scored, std::uint64_t seed,
-                      Session& session) {
+ChosenRows choose_rows(const ChoiceOptions& options, const Choosable& rows, ScoredRows scored, std::uint64_t seed,
+                       Session& session) {
   const auto n = static_cast<std::size_t>(rows.size());
-  RowChoice choice;
+  ChosenRows choice;
   choice.scored = std::move(scored);
   if (options.duplicates()) {
     const auto& prototypes = choice.scored.prototypes;

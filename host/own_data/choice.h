@@ -42,19 +42,19 @@ struct Choosable {
   std::int64_t size() const { return std::ssize(values) / features; }
 };
 
-struct Scored {
+struct ScoredRows {
   std::vector<float> scores;             // (n), larger is harder
   std::optional<Prototypes> prototypes;  // clusters: for the score, and to look for near-duplicates within
 };
 // Networks that score are 64 wide with 3 hidden layers, and see a million rows each (10 epochs at least, 10,000 at most).
 // `given`: the scores of "file". Failure(kBadData) for a row without a direction, Failure(kMisuse) where a network cannot
 // tell so many classes.
-Scored score_rows(const ChoiceOptions& options, const Choosable& rows, std::span<const float> given, std::uint64_t seed,
-                  Session& session);
+ScoredRows score_rows(const ChoiceOptions& options, const Choosable& rows, std::span<const float> given,
+                      std::uint64_t seed, Session& session);
 
 // What was decided of every row.
-struct RowChoice {
-  Scored scored;
+struct ChosenRows {
+  ScoredRows scored;
   std::vector<Duplicate> duplicates;           // removed first
   std::vector<const Duplicate*> duplicate_of;  // (n), null where a row is none
   std::int64_t wanted = 0, left = 0;           // rows that the share asks for; rows that are no near-duplicates
@@ -62,7 +62,7 @@ struct RowChoice {
   std::vector<bool> stays;                     // (n)
   std::vector<std::int64_t> kept_of_class;
 };
-RowChoice choose_rows(const ChoiceOptions& options, const Choosable& rows, Scored scored, std::uint64_t seed,
-                      Session& session);
+ChosenRows choose_rows(const ChoiceOptions& options, const Choosable& rows, ScoredRows scored, std::uint64_t seed,
+                       Session& session);
 
 }  // namespace scalelab::host

@@ -80,7 +80,7 @@ std::vector<float> read_scores(const PruneOptions& options, std::int64_t n) {
 }
 
 // removed.csv: every row that does not stay, and why.
-void write_removed(const RowChoice& choice, OutputFile& file) {
+void write_removed(const ChosenRows& choice, OutputFile& file) {
   const auto digits = [](float value) {
     char text[32];
     return std::string(text, std::to_chars(text, text + sizeof text, value).ptr);
@@ -120,7 +120,7 @@ void say_clusters(const ChoiceOptions& options, const Prototypes& prototypes, Ou
       prototypes.iterations, prototypes.converged ? "" : " (not converged)", prototypes.repaired, empty);
 }
 
-void say_duplicates(const ChoiceOptions& options, const Choosable& rows, const RowChoice& choice, Outcome& outcome) {
+void say_duplicates(const ChoiceOptions& options, const Choosable& rows, const ChosenRows& choice, Outcome& outcome) {
   const auto across = std::count_if(choice.duplicates.begin(), choice.duplicates.end(), [&](const Duplicate& one) {
     return !rows.labels.empty() && rows.labels[one.row] != rows.labels[one.matched];
   });
@@ -136,7 +136,7 @@ void say_duplicates(const ChoiceOptions& options, const Choosable& rows, const R
 }
 
 void say_classes(const ChoiceOptions& options, const Choosable& rows, const std::vector<std::string>& names,
-                 const RowChoice& choice, Outcome& outcome) {
+                 const ChosenRows& choice, Outcome& outcome) {
   constexpr int kMostNamed = 12;  // classes: more are in result.json alone
   auto& list = outcome.document["classes"] = nlohmann::json::array();
   std::vector<std::int64_t> all(static_cast<std::size_t>(rows.classes));
@@ -173,7 +173,7 @@ int splits_of(const PruneOptions& options, const Choosable& rows, std::string& w
   return why_not.empty() ? splits : 0;
 }
 
-Outcome outcome_of(const PruneOptions& options, const Rows& file, const Choosable& rows, const RowChoice& choice,
+Outcome outcome_of(const PruneOptions& options, const Rows& file, const Choosable& rows, const ChosenRows& choice,
                    Session& session) {
   const std::int64_t n = rows.size(), kept = std::ssize(choice.kept), duplicates = std::ssize(choice.duplicates);
   Outcome outcome;
@@ -236,7 +236,7 @@ Outcome run(PruneOptions options, Session& session) {
 
   const Stage stage(session, "prune");
   const std::uint64_t seed = session.common.seed;
-  const RowChoice choice =
+  const ChosenRows choice =
       choose_rows(options.choice, rows, score_rows(options.choice, rows, given, seed, session), seed, session);
   OutputFile removed_file(folder / "removed.csv");
   write_removed(choice, removed_file);

@@ -85,7 +85,7 @@ std::vector<std::string> arms_of(const ChoiceOptions& options) {
 
 // The rows of a split that an arm learns from, as indices into its training rows.
 std::vector<int> rows_of_arm(const std::string& arm, const ChoiceOptions& options, const SomeRows& train,
-                             const Scored& scored, std::int64_t kept, std::uint64_t seed, Session& session) {
+                             const ScoredRows& scored, std::int64_t kept, std::uint64_t seed, Session& session) {
   const std::int64_t n = train.rows.size();
   if (arm == "all" || arm == "random") {
     std::vector<int> ids = random_order(n, seed, 0);
@@ -95,7 +95,7 @@ std::vector<int> rows_of_arm(const std::string& arm, const ChoiceOptions& option
   }
   ChoiceOptions of_arm = options;
   of_arm.keep = arm;
-  const RowChoice choice = choose_rows(of_arm, train.rows, scored, seed, session);
+  const ChosenRows choice = choose_rows(of_arm, train.rows, scored, seed, session);
   return {choice.kept.begin(), choice.kept.end()};
 }
 
@@ -111,7 +111,7 @@ class Measured {
   void add(const SomeRows& train, const SomeRows& test, int split) {
     const Draw draw{0, static_cast<std::uint64_t>(split), 0};
     options_.clusters = static_cast<int>(std::min<std::int64_t>(options_.clusters, train.rows.size()));
-    const Scored scored = score_rows(options_, train.rows, train.scores, seed_, session_);
+    const ScoredRows scored = score_rows(options_, train.rows, train.scores, seed_, session_);
     train_rows = train.rows.size();
     test_rows = test.rows.size();
     kept = std::llround(options_.share * static_cast<double>(train_rows));

@@ -49,7 +49,7 @@ Chart histogram_chart(const Json& document) {
 }
 
 // Rows kept and removed where they lie.
-Chart projection_chart(const Json& document, const Choosable& rows, const RowChoice& choice) {
+Chart projection_chart(const Json& document, const Choosable& rows, const ChosenRows& choice) {
   const Projection plane = project(rows.values, rows.features, document.at("seed"));
   Chart chart{.id = "plane",
               .title = "Where the rows lie that stay",
@@ -92,7 +92,7 @@ std::string row_text(const Choosable& rows, std::int64_t row) {
 }
 
 // Near-duplicates side by side, the nearest first.
-std::string pairs_table(const Choosable& rows, const RowChoice& choice, const std::vector<std::string>& names) {
+std::string pairs_table(const Choosable& rows, const ChosenRows& choice, const std::vector<std::string>& names) {
   std::vector<const Duplicate*> pairs;
   for (const Duplicate& pair : choice.duplicates) pairs.push_back(&pair);
   const std::size_t shown = std::min(pairs.size(), kMostPairs);
@@ -119,7 +119,7 @@ std::string pairs_table(const Choosable& rows, const RowChoice& choice, const st
 
 }  // namespace
 
-nlohmann::json score_histogram(const RowChoice& choice) {
+nlohmann::json score_histogram(const ChosenRows& choice) {
   const std::vector<float>& scores = choice.scored.scores;
   const auto [least, most] = std::minmax_element(scores.begin(), scores.end());
   const double low = *least, high = *most;
@@ -135,7 +135,7 @@ nlohmann::json score_histogram(const RowChoice& choice) {
   return {{"edges", edges}, {"kept", kept}, {"near_duplicates", twins}, {"fraction", others}};
 }
 
-Page prune_page(const Json& document, const Choosable& rows, const RowChoice& choice,
+Page prune_page(const Json& document, const Choosable& rows, const ChosenRows& choice,
                 const std::vector<std::string>& names, const std::vector<Finding>& worth) {
   const std::string n = grouped(rows.size()), kept = grouped(std::ssize(choice.kept));
   Page page{.title = "Which rows to keep", .kicker = "scalelab prune"};

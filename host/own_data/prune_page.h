@@ -13,10 +13,10 @@ namespace scalelab::host {
 
 // Of result.json: rows kept and removed in equal bins from the lowest score to the highest: {edges (bins + 1), kept
 // (bins), near_duplicates (bins), fraction (bins)}, the latter two the rows removed for either reason.
-nlohmann::json score_histogram(const RowChoice& choice);
+nlohmann::json score_histogram(const ChosenRows& choice);
 
 // document: result.json. names: of the classes. worth: what was measured, or nothing.
-Page prune_page(const nlohmann::json& document, const Choosable& rows, const RowChoice& choice,
+Page prune_page(const nlohmann::json& document, const Choosable& rows, const ChosenRows& choice,
                 const std::vector<std::string>& names, const std::vector<Finding>& worth);
 
 }  // namespace scalelab::host
