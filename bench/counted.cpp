@@ -1,5 +1,5 @@
 // What counts of instructions say of a case on a GPU before it is timed there: results/gpu-counted.json, which
-// tests/ptx/counted.py makes by executing what nvcc made of the kernels on a CPU. No figure in it was measured on a GPU.
+// bench/counted.py makes by executing what nvcc made of the kernels on a CPU. No figure in it was measured on a GPU.
 #include <algorithm>
 #include <map>
 
@@ -56,8 +56,8 @@ Roof counted_floor(const nlohmann::json& counted, const Workload& work, const Ce
     if (part > most) floor.name = name;
     most = std::max(most, part);
   }
-  const double memory = work.bytes / ceilings.copy_bytes;
-  if (memory > floor.floor_seconds) floor = {"memory", memory, 0};
+  const Roof memory = memory_floor(work, ceilings);
+  if (memory.floor_seconds > floor.floor_seconds) floor = memory;
   return floor;
 }
 

@@ -12,6 +12,7 @@
 #include <exception>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <new>
 #include <optional>
 #include <sstream>
@@ -204,16 +205,18 @@ Outcome run_alone(const Command& command, const Common& common, Progress& progre
 }
 
 // Each rank on a GPU of its own, where it runs on one. What fails on one rank alone ends the others, who wait for it.
-Outcome run_on_ranks(const Command& command, const Common& common, const Launch& launch, Progress& progress) {
-  if (!command.ranks) {
-    throw SharedFailure(kMisuse,
-                        fmt::format("{} processes were started together, but {} does not divide its work among "
-                                    "them: start one, or each with a --shard where it has that",
-                                    launch.size, command_path(*command.app)));
-  }
+// Nobody leaves before the first rank has said how it ended: the first exit code that is not 0 makes mpirun end the rest.
+int run_on_ranks(const Command& command, const Common& common, const Launch& launch, Progress& progress,
+                 const std::function<void(Outcome&)>& deliver) {
+  const std::string undivided = fmt::format(
+      "{} processes were started together, but {} does not divide its work among them: start one, or each "
+      "with a --shard where it has that",
+      launch.size, command_path(*command.app));
+  if (!command.ranks && !launch.mpi) throw Failure(kMisuse, undivided);
   Ranks ranks(launch);
   Communicator all = ranks.communicator();
   try {
+    if (!command.ranks) throw SharedFailure(kMisuse, undivided);
     require_equal(all, {{"the program's version", program_identity()}});
     const int fair = ranks.threads();  // asked by all, whatever their options say
     const int threads = common.threads > 0 ? common.threads : fair;
@@ -228,9 +231,14 @@ Outcome run_on_ranks(const Command& command, const Common& common, const Launch&
     Session session{common, *context, progress};
     Outcome outcome = command.run(session);
     context.reset();
+    if (all.rank() == 0) deliver(outcome);
     ranks.leave();
-    return outcome;
-  } catch (const SharedFailure&) {
+    return outcome.exit_code;
+  } catch (const SharedFailure& failure) {
+    if (all.rank() == 0) complain(failure.exit_code, failure.what());
+    ranks.leave();
+    return failure.exit_code;
+  } catch (const ReaderGone&) {  // only where this rank prints, and the others wait
     ranks.leave();
     throw;
   } catch (const Interrupted& interrupted) {
@@ -344,28 +352,24 @@ int run(std::vector<std::string> words) {
   const CLI::Option* shard = chosen->get_option_no_throw("--shard");
   const bool alone = shard != nullptr && shard->count() > 0;
   Progress progress(common.quiet || (launch.rank > 0 && !alone));
-  Outcome outcome;
-  try {
-    const std::vector<int> devices = devices_of(device);
-    common.device = devices[0];
-    const bool several = launch.size > 1 && !alone;
-    outcome = several              ? run_on_ranks(*command, common, launch, progress)
-              : devices.size() > 1 ? run_on_devices(*command, common, devices, progress)
-                                   : run_alone(*command, common, progress);
-  } catch (const SharedFailure& failure) {
-    return launch.rank > 0 ? failure.exit_code : complain(failure.exit_code, failure.what());
-  }
-  progress.clear();
-  if (outcome.page != nullptr && !outcome.folder.empty()) {
-    write_page(outcome.folder, *outcome.page);
-    outcome.text += (outcome.folder / "report.html").string() + "\n";
-  }
-  if (launch.rank != 0 && !alone) return outcome.exit_code;
-  if (common.json && outcome.document.is_null()) {
-    print_file(outcome.folder / "result.json");
-  } else {
-    print(common.json ? json_text(outcome.document) : outcome.text);
-  }
+  const std::vector<int> devices = devices_of(device);
+  common.device = devices[0];
+  const auto deliver = [&](Outcome& outcome) {
+    progress.clear();
+    if (outcome.page != nullptr && !outcome.folder.empty()) {
+      write_page(outcome.folder, *outcome.page);
+      outcome.text += (outcome.folder / "report.html").string() + "\n";
+    }
+    if (common.json && outcome.document.is_null()) {
+      print_file(outcome.folder / "result.json");
+    } else {
+      print(common.json ? json_text(outcome.document) : outcome.text);
+    }
+  };
+  if (launch.size > 1 && !alone) return run_on_ranks(*command, common, launch, progress, deliver);
+  Outcome outcome =
+      devices.size() > 1 ? run_on_devices(*command, common, devices, progress) : run_alone(*command, common, progress);
+  deliver(outcome);
   return outcome.exit_code;
 }
 

@@ -53,7 +53,11 @@ void gather(const void* bytes, const std::int64_t* counts, void* all) {
   }
 }
 
-void leave() { MPI_Finalize(); }
+// MPI_Finalize itself need not wait for the others.
+void leave() {
+  MPI_Barrier(MPI_COMM_WORLD);
+  MPI_Finalize();
+}
 void abort(int exit_code) { MPI_Abort(MPI_COMM_WORLD, exit_code); }
 
 }  // namespace

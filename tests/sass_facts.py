@@ -9,7 +9,7 @@ before sm_90 also of operations on warps that may have parted);
 how many of its loads from global and from shared memory take 16 bytes a thread; and of its hot loop (that with most
 products in machine code) the instructions, and how many of them are products.
 
-Then the calibration, on sm_90a: of the same loop in the PTX what tests/ptx/charge.py charges for each product, on the
+Then the calibration, on sm_90a: of the same loop in the PTX what bench/charge.py charges for each product, on the
 shortest way round, and what there is in machine code. The difference is the error of counted floors that issue bounds.
 Needs cuobjdump and nvdisasm (CUDA Toolkit, or the packages nvidia-cuda-cuobjdump and nvidia-cuda-nvdisasm of PyPI) on
 PATH. --keep names a folder for what was compiled, which is not compiled again. Exit status 1 where a kernel of MAIN uses
@@ -23,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 
-sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent), str(pathlib.Path(__file__).resolve().parent / "ptx")]
+sys.path[:0] = [str(pathlib.Path(__file__).resolve().parents[n] / folder) for n, folder in ((0, ""), (1, "bench"))]
 import charge
 import kernel_resources
 
@@ -173,7 +173,7 @@ def main():
             print(f"{kernel:<37} {arch:>4} {row['instructions']:>6} {row['local']:>6} {row['MUFU']:>5} {row['calls']:>6} {row['LDG.128']:>8} "
                   f"{row['LDS.128']:>8} {row['loop']:>6} {row['products']:>9}")
     if "90a" in arguments.arch.split(","):
-        print("\nfor each product on the shortest way round the hot loop, sm_90a: instructions of PTX; issued, as tests/ptx/charge.py charges them")
+        print("\nfor each product on the shortest way round the hot loop, sm_90a: instructions of PTX; issued, as bench/charge.py charges them")
         print("and of machine code; and of these what the pipe of integers and comparisons runs")
         print(f"{'kernel':<37} {'PTX':>6} {'charged':>8} {'machine':>8} {'error':>7} {'integer':>9} {'machine':>8}")
         for stem, kernel, products in MAIN:

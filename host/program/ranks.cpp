@@ -98,7 +98,7 @@ Launch find_launch() {
 Ranks::Ranks(const Launch& launch) {
   if (launch.size == 1) return;
   const auto refuse = [&](ExitCode code, const std::string& line) {
-    throw SharedFailure(code, fmt::format("{} processes were started together, {}", launch.size, line));
+    throw Failure(code, fmt::format("{} processes were started together, {}", launch.size, line));
   };
   if (!launch.mpi) refuse(kMisuse, "but not to work together: srun --mpi=pmix or --mpi=pmi2, or --shard for each");
   static MpiCalls mpi;

@@ -24,7 +24,8 @@ Launch find_launch();
 class Ranks {
  public:
   Ranks() = default;  // alone
-  // Failure(kMissing) where the program was built without MPI, Failure(kMisuse) where srun was not told of it.
+  // Failure(kMissing) where the program was built without MPI, Failure(kMisuse) where srun was not told of it: said by
+  // each process, for none knows of the others.
   explicit Ranks(const Launch& launch);
   ~Ranks();  // ends every rank, unless this one has left
   Ranks(const Ranks&) = delete;
@@ -47,7 +48,8 @@ class Ranks {
   void (*abort_)(int) = nullptr;
 };
 
-// A failure that every rank throws at once, with one line: the first rank says it, and the others end in silence.
+// A failure that every rank throws at once, with one line: the first rank says it, and the others wait for that in
+// silence.
 struct SharedFailure : Failure {
   using Failure::Failure;
 };

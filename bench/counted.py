@@ -14,13 +14,11 @@ import pathlib
 import re
 import subprocess
 import sys
-import tempfile
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
+import counts
 from charge import PIPES, charged
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-RESULTS = ROOT / "bench" / "results"
+RESULTS = pathlib.Path(__file__).resolve().parent / "results"
 MULTIPROCESSORS, CLOCK = 132, 1.83e9  # of an H200 under load, between its base and its boost clock
 # What an H200 does by its data sheet at that clock, in the bench's names: assumed here, measured by every run of the bench.
 CEILINGS = {
@@ -99,18 +97,10 @@ SHAPES = {"grid": of_grid, "knn": of_knn, "kmeans": of_kmeans, "mlp": of_mlp}
 
 def execute(program, op, shape):
     """{kernel: (launches, blocks of one, {pipe: amount})} of one run of a case."""
-    with tempfile.TemporaryDirectory() as folder:
-        command = [program, "bench", "run", "--profile", "--backend", "cuda", "--op", op, "--quiet"]
-        for name, value in shape.items():
-            if not name.startswith("PTX"):
-                command += ["--axis", f"{name}={value}"]
-        settings = {name: str(value) for name, value in shape.items() if name.startswith("PTX")}
-        settings |= {"PTX_COUNT": f"{folder}/counts", "PTX_ARCH": "90", "PTX_THREADS": "1", "PTX_VERBOSE": "1"}
-        result = subprocess.run(command, capture_output=True, text=True, env=os.environ | settings, timeout=1800)
-        if result.returncode != 0:
-            sys.exit(f"counted.py: {' '.join(command)} ended with {result.returncode}:\n{result.stderr[-2000:]}")
-        kernels = json.loads(pathlib.Path(f"{folder}/counts").read_text())
-    launched = re.findall(r"^PTX machine: (.*) <<<(\d+)x(\d+)x(\d+),", result.stderr, re.M)
+    axes = [f"{name}={value}" for name, value in shape.items() if not name.startswith("PTX")]
+    settings = {name: str(value) for name, value in shape.items() if name.startswith("PTX")}
+    kernels, said = counts.execute(program, op, axes, PTX_VERBOSE="1", **settings)
+    launched = re.findall(r"^PTX machine: (.*) <<<(\d+)x(\d+)x(\d+),", said, re.M)
     found = {}
     for name, kernel in kernels.items():
         if op == "mlp" and shape["what"] != "train" and "mlp_train" in name:

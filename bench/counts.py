@@ -65,18 +65,22 @@ def pipe_of(opcode):
     return next(name for name, pattern in PIPES if re.match(pattern, opcode))
 
 
-def count(program, op, axes):
+def execute(program, op, axes, **settings):
+    """({kernel: what it issued, as tests/ptx counts it}, what was written to stderr) of one run of a case."""
     with tempfile.TemporaryDirectory() as folder:
         command = [program, "bench", "run", "--profile", "--backend", "cuda", "--op", op, "--quiet"]
         for axis in axes:
             command += ["--axis", axis]
-        settings = {"PTX_COUNT": f"{folder}/counts", "PTX_ARCH": "90", "PTX_THREADS": "1"}
-        result = subprocess.run(command, capture_output=True, text=True, env=os.environ | settings, timeout=600)
+        settings |= {"PTX_COUNT": f"{folder}/counts", "PTX_ARCH": "90"}
+        result = subprocess.run(command, capture_output=True, text=True, env=os.environ | settings, timeout=1800)
         if result.returncode != 0:
-            sys.exit(f"counts.py: {' '.join(command)} ended with {result.returncode}:\n{result.stderr[-2000:]}")
-        kernels = json.loads(pathlib.Path(f"{folder}/counts").read_text())
+            sys.exit(f"{' '.join(command)} ended with {result.returncode}:\n{result.stderr[-2000:]}")
+        return json.loads(pathlib.Path(f"{folder}/counts").read_text()), result.stderr
+
+
+def count(program, op, axes):
     sums = {}
-    for kernel in kernels.values():
+    for kernel in execute(program, op, axes)[0].values():
         for opcode, (issued, _, extra) in kernel["opcodes"].items():
             pipe = pipe_of(opcode)
             sums[pipe] = sums.get(pipe, 0) + issued
@@ -133,4 +137,5 @@ def main(arguments):
     return 5 if beyond else 0
 
 
-sys.exit(main(sys.argv[1:]))
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
