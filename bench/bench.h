@@ -31,11 +31,12 @@ struct Workload {
   double units = 0;
   std::string unit;
   double bytes = 0;
-  double flop = 0;         // fp32, a fused multiply-add is two
-  double minima = 0;       // comparisons and minima
-  double tensor_flop = 0;  // of tensor cores: bf16 products, summed in fp32
-  double cache_bytes = 0;  // that at least pass through the cache which multiprocessors share
-  std::string counted;     // how these are counted, where that is not obvious
+  double written_bytes = 0;  // of these, those that are written; the others are read
+  double flop = 0;           // fp32, a fused multiply-add is two
+  double minima = 0;         // comparisons and minima
+  double tensor_flop = 0;    // of tensor cores: bf16 products, summed in fp32
+  double cache_bytes = 0;    // that at least pass through the cache which multiprocessors share
+  std::string counted;       // how these are counted, where that is not obvious
 };
 
 // Timings of somebody else's code on the same arrays.
@@ -217,11 +218,15 @@ inline constexpr std::size_t kFewestTurns = 6;
 Verdict compare_in_pairs(std::span<const double> a, std::span<const double> b, double margin);
 
 // The share of its roof that a run of `seconds` reaches, and which roof: the resource that would take longest by
-// itself.
+// itself. Main memory has three: memory (what is read and written alike), read and write.
 struct Roof {
-  std::string name;  // memory, fma, minimum, tensor, cache; empty when nothing is counted or no ceiling is known
+  std::string
+      name;  // memory, read, write, fma, minimum, tensor, cache; empty when nothing is counted or no ceiling known
   double floor_seconds = 0, share = 0;
 };
+// What main memory takes at least: for as many bytes written as read the time of a copy, for what is left of either that
+// of reading or of writing alone, whose name it has where that is most of it. A rate that is not known is that of a copy.
+Roof memory_floor(const Workload& work, const Ceilings& ceilings);
 Roof binding_roof(const Workload& work, const Ceilings& ceilings, double seconds);
 
 // --- cost -----------------------------------------------------------------------------------------------------------
@@ -255,6 +260,10 @@ Takeover takeover(std::span<const Rung> a, std::span<const Rung> b);
 using Numbers = std::shared_ptr<const std::vector<float>>;
 Numbers drawn(const std::string& name, std::int64_t count, std::int64_t wide,
               const std::function<void(std::int64_t i, float* row)>& draw);
+
+// Feature f of row i of what lies as embeddings do: about a thousand topics, each row 0.6 times as wide about its own as
+// topics are about each other, features of falling deviation. Rows of other seeds lie about the same topics.
+float embedding_coordinate(std::uint64_t seed, std::uint64_t i, std::uint32_t f);
 
 // --- peers ----------------------------------------------------------------------------------------------------------
 

@@ -110,6 +110,7 @@ Command add_run(CLI::App& bench) {
               for (const Case& one : cases) op_named(one.op).make(one.parameters, session.context).run_once();
               return {nlohmann::json::object(), fmt::format("{} cases were run once.\n", cases.size()), kDone};
             }
+            options->keep = [out = options->out](const nlohmann::json& known) { leave_with_csv(out, known); };
             Outcome outcome{.document = measure_cases(cases, *options, session), .text = ""};
             // A signal that stopped it is dealt with: what is there is written and printed as usual.
             if (outcome.document.contains("stopped")) outcome.publishing = std::make_shared<SignalsHeld>();

@@ -56,8 +56,8 @@ Roof counted_floor(const nlohmann::json& counted, const Workload& work, const Ce
     if (part > most) floor.name = name;
     most = std::max(most, part);
   }
-  const double memory = work.bytes / ceilings.copy_bytes;
-  if (memory > floor.floor_seconds) floor = {"memory", memory, 0};
+  const Roof memory = memory_floor(work, ceilings);
+  if (memory.floor_seconds > floor.floor_seconds) floor = memory;
   return floor;
 }
 

@@ -1,10 +1,12 @@
 // Arrays that cases are made of, on the host: drawn on all processors, and remembered from round to round.
+#include <cmath>
 #include <deque>
 #include <functional>
 #include <thread>
 
 #include "bench/bench.h"
 #include "scalelab/processors.h"
+#include "scalelab/random.h"
 
 namespace scalelab::bench {
 
@@ -34,6 +36,14 @@ Numbers drawn(const std::string& name, std::int64_t count, std::int64_t wide,
   for (std::thread& worker : workers) worker.join();
   all.push_back({name, numbers});
   return numbers;
+}
+
+float embedding_coordinate(std::uint64_t seed, std::uint64_t i, std::uint32_t f) {
+  constexpr std::uint32_t kTopics = 1000;
+  const std::uint64_t topic = random_words(seed, Stream::test, i)[0] % kTopics;
+  const float centre = std::sqrt(3.0F) * (2 * uniform_float(random_words(3, Stream::test, topic, f)[0]) - 1);
+  const auto own = static_cast<float>(normal_pair(random_words(seed, Stream::points, i, f)).first);
+  return (centre + 0.6F * own) / std::sqrt(static_cast<float>(f + 1));
 }
 
 }  // namespace scalelab::bench

@@ -141,9 +141,9 @@ std::vector<Peer> peers(const Arrays& a, Context& context) {
   folder.write("references.f32", a.data.points);
   folder.write("labels.u8", a.data.labels);
   folder.write("queries.f32", asked);
-  const char* names = a.labels_wanted ? "scikit-learn"
-                      : a.n <= 20000  ? "SciPy,scikit-learn,FAISS"
-                                      : "SciPy,scikit-learn";
+  const char* names = a.labels_wanted ? "scikit-learn,scikit-learn-intelex"
+                      : a.n <= 20000  ? "SciPy,scikit-learn,scikit-learn-intelex,FAISS"
+                                      : "SciPy,scikit-learn,scikit-learn-intelex";
   const auto answer = [&](const nlohmann::json& row) -> std::string {
     const std::string who = row.at("who");
     if (a.labels_wanted && on_gpu) {  // their neighbours, and a vote that their time is without
@@ -177,8 +177,8 @@ Problem make(const Parameters& parameters, Context& context) {
   Problem problem;
   problem.work.units = cells;
   problem.work.unit = "query";
-  problem.work.bytes = cells * (arrays->labels_wanted ? 1.0 : 4.0 * static_cast<double>(arrays->k)) +
-                       9.0 * static_cast<double>(arrays->n);
+  problem.work.written_bytes = cells * (arrays->labels_wanted ? 1.0 : 4.0 * static_cast<double>(arrays->k));
+  problem.work.bytes = problem.work.written_bytes + 9.0 * static_cast<double>(arrays->n);
   if (!arrays->labels_wanted) {
     problem.work.flop = 6 * cells * static_cast<double>(arrays->k);
     problem.work.counted = "the k answers alone";

@@ -18,6 +18,10 @@ Numbers make_points(const std::string& kind, std::int64_t n, std::int64_t d, std
     for (std::int64_t f = 0; f < d; ++f) {
       const auto at = static_cast<std::uint64_t>(i);
       const auto lane = static_cast<std::uint32_t>(f);
+      if (kind == "embeddings") {
+        row[f] = embedding_coordinate(1, at, lane);
+        continue;
+      }
       row[f] = uniform_float(random_words(1, Stream::points, at, lane)[0]);
       if (kind == "clusters") {  // 64 spots of deviation 0.01
         const float centre = uniform_float(random_words(2, Stream::points, at % 64, lane)[0]);
@@ -131,7 +135,8 @@ Problem make(const Parameters& parameters, Context& context) {
   problem.work.units = n * k * iterations;
   problem.work.unit = "pair";
   const double assignments = iterations + 1;  // the last one labels the points
-  problem.work.bytes = assignments * 4 * (n * d + k * d) + 4 * n;
+  problem.work.written_bytes = 4 * n;
+  problem.work.bytes = assignments * 4 * (n * d + k * d) + problem.work.written_bytes;
   if (arrays->d > kTreeFeatures) {
     problem.work.flop = assignments * n * k * 2 * d;
     problem.work.minima = assignments * n * k;
@@ -206,8 +211,10 @@ Op kmeans_op() {
           "a fit of k centroids to n points in d dimensions by Lloyd's iterations",
           {c("uniform", 1000000, 2, 100, 20), c("uniform", 1000000, 2, 100, 80), c("uniform", 1000000, 2, 1000, 10),
            c("uniform", 1000000, 2, 1000, 40), c("clusters", 1000000, 2, 100, 20), c("clusters", 1000000, 2, 1000, 10),
-           c("uniform", 1000000, 3, 1000, 10), c("uniform", 100000, 512, 100, 5), c("clusters", 100000, 512, 100, 5)},
-          {{"data", {{"uniform", "clusters", "outlier", "spot"}}}},
+           c("uniform", 1000000, 3, 1000, 10), c("uniform", 100000, 512, 100, 5), c("clusters", 100000, 512, 100, 5),
+           c("embeddings", 100000, 128, 1000, 5), c("embeddings", 100000, 512, 100, 5),
+           c("embeddings", 100000, 512, 1000, 2), c("embeddings", 100000, 512, 4000, 1)},
+          {{"data", {{"uniform", "clusters", "embeddings", "outlier", "spot"}}}},
           make,
           lines(),
           {c("uniform", 100000000, 2, 1000, 10), c("uniform", 1000000, 1536, 10000, 2)},

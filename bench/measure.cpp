@@ -170,13 +170,31 @@ Verdict compare_in_pairs(std::span<const double> a, std::span<const double> b, d
   return judge(host::middle_of(logarithms(ratios)), a.size() < kFewestTurns, margin);
 }
 
+Roof memory_floor(const Workload& work, const Ceilings& ceilings) {
+  const auto known = [&ceilings](double rate) { return rate > 0 ? rate : ceilings.copy_bytes; };
+  const double read = work.bytes - work.written_bytes, both = std::min(read, work.written_bytes);
+  const std::pair<const char*, double> parts[] = {{"memory", 2 * both / ceilings.copy_bytes},
+                                                  {"read", (read - both) / known(ceilings.read_bytes)},
+                                                  {"write", (work.written_bytes - both) / known(ceilings.write_bytes)}};
+  Roof floor;
+  double most = 0;
+  for (const auto& [name, seconds] : parts) {
+    floor.floor_seconds += seconds;
+    if (!(seconds > most)) continue;
+    floor.name = name;
+    most = seconds;
+  }
+  return floor;
+}
+
 Roof binding_roof(const Workload& work, const Ceilings& ceilings, double seconds) {
   Roof roof;
   const auto consider = [&](const char* name, double amount, double rate) {
     if (!(amount > 0) || !(rate > 0) || amount / rate <= roof.floor_seconds) return;
     roof = {name, amount / rate, amount / rate / seconds};
   };
-  consider("memory", work.bytes, ceilings.copy_bytes);
+  const Roof memory = memory_floor(work, ceilings);
+  consider(memory.name.c_str(), memory.floor_seconds, 1);
   consider("fma", work.flop, ceilings.fma_flop);
   consider("minimum", work.minima, ceilings.minimum_ops);
   consider("tensor", work.tensor_flop, ceilings.tensor_flop);

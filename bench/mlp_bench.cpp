@@ -168,8 +168,9 @@ Problem make_training(const Parameters& parameters, Context& context) {
     problem.work.counted += "; a step reads a network's weights twice, and reads and writes them and both moments";
   }
   // The points and labels, each network's parameters to and fro, and its losses.
-  problem.work.bytes = 9.0 * static_cast<double>(t.n) +
-                       static_cast<double>(t.m) * (8.0 * static_cast<double>(t.size()) + 4.0 * t.epochs);
+  const double parameters_bytes = 4.0 * static_cast<double>(t.m * t.size());
+  problem.work.written_bytes = parameters_bytes + 4.0 * static_cast<double>(t.m) * t.epochs;
+  problem.work.bytes = 9.0 * static_cast<double>(t.n) + parameters_bytes + problem.work.written_bytes;
   problem.prepare = [training] { training->begin(); };
   problem.run = [training] { training->run(); };
   problem.check = [training]() -> std::string {
@@ -349,6 +350,7 @@ Problem make_scoring(const Parameters& parameters, Context& context) {
   Problem problem;
   problem.work.units = points;
   problem.work.unit = "point";
+  problem.work.written_bytes = points * (s.map ? 1 : 4);
   problem.work.bytes = points * (s.map ? 1 : 12);
   if (!s.map) {  // how many cells of a map meet the network depends on the network
     problem.work.flop = points * score_flop(s.shape.width);

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <map>
 #include <set>
+#include <tuple>
 
 #include "bench/result.h"
 #include "host/program/environment.h"
@@ -33,9 +34,9 @@ struct Best {
 
 // The roofs as lines from `least` to `most` operations a byte. Those that do not bind every case are dashed.
 void add_roofs(Chart& chart, const nlohmann::json& ceilings, double least, double most) {
-  const double memory = number_at(ceilings, "copy_bytes"), cache = number_at(ceilings, "cache_bytes"),
-               fma = number_at(ceilings, "fma_flop"), minimum = number_at(ceilings, "minimum_ops"),
-               tensor = number_at(ceilings, "tensor_flop");
+  const double memory = number_at(ceilings, "copy_bytes"), read = number_at(ceilings, "read_bytes"),
+               cache = number_at(ceilings, "cache_bytes"), fma = number_at(ceilings, "fma_flop"),
+               minimum = number_at(ceilings, "minimum_ops"), tensor = number_at(ceilings, "tensor_flop");
   const auto roof = [&chart](const std::string& name, double x0, double y0, double x1, double y1, bool dashed) {
     chart.lines.push_back({.name = name,
                            .marks = {{.x = x0, .y = y0, .note = "roof"}, {.x = x1, .y = y1, .note = "roof"}},
@@ -47,6 +48,7 @@ void add_roofs(Chart& chart, const nlohmann::json& ceilings, double least, doubl
   const double ridge = fma / memory;
   roof("main memory, fused multiply-add", least, memory * least, ridge, fma, false);
   roof("main memory, fused multiply-add", ridge, fma, most, fma, false);
+  if (read > memory) roof("main memory, read only", least, read * least, fma / read, fma, true);
   if (cache > memory) roof("cache", least, cache * least, fma / cache, fma, true);
   if (minimum > 0) roof("minimum", minimum / memory, minimum, most, minimum, true);
   if (tensor > fma) roof("tensor, bf16", tensor / memory, tensor, most, tensor, true);
@@ -171,7 +173,7 @@ std::vector<Chart> cost_charts(const nlohmann::json& document) {
 
 struct Rival {
   std::string op, row, who, note;
-  double seconds, ratio;
+  double seconds, ours, ratio;
   bool own_route;  // another way of ours to the same answer
 };
 std::vector<Rival> rivals_of(const nlohmann::json& document) {
@@ -180,13 +182,13 @@ std::vector<Rival> rivals_of(const nlohmann::json& document) {
   for (const auto& row : document.at("rows")) {
     if (!right(row)) continue;
     for (const auto& peer : row.value("peers", nlohmann::json::array())) {
-      const double theirs = peer_seconds(peer, clock), ratio = theirs / number_at(row.at(clock), "median");
+      const double theirs = peer_seconds(peer, clock), ours = number_at(row.at(clock), "median"), ratio = theirs / ours;
       if (!(ratio > 0)) continue;
       const bool own = peer.value("own_route", false);
       const std::string version = peer.value("version", "");
       list.push_back({row.value("op", ""), name_of(row),
                       peer.value("who", "?") + (version.empty() ? "" : " " + version) + (own ? ", scalelab's own" : ""),
-                      peer.value("answer", ""), theirs, ratio, own});
+                      peer.value("answer", ""), theirs, ours, ratio, own});
     }
   }
   return list;
@@ -204,7 +206,8 @@ std::string bars_html(const std::vector<Rival>& rivals) {
   for (const Rival& rival : rivals) {
     if (rival.row != row) {
       row = rival.row;
-      html += fmt::format("<p class=\"what\">{}</p>", html_escape(row));
+      html += fmt::format("<p class=\"what\">{} <small>scalelab {}</small></p>", html_escape(row),
+                          html_escape(time_text(rival.ours)));
     }
     html += fmt::format(
         "<div class=\"bar\"><span class=\"name\">{} <small>{}</small></span><span class=\"track\"><i class=\"fill\" "
@@ -233,9 +236,8 @@ std::string panels(const std::vector<Chart>& charts) {
 // A table that is shown, and offered as CSV.
 using Rows = std::vector<std::vector<std::string>>;
 std::string with_csv(const std::string& file, const std::vector<std::string>& columns, const Rows& rows,
-                     const std::string& caption) {
-  return "<p>" + host::download_html("CSV", file, "text/csv", host::csv_of(columns, rows)) + "</p>" +
-         host::table_html(columns, rows, caption);
+                     const std::string& table) {
+  return "<p>" + host::download_html("CSV", file, "text/csv", host::csv_of(columns, rows)) + "</p>" + table;
 }
 
 // "The quickest other library takes, times as long as scalelab: grid 4.1 to 107 (11 cases), knn 2 to 71 (9 cases)";
@@ -276,32 +278,54 @@ host::Section rivals_section(const std::vector<Rival>& rivals) {
                                                         {"case", "who", "seconds", "times ours", "answer"}, rows)};
 }
 
+// All numbers of a row, as its CSV has them.
+std::vector<std::string> numbers_of(const nlohmann::json& row) {
+  const auto &wall = row.at("wall"), &roof = row.at("roof");
+  std::vector<std::string> cells;
+  for (const char* name : {"median", "low", "high"}) cells.push_back(cell(number_at(wall, name)));
+  cells.push_back(cell(number_at(row.at("cpu"), "median")));
+  cells.push_back(cell(number_at(row, "cold")));
+  cells.push_back(cell(number_at(row, "units") / number_at(wall, "median")));
+  cells.push_back(row.value("unit", ""));
+  for (const char* name : {"bytes", "written_bytes", "flop", "minima"}) cells.push_back(cell(number_at(row, name)));
+  cells.insert(cells.end(), {row.value("counted", ""), roof.value("name", ""), cell(number_at(roof, "share")),
+                             cell(number_at(row, "joules")), cell(number_at(row, "megahertz"))});
+  return cells;
+}
+
+// What of them one reads on the page.
+std::vector<std::string> words_of(const nlohmann::json& row) {
+  const auto &wall = row.at("wall"), &roof = row.at("roof");
+  const double median = number_at(wall, "median"), share = 100 * number_at(roof, "share");
+  const std::string name = roof.value("name", "");
+  return {time_text(median),
+          fmt::format("{} to {}", time_text(number_at(wall, "low")), time_text(number_at(wall, "high"))),
+          time_text(number_at(row.at("cpu"), "median")),
+          time_text(number_at(row, "cold")),
+          rate_text(number_at(row, "units") / median, row.value("unit", "")),
+          name.empty() ? "-" : fmt::format("{:.0f} %, {}", share, name)};
+}
+
 host::Section cases_section(const nlohmann::json& document) {
   const std::vector<std::string> columns = {
-      "case",  "backend", "seconds", "low",     "high", "CPU seconds", "cold seconds", "units/second", "unit",
-      "bytes", "flop",    "minima",  "counted", "roof", "share of it", "joules",       "clock, MHz"};
-  Rows rows;
+      "case",  "backend", "seconds", "low",    "high",    "CPU seconds", "cold seconds", "units/second", "unit",
+      "bytes", "written", "flop",    "minima", "counted", "roof",        "share of it",  "joules",       "clock, MHz"};
+  const std::vector<std::string> shown = {"case",     "backend", "median", "95 % interval",
+                                          "CPU time", "cold",    "rate",   "of its roof"};
+  Rows rows, words;
   for (const auto& row : document.at("rows")) {
-    rows.push_back({name_of(row), row.value("backend", "")});
-    if (right(row)) {
-      const auto& wall = row.at("wall");
-      for (const char* name : {"median", "low", "high"}) rows.back().push_back(cell(number_at(wall, name)));
-      rows.back().push_back(cell(number_at(row.at("cpu"), "median")));
-      rows.back().push_back(cell(number_at(row, "cold")));
-      rows.back().push_back(cell(number_at(row, "units") / number_at(wall, "median")));
-      rows.back().push_back(row.value("unit", ""));
-      for (const char* name : {"bytes", "flop", "minima"}) rows.back().push_back(cell(number_at(row, name)));
-      rows.back().insert(rows.back().end(), {row.value("counted", ""), row.at("roof").value("name", ""),
-                                             cell(number_at(row.at("roof"), "share")), cell(number_at(row, "joules")),
-                                             cell(number_at(row, "megahertz"))});
-    } else {
-      rows.back().push_back("WRONG: " + row.value("wrong", ""));
+    const std::vector<std::string> wrong = {"WRONG: " + row.value("wrong", "")};
+    for (const auto& [table, cells, width] : {std::tuple{&rows, right(row) ? numbers_of(row) : wrong, columns.size()},
+                                              std::tuple{&words, right(row) ? words_of(row) : wrong, shown.size()}}) {
+      table->push_back({name_of(row), row.value("backend", "")});
+      table->back().insert(table->back().end(), cells.begin(), cells.end());
+      table->back().resize(width);
     }
-    rows.back().resize(columns.size());
   }
   return {.id = "table",
           .title = "Every case",
-          .html = with_csv("cases.csv", columns, rows, "Medians of rounds; low and high are the 95 % interval")};
+          .html = with_csv("cases.csv", columns, rows,
+                           host::table_html(shown, words, "Medians of rounds; the CSV has every number"))};
 }
 
 host::Section ceilings_section(const nlohmann::json& document) {
@@ -313,7 +337,8 @@ host::Section ceilings_section(const nlohmann::json& document) {
   return {.id = "ceilings",
           .title = "The roofs",
           .note = "Measured in the same run by loops that do nothing else: bytes, operations a second, or seconds.",
-          .html = with_csv("ceilings.csv", {"ceiling", "value"}, rows, "Measured ceilings")};
+          .html = with_csv("ceilings.csv", {"ceiling", "value"}, rows,
+                           host::table_html({"ceiling", "value"}, rows, "Measured ceilings"))};
 }
 
 std::vector<std::string> methods_of(const nlohmann::json& document) {

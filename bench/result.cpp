@@ -59,11 +59,11 @@ struct CeilingName {
   double Ceilings::*value;
 };
 constexpr CeilingName kCeilings[] = {
-    {"copy_bytes", "B", &Ceilings::copy_bytes},         {"write_bytes", "B", &Ceilings::write_bytes},
-    {"cache_bytes", "B", &Ceilings::cache_bytes},       {"shared_bytes", "B", &Ceilings::shared_bytes},
-    {"fma_flop", "flop", &Ceilings::fma_flop},          {"minimum_ops", "op", &Ceilings::minimum_ops},
-    {"tensor_flop", "flop", &Ceilings::tensor_flop},    {"launch_seconds", "", &Ceilings::launch_seconds},
-    {"barrier_seconds", "", &Ceilings::barrier_seconds}};
+    {"copy_bytes", "B", &Ceilings::copy_bytes},        {"read_bytes", "B", &Ceilings::read_bytes},
+    {"write_bytes", "B", &Ceilings::write_bytes},      {"cache_bytes", "B", &Ceilings::cache_bytes},
+    {"shared_bytes", "B", &Ceilings::shared_bytes},    {"fma_flop", "flop", &Ceilings::fma_flop},
+    {"minimum_ops", "op", &Ceilings::minimum_ops},     {"tensor_flop", "flop", &Ceilings::tensor_flop},
+    {"launch_seconds", "", &Ceilings::launch_seconds}, {"barrier_seconds", "", &Ceilings::barrier_seconds}};
 
 Ceilings ceilings_of(const nlohmann::json& object) {
   Ceilings ceilings;
@@ -161,6 +161,7 @@ nlohmann::json row_of(const Case& one, const Backend& backend, const Measured& m
                         {"unit", m.work.unit},
                         {"units", m.work.units},
                         {"bytes", m.work.bytes},
+                        {"written_bytes", m.work.written_bytes},
                         {"flop", m.work.flop},
                         {"minima", m.work.minima},
                         {"tensor_flop", m.work.tensor_flop},

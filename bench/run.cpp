@@ -120,10 +120,10 @@ double take_round(const Case& one, const RunOptions& options, int round, Measure
   return stolen;
 }
 
-// All rounds of all cases, and what a case took as soon as it was timed once. False: a signal stopped them, and what was
-// measured until then is there.
+// All rounds of all cases, and what a case took as soon as it was timed once, which is then kept. False: a signal stopped
+// them, and what was measured until then is there.
 bool take_rounds(const std::vector<Case>& cases, const RunOptions& options, std::vector<Measured>& measured,
-                 double& stolen, const Power* power, host::Session& session) {
+                 double& stolen, const Power* power, const std::function<void()>& keep, host::Session& session) {
   const std::int64_t total = options.rounds * std::ssize(cases);
   std::int64_t done = 0;
   try {
@@ -131,10 +131,13 @@ bool take_rounds(const std::vector<Case>& cases, const RunOptions& options, std:
       for (std::size_t i = 0; i < cases.size(); ++i) {
         session.progress.update(fmt::format("bench run, round {} of {}", round + 1, options.rounds), done++, total);
         stolen = std::max(stolen, take_round(cases[i], options, round, measured[i], power, session.context));
-        if (round > 0 || measured[i].rounds.empty()) continue;
+        if (round > 0 || measured[i].nothing()) continue;
+        keep();
+        if (measured[i].rounds.empty()) continue;
         session.progress.remark(fmt::format("{}: {} in the first round", case_name(cases[i].op, cases[i].parameters),
                                             time_text(median(measured[i].rounds[0].wall))));
       }
+      if (round > 0) keep();
     }
   } catch (const host::Interrupted&) {
     if (std::all_of(measured.begin(), measured.end(), [](const Measured& one) { return one.nothing(); })) throw;
@@ -180,21 +183,27 @@ nlohmann::json measure_cases(const std::vector<Case>& chosen, const RunOptions& 
   session.progress.remark(announcement(cases.size(), options));
   std::vector<Measured> measured(cases.size());
   double stolen = 0;
-  const bool whole = take_rounds(cases, options, measured, stolen, power.get(), session);
-
+  // With what is known of each case by now, under these roofs.
+  const auto document_under = [&](const Ceilings& ceilings, bool whole) {
+    nlohmann::json known = document;
+    known["ceilings"] = ceilings_json(ceilings);
+    for (std::size_t i = 0; i < cases.size(); ++i) {
+      if (measured[i].nothing()) continue;  // a signal came before, or its turn is still to come
+      known["rows"].push_back(row_of(cases[i], context.backend(), measured[i], ceilings));
+      if (is_counted_for(known["device"])) add_prediction(known["rows"].back(), measured[i].work, ceilings);
+    }
+    if (stolen > 0) known["stolen"] = stolen;
+    if (!whole) known["stopped"] = fmt::format("{} of {} cases", known["rows"].size(), cases.size());
+    known["exponents"] = exponents(known["rows"]);
+    known["noise"] = noise_json(known);
+    return known;
+  };
+  const auto keep = [&] {
+    if (options.keep) options.keep(document_under(before, false));
+  };
+  const bool whole = take_rounds(cases, options, measured, stolen, power.get(), keep, session);
   // The better of two: a machine that was slow for the first second does not lower its roofs.
-  const Ceilings ceilings = better_of(before, context.backend().measure_ceilings(kCeilingSeconds, context));
-  document["ceilings"] = ceilings_json(ceilings);
-  for (std::size_t i = 0; i < cases.size(); ++i) {
-    if (measured[i].nothing()) continue;  // a signal came before
-    document["rows"].push_back(row_of(cases[i], context.backend(), measured[i], ceilings));
-    if (is_counted_for(document["device"])) add_prediction(document["rows"].back(), measured[i].work, ceilings);
-  }
-  if (stolen > 0) document["stolen"] = stolen;
-  if (!whole) document["stopped"] = fmt::format("{} of {} cases", document["rows"].size(), cases.size());
-  document["exponents"] = exponents(document["rows"]);
-  document["noise"] = noise_json(document);
-  return document;
+  return document_under(better_of(before, context.backend().measure_ceilings(kCeilingSeconds, context)), whole);
 }
 
 void soak(const Problem& problem, double seconds, Soaked& soaked, const Clocks& clocks) {

@@ -1,6 +1,7 @@
 // run: times cases in rounds, beside the ceilings of the machine and, where asked for, beside their peers.
 #pragma once
 
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -15,6 +16,9 @@ struct RunOptions {
   double budget = 2;           // seconds of samples for each case
   int rounds = 5;              // at most
   bool peers = false;
+  // Given the document as far as it is known each time a case was timed for the first time and after each round, with
+  // `stopped` in it; may be empty.
+  std::function<void(const nlohmann::json&)> keep{};
 };
 
 // The document (result.h), with `left_out`: cases that do not fit here, and why; `exponents`: how time grows along each parameter that has three values or more;

@@ -17,6 +17,7 @@ namespace {
 
 void open(Context& context) {
   if (!context.has_own_stream()) throw std::invalid_argument("the cpu backend has no streams: leave `stream` null");
+  if (context.pool() != nullptr) throw std::invalid_argument("the cpu backend has no memory pools: leave `pool` null");
 }
 void close(Context&) noexcept {}
 
@@ -83,12 +84,13 @@ const Backend& cpu_backend() {
   return table;
 }
 
-Context::Context(const Backend& backend, int device, int threads, void* caller_stream)
+Context::Context(const Backend& backend, int device, int threads, void* caller_stream, void* pool)
     : stream(caller_stream),
       backend_(backend),
       device_(device),
       threads_(threads > 0 ? threads : default_threads().threads),
-      own_stream_(caller_stream == nullptr) {
+      own_stream_(caller_stream == nullptr),
+      pool_(pool) {
   backend_.open(*this);
 }
 

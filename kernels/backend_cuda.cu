@@ -72,8 +72,8 @@ bool has_pools(int device) {
   return cudaDeviceGetAttribute(&pools, cudaDevAttrMemoryPoolsSupported, device) == cudaSuccess && pools != 0;
 }
 
-// A pool for each device that has a Context, and how many share it. What an op releases stays in it, so that the next op
-// need not ask the driver again; with the device's last Context all of it goes back. It is not the device's default pool,
+// A pool for each device that has a Context without one of the caller's, and how many share it. What an op releases stays in it, so that the next op
+// need not ask the driver again; with the device's last such Context all of it goes back. It is not the device's default pool,
 // which belongs to everybody in the process.
 class Pools {
  public:
@@ -118,10 +118,19 @@ Pools& pools() {
   return *all;
 }
 
+// What close() undoes, and open() where it fails.
+void leave_pool(const Context& context) noexcept {
+  if (context.pool() == nullptr) pools().leave(context.device());
+}
+
+cudaMemPool_t pool_of(const Context& context) {
+  return context.pool() != nullptr ? static_cast<cudaMemPool_t>(context.pool()) : pools().of(context.device());
+}
+
 // What the pool has reserved and nobody uses: the driver counts it as used, an op may have it.
 std::size_t unused_in_pool(const Context& context) {
   std::uint64_t reserved = 0, used = 0;
-  cudaMemPool_t pool = pools().of(context.device());
+  cudaMemPool_t pool = pool_of(context);
   SCALELAB_CHECK(cudaMemPoolGetAttribute(pool, cudaMemPoolAttrReservedMemCurrent, &reserved));
   SCALELAB_CHECK(cudaMemPoolGetAttribute(pool, cudaMemPoolAttrUsedMemCurrent, &used));
   return reserved - used;
@@ -133,11 +142,11 @@ void open(Context& context) {
     throw std::invalid_argument("device " + std::to_string(context.device()) + " has no memory pools");
   }
   select_device(context);
-  pools().join(context.device());
+  if (context.pool() == nullptr) pools().join(context.device());
   if (!context.has_own_stream()) return;
   cudaStream_t stream = nullptr;
   const cudaError_t status = cudaStreamCreateWithFlags(&stream, cudaStreamNonBlocking);
-  if (status != cudaSuccess) pools().leave(context.device());
+  if (status != cudaSuccess) leave_pool(context);
   SCALELAB_CHECK(status);
   context.stream = stream;
 }
@@ -146,7 +155,7 @@ void close(Context& context) noexcept {
   cudaSetDevice(context.device());
   cudaStreamSynchronize(stream_of(context));
   if (context.has_own_stream()) cudaStreamDestroy(stream_of(context));
-  pools().leave(context.device());
+  leave_pool(context);
   cudaGetLastError();
   context.stream = nullptr;
 }
@@ -155,13 +164,14 @@ void* allocate(std::size_t bytes, Context& context) {
   select_device(context);
   void* memory = nullptr;
   const std::size_t asked = bytes == 0 ? 1 : bytes;
-  cudaMemPool_t pool = pools().of(context.device());
+  cudaMemPool_t pool = pool_of(context);
   cudaError_t status = cudaMallocFromPoolAsync(&memory, asked, pool, stream_of(context));
   if (status == cudaErrorMemoryAllocation) {
-    // The pool may hold enough, in pieces that work still queued will give back: wait, trim, try once more.
+    // The pool may hold enough, in pieces that work still queued will give back: wait, trim it unless it is the caller's,
+    // try once more.
     cudaGetLastError();
     SCALELAB_CHECK(cudaStreamSynchronize(stream_of(context)));
-    SCALELAB_CHECK(cudaMemPoolTrimTo(pool, 0));
+    if (context.pool() == nullptr) SCALELAB_CHECK(cudaMemPoolTrimTo(pool, 0));
     status = cudaMallocFromPoolAsync(&memory, asked, pool, stream_of(context));
   }
   if (status == cudaErrorMemoryAllocation) {

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <hwy/cache_control.h>
+#include <unistd.h>
 
 #include "kernels/cpu/parallel.h"
 #include "scalelab/backend.h"
@@ -122,6 +123,14 @@ class Lines {
   std::vector<float> values_;
 };
 
+// Floats of an array that no cache holds: twice the last level, as far as the system tells it, and 128 MiB at least; a
+// machine with little memory does with less.
+std::int64_t main_memory_floats(Context& context) {
+  const auto free = static_cast<std::int64_t>(context.backend().memory_free(context) / sizeof(float));
+  const std::int64_t twice = 2 * std::max(::sysconf(_SC_LEVEL3_CACHE_SIZE), 0L) / static_cast<long>(sizeof(float));
+  return std::min(std::max(std::int64_t{1} << 25, twice), free / 8);
+}
+
 double now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
 
 // The best rate of `work`, which does a share of less than a millisecond on every thread and returns what one thread
@@ -152,7 +161,7 @@ double best_rate(double seconds, Context& context, const std::function<double(st
 Ceilings measure_ceilings(double seconds, Context& context) {
   const auto progress = context.progress;
   context.progress = nullptr;
-  const double share = seconds / 7;
+  const double share = seconds / 8;
   const auto threads = static_cast<std::size_t>(context.threads());
   std::vector<float> sinks(threads * 64);  // a cache line and more for each
   constexpr std::int64_t kSteps = 200'000;
@@ -175,9 +184,9 @@ Ceilings measure_ceilings(double seconds, Context& context) {
   ceilings.cache_bytes = best_rate(share, context, [&](std::int64_t t) {
     return HWY_DYNAMIC_DISPATCH(read_loop)(second[t].data(), kSecondLevel, 300, &sinks[t * 64]);
   });
-  // 128 MiB in all, and as much to copy to, gone through piece by piece.
-  constexpr std::int64_t kMainMemory = std::int64_t{1} << 25, kPiece = std::int64_t{1} << 18;
-  const std::int64_t pieces = std::max<std::int64_t>(1, kMainMemory / kPiece / context.threads());
+  // Twice the last-level cache, and as much to copy to, gone through piece by piece.
+  constexpr std::int64_t kPiece = std::int64_t{1} << 18;
+  const std::int64_t pieces = std::max<std::int64_t>(1, main_memory_floats(context) / kPiece / context.threads());
   std::vector<Lines> from(threads, Lines(0)), to(threads, Lines(0));
   parallel_for(context, context.threads(), [&](std::int64_t t) {
     from[t] = Lines(static_cast<std::size_t>(pieces * kPiece));
@@ -188,6 +197,9 @@ Ceilings measure_ceilings(double seconds, Context& context) {
   ceilings.copy_bytes = best_rate(share, context, [&](std::int64_t t) {
     const std::int64_t at = piece(t);
     return HWY_DYNAMIC_DISPATCH(copy_loop)(from[t].data() + at, to[t].data() + at, kPiece);
+  });
+  ceilings.read_bytes = best_rate(share, context, [&](std::int64_t t) {
+    return HWY_DYNAMIC_DISPATCH(read_loop)(from[t].data() + piece(t), kPiece, 1, &sinks[t * 64]);
   });
   ceilings.write_bytes = best_rate(share, context, [&](std::int64_t t) {
     return HWY_DYNAMIC_DISPATCH(copy_loop)(nullptr, to[t].data() + piece(t), kPiece);

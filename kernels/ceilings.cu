@@ -34,7 +34,7 @@ __global__ void write_kernel(float4* to, std::int64_t count, int steps) {
   }
 }
 
-// Sums the same `count` float4s over and over: from the second pass on they come from L2. In each pass a block takes the
+// Sums the same `count` float4s over and over: those that L2 holds come from there from the second pass on. In each pass a block takes the
 // share that its neighbour took before, or its multiprocessor would find its own in L1. `sink` keeps the loop alive.
 __global__ void read_kernel(const float4* from, std::int64_t count, int steps, float* sink) {
   float sum = 0;
@@ -165,7 +165,7 @@ Ceilings measure_ceilings(double seconds, Context& context) {
   const std::int64_t blocks = 8 * static_cast<std::int64_t>(multiprocessors);
   const std::int64_t memory = std::int64_t{1} << 24;  // float4s: 256 MiB, beyond any L2
   const std::int64_t cached = std::int64_t{1} << 20;  // 16 MiB, within it
-  const double share = seconds / 9;
+  const double share = seconds / 10;
   Scratch<float4> from(memory, context), to(memory, context);
   Scratch<float> sink(1, context);
   SCALELAB_CHECK(
@@ -176,6 +176,9 @@ Ceilings measure_ceilings(double seconds, Context& context) {
   Ceilings ceilings;
   ceilings.copy_bytes = 2 * line * static_cast<double>(memory) / seconds_of_a_step(share, context, [&](int steps) {
                           launch(context, blocks, kThreads, 0, copy_kernel, from.data(), to.data(), memory, steps);
+                        });
+  ceilings.read_bytes = line * static_cast<double>(memory) / seconds_of_a_step(share, context, [&](int steps) {
+                          launch(context, blocks, kThreads, 0, read_kernel, from.data(), memory, steps, sink.data());
                         });
   ceilings.write_bytes = line * static_cast<double>(memory) / seconds_of_a_step(share, context, [&](int steps) {
                            launch(context, blocks, kThreads, 0, write_kernel, to.data(), memory, steps);

@@ -159,6 +159,30 @@ TEST(Roof, IsTheResourceThatTakesLongest) {
   EXPECT_EQ(binding_roof(work, ceilings, 4).name, "cache");
 }
 
+// What only reads is held against reading, what only writes against writing, and what does both alike against a copy.
+TEST(Roof, OfMainMemoryIsThatOfWhatIsReadAndWritten) {
+  Ceilings ceilings;
+  ceilings.copy_bytes = 100;
+  Workload work;
+  work.bytes = 300;
+  EXPECT_EQ(memory_floor(work, ceilings).floor_seconds, 3);  // with nothing better known
+  ceilings.read_bytes = 150;
+  ceilings.write_bytes = 60;
+  EXPECT_EQ(memory_floor(work, ceilings).name, "read");
+  EXPECT_EQ(memory_floor(work, ceilings).floor_seconds, 2);
+  work.written_bytes = 300;
+  EXPECT_EQ(memory_floor(work, ceilings).name, "write");
+  EXPECT_EQ(memory_floor(work, ceilings).floor_seconds, 5);
+  work.written_bytes = 150;
+  EXPECT_EQ(memory_floor(work, ceilings).name, "memory");
+  EXPECT_EQ(memory_floor(work, ceilings).floor_seconds, 3);
+  work.written_bytes = 75;
+  EXPECT_EQ(memory_floor(work, ceilings).floor_seconds, 2 * 75 / 100.0 + 150 / 150.0);
+  EXPECT_EQ(binding_roof(work, ceilings, 5).name, "memory");
+  EXPECT_EQ(binding_roof(work, ceilings, 5).share, 0.5);
+  EXPECT_EQ(memory_floor({}, ceilings).name, "");
+}
+
 // A clock that runs move: what prepares a run takes ten times as long as the run, and is not in its time.
 TEST(Round, TimesNeitherWhatPreparesARunNorWhatWarmsUp) {
   Context context(cpu_backend(), 0, 1);
@@ -230,7 +254,7 @@ TEST(CountedFloor, IsOfTheSlowestPipeOfEachKernelAndItsShareOfTheDevice) {
   EXPECT_EQ(floor.name, "integer");
   EXPECT_NEAR(floor.floor_seconds, 80 / 0.5 + 15 + 4 * 2e-6, 1e-9);  // what has no ceiling bounds nothing
   work.bytes = 2000;
-  EXPECT_EQ(counted_floor(counted, work, ceilings).name, "memory");
+  EXPECT_EQ(counted_floor(counted, work, ceilings).name, "read");
 }
 
 // The committed table says of each case what the program makes of the same counts.
@@ -477,7 +501,8 @@ SCALELAB_ON_EACH_BACKEND(CeilingsTest);
 TEST_P(CeilingsTest, AreMeasured) {
   Context context(backend(), 0, 1);
   const Ceilings c = backend().measure_ceilings(0.2, context);
-  for (const double rate : {c.copy_bytes, c.write_bytes, c.cache_bytes, c.shared_bytes, c.fma_flop, c.minimum_ops}) {
+  for (const double rate :
+       {c.copy_bytes, c.read_bytes, c.write_bytes, c.cache_bytes, c.shared_bytes, c.fma_flop, c.minimum_ops}) {
     EXPECT_GT(rate, 1e3);
     EXPECT_LT(rate, 1e16);
   }
@@ -854,6 +879,30 @@ TEST_F(BenchProgram, ASignalEndsThePeersToo) {
   ::close(gate);
   ::close(life[0]);
   EXPECT_FALSE(host::fs::exists(folder_ / "ended"));
+}
+
+// What was timed is on disk before the run ends, however that comes.
+TEST_F(BenchProgram, AKilledRunLeavesItsRows) {
+  host::write_text(folder_ / "waits", "#!/bin/sh\necho > asked\nread word < gate\n");
+  host::fs::permissions(folder_ / "waits", host::fs::perms::owner_all);
+  ASSERT_EQ(::mkfifo((folder_ / "gate").c_str(), 0666), 0);
+  ::setenv("SCALELAB_PYTHON", (folder_ / "waits").c_str(), 1);
+  const host::Watch watch(folder_);
+  const pid_t child = start({"bench", "run", "--op", "knn", "--axis", "n=100,200", "--axis", "q=10", "--axis", "k=1",
+                             "--budget", "0.01", "--rounds", "2", "--peers", "--backend", "cpu", "--out", "r.json"});
+  ::unsetenv("SCALELAB_PYTHON");
+  while (!host::fs::exists(folder_ / "asked") && watch.changed(child)) continue;
+  ::kill(child, SIGKILL);
+  finish(child);
+  const int gate = ::open((folder_ / "gate").c_str(), O_RDWR | O_CLOEXEC);  // lets the peer go
+  EXPECT_EQ(::write(gate, "\n", 1), 1);
+  const auto document = nlohmann::json::parse(host::read_file(folder_ / "r.json"));
+  EXPECT_EQ(document["rows"].size(), 2U);
+  EXPECT_EQ(document["stopped"], "2 of 2 cases");
+  EXPECT_NE(good({"bench", "show", "r.json"}).find("n=200"), std::string::npos);
+  const std::string csv = host::read_file(folder_ / "r.csv");
+  EXPECT_EQ(std::count(csv.begin(), csv.end(), '\n'), 3);
+  ::close(gate);
 }
 
 TEST_F(BenchProgram, BadInputIsOneLine) {

@@ -1,10 +1,12 @@
 #!/bin/sh
-# package.sh BUILD: makes the Debian packages of a build, and tries them in an empty root of this system's release: they
-# are installed there with all they ask for, the program runs, and tests/consumer is built against a library without CUDA
-# and gives its answer. Run as root, with dpkg-dev and mmdebstrap. Exit code 69: no root can be made here.
+# package.sh BUILD [python]: makes the Debian packages of a build, and tries them in an empty root of this system's release:
+# they are installed there with all they ask for, the program runs, and tests/consumer is built against a library without
+# CUDA and gives its answer. With `python` the module is then built there as README.md says, by pip, and passes its tests.
+# Run as root, with dpkg-dev and mmdebstrap. Exit code 69: no root can be made here.
 set -eu
 source=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 build=$(CDPATH='' cd -- "$1" && pwd)
+python=${2:-}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
@@ -29,13 +31,29 @@ else
   cmake --build /consumer/build >/dev/null
   /consumer/build/consumer | grep -x '0 1 1 0 2 0 3 4 4 3 by scalelab [0-9.]*'
 fi
+if [ -d /source ]; then
+  DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends g++ cmake python3-dev python3-venv libhwy-dev \
+    librandom123-dev nlohmann-json3-dev libfmt-dev libboost-dev >/log 2>&1 || { tail /log; exit 1; }
+  python3 -m venv /venv
+  /venv/bin/pip install -q /source pytest scikit-learn matplotlib
+  (cd / && SCALELAB_PROGRAM=/usr/bin/scalelab /venv/bin/python -m pytest -q -p no:cacheprovider /source/tests/python)
+fi
 apt-get purge -qy scalelab libscalelab-dev >/dev/null
 test ! -e /usr/bin/scalelab -a ! -e /usr/include/scalelab
 END
 . /etc/os-release
+mkdir "$work/root"  # what the root is given
+mv "$work/packages" "$work/try.sh" "$work/root"
+cp -r "$source/tests/consumer" "$work/root"
+if [ "$python" = python ]; then
+  mkdir "$work/root/source"
+  (cd "$source" && git ls-files -z | xargs -0 cp --parents -t "$work/root/source")
+  # Where pip is told of certificates of this machine's own, it needs them there too.
+  if [ -n "${PIP_CERT:-}" ]; then install -D "$PIP_CERT" "$work/root$PIP_CERT.own" && export PIP_CERT="$PIP_CERT.own"; fi
+fi
 # What fails before the root stands (no mirror, no right to change roots) is no fault of the packages.
 mmdebstrap --quiet --variant=apt --include=g++,cmake,make,ca-certificates --format=null \
-  --customize-hook="copy-in '$work/packages' '$source/tests/consumer' '$work/try.sh' /" \
+  --customize-hook="sync-in '$work/root' /" \
   --customize-hook="touch '$work/began'" --customize-hook='chroot "$1" sh /try.sh' "$VERSION_CODENAME" - || {
   [ ! -e "$work/began" ] || exit 1
   echo 'left out: no empty root can be made here'

@@ -119,5 +119,14 @@ TEST_F(ProcessorsTest, NonsenseLimitsNothing) {
   }
 }
 
+// Streams and memory pools are a GPU's: on the CPU a caller's own are refused.
+TEST(ContextTest, OnTheCpuHasNeitherStreamNorPool) {
+  int somebodys = 0;
+  EXPECT_THROW(Context(cpu_backend(), 0, 1, &somebodys), std::invalid_argument);
+  EXPECT_THROW(Context(cpu_backend(), 0, 1, nullptr, &somebodys), std::invalid_argument);
+  const Context context(cpu_backend(), 0, 1);
+  EXPECT_EQ(context.pool(), nullptr);
+}
+
 }  // namespace
 }  // namespace scalelab

@@ -1,4 +1,4 @@
-"""Neighbours and labels from scikit-learn, SciPy, FAISS and PyTorch on the points of knn_bench and grid_bench.
+"""Neighbours and labels from scikit-learn, with and without its Intel extension, SciPy, FAISS and PyTorch on the points of knn_bench and grid_bench.
 
 Usage: knn.py FOLDER N D Q TOTAL K SECONDS ids|labels PEER[,PEER...]
 FOLDER holds references.f32 (N, D), queries.f32 (Q, D) and, for labels, labels.u8 (N), raw little-endian. The Q queries
@@ -36,18 +36,26 @@ def report(who, build, ask):
          note)
 
 
-def sklearn():
+def of_sklearn(who, neighbors):
     if mode == "labels":
-        from sklearn.neighbors import KNeighborsClassifier
-
         labels = np.fromfile(f"{folder}/labels.u8", np.uint8)
-        report("scikit-learn", lambda: KNeighborsClassifier(k, n_jobs=threads).fit(references, labels),
+        report(who, lambda: neighbors.KNeighborsClassifier(k, n_jobs=threads).fit(references, labels),
                lambda index: index.predict(queries))
     else:
-        from sklearn.neighbors import NearestNeighbors
-
-        report("scikit-learn", lambda: NearestNeighbors(n_neighbors=k, n_jobs=threads).fit(references),
+        report(who, lambda: neighbors.NearestNeighbors(n_neighbors=k, n_jobs=threads).fit(references),
                lambda index: index.kneighbors(queries, return_distance=False))
+
+
+def sklearn():
+    from sklearn import neighbors
+
+    of_sklearn("scikit-learn", neighbors)
+
+
+def intelex():
+    from sklearnex import neighbors
+
+    of_sklearn("scikit-learn-intelex", neighbors)
 
 
 def scipy():
@@ -84,4 +92,4 @@ def torch():
 
 
 for peer in peers:
-    attempt(peer, {"scikit-learn": sklearn, "SciPy": scipy, "FAISS": faiss, "PyTorch": torch}[peer])
+    attempt(peer, {"scikit-learn": sklearn, "scikit-learn-intelex": intelex, "SciPy": scipy, "FAISS": faiss, "PyTorch": torch}[peer])

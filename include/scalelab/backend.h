@@ -82,9 +82,13 @@ class Context {
  public:
   // `threads`: CPU threads to use, 0 for as many as default_threads() (processors.h) says.
   // `stream`: the caller's own cudaStream_t, of `device`, on which all work is queued in order with the caller's; it must
-  // outlive the Context, whose end waits for it. Null: a stream of the Context's own. Throws std::invalid_argument for a
-  // device that does not exist, and for a stream where the backend has none.
-  explicit Context(const Backend& backend, int device = 0, int threads = 0, void* stream = nullptr);
+  // outlive the Context, whose end waits for it. Null: a stream of the Context's own.
+  // `pool`: the caller's own cudaMemPool_t, of `device`, from which Buffers and the ops' scratch come; it must outlive the
+  // Context, and keeps what its release threshold says. Null: a pool of the library's, which all Contexts of the device
+  // share and whose memory goes back with the last of them. A device's default pool is used only where it is given.
+  // Throws std::invalid_argument for a device that does not exist, and for a stream or a pool where the backend has none.
+  explicit Context(const Backend& backend, int device = 0, int threads = 0, void* stream = nullptr,
+                   void* pool = nullptr);
   ~Context();
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
@@ -92,6 +96,7 @@ class Context {
   const Backend& backend() const { return backend_; }
   int device() const { return device_; }
   int threads() const { return threads_; }
+  void* pool() const { return pool_; }  // the caller's, or null
   void synchronize() { backend_.synchronize(*this); }
 
   // A backend's own state: the CUDA stream, set by Backend::open unless the caller gave one.
@@ -111,6 +116,7 @@ class Context {
   int device_;
   int threads_;
   bool own_stream_;
+  void* pool_;
 };
 
 }  // namespace scalelab

@@ -12,6 +12,7 @@ class Context;
 struct Ceilings {
   static constexpr double kUnknown = std::numeric_limits<double>::quiet_NaN();
   double copy_bytes = kUnknown;   // main memory, read and written bytes both counted, far beyond any cache
+  double read_bytes = kUnknown;   // main memory, read only
   double write_bytes = kUnknown;  // main memory, written only
   double cache_bytes = kUnknown;  // read from the last cache that all cores or multiprocessors share (GPU: L2; CPU: the
                                   // private L2 of each core)

@@ -101,6 +101,39 @@ TEST(PtxBackend, AStreamAndMemoryOfTheCallers) {
   EXPECT_EQ(cudaStreamDestroy(stream), cudaSuccess);
 }
 
+// A pool of the caller's has what Buffers and scratch take, and nothing else is asked of the device; it is there when the
+// Context is not.
+TEST(PtxBackend, AMemoryPoolOfTheCallers) {
+  cudaMemPoolProps properties{};
+  properties.allocType = cudaMemAllocationTypePinned;
+  properties.location.type = cudaMemLocationTypeDevice;
+  cudaMemPool_t pool = nullptr;
+  ASSERT_EQ(cudaMemPoolCreate(&pool, &properties), cudaSuccess);
+  std::uint64_t keeps = UINT64_MAX;
+  ASSERT_EQ(cudaMemPoolSetAttribute(pool, cudaMemPoolAttrReleaseThreshold, &keeps), cudaSuccess);
+  const auto attribute = [pool](cudaMemPoolAttr which) {
+    std::uint64_t bytes = 0;
+    EXPECT_EQ(cudaMemPoolGetAttribute(pool, which, &bytes), cudaSuccess);
+    return bytes;
+  };
+  const std::vector<float> points = {0, 0, 1, 0, 0, 2, 5, 5, 6, 5};
+  {
+    Context context(*cuda_backend(), 0, 0, nullptr, pool);
+    const Input<float> rows(context, points, {5, 2});
+    const Buffer<int> nearest(context, {5, 1});
+    EXPECT_GT(attribute(cudaMemPoolAttrUsedMemCurrent), 0U);
+    const std::size_t free_before = context.backend().memory_free(context);
+    { const Buffer<float> large(context, {1 << 20}); }
+    EXPECT_EQ(context.backend().memory_free(context), free_before);
+    EXPECT_GE(attribute(cudaMemPoolAttrReservedMemCurrent), 4U << 20);
+    context.backend().knn(rows, rows, nearest, {}, context);
+    EXPECT_EQ(nearest.to_host(), (std::vector<int>{0, 1, 2, 3, 4}));
+  }
+  EXPECT_EQ(attribute(cudaMemPoolAttrUsedMemCurrent), 0U);
+  EXPECT_GE(attribute(cudaMemPoolAttrReservedMemCurrent), 4U << 20);
+  EXPECT_EQ(cudaMemPoolDestroy(pool), cudaSuccess);
+}
+
 // PTX_POOLS=0.
 TEST(PtxBackend, DevicesWithoutPoolsAreNoBackend) {
   std::string why;
