@@ -148,30 +148,80 @@ TEST_F(DevicesTest, ProgressIsThatOfAllParts) {
   EXPECT_EQ(seen, (std::vector<std::int64_t>{0, 1, 2, 3, 4, 5, 6, 7}));
 }
 
-TEST_F(DevicesTest, ASweepHasTheRowsOfOneDevice) {
-  const std::vector<Trial> trials =
+// A CPU of which the Context that asks for memory at a certain moment fails, then and in all that it is asked later.
+struct Failing {
+  static inline std::atomic<int> allocations_left = 0;
+  static inline std::atomic<const Context*> lost = nullptr;
+
+  static void check(const Context& context) {
+    if (&context == lost) throw std::runtime_error("an illegal access");
+  }
+  static Backend backend() {
+    Backend table = cpu_backend();
+    table.allocate = [](std::size_t bytes, Context& context) {
+      if (--allocations_left == 0) lost = &context;
+      check(context);
+      return cpu_backend().allocate(bytes, context);
+    };
+    table.upload = [](void* to, const void* from, std::size_t bytes, Context& context) {
+      check(context);
+      cpu_backend().upload(to, from, bytes, context);
+    };
+    table.synchronize = [](Context& context) { check(context); };
+    return table;
+  }
+};
+
+class DevicesSweep : public DevicesTest {
+ protected:
+  DevicesSweep() { common_.quiet = true; }  // of the plan nothing is said
+
+  // The rows of a sweep on so many devices, without their times.
+  nlohmann::json rows(const std::string& folder, int devices, const Backend& backend = cpu_backend()) {
+    common_.devices.assign(static_cast<std::size_t>(devices), 0);
+    Context context(backend, 0, 1);
+    Session session{common_, context, progress_};
+    SweepOptions options;
+    options.out = folder_ / folder;
+    nlohmann::json all = nlohmann::json::array();
+    const SweepResult result = run_sweep(trials_, options, session);
+    for (const SweepRow& row : result.rows) {
+      EXPECT_FALSE(row.measurement.failed()) << row.measurement.status;
+      all.push_back({trial_id(row.trial), row.measurement.status, row.measurement.values});
+    }
+    EXPECT_EQ(result.rows.size(), trials_.size());
+    return all;
+  }
+
+  const std::vector<Trial> trials_ =
       expand_sweep(nlohmann::json::parse(R"({"grids": [{"model": ["knn-1", "knn-3"], "n": [100, 200, 300], "grid": 64,
                                            "density_points": 500, "seeds": "0..2"},
                                           {"model": "mlp-polar", "width": 8, "n": 100, "samples": 300, "grid": 64,
                                            "density_points": 500, "seeds": "0..2"}]})"),
                    "file.json");
-  const auto rows = [&](const std::string& folder) {
-    SweepOptions options;
-    options.out = folder_ / folder;
-    nlohmann::json all = nlohmann::json::array();
-    const SweepResult result = run_sweep(trials, options, session_);
-    for (const SweepRow& row : result.rows) {
-      EXPECT_EQ(row.measurement.status, "ok");
-      all.push_back({trial_id(row.trial), row.measurement.values});
-    }
-    EXPECT_EQ(result.rows.size(), trials.size());
-    return all;
-  };
-  common_.devices = {0};
-  const nlohmann::json want = rows("one");
-  for (const int devices : {2, 3}) {
-    common_.devices.assign(static_cast<std::size_t>(devices), 0);
-    EXPECT_EQ(rows("on " + std::to_string(devices)), want);
+};
+
+TEST_F(DevicesSweep, HasTheRowsOfOneDevice) {
+  const nlohmann::json want = rows("one", 1);
+  for (const int devices : {2, 3}) EXPECT_EQ(rows("on " + std::to_string(devices), devices), want);
+  EXPECT_EQ(said_, "");
+}
+
+TEST_F(DevicesSweep, TheOthersOrTheNextRunDoTheTrialsOfADeviceThatFails) {
+  const nlohmann::json want = rows("one", 1);
+  const Backend failing = Failing::backend();
+  for (const int allocation : {3, 30, 100, 200}) {
+    said_.clear();
+    Failing::allocations_left = allocation;
+    Failing::lost = nullptr;
+    EXPECT_EQ(rows("of two at " + std::to_string(allocation), 2, failing), want);
+    EXPECT_EQ(said_, "scalelab: device 0 failed: an illegal access; the others go on with its work\n");
+
+    Failing::allocations_left = allocation;
+    Failing::lost = nullptr;
+    const std::string folder = "of one at " + std::to_string(allocation);
+    EXPECT_EQ(thrown([&] { rows(folder, 1, failing); }), "an illegal access");
+    EXPECT_EQ(rows(folder, 1), want);
   }
 }
 

@@ -143,6 +143,11 @@ TEST_F(MergePrune, WhatDoesNotFitIsSaid) {
   bad(prune({"--clusters-from", "own", "--score", "random", "--fraction", "0.3", "--out", "out"}), 2, "of no use");
   write_npy("own/labels.npy", std::vector<std::int32_t>(kRows, 5), {kRows});
   bad(prune({"--clusters-from", "own", "--fraction", "0.3", "--out", "out"}), 3, "label 5 is none of its 5 clusters");
+  write_npy("own/labels.npy", std::vector<std::int32_t>(kRows, 4), {kRows});
+  for (const char* shard : {"1/1", "1/3"}) {
+    bad(prune({"--clusters-from", "own", "--fraction", "0.3", "--shard", shard, "--out", "out"}), 3,
+        "--clusters-from own: its labels are of other rows: row ");
+  }
   // Shards of other options, and of other data by the same name.
   const Words options = {"--score", "random", "--fraction", "0.3", "--out", "got", "--shard"};
   good(prune(with(options, {"1/2"})));
@@ -152,8 +157,8 @@ TEST_F(MergePrune, WhatDoesNotFitIsSaid) {
   good(prune(with(options, {"2/2"})));
   bad({"merge", "got"}, 3, "is of another job than got/shard-1-of-2: /data/looks");
   good(prune(with(options, {"1/2"})));
-  write_npy("got/shard-1-of-2/cosines.npy", std::vector<float>{1}, {1});
-  bad({"merge", "got"}, 3, "got/shard-1-of-2: scores, duplicates and cosines are not those of its job");
+  write_npy("got/shard-1-of-2/scores.npy", std::vector<float>(kRows), {kRows / 2, 2});
+  bad({"merge", "got"}, 3, "got/shard-1-of-2/scores.npy: is not that of its job");
 }
 
 TEST_F(Merge, WhatIsMissingOrOfAnotherJobIsSaid) {

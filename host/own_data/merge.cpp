@@ -197,17 +197,23 @@ Outcome join_prune(const Shards& shards, const fs::path& folder, Session& sessio
   std::vector<Duplicate> duplicates;
   double seconds = 0;
   for (std::size_t i = 0; i < shards.results.size(); ++i) {
-    const NpyArray own = array_of(shards, i, "scores.npy"), pairs = read_npy(shards.folders[i] / "duplicates.npy"),
-                   cosines = read_npy(shards.folders[i] / "cosines.npy");
-    if (own.descr != "<f4" || own.shape.size() != 1 || pairs.descr != "<i8" || cosines.descr != "<f4" ||
-        pairs.shape != std::vector<std::int64_t>{cosines.rows(), 2}) {
-      throw Failure(kBadData, shards.folders[i].string() + ": scores, duplicates and cosines are not those of its job");
-    }
-    const std::vector<float> some = values_of<float>(own), near = values_of<float>(cosines);
+    const auto unlike = [&](const char* file) {
+      return Failure(kBadData, fmt::format("{}: is not that of its job", (shards.folders[i] / file).string()));
+    };
+    const NpyArray own = array_of(shards, i, "scores.npy");
+    if (own.descr != "<f4" || own.shape.size() != 1) throw unlike("scores.npy");
+    const std::vector<float> some = values_of<float>(own);
     scores.insert(scores.end(), some.begin(), some.end());
-    const std::vector<std::int64_t> rows = values_of<std::int64_t>(pairs);
-    for (std::size_t j = 0; j < near.size(); ++j) {
-      duplicates.push_back({static_cast<int>(rows[2 * j]), static_cast<int>(rows[2 * j + 1]), near[j]});
+    if (const auto found = shards.shard(i).value("near_duplicates", std::int64_t{0}); found > 0) {
+      const NpyArray pairs = read_npy(shards.folders[i] / "duplicates.npy"),
+                     cosines = read_npy(shards.folders[i] / "cosines.npy");
+      if (pairs.descr != "<i8" || pairs.shape != std::vector<std::int64_t>{found, 2}) throw unlike("duplicates.npy");
+      if (cosines.descr != "<f4" || cosines.shape != std::vector{found}) throw unlike("cosines.npy");
+      const std::vector<std::int64_t> rows = values_of<std::int64_t>(pairs);
+      const std::vector<float> near = values_of<float>(cosines);
+      for (std::size_t j = 0; j < near.size(); ++j) {
+        duplicates.push_back({static_cast<int>(rows[2 * j]), static_cast<int>(rows[2 * j + 1]), near[j]});
+      }
     }
     seconds += shards.results[i].value("seconds", 0.0);
   }

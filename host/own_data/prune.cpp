@@ -5,9 +5,9 @@
 // converged, empty_repaired, empty, sizes} or of --clusters-from {k, metric, from, empty, sizes}, near_duplicates {eps,
 // within, representative, across_labels}, classes [{label, n, kept}], ranks (where there are several).
 //
-// A shard leaves scores.npy of its rows, duplicates.npy (m, 2) int64 (the rows removed of its clusters, and what each
-// matches), cosines.npy (m) and result.json with data {file, n, d, looks (Rows::looks)}, prune (the options) and shard
-// (merge.cpp).
+// A shard leaves scores.npy of its rows; where it found near-duplicates, m of them, duplicates.npy (m, 2) int64 (the rows
+// removed of its clusters, and what each matches) and cosines.npy (m); and result.json with data {file, n, d, looks
+// (Rows::looks)}, prune (the options) and shard (merge.cpp) with near_duplicates, m.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -201,18 +201,32 @@ Prototypes nearest(std::span<const float> rows, std::span<const float> centroids
   return found;
 }
 
+// The same of rows of which it is known what is nearest.
+Prototypes nearest(const Choosable& rows, const GivenClusters& given, const Share& own, const std::string& folder,
+                   Context& context) {
+  Prototypes found = nearest(rows.share(own), given.centroids, rows.features(), context);
+  const auto known = given.labels.begin() + own.first;
+  const auto unlike = std::mismatch(found.labels.begin(), found.labels.end(), known).first - found.labels.begin();
+  if (unlike == own.count) return found;
+  throw Failure(
+      kBadData,
+      fmt::format("--clusters-from {}: its labels are of other rows: row {} lies nearest to cluster {}, not {}", folder,
+                  own.first + unlike, found.labels[unlike], known[unlike]));
+}
+
 // The clusters of all rows, and how far each row is from the middle of its own: every rank does its rows, and all have
 // the answer.
 void cluster(const PruneOptions& options, const Choosable& rows, Decisions& choice, Session& session) {
   Communicator& ranks = session.context.ranks;
   const std::int64_t d = rows.features();
   const std::uint64_t seed = session.common.seed;
-  const std::span<const float> values = rows.share(share_of(rows.size(), kKmeansBlockRows, ranks.rank(), ranks.size()));
+  const Share share = share_of(rows.size(), kKmeansBlockRows, ranks.rank(), ranks.size());
+  const std::span<const float> values = rows.share(share);
   Prototypes own;
   if (!options.clusters_from.empty()) {
-    GivenClusters given;
-    on_all(ranks, [&] { given = clusters_from(options.clusters_from, rows); });
-    own = nearest(values, given.centroids, d, session.context);
+    on_all(ranks, [&] {
+      own = nearest(rows, clusters_from(options.clusters_from, rows), share, options.clusters_from, session.context);
+    });
   } else if (options.score == "kmeans") {
     own = euclidean_prototypes(values, d, options.clusters, seed, session);
   } else {
@@ -243,7 +257,7 @@ std::vector<Duplicate> duplicates_of(const PruneOptions& options, const Choosabl
 // The scores of a shard: of its rows, and of all rows of its clusters, which are visited by their scores. Of rows that
 // are neither, 0.
 std::vector<float> scores_in(const Choosable& rows, const GivenClusters& given, const Share& own,
-                             const ClusterShare& share, Context& context) {
+                             const ClusterShare& share, const std::string& folder, Context& context) {
   const std::int64_t d = rows.features();
   std::vector<float> scores(static_cast<std::size_t>(rows.size()));
   std::vector<std::vector<int>> members(static_cast<std::size_t>(given.count));
@@ -263,7 +277,7 @@ std::vector<float> scores_in(const Choosable& rows, const GivenClusters& given, 
     const std::vector<float> distances = nearest(values, centroid, d, context).distances;
     for (std::size_t i = 0; i < distances.size(); ++i) scores[members[c][i]] = distances[i];
   }
-  const std::vector<float> distances = nearest(rows.share(own), given.centroids, d, context).distances;
+  const std::vector<float> distances = nearest(rows, given, own, folder, context).distances;
   std::copy(distances.begin(), distances.end(), scores.begin() + own.first);
   return scores;
 }
@@ -314,11 +328,10 @@ void write_removed(const Decisions& choice, OutputFile& file) {
 }
 
 void say_clusters(const PruneOptions& options, const Decisions& choice, Outcome& outcome) {
-  const std::int64_t most = *std::max_element(choice.clusters.begin(), choice.clusters.end()) + 1;
   const std::int64_t k = options.clusters > 0
                              ? options.clusters
                              : NpyMatrix(std::filesystem::path(options.clusters_from) / "centroids.npy").rows();
-  std::vector<std::int64_t> sizes(static_cast<std::size_t>(std::max(k, most)));
+  std::vector<std::int64_t> sizes(static_cast<std::size_t>(k));
   for (const int label : choice.clusters) ++sizes[label];
   const auto empty = std::count(sizes.begin(), sizes.end(), 0);
   const auto [least, largest] = std::minmax_element(sizes.begin(), sizes.end());
@@ -468,6 +481,28 @@ Outcome run(const PruneOptions& options, Session& session) {
   return outcome;
 }
 
+// The near-duplicates of a shard, in files where there are some.
+class DuplicateFiles {
+ public:
+  DuplicateFiles(const std::filesystem::path& folder, const std::vector<Duplicate>& duplicates) {
+    if (duplicates.empty()) return;
+    pairs_.emplace(folder / "duplicates.npy", std::vector{std::ssize(duplicates), std::ptrdiff_t{2}});
+    cosines_.emplace(folder / "cosines.npy", std::vector{std::ssize(duplicates)});
+    for (const Duplicate& one : duplicates) {
+      pairs_->write(std::vector<std::int64_t>{one.row, one.matched});
+      cosines_->write(std::vector{one.cosine});
+    }
+  }
+  void commit() {
+    if (pairs_) pairs_->commit();
+    if (cosines_) cosines_->commit();
+  }
+
+ private:
+  std::optional<NpyWriter<std::int64_t>> pairs_;
+  std::optional<NpyWriter<float>> cosines_;
+};
+
 // Scores of the shard's rows, and near-duplicates of its clusters: of both, what needs no other shard.
 Outcome run_shard(const PruneOptions& options, const Shard& shard, Session& session) {
   check_options(options);
@@ -477,8 +512,6 @@ Outcome run_shard(const PruneOptions& options, const Shard& shard, Session& sess
   const Share own = shard.share(n);
   if (own.count == 0)
     throw Failure(kMisuse, fmt::format("--shard {}: {} holds only {} rows", options.shard, rows.rows.name(), n));
-  const std::filesystem::path folder = shard_folder(options.out, shard);
-  make_output_folder(folder);
   const Stage stage(session, "prune");
   const ClusterShare clusters{shard.index - 1, shard.of};
   Decisions choice;  // of own rows and own clusters
@@ -486,19 +519,17 @@ Outcome run_shard(const PruneOptions& options, const Shard& shard, Session& sess
   if (!options.clusters_from.empty()) {
     const GivenClusters given = clusters_from(options.clusters_from, rows);
     choice.clusters = given.labels;
-    if (options.clustered()) choice.scores = scores_in(rows, given, own, clusters, session.context);
+    if (options.clustered())
+      choice.scores = scores_in(rows, given, own, clusters, options.clusters_from, session.context);
   }
   if (options.duplicates()) choice.duplicates = duplicates_of(options, rows, choice, clusters, session);
 
+  const std::filesystem::path folder = shard_folder(options.out, shard);
+  make_output_folder(folder);
   NpyWriter<float> scores_file(folder / "scores.npy", {own.count});
   scores_file.write(
       std::span(choice.scores).subspan(static_cast<std::size_t>(own.first), static_cast<std::size_t>(own.count)));
-  NpyWriter<std::int64_t> duplicates_file(folder / "duplicates.npy", {std::ssize(choice.duplicates), 2});
-  NpyWriter<float> cosines_file(folder / "cosines.npy", {std::ssize(choice.duplicates)});
-  for (const Duplicate& one : choice.duplicates) {
-    duplicates_file.write(std::vector<std::int64_t>{one.row, one.matched});
-    cosines_file.write(std::vector{one.cosine});
-  }
+  DuplicateFiles duplicate_files(folder, choice.duplicates);
   Outcome outcome;
   outcome.document = {{"schema", 1},
                       {"data", {{"file", options.source.data}, {"n", n}, {"d", d}, {"looks", rows.rows.looks()}}},
@@ -508,13 +539,14 @@ Outcome run_shard(const PruneOptions& options, const Shard& shard, Session& sess
                         {"of", shard.of},
                         {"first", own.first},
                         {"rows", own.count},
-                        {"joined", {"scores.npy"}}}},
+                        {"joined", {"scores.npy"}},
+                        {"near_duplicates", choice.duplicates.size()}}},
                       {"seconds", stage.seconds()},
                       {"environment", environment(session)}};
   outcome.text = fmt::format("{}: scores of rows {} to {} of {}, {} near-duplicates, {:.3g} s\n", folder.string(),
                              own.first, own.first + own.count - 1, n, choice.duplicates.size(), stage.seconds());
   rows.rows.require_unchanged();
-  publish(folder, json_text(outcome.document), scores_file, duplicates_file, cosines_file);
+  publish(folder, json_text(outcome.document), scores_file, duplicate_files);
   return outcome;
 }
 
