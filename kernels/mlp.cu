@@ -8,10 +8,13 @@
 // Nothing depends on what other crews do.
 #include <cmath>
 #include <cstdint>
+#include <cstdlib>
 #include <limits>
 #include <map>
 #include <memory>
 #include <numeric>
+#include <stdexcept>
+#include <string>
 #include <tuple>
 #include <vector>
 
@@ -296,13 +299,55 @@ class JobClass {
   bool moments_on_chip_ = false;
 };
 
-// A launch lasts about this long at most when progress is reported; a step of one small network takes this long, which
-// is the way through its layers and not the arithmetic (counted: bench/results/gpu-training.md, and as much again).
-constexpr double kSecondsOfALaunch = 0.5, kSecondsOfAStep = 20e-6;
-
 // Multiply-adds of a run's forward passes.
 double cost_of(const Job& job) {
   return static_cast<double>(job.p) * static_cast<double>(job.r) * (job.epoch_end - job.epoch_begin);
+}
+
+// What training is cut by: batches of the longest run, and the seconds that all runs will take, roughly.
+class Length {
+ public:
+  void add(const Job& job, const TrainClass& of) {
+    const std::int64_t steps = (job.r + job.batch - 1) / job.batch * (job.epoch_end - job.epoch_begin);
+    const int tile = of.width > 0 ? kSamples : Team::kMaxSamples;
+    const double tiles = static_cast<double>(steps) * static_cast<double>(ceil_div(job.batch, tile));
+    most_steps_ = std::max(most_steps_, steps);
+    most_tiles_ = std::max(most_tiles_, tiles);
+    tiles_ += tiles;
+    most_ = std::max(most_, cost_of(job));
+    all_ += cost_of(job);
+  }
+
+  // So many parts that each takes `seconds` at most: where a multiprocessor does 10^11 multiply-adds a second, and where
+  // a tile of samples takes as long as the way through a network's layers, back and forth, whatever there is to compute
+  // (counted: bench/results/gpu-training.md, and as much again); one run after the other on each multiprocessor.
+  int parts(double seconds, Context& context) const {
+    constexpr double kSecondsOfATile = 20e-6, kMostParts = 1e6;
+    int multiprocessors = 0;
+    SCALELAB_CHECK(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, context.device()));
+    const double whole = std::max(
+        {most_ / 0x1p35, all_ / 0x1p41, most_tiles_ * kSecondsOfATile, tiles_ / multiprocessors * kSecondsOfATile});
+    return static_cast<int>(
+        std::clamp(std::ceil(whole / seconds), 1.0, std::min(static_cast<double>(most_steps_), kMostParts)));
+  }
+
+ private:
+  std::int64_t most_steps_ = 1;  // of one run
+  double most_tiles_ = 0, tiles_ = 0, most_ = 0, all_ = 0;
+};
+
+// How long a launch of training may last: as the environment says; little where the device ends kernels that take long,
+// as one with a display may; half a second where somebody wants to hear of progress; otherwise for ever.
+double seconds_of_a_launch(Context& context) {
+  if (const char* asked = std::getenv("SCALELAB_LAUNCH_SECONDS")) {
+    const double seconds = std::atof(asked);
+    if (seconds > 0) return seconds;
+    throw std::invalid_argument(std::string("SCALELAB_LAUNCH_SECONDS must be a number above 0, not ") + asked);
+  }
+  int ends_kernels = 0;
+  SCALELAB_CHECK(cudaDeviceGetAttribute(&ends_kernels, cudaDevAttrKernelExecTimeout, context.device()));
+  if (ends_kernels != 0) return 0.2;
+  return context.progress ? 0.5 : std::numeric_limits<double>::infinity();
 }
 
 // Jobs by class, the longest of each first.
@@ -434,28 +479,20 @@ void mlp_train(std::span<const MlpRun> runs, Context& context) {
   std::map<TrainClass, std::vector<Job>> by_class;
   const Scratch<int> statuses(static_cast<std::int64_t>(runs.size()), context);
   SCALELAB_CHECK(cudaMemsetAsync(statuses.data(), 0xff, runs.size() * sizeof(int), stream_of(context)));
-  double longest = 0, all = 0, most_steps = 0;
-  std::int64_t samples = 0, most_epochs = 1;
+  Length length;
+  std::int64_t samples = 0;
   for (std::size_t i = 0; i < runs.size(); ++i) {
     const TrainClass of = train_class(runs[i].shape, runs[i].precision, context);
     const Job job = job_of(runs[i], of, tables.of(runs[i].shape, runs[i].inputs, context), statuses.data() + i);
     by_class[of].push_back(job);
-    longest = std::max(longest, cost_of(job));
-    all += cost_of(job);
-    const std::int64_t epochs = job.epoch_end - job.epoch_begin;
-    samples += job.r * epochs;
-    most_steps = std::max(most_steps, static_cast<double>((job.r + job.batch - 1) / job.batch) * epochs);
-    most_epochs = std::max(most_epochs, epochs);
+    length.add(job, of);
+    samples += job.r * (job.epoch_end - job.epoch_begin);
   }
-  // Whoever wants to hear of progress gets it between launches, each about half a second of work or less: where a
-  // multiprocessor does 10^11 multiply-adds a second, and where a step of a small network takes kSecondsOfAStep whatever
-  // it computes. Parts give the bits of the whole; state is carried over in scratch for runs that have none.
-  const bool in_slices = static_cast<bool>(context.progress);
-  const double wanted = std::max({longest / 0x1p34, all / 0x1p40, most_steps * kSecondsOfAStep / kSecondsOfALaunch});
-  const int slices = in_slices
-                         ? static_cast<int>(std::clamp<double>(
-                               std::ceil(wanted), 1, static_cast<double>(std::min<std::int64_t>(most_epochs, 1000))))
-                         : 1;
+  // Parts give the bits of the whole: what an epoch has summed is carried over, and in scratch the state of runs that
+  // have none.
+  const int slices = length.parts(seconds_of_a_launch(context), context);
+  const std::int64_t sums = slices > 1 ? static_cast<std::int64_t>(runs.size()) * kSamples : 0;
+  const Scratch<double> epoch_sums(sums, context);
   std::int64_t carried = 0;
   for (auto& [of, jobs] : by_class) {
     for (const Job& job : jobs) carried += job.state == nullptr && slices > 1 ? 2 * job.p : 0;
@@ -463,10 +500,13 @@ void mlp_train(std::span<const MlpRun> runs, Context& context) {
   const Scratch<float> states(carried, context);
   SCALELAB_CHECK(
       cudaMemsetAsync(states.data(), 0, static_cast<std::size_t>(carried) * sizeof(float), stream_of(context)));
-  std::int64_t at = 0;
+  std::int64_t at = 0, sums_at = 0;
   for (auto& [of, jobs] : by_class) {
     for (Job& job : jobs) {
-      if (job.state != nullptr || slices == 1) continue;
+      if (slices == 1) continue;
+      job.sums = epoch_sums.data() + sums_at;
+      sums_at += kSamples;
+      if (job.state != nullptr) continue;
       job.state = states.data() + at;
       at += 2 * job.p;
     }
@@ -474,7 +514,7 @@ void mlp_train(std::span<const MlpRun> runs, Context& context) {
   const auto classes = classes_of(std::move(by_class), context);
   for (int slice = 0; slice < slices; ++slice) {
     for (const auto& members : classes) members->train(slice, slices, context);
-    if (!in_slices) continue;
+    if (!context.progress) continue;
     context.synchronize();
     context.progress(static_cast<std::int64_t>(static_cast<double>(samples) * (slice + 1) / slices), samples);
   }

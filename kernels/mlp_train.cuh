@@ -4,7 +4,7 @@
 //
 // A crew (mlp_block.cuh) trains one run at a time: a block, or where a network is wider than 64 a team: some blocks
 // that share a run, as a cluster or as part of one cooperative launch. Each element of each product is one chain in one
-// thread, so that a run's bits do not depend on who trains it. A slice is a part of every run's epochs: a launch trains
+// thread, so that a run's bits do not depend on who trains it. A slice is a part of every run's steps: a launch trains
 // one slice, and progress is reported between launches. A run's samples are taken in tiles of at most `layout.samples`;
 // a batch is one tile or several.
 //
@@ -41,6 +41,7 @@ struct alignas(16) Job {
   std::int64_t p;
   const std::uint8_t* weight_mask;  // (p) or null
   float* state;                     // (2 p) or null
+  double* sums;                     // (kSamples) losses of an epoch that a slice ends within; null: none does
   float *epoch_losses, *gradients;  // or null. `gradients` (p): no training, the gradient over all rows
   float* loss;                      // with `gradients`: (1)
   int* diverged;                    // or null
@@ -62,11 +63,15 @@ struct Cursor {
   std::int64_t begin;  // position in the epoch
 };
 
-// The epochs of one slice of a run.
-struct Epochs {
-  int begin, end;
+__device__ inline bool comes_before(const Cursor& a, const Cursor& b) {
+  return a.epoch < b.epoch || (a.epoch == b.epoch && a.begin < b.begin);
+}
+
+// What one slice trains of a run: whole batches, from `begin` up to `end`.
+struct Part {
+  Cursor begin, end;
   int status;  // of the run: -1, or the epochs it finished before it diverged, and then there is nothing to do
-  __device__ bool idle() const { return status >= 0 || begin == end; }
+  __device__ bool idle() const { return status >= 0 || !comes_before(begin, end); }
 };
 
 // Where a tile lies in its batch and epoch.
@@ -85,7 +90,7 @@ struct TrainShared {
   std::int64_t step;      // the number of the step that the tile at hand is part of
   TilePlace tile;         // where that lies
   Cursor cursor;          // its place; from the way back on that of the next
-  Epochs epochs;
+  Part part;
   MlpStep steps[kSteps];
   int rows[kMaxSamples];
   int labels[kMaxSamples];
@@ -361,10 +366,15 @@ __device__ __forceinline__ RunMemory place_memory(const Crew& crew, const Job& j
   return {net, x, scores, inverse, planes, deltas, moments, mask};
 }
 
-__device__ inline Epochs epochs_of(const Job& job, int slice, int slices) {
-  const std::int64_t length = job.epoch_end - job.epoch_begin;
-  return {job.epoch_begin + static_cast<int>(length * slice / slices),
-          job.epoch_begin + static_cast<int>(length * (slice + 1) / slices), *job.status};
+// An even share of the run's steps.
+__device__ inline Part part_of(const Job& job, int slice, int slices) {
+  const std::int64_t steps = steps_per_epoch(job), all = steps * (job.epoch_end - job.epoch_begin);
+  const std::int64_t share = all / slices, rest = all % slices;
+  const auto cursor_at = [&](int at) {
+    const std::int64_t step = share * at + (at < rest ? at : rest);
+    return Cursor{job.epoch_begin + static_cast<int>(step / steps), step % steps * job.batch};
+  };
+  return {cursor_at(slice), cursor_at(slice + 1), *job.status};
 }
 
 // By each block for itself.
@@ -450,36 +460,40 @@ __device__ __forceinline__ bool finite_weights(Crew& crew, const MlpLayout& layo
   return crew.all(good);
 }
 
-// A run's first place in a slice, and nothing summed. By each block for itself.
+// A run's first place in a slice, and what the last one summed of its epoch. By each block for itself.
 template <class Crew>
-__device__ __forceinline__ void start_run(const Job& job, const Epochs& epochs, SharedOf<Crew>& shared) {
-  clear_sums<Crew>(shared.sums);
+__device__ __forceinline__ void start_run(const Job& job, const Part& part, SharedOf<Crew>& shared) {
+  if (part.begin.begin == 0) {
+    clear_sums<Crew>(shared.sums);
+  } else {
+    for (int s = static_cast<int>(threadIdx.x); s < kSamples; s += Crew::kThreads) shared.sums[s] = job.sums[s];
+  }
   if (threadIdx.x == 0) {
-    shared.epochs = epochs;
-    shared.cursor = {epochs.begin, 0};
-    shared.step = epochs.begin * steps_per_epoch(job);
+    shared.part = part;
+    shared.cursor = part.begin;
+    shared.step = part.begin.epoch * steps_per_epoch(job) + part.begin.begin / job.batch;
     shared.loss_sum = 0;
     shared.rule = Rule{};  // read also where nothing is learned
   }
-  if (!epochs.idle()) find_rows(job, {epochs.begin, 0}, shared.rows);
+  if (!part.idle()) find_rows(job, part.begin, shared.rows);
 }
 
-// Trains the slice's epochs, which are at least one, tile by tile: features in, forward, losses, backward, and with the
-// last tile of a batch the update. A run ends early, before an update, when a loss of the batch is not finite, and
-// behind an epoch when a weight is not: it has diverged. Returns how many epochs were finished with everything finite.
-// Begins behind a barrier since load_run and start_run. memory(): a RunMemory.
+// Trains the slice's part of a run, which is at least a batch, tile by tile: features in, forward, losses, backward, and
+// with the last tile of a batch the update. A run ends early, before an update, when a loss of the batch is not finite,
+// and behind an epoch when a weight is not: it has diverged. Returns the run's status: -1, or how many epochs were
+// finished with everything finite. Begins behind a barrier since load_run and start_run. memory(): a RunMemory.
 template <class Crew, class Memory>
-__device__ __forceinline__ int train_epochs(Crew& crew, const Job& job, const Memory& memory, SharedOf<Crew>& shared,
-                                            const Epochs& epochs) {
+__device__ __forceinline__ int train_part(Crew& crew, const Job& job, const Memory& memory, SharedOf<Crew>& shared,
+                                          const Part& part) {
   const MlpLayout& layout = job.layout;
   const TilePlace& tile = shared.tile;  // from the first barrier on
   bool finite = true;
-  while (shared.cursor.epoch < epochs.end) {
+  while (comes_before(shared.cursor, part.end)) {
     const TilePlace found = place_of(job, shared.cursor);
     gather(crew, job, shared.rows, found.flow.count, memory().x, shared.labels);
     if (threadIdx.x == 0) shared.tile = found;
     if (found.flow.begins && job.gradients == nullptr && threadIdx.x < kWarp) {
-      const bool first = shared.cursor.epoch == epochs.begin && shared.cursor.begin == 0;
+      const bool first = !comes_before(part.begin, shared.cursor);
       find_rule(job, shared.step, first, shared.steps, shared.rule);
     }
     crew.sync();
@@ -491,9 +505,9 @@ __device__ __forceinline__ int train_epochs(Crew& crew, const Job& job, const Me
         losses_and_deltas(crew, job, layout, memory().net.values, top, tile.samples, tile.flow.count, shared.labels,
                           memory().scores, shared.sums, job.gradients != nullptr, shared.loss_sum) &&
         finite;
-    if (tile.next.epoch < epochs.end) find_rows(job, tile.next, shared.rows);
+    if (comes_before(tile.next, part.end)) find_rows(job, tile.next, shared.rows);
     const bool all_finite = crew.all(finite);
-    if (tile.flow.learns && !all_finite) return shared.cursor.epoch - epochs.begin;
+    if (tile.flow.learns && !all_finite) return shared.cursor.epoch;
     if (threadIdx.x == 0) {
       shared.cursor.epoch = tile.next.epoch;  // one by one, without what lies between them
       shared.cursor.begin = tile.next.begin;
@@ -503,7 +517,7 @@ __device__ __forceinline__ int train_epochs(Crew& crew, const Job& job, const Me
     backward(crew, layout, memory, tile.flow, shared.rule);
     if (job.gradients == nullptr && shared.cursor.begin == 0) {
       const int epoch = shared.cursor.epoch - 1;
-      if (!finite_weights(crew, layout, memory().net.master)) return epoch - epochs.begin;
+      if (!finite_weights(crew, layout, memory().net.master)) return epoch;
       if (crew.thread() == 0 && job.epoch_losses != nullptr) {
         job.epoch_losses[epoch - job.epoch_begin] = static_cast<float>(total(shared.sums) / static_cast<double>(job.r));
       }
@@ -511,19 +525,19 @@ __device__ __forceinline__ int train_epochs(Crew& crew, const Job& job, const Me
       clear_sums<Crew>(shared.sums);
     }
   }
-  return epochs.end - epochs.begin;
+  return -1;
 }
 
-// What is left of the run outside the crew: parameters, state and status, or the gradients and the loss. Comes behind
-// the barrier that ended the last step.
+// What is left of the run outside the crew: parameters, state, sums and `status`, or the gradients and the loss. Comes
+// behind the barrier that ended the last step.
 template <class Crew>
-__device__ __forceinline__ void store_run(Crew& crew, const Job& job, const RunMemory& memory, const Epochs& epochs,
-                                          int epochs_done, double loss_sum) {
+__device__ __forceinline__ void store_run(Crew& crew, const Job& job, const RunMemory& memory,
+                                          const SharedOf<Crew>& shared, int status) {
   const MlpLayout& layout = job.layout;
   const int thread = crew.thread(), threads = crew.threads(), size = layout.size;
   if (job.gradients != nullptr) {
     for_each_parameter(layout, thread, threads, [&](int p, int at) { job.gradients[p] = memory.net.gradient[at]; });
-    if (thread == 0) *job.loss = static_cast<float>(loss_sum / static_cast<double>(job.r));
+    if (thread == 0) *job.loss = static_cast<float>(shared.loss_sum / static_cast<double>(job.r));
     return;
   }
   for_each_parameter(layout, thread, threads, [&](int p, int at) {
@@ -533,23 +547,25 @@ __device__ __forceinline__ void store_run(Crew& crew, const Job& job, const RunM
       job.state[job.p + p] = memory.moments[size + at];
     }
   });
+  const Part& part = shared.part;
+  if (part.end.begin > 0 && crew.leads()) {
+    for (int s = static_cast<int>(threadIdx.x); s < kSamples; s += Crew::kThreads) job.sums[s] = shared.sums[s];
+  }
   // Epochs that a diverged run did not finish have no loss.
-  const bool diverges = !epochs.idle() && epochs_done < epochs.end - epochs.begin;
-  if (job.epoch_losses != nullptr) {
-    for (int e = epochs.begin + epochs_done + thread; e < epochs.end; e += threads) {
+  if (job.epoch_losses != nullptr && status >= 0) {
+    for (int e = (status > part.begin.epoch ? status : part.begin.epoch) + thread; e < part.end.epoch; e += threads) {
       job.epoch_losses[e - job.epoch_begin] = __int_as_float(0x7fc00000);
     }
   }
   if (thread == 0) {
-    const int now = diverges ? epochs.begin + epochs_done : epochs.status;
-    *job.status = now;
-    if (job.diverged != nullptr) *job.diverged = now;
+    *job.status = status;
+    if (job.diverged != nullptr) *job.diverged = status;
   }
 }
 
 // Crew: one run after the other from the queue of `jobs` (count), longest first, until it is empty. Shared memory: a
 // SharedOf<Crew>, then for kWidth > 0 network and planes, and where `moments_on_chip` the moments. workspace (crews,
-// floats). slice of slices: which part of each run's epochs this launch trains.
+// floats). slice of slices: which part of each run's steps this launch trains.
 template <class Crew>
 __global__ void __launch_bounds__(Crew::kThreads, kTrainBlocks<Crew::kWidth>)
     mlp_train_kernel(const Job* jobs, int count, int* queue, bool moments_on_chip, float* workspace,
@@ -578,11 +594,11 @@ __global__ void __launch_bounds__(Crew::kThreads, kTrainBlocks<Crew::kWidth>)
       return place_memory(crew, job, own, reinterpret_cast<float*>(&shared + 1), moments_on_chip);
     };
     load_run(crew, job, memory());
-    start_run<Crew>(job, epochs_of(job, slice, slices), shared);
+    start_run<Crew>(job, part_of(job, slice, slices), shared);
     crew.sync();
-    const Epochs& epochs = shared.epochs;
-    const int epochs_done = epochs.idle() ? 0 : train_epochs(crew, job, memory, shared, epochs);
-    store_run(crew, job, memory(), epochs, epochs_done, shared.loss_sum);
+    const Part& part = shared.part;
+    const int status = part.idle() ? part.status : train_part(crew, job, memory, shared, part);
+    store_run(crew, job, memory(), shared, status);
     crew.sync();  // before the next run takes anything of this one's
   }
 }

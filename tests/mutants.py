@@ -5,6 +5,7 @@
     tests/mutants.py --build build --since HEAD~1 --seconds 60          # only lines that have changed since: for CI
     tests/mutants.py --build build --files host/evidence/law.cpp        # these
     tests/mutants.py --build build --files 'kernels/*.cu*' --kinds barrier fence fragment alignment comparison constant
+    tests/mutants.py --build build --planted                            # the faults of device code in tests/ptx/mutants.txt
 
 A mutant is one line with one change, of the kinds below, which are drawn in turn. The changed file lies in a folder of its
 own that is searched before the sources: neither the working tree nor the build folder is changed, which Make has built
@@ -12,6 +13,9 @@ own that is searched before the sources: neither the working tree nor the build 
 one architecture, and its tests are linked with that and run; one must fail, or not end in time. A mutant that they pass is
 printed: write the test that kills it, simplify the code that nothing needs, or, where both programs do the same, end the
 line with the comment `// mutants: the same`, and why. Exit code 3: some survived.
+
+Of a planted fault each leg is run until one fails, and what that says is printed: first of the file of the op that a test
+is of, compiled alone, then of all that include the fault. --list says whether the list still fits the sources.
 """
 import argparse
 import collections
@@ -28,6 +32,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
+PLANTED = ROOT / 'tests/ptx/mutants.txt'
 FILES = ['kernels/*.cpp', 'kernels/*-inl.h', 'kernels/cpu/*', 'kernels/distance.h', 'kernels/tile.h', 'host/evidence/*.cpp',
          'host/lab/difficulty.cpp', 'host/lab/store.cpp', 'host/lab/error_count.cpp', 'host/lab/visit_order.cpp',
          'host/program/file*.cpp', 'host/data/*.cpp', 'kernels/*.cu', 'kernels/*.cuh', 'kernels/cuda/*']
@@ -57,16 +62,20 @@ TESTS = {
     'host/program/file_lock.cpp': ['files_test', 'store_test'],
     'host/data/file_kind.cpp': ['dataset_test'],
     'host/data/npy.cpp': ['npy_test', 'source_test'],
+    'kernels/knn.cu': ['ptx_knn', 'ptx_neighbour_work', 'ptx_twins'],
+    'kernels/grid.cu': ['ptx_grid', 'ptx_neighbour_work', 'ptx_twins'],
+    'kernels/kmeans.cu': ['ptx_kmeans', 'ptx_twins'],
     'kernels/mlp.cu': ['ptx_mlp_twins', 'ptx_mlp'],
-    'kernels/mlp_block.cuh': ['ptx_mlp_twins', 'ptx_mlp'],
+    'kernels/mlp_block.cuh': ['ptx_mlp_twins', 'ptx_mlp', 'ptx_mlp_grid'],
     'kernels/mlp_gradients.cuh': ['ptx_mlp_twins', 'ptx_mlp'],
-    'kernels/mlp_train.cuh': ['ptx_mlp_twins', 'ptx_mlp'],
+    'kernels/mlp_train.cuh': ['ptx_mlp_twins', 'ptx_mlp', 'ptx_team_barrier'],
     'kernels/mlp_math.cuh': ['ptx_mlp_twins', 'ptx_mlp'],
-    'kernels/cuda/mma.cuh': ['ptx_mma', 'ptx_mlp_twins'],
+    'kernels/cuda/mma.cuh': ['ptx_mma', 'ptx_mlp', 'ptx_mlp_twins'],
     'kernels/cuda/pairwise.cuh': ['ptx_knn', 'ptx_kmeans'],
     'kernels/cuda/tree_search.cuh': ['ptx_knn', 'ptx_grid', 'ptx_kmeans'],
     'kernels/cuda/box_tree.cuh': ['ptx_knn', 'ptx_grid', 'ptx_kmeans'],
     'kernels/cuda/box_tree.cu': ['ptx_knn', 'ptx_grid', 'ptx_kmeans'],
+    'kernels/cuda/point_order.cu': ['ptx_knn', 'ptx_kmeans'],
     'kernels/cuda/device.cuh': ['ptx_knn', 'ptx_kmeans', 'ptx_mlp_twins'],
 }
 # What is changed, and into what. The last kinds are of device code alone.
@@ -85,18 +94,24 @@ KINDS = {
     'fragment': [(rf'({REGISTER}), ({REGISTER})', r'\2, \1')],
 }
 DEVICE_KINDS = {'barrier', 'fence', 'alignment', 'fragment'}
-Mutant = collections.namedtuple('Mutant', 'file line kind text')
+# kind: of a planted one what it is. test: the only one to be run, and the only source to be compiled for it; empty: all.
+Mutant = collections.namedtuple('Mutant', 'file line kind text arch test', defaults=['90a', ()])
 
 
 def on_device(file):
     return file.endswith(('.cu', '.cuh'))
 
 
+def source_of(program):
+    """The stem of a test's own source."""
+    stem = program.removeprefix('ptx_').removesuffix('_test')
+    return stem if (ROOT / f'tests/ptx/{stem}.cu').exists() else stem + '_test'
+
+
 def tests_of(file):
     stem = pathlib.Path(file).stem.removesuffix('-inl')
     named = TESTS.get(file, [f'ptx_{stem}' if on_device(file) else f'{stem}_test'])
-    sources = [name.removeprefix('ptx_').removesuffix('_test') + '_test' for name in named]
-    return [name for name, source in zip(named, sources) if list((ROOT / 'tests').glob(source + '.c*'))]
+    return [name for name in named if list((ROOT / 'tests').rglob(source_of(name) + '.c*'))]
 
 
 def changed_line(code, match, to):
@@ -126,6 +141,24 @@ def mutants_of(file):
                         continue
                     if (new := changed_line(code, match, to)) not in (None, code):
                         found.append(Mutant(file, number, kind, new + line[len(code):]))
+    return found
+
+
+def planted():
+    """The mutants of the list; an error where one does not fit the sources."""
+    found = []
+    for record in re.split(r'^= ', PLANTED.read_text(), flags=re.M)[1:]:
+        head, *rest = [line for line in record.split('\n') if line and not line.startswith('#')]
+        file, arch, what = re.fullmatch(r'(\S+) (?:(\d+a?) )?(.*)', head).groups('90a')
+        parts = {line[0]: line[2:] for line in rest}
+        lines = (ROOT / file).read_text().split('\n')
+        starts = [i for i, line in enumerate(lines) if parts.get('@', '') in line]
+        places = [i for i, line in enumerate(lines) if parts['-'] in line and starts and i >= starts[0]]
+        if not places or '@' in parts and len(starts) > 1 or '@' not in parts and len(places) > 1:
+            sys.exit(f'{PLANTED.relative_to(ROOT)}: no line, or more than one, of {file} is meant by: {what}')
+        line = places[0]
+        new = lines[line].replace(parts['-'], parts['+'], 1)
+        found.append(Mutant(file, line, what, new, arch, tuple(parts.get('?', '').split())))
     return found
 
 
@@ -178,23 +211,25 @@ class Build:
                 if other not in seen and (header in included or f'include/{header}' in included):
                     seen.add(other)
                     more.append(other)
-        own = {name.removeprefix('ptx_').removesuffix('_test') + '_test' for name in tests_of(file)}
+        own = {source_of(name) for name in tests_of(file)}
         return sorted(f for f in seen & self.commands.keys() if not f.startswith('tests/') or pathlib.Path(f).stem in own)
 
-    def compile(self, source):
-        """(whether it compiles, the object's name in link lines, the object)"""
+    def compile(self, source, arch='90a'):
+        """(whether it compiles, the object's name in the build folder, the object, what the compiler said)"""
         entry = self.commands[source]
         words = shlex.split(entry['command'])
         if pathlib.Path(words[0]).name == 'ccache':
             del words[0]
         place = words.index('-o') + 1
-        name, made = words[place], self.own / (source.replace('/', '_') + '.o')
+        name = os.path.relpath(os.path.join(entry['directory'], words[place]), self.folder)
+        made = self.own / (source.replace('/', '_') + '.o')
         words[place] = str(made)
         here = self.own / 'sources' / source
         words[words.index('-c') + 1] = str(here if here.exists() else ROOT / source)
         words = [w.replace(f'"{self.folder}/scalelab"', f'"{self.own}/scalelab"') for w in words]
         if source.endswith('.cu'):
-            words = [w for w in words if not w.startswith('--generate-code')] + ['--generate-code=arch=compute_90a,code=[compute_90a]']
+            words = [w for w in words if not w.startswith('--generate-code')] + [
+                f'--generate-code=arch=compute_{arch},code=[compute_{arch}]']
         elif '#include "hwy/foreach_target.h"' in (ROOT / source).read_text():
             words += ['-march=native', '-DHWY_COMPILE_ONLY_STATIC']
         words.insert(1, f'-I{self.own}/sources')
@@ -202,7 +237,7 @@ class Build:
         return done.returncode == 0, name, made, done.stderr
 
     def link(self, program, objects):
-        """The program of the build folder with these objects, {name in link lines: object}, in the place of its own."""
+        """The program of the build folder with these objects, {name there: object}, in the place of its own."""
         folder = self.folder / ('tests/ptx' if program.startswith('ptx_') else '.')
         target = 'scalelab_program' if program == 'scalelab' else program
         words = shlex.split((folder / f'CMakeFiles/{target}.dir/link.txt').read_text())
@@ -220,8 +255,8 @@ class Build:
         if done.returncode != 0:
             sys.exit(f'{program} cannot be linked; is {self.folder} built, by Make?\n{done.stderr[-2000:]}')
 
-    def runs_of(self, program):
-        """What ctest runs of a test: [(command, environment)]."""
+    def runs_of(self, program, arch):
+        """What ctest runs of a test on an architecture: [(command, environment)]."""
         if not program.startswith('ptx_'):
             return [([str(self.own / program), '--gtest_brief=1', '--gtest_fail_fast'], {})]
         listed = subprocess.run(['ctest', '--test-dir', str(self.folder), '-C', 'ptx', '-R', '^ptx', '--show-only=json-v1'],
@@ -230,7 +265,8 @@ class Build:
         for test in json.loads(listed)['tests']:
             command = test.get('command', [''])
             settings = next((p['value'] for p in test['properties'] if p['name'] == 'ENVIRONMENT'), [])
-            if pathlib.Path(command[0]).name == program and not {'PTX_ARCH=80', 'PTX_ARCH=75'} & set(settings):
+            on = next((s.removeprefix('PTX_ARCH=') for s in settings if s.startswith('PTX_ARCH=')), '90')
+            if pathlib.Path(command[0]).name == program and on == arch.removesuffix('a'):
                 leg = test['name'].split('.')[1]
                 found.append((leg, [str(self.own / program), '--gtest_fail_fast', *command[1:]],
                               dict(s.split('=', 1) for s in settings)))
@@ -238,37 +274,72 @@ class Build:
         found.sort(key=lambda run: order.index(run[0]) if run[0] in order else len(order))
         return [run[1:] for run in found]
 
-    def outcome(self, file, limits):
-        """Of a file as it lies here: what its tests say. limits: seconds by run, filled where it is None."""
-        objects = {}
-        for source in self.compiled_from(file):
-            good, name, made, said = self.compile(source)
-            if not good:
+    def outcome(self, file, limits, arch='90a', test=(), alone=False, changed=True):
+        """Of a file as it lies here: what its tests, or the one named, say. limits: seconds by run, filled where it is None.
+        alone: each test first with nothing changed but the source that it is named after. changed: whether anything is to
+        be compiled."""
+        tests, objects = list(test[:1]) or tests_of(file), {}
+        sources = (list(test[1:]) or self.compiled_from(file)) if changed else []
+
+        def compile_some(wanted):
+            for source in sources:
+                if wanted(source) and source not in objects:
+                    good, name, made, said = self.compile(source, arch)
+                    if not good:
+                        return said
+                    objects[source] = {name: made}
+            return None
+
+        for program in tests if alone else []:
+            stem = source_of(program).removesuffix('_test')
+            if said := compile_some(lambda source: pathlib.Path(source).stem.removesuffix('_test') in (stem, stem.removesuffix('_twins'))):
                 return 'does not build', said
-            objects[name] = made
-        for program in tests_of(file):
-            source = f'tests/{program.removeprefix("ptx_").removesuffix("_test")}_test.cpp'
-            if 'SCALELAB_PROGRAM' in self.commands.get(source, {'command': ''})['command']:
-                if source not in self.retargeted:
-                    _, name, made, _ = self.compile(source)
-                    self.retargeted[source] = {name: made}
-                self.link('scalelab', objects)
-            self.link(program, objects | self.retargeted.get(source, {}))
-            for number, (command, settings) in enumerate(self.runs_of(program)):
-                began = time.monotonic()
-                run = (program, number)
-                try:
-                    done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, errors='replace',
-                                          cwd=self.own, timeout=limits.get(run))
-                except subprocess.TimeoutExpired:
-                    return 'does not end', ''
-                if done.returncode != 0:
-                    return 'killed', f'{" ".join(f"{k}={v}" for k, v in settings.items())} {" ".join(command)}\n{done.stdout[-1500:]}'
-                limits.setdefault(run, 5 * (time.monotonic() - began) + 10)
-        return 'SURVIVED', ''
+            if objects and (found := self.run(program, objects, limits, arch)):
+                return found
+        if len(objects) == len(sources) and alone:
+            return 'SURVIVED', ''
+        if said := compile_some(lambda source: True):
+            return 'does not build', said
+        return next(filter(None, (self.run(program, objects, limits, arch) for program in tests)), ('SURVIVED', ''))
+
+    def run(self, program, objects, limits, arch):
+        """How a test fails with objects, {source: {name: object}}, in the place of its own, or None."""
+        together = {name: made for object_of in objects.values() for name, made in object_of.items()}
+        source = f'tests/{source_of(program)}.cpp'
+        if 'SCALELAB_PROGRAM' in self.commands.get(source, {'command': ''})['command']:
+            if source not in self.retargeted:
+                _, name, made, _ = self.compile(source)
+                self.retargeted[source] = {name: made}
+            self.link('scalelab', together)
+        self.link(program, together | self.retargeted.get(source, {}))
+        for number, (command, settings) in enumerate(self.runs_of(program, arch)):
+            began = time.monotonic()
+            run = (program, number)
+            said = f'{program} {" ".join(f"{k}={v}" for k, v in settings.items() if k not in SETTINGS)}: '
+            try:
+                done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, errors='replace',
+                                      cwd=self.own, timeout=limits.get(run))
+            except subprocess.TimeoutExpired:
+                return 'does not end', said
+            if done.returncode != 0:
+                return 'killed', said + in_short(done) + '\n' + done.stdout[-1500:]
+            limits.setdefault(run, 5 * (time.monotonic() - began) + 10)
+        return None
 
 
-def run_all(build, mutants, seconds):
+SETTINGS = {'PTX_THREADS', 'PTX_LIMIT', 'SCALELAB_REQUIRE_CUDA', 'SCALELAB_SMALL'}  # of every leg
+
+
+def in_short(done):
+    """What a test that failed says first: a fault of the PTX machine, a test, or a call."""
+    said = done.stderr + done.stdout
+    for pattern in (r'^PTX machine[^\n]*\n  (?:grid [^\n]*\n  )?([^\n]*)', r'\[  FAILED  \] ([\w./]+)', r'([^\n]+)'):
+        if match := re.search(pattern, said, re.M):
+            return match[1]
+    return f'exit code {done.returncode}'
+
+
+def run_all(build, mutants, seconds, are_planted):
     """Prints and counts the outcomes; begins no mutant after so many seconds."""
     counts, limits, began = collections.Counter(), {}, time.monotonic()
     for done, mutant in enumerate(sorted(mutants)):
@@ -277,19 +348,22 @@ def run_all(build, mutants, seconds):
             break
         here = build.own / 'sources' / mutant.file
         here.parent.mkdir(parents=True, exist_ok=True)
-        if mutant.file not in limits:
+        tests = (mutant.file, mutant.arch, mutant.test)
+        if tests not in limits:
             shutil.copy(ROOT / mutant.file, here)
-            limits[mutant.file] = {}
-            said, why = build.outcome(mutant.file, limits[mutant.file])
+            limits[tests] = {}
+            said, why = build.outcome(*tests[:1], limits[tests], *tests[1:], changed=not are_planted)
             if said != 'SURVIVED':
                 sys.exit(f'{mutant.file}: its tests do not pass as it is: {said}\n{why}')
         lines = (ROOT / mutant.file).read_text().split('\n')
         old, lines[mutant.line] = lines[mutant.line], mutant.text
         here.write_text('\n'.join(lines))
-        said, _ = build.outcome(mutant.file, limits[mutant.file])
+        said, why = build.outcome(*tests[:1], limits[tests], *tests[1:], alone=are_planted)
         here.unlink()
         counts[said] += 1
         print(f'{said:15} {mutant.file}:{mutant.line + 1} {mutant.kind}', flush=True)
+        if are_planted:
+            print('    ' + why.split('\n')[0], flush=True)
         if said == 'SURVIVED':
             print(f'    {old.strip()}\n    {mutant.text.strip()}', flush=True)
     print(', '.join(f'{count} {said}' for said, count in sorted(counts.items())) or 'none')
@@ -303,10 +377,14 @@ def main():
     options.add_argument('--seed', type=int, default=1)
     options.add_argument('--files', nargs='*', default=FILES, help='patterns')
     options.add_argument('--kinds', nargs='*', choices=list(KINDS), default=list(KINDS))
+    options.add_argument('--planted', nargs='?', const='', help='of the list tests/ptx/mutants.txt; PLANTED: a part of file or fault')
     options.add_argument('--since', help='only lines that this commit does not have')
     options.add_argument('--seconds', type=float, default=float('inf'), help='begin no mutant after so many')
     options.add_argument('--list', action='store_true', help='print the mutants and stop')
     given = options.parse_args()
+    if given.planted is not None:
+        mutants = [mutant for mutant in planted() if given.planted in f'{mutant.file} {mutant.kind}']
+        return end(mutants, given)
     files = sorted({str(f.relative_to(ROOT)) for p in given.files for f in ROOT.glob(p)})
     has_ptx = (pathlib.Path(given.build) / 'tests/ptx/ptx_scalelab').exists()
     files = [file for file in files if tests_of(file) and (has_ptx or not on_device(file))]
@@ -314,7 +392,11 @@ def main():
     if given.since:
         changed = changed_since(given.since)
         mutants = [mutant for mutant in mutants if mutant.line in changed[mutant.file]]
-    mutants = drawn(mutants, given.count, given.seed)
+    return end(drawn(mutants, given.count, given.seed), given)
+
+
+def end(mutants, given):
+    """Runs or lists them; the exit code."""
     if not mutants:
         print('nothing to change')
         return 0
@@ -322,7 +404,8 @@ def main():
         print('\n'.join(f'{m.file}:{m.line + 1} {m.kind}: {m.text.strip()}' for m in sorted(mutants)))
         return 0
     with tempfile.TemporaryDirectory(prefix='mutants-') as own:
-        return 3 if run_all(Build(given.build, own), mutants, given.seconds)['SURVIVED'] else 0
+        counts = run_all(Build(given.build, own), mutants, given.seconds, given.planted is not None)
+        return 3 if counts['SURVIVED'] else 0
 
 
 if __name__ == '__main__':

@@ -521,6 +521,7 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int ord
                                                    {cudaDevAttrUnifiedAddressing, 1},
                                                    {cudaDevAttrCooperativeLaunch, 1},
                                                    {cudaDevAttrClusterLaunch, d.major >= 9},
+                                                   {cudaDevAttrKernelExecTimeout, std::getenv("PTX_LIMIT") != nullptr},
                                                    {cudaDevAttrMemoryPoolsSupported, has_pools()}};
   const auto found = values.find(attribute);
   if (found == values.end()) die("device attribute " + std::to_string(attribute) + " is not known");
