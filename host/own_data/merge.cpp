@@ -218,7 +218,7 @@ Outcome join_prune(const Shards& shards, const fs::path& folder, Session& sessio
     seconds += shards.results[i].value("seconds", 0.0);
   }
   return finish_prune(shards.results[0].at("prune"), folder, std::move(scores), std::move(duplicates), seconds,
-                      session);
+                      static_cast<int>(shards.results.size()), session);
 }
 
 Outcome run(const fs::path& folder, Session& session) {

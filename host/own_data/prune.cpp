@@ -3,7 +3,7 @@
 // result.json, schema 1: data {file, fingerprint, n, d}, score, keep, fraction, class_floor, seed, kept, removed
 // {near_duplicates, fraction}, seconds, environment; and where there are such: clusters {k, metric, iterations,
 // converged, empty_repaired, empty, sizes} or of --clusters-from {k, metric, from, empty, sizes}, near_duplicates {eps,
-// within, representative, across_labels}, classes [{label, n, kept}], ranks (where there are several).
+// within, representative, across_labels}, classes [{label, n, kept}], ranks, of merged shards also shards.
 //
 // A shard leaves scores.npy of its rows; where it found near-duplicates, m of them, duplicates.npy (m, 2) int64 (the rows
 // removed of its clusters, and what each matches) and cosines.npy (m); and result.json with data {file, n, d, looks
@@ -400,6 +400,7 @@ Outcome outcome_of(const PruneOptions& options, const Choosable& rows, const Dec
       {"seed", session.common.seed},
       {"kept", kept},
       {"removed", {{"near_duplicates", duplicates}, {"fraction", n - kept - duplicates}}},
+      {"ranks", session.context.ranks.size()},
       {"seconds", seconds},
       {"environment", environment(session)}};
   outcome.text =
@@ -412,12 +413,11 @@ Outcome outcome_of(const PruneOptions& options, const Choosable& rows, const Dec
   if (!choice.clusters.empty()) say_clusters(options, choice, outcome);
   if (options.duplicates()) say_duplicates(options, rows, choice, outcome);
   if (!rows.labels().empty()) say_classes(options, rows, choice, outcome);
-  if (session.context.ranks.size() > 1) outcome.document["ranks"] = session.context.ranks.size();
   return outcome;
 }
 
-// Writes what was decided.
-Outcome write(const PruneOptions& options, const Choosable& rows, const Decisions& choice, double seconds,
+// Writes what was decided, by so many shards.
+Outcome write(const PruneOptions& options, const Choosable& rows, const Decisions& choice, double seconds, int shards,
               Session& session) {
   const std::filesystem::path folder = options.out;
   OutputFile removed_file(folder / "removed.csv");
@@ -427,6 +427,7 @@ Outcome write(const PruneOptions& options, const Choosable& rows, const Decision
   NpyWriter<float> scores_file(folder / "scores.npy", {rows.size()});
   scores_file.write(choice.scores);
   Outcome outcome = outcome_of(options, rows, choice, seconds, session);
+  if (shards > 1) outcome.document["shards"] = shards;
   rows.rows.require_unchanged();
   publish(folder, json_text(outcome.document), kept_file, scores_file, removed_file);
   return outcome;
@@ -476,7 +477,7 @@ Outcome run(const PruneOptions& options, Session& session) {
   const Decisions choice = choice_of(options, *rows, session);
   Outcome outcome;
   on_all(ranks, [&] {
-    if (ranks.rank() == 0) outcome = write(options, *rows, choice, stage.seconds(), session);
+    if (ranks.rank() == 0) outcome = write(options, *rows, choice, stage.seconds(), 1, session);
   });
   return outcome;
 }
@@ -553,7 +554,7 @@ Outcome run_shard(const PruneOptions& options, const Shard& shard, Session& sess
 }  // namespace
 
 Outcome finish_prune(const nlohmann::json& job, const std::filesystem::path& folder, std::vector<float> scores,
-                     std::vector<Duplicate> duplicates, double seconds, Session& session) {
+                     std::vector<Duplicate> duplicates, double seconds, int shards, Session& session) {
   PruneOptions options = options_of(job);
   options.out = folder.string();
   Common common = session.common;
@@ -576,7 +577,7 @@ Outcome finish_prune(const nlohmann::json& job, const std::filesystem::path& fol
   }
   if (!options.clusters_from.empty()) choice.clusters = clusters_from(options.clusters_from, rows).labels;
   choose(options, rows, common.seed, choice);
-  return write(options, rows, choice, seconds, own);
+  return write(options, rows, choice, seconds, shards, own);
 }
 
 Command add_prune(CLI::App& program) {

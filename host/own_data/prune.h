@@ -11,8 +11,8 @@
 namespace scalelab::host {
 
 // The choice among all rows, out of what the shards found, and the files that one process would have left in `folder`.
-// job: "prune" of the shards' result.json; scores: (n); duplicates: of all shards, in any order.
+// job: "prune" of the shards' result.json; scores: (n); duplicates: of all shards, in any order; seconds: of all.
 Outcome finish_prune(const nlohmann::json& job, const std::filesystem::path& folder, std::vector<float> scores,
-                     std::vector<Duplicate> duplicates, double seconds, Session& session);
+                     std::vector<Duplicate> duplicates, double seconds, int shards, Session& session);
 
 }  // namespace scalelab::host
