@@ -190,6 +190,12 @@ class DevicesSweep : public DevicesTest {
       all.push_back({trial_id(row.trial), row.measurement.status, row.measurement.values});
     }
     EXPECT_EQ(result.rows.size(), trials_.size());
+    std::ptrdiff_t written = 0;
+    for (const auto& entry : fs::directory_iterator(options.out)) {
+      const std::string text = entry.path().extension() == ".jsonl" ? read_file(entry.path()) : "";
+      written += std::count(text.begin(), text.end(), '\n');
+    }
+    EXPECT_EQ(written, std::ssize(trials_)) << "each once";
     return all;
   }
 
