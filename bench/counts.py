@@ -71,7 +71,7 @@ def execute(program, op, axes, **settings):
         command = [program, "bench", "run", "--profile", "--backend", "cuda", "--op", op, "--quiet"]
         for axis in axes:
             command += ["--axis", axis]
-        settings |= {"PTX_COUNT": f"{folder}/counts", "PTX_ARCH": "90", "PTX_THREADS": "1"}
+        settings |= {"PTX_COUNT": f"{folder}/counts", "PTX_ARCH": "90"}
         result = subprocess.run(command, capture_output=True, text=True, env=os.environ | settings, timeout=1800)
         if result.returncode != 0:
             sys.exit(f"{' '.join(command)} ended with {result.returncode}:\n{result.stderr[-2000:]}")

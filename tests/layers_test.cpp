@@ -50,7 +50,7 @@ std::vector<std::string> violations(const fs::path& root) {
       const std::string extension = path.extension();
       if (extension != ".h" && extension != ".cpp" && extension != ".cu" && extension != ".cuh") continue;
       const bool device = extension == ".cu" || extension == ".cuh";
-      const bool executor = path.string().find("/tests/ptx/") != std::string::npos;
+      const bool executor = std::regex_search(path.string(), std::regex("/tests/(ptx|cuda)/"));
       std::vector<std::string> forbidden;
       if (!device && !executor) forbidden.insert(forbidden.end(), kCuda.begin(), kCuda.end());
       if (folder == "include" || folder == "kernels") forbidden.insert(forbidden.end(), kJson.begin(), kJson.end());

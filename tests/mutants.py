@@ -5,7 +5,7 @@
     tests/mutants.py --build build --since HEAD~1 --seconds 60          # only lines that have changed since: for CI
     tests/mutants.py --build build --files host/evidence/law.cpp        # these
     tests/mutants.py --build build --files 'kernels/*.cu*' --kinds barrier fence fragment alignment comparison constant
-    tests/mutants.py --build build --planted                            # the faults of device code in tests/ptx/mutants.txt
+    tests/mutants.py --build build --planted                            # the faults of device code in tests/cuda/mutants.txt
 
 A mutant is one line with one change, of the kinds below, which are drawn in turn. The changed file lies in a folder of its
 own that is searched before the sources: neither the working tree nor the build folder is changed, which Make has built
@@ -32,7 +32,7 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
-PLANTED = ROOT / 'tests/ptx/mutants.txt'
+PLANTED = ROOT / 'tests/cuda/mutants.txt'
 FILES = ['kernels/*.cpp', 'kernels/*-inl.h', 'kernels/cpu/*', 'kernels/distance.h', 'kernels/tile.h', 'host/evidence/*.cpp',
          'host/lab/difficulty.cpp', 'host/lab/store.cpp', 'host/lab/error_count.cpp', 'host/lab/visit_order.cpp',
          'host/program/file*.cpp', 'host/data/*.cpp', 'kernels/*.cu', 'kernels/*.cuh', 'kernels/cuda/*']
@@ -105,7 +105,7 @@ def on_device(file):
 def source_of(program):
     """The stem of a test's own source."""
     stem = program.removeprefix('ptx_').removesuffix('_test')
-    return stem if (ROOT / f'tests/ptx/{stem}.cu').exists() else stem + '_test'
+    return stem if list((ROOT / 'tests').rglob(stem + '.cu')) else stem + '_test'
 
 
 def tests_of(file):
@@ -327,7 +327,7 @@ class Build:
         return None
 
 
-SETTINGS = {'PTX_THREADS', 'PTX_LIMIT', 'SCALELAB_REQUIRE_CUDA', 'SCALELAB_SMALL'}  # of every leg
+SETTINGS = {'PTX_LIMIT', 'SCALELAB_REQUIRE_CUDA', 'SCALELAB_SMALL'}  # of every leg
 
 
 def in_short(done):
@@ -377,7 +377,7 @@ def main():
     options.add_argument('--seed', type=int, default=1)
     options.add_argument('--files', nargs='*', default=FILES, help='patterns')
     options.add_argument('--kinds', nargs='*', choices=list(KINDS), default=list(KINDS))
-    options.add_argument('--planted', nargs='?', const='', help='of the list tests/ptx/mutants.txt; PLANTED: a part of file or fault')
+    options.add_argument('--planted', nargs='?', const='', help='of the list tests/cuda/mutants.txt; PLANTED: a part of file or fault')
     options.add_argument('--since', help='only lines that this commit does not have')
     options.add_argument('--seconds', type=float, default=float('inf'), help='begin no mutant after so many')
     options.add_argument('--list', action='store_true', help='print the mutants and stop')

@@ -1,5 +1,5 @@
 // Memory: addresses of 32 lanes, the allocations and variables that they may touch, loads, stores and atomics.
-#include <string>
+#include <fmt/format.h>
 
 #include "tests/ptx/lanes.h"
 
@@ -46,8 +46,7 @@ void find_addresses(Warp& w, const Inst& in, Mask m, Ref base, Addresses& a) {
   for_lanes(m, [&](int l) {
     if (a.at[l] & (in.bytes - 1))
       fault(w, in, Mask{1} << l,
-            "misaligned address " + memory::describe(a.at[l]) + " for an access of " + std::to_string(in.bytes) +
-                " bytes");
+            fmt::format("misaligned address {} for an access of {} bytes", memory::describe(a.at[l]), in.bytes));
   });
 }
 
@@ -66,21 +65,19 @@ bool find(const Launch& launch, Space space, u64 at, Range& range) {
 }
 // Each lane's access must lie in one allocation (global) or variable (others).
 __attribute__((noinline)) void look_up(Warp& w, const Inst& in, Mask m, Space space, const Addresses& a) {
-  const Launch& launch = *w.worker->launch;
+  const Launch& launch = *w.launch;
   for_lanes(m, [&](int l) {
     Range range;
     if (find(launch, space, a.at[l], range) && range.holds(a.at[l], a.at[l] + in.bytes)) {
-      w.worker->caches[in.cache] = {range, space};
+      w.launch->caches[in.cache] = {range, space};
       return;
     }
     static const char* const names[] = {"generic", "global", "shared", "local", "param"};
-    std::string text = std::string("out of bounds: ") + names[static_cast<int>(space)] + " access of " +
-                       std::to_string(in.bytes) + " bytes at " +
-                       (space == Space::global ? memory::describe(a.at[l]) : "offset " + std::to_string(a.at[l]));
-    if (space == Space::shared) {
-      for (const Variable& v : launch.shared)
-        text += ", " + v.name + " is [" + std::to_string(v.at) + ", " + std::to_string(v.at + v.bytes) + ")";
-    }
+    const bool global = space == Space::global;
+    std::string text = fmt::format("out of bounds: {} access of {} bytes at {}", names[static_cast<int>(space)],
+                                   in.bytes, global ? memory::describe(a.at[l]) : fmt::format("offset {}", a.at[l]));
+    for (const Variable& v : space == Space::shared ? launch.shared : std::vector<Variable>{})
+      text += fmt::format(", {} is [{}, {})", v.name, v.at, v.at + v.bytes);
     fault(w, in, Mask{1} << l, text);
   });
 }
@@ -91,18 +88,6 @@ void follow_init(Warp& w, const Inst& in, Mask m, const Addresses& a, bool read,
       fault(w, in, Mask{1} << l, "reads uninitialised memory: " + memory::describe(a.at[l]));
     if (write) memory::mark_init(a.at[l], in.bytes);
   });
-}
-
-// The space and its window of addresses that a generic address lies in.
-Space space_of(u64 address, u64& window) {
-  for (const auto& [space, start] :
-       {std::pair{Space::shared, kSharedWindow}, {Space::local, kLocalWindow}, {Space::param, kParamWindow}}) {
-    if (address - start >= kWindowBytes) continue;
-    window = start;
-    return space;
-  }
-  window = 0;
-  return Space::global;
 }
 
 // Calls body(lanes, host address of each) once for each space that the lanes' addresses are in.
@@ -117,63 +102,36 @@ inline void access(Warp& w, const Inst& in, Mask m, Ref base, bool read, bool wr
       moved.fill(lanes, [&](int l) { return a.at[l] - window; });
       use = &moved;
     }
-    const MemoryCache& cache = w.worker->caches[in.cache];
+    const MemoryCache& cache = w.launch->caches[in.cache];
     if (cache.space != space || !cache.range.holds(use->low, use->high + in.bytes)) look_up(w, in, lanes, space, *use);
     if (space == Space::global && memory::tracks_init()) [[unlikely]]
       follow_init(w, in, lanes, *use, read, write);
     if (race::on()) [[unlikely]]
       race::note(w, in, lanes, space, use->at, read, write);
-    if (w.worker->counts != nullptr) [[unlikely]]
+    if (w.launch->counts != nullptr) [[unlikely]]
       count::note(w, in, lanes, space, use->at);
     char* const origin = space == Space::global   ? memory::host(0)
                          : space == Space::shared ? w.block->shared
                          : space == Space::local  ? w.local
-                                                  : const_cast<char*>(w.worker->launch->parameters.data());
+                                                  : const_cast<char*>(w.launch->parameters.data());
     const u64 stride = space == Space::local ? w.local_stride : 0;
     body(lanes, [&](int l) { return origin + use->at[l] + stride * l; });
   };
   if (in.space != Space::generic) return in_space(m, in.space, 0);
   if (memory::in_arena(a.low) && memory::in_arena(a.high)) return in_space(m, Space::global, 0);
-  for (Mask rest = m; rest != 0;) {
-    u64 window, other;
-    const Space space = space_of(a.at[__builtin_ctz(rest)], window);
-    Mask lanes = 0;
-    for_lanes(rest, [&](int l) { lanes |= space_of(a.at[l], other) == space ? Mask{1} << l : 0; });
-    in_space(lanes, space, window);
-    rest &= ~lanes;
-  }
-}
-
-// A vector is moved at once, as by a device: CUB's blocks hand each other a value and its state in one.
-inline void copy_at_once(void* to, const void* from, int bytes) {
-  switch (bytes) {
-    case 2: __builtin_memcpy(to, from, 2); return;
-    case 4: __builtin_memcpy(to, from, 4); return;
-    case 8: __builtin_memcpy(to, from, 8); return;
-    default: __builtin_memcpy(to, from, 16);
-  }
+  Mask shared = 0;
+  for_lanes(m, [&](int l) { shared |= a.at[l] - kSharedWindow < kWindowBytes ? Mask{1} << l : 0; });
+  if (shared != 0) in_space(shared, Space::shared, kSharedWindow);
+  if (shared != m) in_space(m & ~shared, Space::global, 0);
 }
 
 template <class T, class L>
 void load(Warp& w, const Inst& in, Mask m) {
-  access(w, in, m, in.o[1], true, false, [&](Mask lanes, auto&& at) {
-    alignas(64) L t[kLanes];
-    for (int l = 0; l < kLanes; ++l) t[l] = static_cast<L>(*reinterpret_cast<const volatile T*>(at(l)));
-    store(w.to<L>(in.o[0]), t, lanes);
-  });
-}
-template <class T, class L>
-void load_vector(Warp& w, const Inst& in, Mask m) {
-  const int count = in.count;
-  access(w, in, m, in.o[count], true, false, [&](Mask lanes, auto&& at) {
-    alignas(64) L t[4][kLanes];
-    for (int l = 0; l < kLanes; ++l) {
-      alignas(16) T values[16 / sizeof(T)];
-      copy_at_once(values, at(l), in.bytes);
-      for (int k = 0; k < count; ++k) t[k][l] = static_cast<L>(values[k]);
-    }
-    for (int k = 0; k < count; ++k) {
-      if (in.o[k] != kNone) store(w.to<L>(in.o[k]), t[k], lanes);
+  access(w, in, m, in.o[in.count], true, false, [&](Mask lanes, auto&& at) {
+    for (int k = 0; k < in.count; ++k) {
+      alignas(64) L t[kLanes];
+      for (int l = 0; l < kLanes; ++l) t[l] = static_cast<L>(reinterpret_cast<const T*>(at(l))[k]);
+      if (in.o[k] != kNone) store(w.to<L>(in.o[k]), t, lanes);
     }
   });
 }
@@ -184,9 +142,7 @@ void load_matrices(Warp& w, const Inst& in, Mask m) {
   const Mask naming = in.count == 4 ? kAll : (Mask{1} << 8 * in.count) - 1;
   access(w, in, m & naming, in.o[in.count], true, false, [&](Mask, auto&& at) {
     const auto number = [&](int matrix, int row, int column) {
-      u16 bits;
-      std::memcpy(&bits, at(8 * matrix + row) + 2 * column, 2);
-      return u32{bits};
+      return u32{reinterpret_cast<const u16*>(at(8 * matrix + row))[column]};
     };
     for (int k = 0; k < in.count; ++k) {
       alignas(64) u32 t[kLanes];
@@ -204,7 +160,7 @@ void load_parameter(Warp& w, const Inst& in, Mask m) {  // at a known place: imm
   const int bytes = in.flags & 15;
   for (int k = 0; k < in.count; ++k) {
     u64 value = 0;
-    std::memcpy(&value, w.worker->launch->parameters.data() + in.imm + k * bytes, bytes);
+    std::memcpy(&value, w.launch->parameters.data() + in.imm + k * bytes, bytes);
     if (in.flags & 16) value = static_cast<u64>(static_cast<s64>(value << (64 - 8 * bytes)) >> (64 - 8 * bytes));
     if (in.o[k] != kNone) store_same(w.to<L>(in.o[k]), static_cast<L>(value), m);
   }
@@ -212,50 +168,55 @@ void load_parameter(Warp& w, const Inst& in, Mask m) {  // at a known place: imm
 template <class T, class L>
 void store_to(Warp& w, const Inst& in, Mask m) {
   access(w, in, m, in.o[0], false, true, [&](Mask lanes, auto&& at) {
-    for_lanes(lanes, [&](int l) {
-      alignas(16) T values[16 / sizeof(T)];
-      for (int k = 0; k < in.count; ++k) values[k] = static_cast<T>(w.from<L>(in.o[1 + k])[l]);
-      if (in.count == 1)
-        *reinterpret_cast<volatile T*>(at(l)) = values[0];
-      else
-        copy_at_once(at(l), values, in.bytes);
-    });
+    for (int k = 0; k < in.count; ++k) {
+      const L* from = w.from<L>(in.o[1 + k]);
+      for_lanes(lanes, [&](int l) { reinterpret_cast<T*>(at(l))[k] = static_cast<T>(from[l]); });
+    }
   });
+}
+// What an atomic leaves where `old` was; of floating-point numbers there are only sums.
+template <class T>
+T combined(u8 op, T old, T b, T c) {
+  if constexpr (std::is_floating_point_v<T>) {
+    return canonical(old + b);
+  } else {
+    switch (op) {
+      case kAdd: return static_cast<T>(bits_of(old) + bits_of(b));
+      case kMin: return std::min(old, b);
+      case kMax: return std::max(old, b);
+      case kOr: return old | b;
+      default: return old == b ? c : old;
+    }
+  }
 }
 template <class T>
 void atomic(Warp& w, const Inst& in, Mask m) {
   access(w, in, m, in.o[1], true, true, [&](Mask lanes, auto&& at) {
     alignas(64) T before[kLanes];
     const T *b = w.from<T>(in.o[2]), *c = in.o[3] == kNone ? b : w.from<T>(in.o[3]);
-    using Word = std::conditional_t<sizeof(T) == 8, u64, u32>;
     for_lanes(lanes, [&](int l) {
-      Word* const place = reinterpret_cast<Word*>(at(l));
-      Word old = __atomic_load_n(place, __ATOMIC_SEQ_CST);
-      const auto next = [&] { return std::bit_cast<Word>(combined<T>(in.flags, std::bit_cast<T>(old), b[l], c[l])); };
-      while (!__atomic_compare_exchange_n(place, &old, next(), false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST)) {
-      }
-      before[l] = std::bit_cast<T>(old);
+      T& place = *reinterpret_cast<T*>(at(l));
+      before[l] = place;
+      place = combined<T>(in.flags, place, b[l], c[l]);
     });
     if (in.o[0] != kNone) store(w.to<T>(in.o[0]), before, lanes);
   });
 }
 
 template <class L>
-Execute load_into(Type type, bool one) {
+Execute load_into(Type type) {
   const bool is_signed = type.kind == 's';
   switch (type.bytes) {
-    case 1: return is_signed ? (one ? load<s8, L> : load_vector<s8, L>) : (one ? load<u8, L> : load_vector<u8, L>);
-    case 2: return is_signed ? (one ? load<s16, L> : load_vector<s16, L>) : (one ? load<u16, L> : load_vector<u16, L>);
-    case 4: return is_signed ? (one ? load<s32, L> : load_vector<s32, L>) : (one ? load<u32, L> : load_vector<u32, L>);
-    default: return one ? load<u64, L> : load_vector<u64, L>;
+    case 1: return is_signed ? load<s8, L> : load<u8, L>;
+    case 2: return is_signed ? load<s16, L> : load<u16, L>;
+    case 4: return is_signed ? load<s32, L> : load<u32, L>;
+    default: return load<u64, L>;
   }
 }
 
 }  // namespace
 
-Execute load_of(Type type, int lane, bool one) {
-  return lane == 8 ? load_into<u64>(type, one) : load_into<u32>(type, one);
-}
+Execute load_of(Type type, int lane) { return lane == 8 ? load_into<u64>(type) : load_into<u32>(type); }
 Execute matrix_load_of(bool turned) { return turned ? load_matrices<true> : load_matrices<false>; }
 Execute parameter_load_of(int lane) { return lane == 8 ? load_parameter<u64> : load_parameter<u32>; }
 Execute store_of(Type type, int lane) {
@@ -273,7 +234,6 @@ Execute atomic_of(Type type) {
 }
 
 void fence(Warp& w, const Inst&, Mask m) {
-  __atomic_thread_fence(__ATOMIC_SEQ_CST);
   if (race::on()) race::fence(w, m);
 }
 

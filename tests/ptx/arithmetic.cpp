@@ -1,6 +1,5 @@
 // Arithmetic, bits, comparisons, choices and conversions: a table from opcodes to loops over lanes. After the PTX ISA's
 // manual; its rows are what nvcc has made of code so far.
-#include <cfenv>
 #include <limits>
 
 #include "tests/ptx/lanes.h"
@@ -27,20 +26,9 @@ constexpr Shape<X, X> kXX;
 constexpr Shape<X, X, X> kXXX;
 constexpr Shape<X, X, X, X> kXXXX;
 
-// Another rounding mode than to nearest.
-template <Execute kRun, int kMode>
-void in_mode(Warp& w, const Inst& in, Mask m) {
-  Execute volatile run = kRun;
-  std::fesetround(kMode);
-  run(w, in, m);
-  std::fesetround(FE_TONEAREST);
-}
-template <class T, int kMode = FE_TONEAREST, class D, class... A, class F>
+template <class T, class D, class... A, class F>
 Form form(Shape<D, A...>, F) {
-  constexpr Execute kRun = map<F, Of<D, T>, Of<A, T>...>;
-  return {kMode == FE_TONEAREST ? kRun : in_mode<kRun, kMode>,
-          sizeof...(A),
-          {sizeof(Lane<Of<D, T>>), sizeof(Lane<Of<A, T>>)...}};
+  return {map<F, Of<D, T>, Of<A, T>...>, sizeof...(A), {sizeof(Lane<Of<D, T>>), sizeof(Lane<Of<A, T>>)...}};
 }
 template <class T>
 std::string suffix() {
@@ -135,6 +123,8 @@ void integers(Forms& to) {
   rows<u32, u64>(to, "bfi", Shape<X, X, X, u32, u32>(),
                  [](auto a, auto b, u32 c, u32 d) { return inserted(a, b, c, d); });
   rows<u32>(to, "bmsk.clamp", kXXX, [](u32 a, u32 b) { return a >= 32 ? 0 : (b >= 32 ? ~0U : (1U << b) - 1) << a; });
+  to["pack.u32"] = form<u32>(Shape<u32, u16, u16>(), [](u32 low, u32 high) { return low | high << 16; });
+  to["pack.u64"] = form<u64>(Shape<u64, u32, u32>(), [](u64 low, u64 high) { return low | high << 32; });
   rows<u32>(to, "prmt", kXXXX, [](u32 a, u32 b, u32 c) { return permuted(a, b, c); });
 }
 
@@ -161,16 +151,11 @@ inline float beside(double x, float of) {
   if (double{near} == x || (near > x) == up) return near;
   return std::nextafter(near, up ? std::numeric_limits<float>::infinity() : -std::numeric_limits<float>::infinity());
 }
-// Rows for each rounding mode that the opcode can name; without a name it is to nearest.
+// Rows with and without the name of the rounding mode, which is to nearest.
 template <class S, class F>
 void rounded(Forms& to, const std::string& opcode, S shape, F) {
-  each<float, double>([&]<class T>() {
-    const Canonical<F> f;
-    to[opcode + suffix<T>()] = to[opcode + ".rn" + suffix<T>()] = form<T>(shape, f);
-    to[opcode + ".rz" + suffix<T>()] = form<T, FE_TOWARDZERO>(shape, f);
-    to[opcode + ".rm" + suffix<T>()] = form<T, FE_DOWNWARD>(shape, f);
-    to[opcode + ".rp" + suffix<T>()] = form<T, FE_UPWARD>(shape, f);
-  });
+  rows<float, double>(to, opcode, shape, Canonical<F>());
+  rows<float, double>(to, opcode + ".rn", shape, Canonical<F>());
 }
 void reals(Forms& to) {
   rounded(to, "add", kXXX, [](auto a, auto b) { return a + b; });
@@ -216,6 +201,10 @@ void selp(Warp& w, const Inst& in, Mask m) {
   for (int l = 0; l < kLanes; ++l) t[l] = p >> l & 1 ? a[l] : b[l];
   store(w.to<L>(in.o[0]), t, m);
 }
+template <class... T>
+void rows_of_choice(Forms& to) {
+  ((to["selp" + suffix<T>()] = {selp<Lane<T>>, 3, {sizeof(Lane<T>), sizeof(Lane<T>), sizeof(Lane<T>), 0}}), ...);
+}
 // Of predicates; those of sources that the flags name are negated.
 template <class F>
 void logic(Warp& w, const Inst& in, Mask m) {
@@ -242,9 +231,7 @@ void choices(Forms& to) {
   or_nan("geu", [](auto a, auto b) { return !(a < b); });
   or_nan("num", [](auto a, auto b) { return a == a && b == b; });
   or_nan("nan", [](auto a, auto b) { return a != a || b != b; });
-  for (const char* type : {".u16", ".s16", ".u32", ".s32", ".f32"})
-    to[std::string("selp") + type] = {selp<u32>, 3, {4, 4, 4, 0}};
-  for (const char* type : {".u64", ".s64", ".f64"}) to[std::string("selp") + type] = {selp<u64>, 3, {8, 8, 8, 0}};
+  rows_of_choice<u16, s16, u32, s32, float, u64, s64, double>(to);
   const auto predicates = [&](const char* name, int sources, auto f) { to[name] = {logic<decltype(f)>, sources, {}}; };
   predicates("and.pred", 2, [](Mask a, Mask b) { return a & b; });
   predicates("or.pred", 2, [](Mask a, Mask b) { return a | b; });
@@ -293,12 +280,9 @@ void conversions(Forms& to) {
   to_integers(to, ".rpi", [](auto a) { return std::ceil(a); });
   each<float, double>([&]<class D>() {
     each<u8, s16, u16, s32, u32, s64, u64, float, double>([&]<class A>() {
-      const auto cast = [](A a) { return canonical(static_cast<D>(a)); };
       const std::string types = suffix<D>() + suffix<A>();
-      to["cvt" + types] = to["cvt.rn" + types] = form<A>(Shape<D, A>(), cast);
-      to["cvt.rz" + types] = form<A, FE_TOWARDZERO>(Shape<D, A>(), cast);
-      to["cvt.rm" + types] = form<A, FE_DOWNWARD>(Shape<D, A>(), cast);
-      to["cvt.rp" + types] = form<A, FE_UPWARD>(Shape<D, A>(), cast);
+      to["cvt" + types] = to["cvt.rn" + types] =
+          form<A>(Shape<D, A>(), [](A a) { return canonical(static_cast<D>(a)); });
     });
   });
   to["cvt.sat.f32.f32"] = form<float>(kXX, [](float a) { return a > 0 ? (a < 1 ? a : 1) : 0; });  // NaN: 0

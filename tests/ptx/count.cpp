@@ -4,119 +4,68 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <nlohmann/json.hpp>
 
 #include "tests/ptx/machine.h"
 
 namespace ptx::count {
 namespace {
 
-std::map<std::string, std::pair<Kernel*, std::uint64_t>> launched;  // by name; how often
+std::map<std::string, std::pair<Kernel*, u64>> launched;  // by name; how often
 
-std::vector<std::string_view> lines_of(std::string_view text) {
-  std::vector<std::string_view> lines{{}};  // the first has number 1
-  for (std::size_t at = 0; at < text.size();) {
-    const std::size_t end = std::min(text.find('\n', at), text.size());
-    lines.push_back(text.substr(at, end - at));
-    at = end + 1;
-  }
-  return lines;
-}
-std::string opcode_of(std::string_view line) {
-  const auto skip = [&](const char* what) { line.remove_prefix(std::min(line.find_first_not_of(what), line.size())); };
-  skip(" \t");
-  if (!line.empty() && line[0] == '@') line.remove_prefix(std::min(line.find_first_of(" \t"), line.size()));
-  skip(" \t");
-  return std::string(line.substr(0, line.find_first_of(" \t;")));
-}
-
-// Instructions at which control may arrive, or behind which warps wait for each other.
-std::vector<char> begins_of(const Kernel& kernel) {
-  const std::vector<Inst>& code = kernel.code;
-  std::vector<char> begins(code.size() + 1, 0);
-  begins[0] = 1;
-  for (std::size_t i = 0; i < code.size(); ++i) {
-    if (code[i].kind == Kind::branch) begins[static_cast<std::size_t>(code[i].imm)] = 1;
-    if (code[i].kind == Kind::indexed) {
-      for (const std::uint32_t to : kernel.tables[code[i].table]) begins[to] = 1;
-    }
-    if (code[i].kind != Kind::simple && code[i].kind != Kind::sync) begins[i + 1] = 1;
-  }
-  return begins;
-}
 // [[whether a straight piece begins here, "OPCODE", instructions, [what it reads], [what it writes]], ...], the last two as
 // places of registers.
-void write_code(std::ofstream& out, const Kernel& kernel, const std::vector<std::string_view>& lines) {
-  const std::vector<char> begins = begins_of(kernel);
+nlohmann::json code_of(const Kernel& kernel) {
+  const std::vector<bool> begins = begins_of(kernel.code);
+  auto all = nlohmann::json::array();
   for (std::size_t i = 0; i < kernel.code.size(); ++i) {
     const Inst& inst = kernel.code[i];
-    out << (i == 0 ? "[" : ",\n[") << int{begins[i]} << ", \"" << opcode_of(lines.at(inst.line)) << "\", "
-        << kernel.counts[i].issued;
-    for (const bool writes : {false, true}) {
-      out << ", [";
-      const char* comma = "";
-      const auto name = [&](Ref ref) {
-        if (ref == kNone) return;
-        out << comma << ref;
-        comma = ", ";
-      };
-      if (!writes) name(inst.guard);
-      for (std::size_t k = 0; k < inst.o.size(); ++k) {
-        if ((inst.defs >> k & 1) == (writes ? 1 : 0)) name(inst.o[k]);
-      }
-      out << "]";
+    std::vector<Ref> reads, writes;
+    if (inst.guard != kNone) reads.push_back(inst.guard);
+    for (std::size_t k = 0; k < inst.o.size(); ++k) {
+      if (inst.o[k] != kNone) ((inst.defs >> k & 1) != 0 ? writes : reads).push_back(inst.o[k]);
     }
-    out << "]";
+    all.push_back({int{begins[i]}, kernel.origins[i].opcode, kernel.counts[i].issued, reads, writes});
   }
+  return all;
 }
 
 // {"KERNEL": {"launches": N, "opcodes": {"OPCODE": [instructions, lanes, sectors or passes]}}}, and with PTX_COUNT_CODE=1
-// behind it "code": [...], as write_code has it.
+// in it "code": what code_of gives.
 void write() {
-  std::ofstream out(setting("PTX_COUNT", ""));
-  out << "{";
-  const char* between = "\n";
+  nlohmann::json all;
   for (const auto& [name, entry] : launched) {
     const Kernel& kernel = *entry.first;
-    const std::vector<std::string_view> lines = lines_of(kernel.module->text);
-    std::map<std::string, Count> sums;
+    std::map<std::string, std::array<u64, 3>> sums;
     for (std::size_t i = 0; i < kernel.counts.size(); ++i) {
-      const Count& from = kernel.counts[i];
-      if (from.issued == 0) continue;
-      Count& to = sums[opcode_of(lines.at(kernel.code[i].line))];
-      to = {to.issued + from.issued, to.lanes + from.lanes, to.extra + from.extra};
+      const Count& count = kernel.counts[i];
+      if (count.issued == 0) continue;
+      auto& [issued, lanes, extra] = sums[std::string(kernel.origins[i].opcode)];
+      issued += count.issued;
+      lanes += count.lanes;
+      extra += count.extra;
     }
-    out << between << " \"" << demangled(name) << "\": {\"launches\": " << entry.second << ", \"opcodes\": {";
-    const char* comma = "";
-    for (const auto& [opcode, sum] : sums) {
-      out << comma << "\"" << opcode << "\": [" << sum.issued << ", " << sum.lanes << ", " << sum.extra << "]";
-      comma = ", ";
-    }
-    out << "}";
-    if (std::string(setting("PTX_COUNT_CODE", "0")) == "1") {
-      out << ", \"code\": [";
-      write_code(out, kernel, lines);
-      out << "]";
-    }
-    out << "}";
-    between = ",\n";
+    nlohmann::json& of_kernel = all[demangled(name)];
+    of_kernel = {{"launches", entry.second}, {"opcodes", sums}};
+    if (is_on("PTX_COUNT_CODE")) of_kernel["code"] = code_of(kernel);
   }
-  out << "\n}\n";
+  std::ofstream(setting("PTX_COUNT", "")) << all << "\n";
 }
 
-std::uint64_t sectors_of(Mask lanes, const std::uint64_t* at) {
-  std::array<std::uint64_t, kLanes> sectors;
+u64 sectors_of(Mask lanes, const u64* at) {
+  std::array<u64, kLanes> sectors;
   int count = 0;
   for (Mask rest = lanes; rest != 0; rest &= rest - 1) sectors[count++] = at[__builtin_ctz(rest)] / 32;
   std::sort(sectors.begin(), sectors.begin() + count);
-  return static_cast<std::uint64_t>(std::unique(sectors.begin(), sectors.begin() + count) - sectors.begin());
+  return static_cast<u64>(std::unique(sectors.begin(), sectors.begin() + count) - sectors.begin());
 }
 // Each bank gives one word a pass, to all lanes that want it.
-std::uint64_t passes_of(Mask lanes, const std::uint64_t* at, int bytes) {
-  std::array<std::vector<std::uint64_t>, 32> words;
+u64 passes_of(Mask lanes, const u64* at, int bytes) {
+  std::array<std::vector<u64>, 32> words;
   std::size_t most = 1;
   for (Mask rest = lanes; rest != 0; rest &= rest - 1) {
     for (int k = 0; k < std::max(bytes / 4, 1); ++k) {
-      const std::uint64_t word = at[__builtin_ctz(rest)] / 4 + static_cast<std::uint64_t>(k);
+      const u64 word = at[__builtin_ctz(rest)] / 4 + static_cast<u64>(k);
       auto& bank = words[word % 32];
       if (std::find(bank.begin(), bank.end(), word) == bank.end()) bank.push_back(word);
       most = std::max(most, bank.size());
@@ -132,16 +81,17 @@ bool on() {
   return is_on;
 }
 
-void launch_begins(Kernel& kernel) {
+void launch_begins(Launch& launch) {
   if (launched.empty()) std::atexit(write);
-  auto& [known, times] = launched[kernel.name];
-  known = &kernel;
+  auto& [known, times] = launched[launch.kernel->name];
+  known = launch.kernel;
   ++times;
-  kernel.counts.resize(kernel.code.size());
+  known->counts.resize(known->code.size());
+  launch.counts = known->counts.data();
 }
 
-void note(Warp& warp, const Inst& inst, Mask lanes, Space space, const std::uint64_t* addresses) {
-  Count& count = warp.worker->counts[&inst - warp.worker->launch->kernel->code.data()];
+void note(Warp& warp, const Inst& inst, Mask lanes, Space space, const u64* addresses) {
+  Count& count = warp.launch->counts[&inst - warp.launch->kernel->code.data()];
   if (space == Space::global) count.extra += sectors_of(lanes, addresses);
   if (space == Space::shared) count.extra += passes_of(lanes, addresses, inst.bytes);
 }

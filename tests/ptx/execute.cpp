@@ -1,13 +1,10 @@
 // Runs launches: the lanes of a warp in groups that stand at the same instruction, the warps of a block and the blocks
-// that run together in turns, independent blocks on several threads.
-#include <unistd.h>
+// that run together in turns, independent blocks one after the other.
+#include <fmt/format.h>
 
 #include <algorithm>
-#include <atomic>
-#include <cstdio>
 #include <numeric>
 #include <random>
-#include <thread>
 
 #include "tests/ptx/lanes.h"
 
@@ -16,19 +13,12 @@ namespace {
 
 constexpr u32 kNowhere = 0xffffffff;
 
-std::string lanes_text(Mask lanes) {
-  char text[32];
-  std::snprintf(text, sizeof(text), "lanes %08x", lanes);
-  return text;
-}
-std::string dim_text(const Dim& d) {
-  return "(" + std::to_string(d.x) + ", " + std::to_string(d.y) + ", " + std::to_string(d.z) + ")";
-}
+std::string text_of(const Dim& d) { return fmt::format("({}, {}, {})", d.x, d.y, d.z); }
 
 [[noreturn]] void stop(const Launch& launch, const std::string& report) {
-  die("fault in " + demangled(launch.kernel->name) + "\n  grid " + dim_text(launch.grid) + ", block " +
-      dim_text(launch.block) + ", dynamic shared memory " + std::to_string(launch.dynamic_shared) + " bytes\n" +
-      report);
+  die(fmt::format("fault in {}\n  grid {}, block {}, dynamic shared memory {} bytes\n{}",
+                  demangled(launch.kernel->name), text_of(launch.grid), text_of(launch.block), launch.dynamic_shared,
+                  report));
 }
 
 void put(Warp& w, u32 pc, Mask mask, State state = State::ready) {
@@ -39,7 +29,7 @@ void put(Warp& w, u32 pc, Mask mask, State state = State::ready) {
   }
   w.groups.push_back({pc, mask, state});
 }
-const Inst& instruction(const Warp& w, const Group& g) { return w.worker->launch->kernel->code[g.pc]; }
+const Inst& instruction(const Warp& w, const Group& g) { return w.launch->kernel->code[g.pc]; }
 
 // --- the barrier of a block ------------------------------------------------------------------------------------------
 // Hardware forgives a barrier that some threads never come to, for they have returned, and one whose warps come to it at
@@ -49,7 +39,7 @@ void check_barrier(Block& block) {
   for (Warp& w : block.warps) {
     for (const Group& g : w.groups) {
       if (g.state != State::at_barrier) continue;
-      if (block.live < w.worker->launch->block.size())
+      if (block.live < w.launch->block.size())
         fault(w, instruction(w, g), g.mask, "divergent barrier: some threads of the block have returned before it");
       if (pc != kNowhere && pc != g.pc)
         fault(w, instruction(w, g), g.mask, "divergent barrier: other warps are at another one");
@@ -63,18 +53,16 @@ void check_arrivals(Block& block) {
   if (barrier.arrived == 0 || barrier.arrived < block.live) return;
   if (race::on()) {
     check_barrier(block);
-    race::barrier(block);
+    race::barrier({&block});
   }
   block.barrier = {};
   for (Warp& w : block.warps) {
     for (Group& g : w.groups) {
       if (g.state != State::at_barrier) continue;
       const Inst& in = instruction(w, g);
-      if (in.reduces == Reduces::count)
-        store_same(w.to<u32>(in.o[0]), barrier.votes, g.mask);
-      else if (in.reduces != Reduces::nothing)
-        store_mask(w.to<Mask>(in.o[0]), barrier.votes >= (in.reduces == Reduces::all ? barrier.arrived : 1) ? kAll : 0,
-                   g.mask);
+      const bool passed = barrier.votes >= (in.flags == kVoteAll ? barrier.arrived : 1);
+      if (in.flags == kVoteCount) store_same(w.to<u32>(in.o[0]), barrier.votes, g.mask);
+      if (in.flags == kVoteAll || in.flags == kVoteAny) store_mask(w.to<Mask>(in.o[0]), passed ? kAll : 0, g.mask);
       g = {g.pc + 1, g.mask, State::ready};
     }
   }
@@ -82,7 +70,7 @@ void check_arrivals(Block& block) {
 void arrive(Warp& w, const Inst& in, u32 pc, Mask m) {
   Barrier& barrier = w.block->barrier;
   barrier.arrived += static_cast<u32>(std::popcount(m));
-  if (in.reduces != Reduces::nothing) {
+  if (in.flags != kVotesIgnored) {
     const Mask p = *w.from<Mask>(in.o[2]) ^ (in.imm != 0 ? kAll : 0);
     barrier.votes += static_cast<u32>(std::popcount(p & m));
   }
@@ -114,32 +102,39 @@ void arrive_at_cluster(Warp& w, const Inst& in, Mask m) {
 }
 
 // --- where lanes of a warp meet --------------------------------------------------------------------------------------
-// Of the lanes that stand here, those whose partners have all come; `wants` is the member mask of each.
-Mask complete(Warp& w, const Inst& in, Mask here, const u32* wants) {
-  const Mask alive = w.exists & ~w.exited;
-  Mask go = 0;
-  for (Mask rest = here; rest != 0;) {
-    const int first = std::countr_zero(rest);
+// Calls body(lanes, their member mask) for each set of lanes that named the same; `wants` is the member mask of each.
+template <class F>
+void for_each_set(Mask lanes, const u32* wants, F&& body) {
+  for (Mask rest = lanes; rest != 0;) {
+    const Mask wanted = wants[__builtin_ctz(rest)];
     Mask same = 0;
-    for_lanes(here, [&](int l) { same |= wants[l] == wants[first] ? Mask{1} << l : 0; });
-    if (const Mask outside = same & ~wants[first]; outside != 0)
-      fault(w, in, outside, "lane is not in its own member mask " + lanes_text(wants[first]));
-    if (race::on() && (wants[first] & w.exited) != 0)  // hardware forgives these, too
-      fault(w, in, same, "the member mask names lanes that have returned: " + lanes_text(wants[first] & w.exited));
-    if ((wants[first] & alive & ~same) == 0) {
-      go |= same;
-      if (in.meet == Meet::anywhere && race::on()) race::warp_sync(w, same);
-    }
+    for_lanes(rest, [&](int l) { same |= wants[l] == wanted ? Mask{1} << l : 0; });
+    body(same, wanted);
     rest &= ~same;
   }
+}
+// Of the lanes that stand here, those whose partners have all come.
+Mask complete(Warp& w, const Inst& in, Mask here, const u32* wants) {
+  Mask go = 0;
+  for_each_set(here, wants, [&](Mask same, Mask wanted) {
+    if (const Mask outside = same & ~wanted; outside != 0)
+      fault(w, in, outside, fmt::format("lane is not in its own member mask {:08x}", wanted));
+    const Mask alive = w.exists & ~w.exited;
+    if (const Mask absent = wanted & ~alive; race::on() && absent != 0)  // hardware forgives these, too
+      fault(w, in, same,
+            fmt::format("the member mask names lanes that have returned, or that there never were: {:08x}", absent));
+    if ((wanted & alive & ~same) != 0) return;
+    go |= same;
+    if (in.meet == Meet::anywhere && race::on()) race::warp_sync(w, same);
+  });
   return go;
 }
 // A group has come to where lanes meet. Whether it (or a part of it) goes on now; otherwise it has been put down.
 bool meets(Warp& w, const Inst& in, u32 pc, Mask& m) {
   const Mask alive = w.exists & ~w.exited;
   const bool all = in.kind == Kind::barrier || in.meet == Meet::all;
-  const bool named = !all && in.meet == Meet::here && in.o[in.table] < 0;  // by a constant
-  if ((all && m == alive) || (named && (*w.from<u32>(in.o[in.table]) & alive) == m)) return true;
+  const bool named = !all && in.meet == Meet::here && in.named() < 0;  // by a constant
+  if ((all && m == alive) || (named && (*w.from<u32>(in.named()) & alive) == m)) return true;
   const auto joins = [&](const Group& g) {
     return g.state == State::at_sync &&
            (g.pc == pc || (in.meet == Meet::anywhere && instruction(w, g).meet == Meet::anywhere));
@@ -151,7 +146,7 @@ bool meets(Warp& w, const Inst& in, u32 pc, Mask& m) {
     if (!joins(g)) continue;
     total |= g.mask;
     const Inst& there = instruction(w, g);
-    if (!all) for_lanes(g.mask, [&](int l) { wants[l] = w.from<u32>(there.o[there.table])[l]; });
+    if (!all) for_lanes(g.mask, [&](int l) { wants[l] = w.from<u32>(there.named())[l]; });
   }
   const Mask go = !all ? complete(w, in, total, wants) : total == alive ? total : 0;
   // Those that go on leave their groups; of these all but those at pc stand ready behind their own instruction.
@@ -171,15 +166,10 @@ bool meets(Warp& w, const Inst& in, u32 pc, Mask& m) {
 }
 // Executes a sync for each set of lanes that named each other.
 void run_sync(Warp& w, const Inst& in, Mask m) {
-  if (in.meet != Meet::here || in.o[in.table] < 0) return in.run(w, in, m);
-  u32 wants[kLanes];
-  std::copy_n(w.from<u32>(in.o[in.table]), kLanes, wants);
-  for (Mask rest = m; rest != 0;) {
-    Mask same = 0;
-    for_lanes(rest, [&](int l) { same |= wants[l] == wants[std::countr_zero(rest)] ? Mask{1} << l : 0; });
-    in.run(w, in, same);
-    rest &= ~same;
-  }
+  if (in.meet != Meet::here || in.named() < 0) return in.run(w, in, m);
+  u32 wants[kLanes];  // the instruction may overwrite them
+  std::copy_n(w.from<u32>(in.named()), kLanes, wants);
+  for_each_set(m, wants, [&](Mask same, Mask) { in.run(w, in, same); });
 }
 
 // --- a warp's turn ---------------------------------------------------------------------------------------------------
@@ -219,15 +209,6 @@ bool control(Warp& w, const Inst& in, u32& pc, Mask& m) {
       if (pass != 0) put(w, pc + 1, pass);
       return false;
     }
-    case Kind::indexed: {
-      const auto& table = w.worker->launch->kernel->tables[in.table];
-      for_lanes(m, [&](int l) {
-        const u32 which = w.from<u32>(in.o[0])[l];
-        if (which >= table.size()) fault(w, in, Mask{1} << l, "index of a branch " + std::to_string(which));
-        put(w, table[which], Mask{1} << l);
-      });
-      return false;
-    }
     case Kind::yield:
       put(w, pc + 1, m);
       w.rotate = true;
@@ -238,16 +219,16 @@ bool control(Warp& w, const Inst& in, u32& pc, Mask& m) {
 }
 
 // Runs the lanes from pc until they part, wait, have exited, come to `limit`, or have done `most` instructions. How many.
-std::uint64_t go(Warp& w, u32& pc, Mask mask, u32 limit, std::uint64_t most) {
-  const Inst* const code = w.worker->launch->kernel->code.data();
-  Count* const counts = w.worker->counts;
-  for (std::uint64_t done = 1;; ++done) {
+u64 go(Warp& w, u32& pc, Mask mask, u32 limit, u64 most) {
+  const Inst* const code = w.launch->kernel->code.data();
+  Count* const counts = w.launch->counts;
+  for (u64 done = 1;; ++done) {
     const Inst& in = code[pc];
     Mask m = mask;
     if (in.guard != kNone) m &= in.negated ? ~*w.to<Mask>(in.guard) : *w.to<Mask>(in.guard);
     if (counts != nullptr) [[unlikely]] {
       ++counts[pc].issued;
-      counts[pc].lanes += static_cast<std::uint64_t>(std::popcount(m));
+      counts[pc].lanes += static_cast<u64>(std::popcount(m));
     }
     if (in.kind == Kind::simple) [[likely]] {
       if (m != 0) in.run(w, in, m);
@@ -283,9 +264,9 @@ int choose(const Warp& w, u32 last_pc) {
   return chosen;
 }
 // Until all lanes wait or have exited, or about `budget` instructions are done. How many were.
-std::uint64_t run(Warp& w, std::uint64_t budget) {
-  constexpr std::uint64_t kSlice = 10000;  // where other groups are ready, too
-  std::uint64_t done = 0;
+u64 run(Warp& w, u64 budget) {
+  constexpr u64 kSlice = 10000;  // where other groups are ready, too
+  u64 done = 0;
   u32 last_pc = 0;
   for (Group& g : w.groups) {
     if (g.state == State::at_cluster) g.state = State::ready;  // asks again
@@ -321,41 +302,37 @@ struct Slot {
   Pages registers, local, shared;
   std::vector<int> order;
 
-  Slot(Worker& worker, const Launch& launch) {
+  explicit Slot(Launch& launch) {
     const Kernel& kernel = *launch.kernel;
     const std::size_t threads = launch.block.size(), warps = (threads + kLanes - 1) / kLanes;
     const u32 stride = (kernel.local_bytes + 15) / 16 * 16 + 64;
-    registers = Pages(warps * kernel.register_bytes + 64);
-    local = Pages(kernel.local_bytes > 0 ? warps * kLanes * stride : 0);
-    shared = Pages(launch.shared_bytes + 4096);
-    block.shared = shared.data();
+    registers = pages_of(warps * kernel.register_bytes + 64);
+    local = pages_of(kernel.local_bytes > 0 ? warps * kLanes * stride : 0);
+    shared = pages_of(launch.shared_bytes + 4096);
+    block.shared = shared.get();
     block.warps.resize(warps);
     for (std::size_t i = 0; i < warps; ++i) {
       Warp& w = block.warps[i];
-      w.registers = registers.data() + i * kernel.register_bytes;
+      w.registers = registers.get() + i * kernel.register_bytes;
       w.constants = kernel.constants.data();
-      w.local = local.data() + i * kLanes * stride;
+      w.local = local.get() + i * kLanes * stride;
       w.local_stride = stride;
       w.block = &block;
-      w.worker = &worker;
+      w.launch = &launch;
       w.index = static_cast<int>(i);
-      const std::size_t lanes = std::min<std::size_t>(kLanes, threads - i * kLanes);
-      w.exists = lanes == kLanes ? kAll : (Mask{1} << lanes) - 1;
+      w.exists = kAll >> (kLanes - std::min<std::size_t>(kLanes, threads - i * kLanes));
     }
     order.resize(warps);
     std::iota(order.begin(), order.end(), 0);
   }
-  void begin(const Launch& launch, std::uint64_t index, u32 together, Cluster& cluster, u32 rank,
-             std::mt19937_64* random) {
-    block.linear = static_cast<u32>(index);
-    block.index = {static_cast<u32>(index % launch.grid.x), static_cast<u32>(index / launch.grid.x % launch.grid.y),
-                   static_cast<u32>(index / launch.grid.x / launch.grid.y)};
+  void begin(const Launch& launch, u32 index, u32 together, Cluster& cluster, std::mt19937_64* random) {
+    block.linear = index;
+    block.index = {index % launch.grid.x, index / launch.grid.x % launch.grid.y, index / launch.grid.x / launch.grid.y};
     block.live = static_cast<u32>(launch.block.size());
     block.barrier = {};
     block.cluster = &cluster;
-    block.rank = rank;
     poison(block.shared + kSharedStart, launch.shared_bytes - kSharedStart);
-    poison(local.data(), local.bytes());
+    poison(local.get(), local.get_deleter().bytes);
     for (Warp& w : block.warps) {
       w.exited = 0;
       w.rotate = false;
@@ -379,28 +356,26 @@ using Sets = std::vector<std::unique_ptr<Set>>;
 [[noreturn]] void hung(const Launch& launch, const Sets& sets, const std::string& why) {
   static const char* const states[] = {"ready", "waits for lanes of its warp", "waits at a barrier",
                                        "waits at the cluster's barrier"};
-  std::string text = "  " + why + "\n";
-  int lines = 0;
+  std::vector<std::string> lines;
   for (const auto& set : sets) {
     for (const auto& slot : set->slots) {
       for (const Warp& w : slot->block.warps) {
-        for (const Group& g : w.groups) {
-          if (++lines > 24) continue;
-          text += "  block " + dim_text(slot->block.index) + " warp " + std::to_string(w.index) + " " +
-                  lanes_text(g.mask) + " " + states[static_cast<int>(g.state)] + ", exited " + lanes_text(w.exited) +
-                  ", at " + place_of(*launch.kernel, instruction(w, g)) + "\n";
-        }
+        for (const Group& g : w.groups)
+          lines.push_back(fmt::format("  block {} warp {} lanes {:08x} {}, exited {:08x}, at {}",
+                                      text_of(slot->block.index), w.index, g.mask, states[static_cast<int>(g.state)],
+                                      w.exited, place_of(*launch.kernel, instruction(w, g))));
       }
     }
   }
-  if (lines > 24) text += "  and " + std::to_string(lines - 24) + " more\n";
-  stop(launch, text);
+  const std::size_t shown = std::min<std::size_t>(lines.size(), 24);
+  stop(launch, fmt::format("  {}\n{}\n  and {} more\n", why, fmt::join(lines.begin(), lines.begin() + shown, "\n"),
+                           lines.size() - shown));
 }
 
 std::mt19937_64* random_order() {  // null: in order
   static const std::string seed = setting("PTX_SEED", "");
   if (seed.empty()) return nullptr;
-  thread_local std::mt19937_64 random;
+  static std::mt19937_64 random;
   random.seed(std::stoull(seed));
   return &random;
 }
@@ -408,24 +383,20 @@ std::mt19937_64* random_order() {  // null: in order
 // Runs sets of `together` blocks, one set after another; while one spins for long, the next joins it.
 class Work {
  public:
-  Work(const Launch& launch, const std::vector<std::uint64_t>& order, std::atomic<std::size_t>& next, u32 together)
-      : launch_(launch), order_(order), next_(next), together_(together), random_(random_order()) {
-    worker_.launch = &launch;
-    worker_.caches.resize(launch.kernel->caches);
-    if (count::on()) worker_.counts = launch.kernel->counts.data();
-  }
+  Work(Launch& launch, std::vector<u32> order, u32 together)
+      : launch_(launch), order_(std::move(order)), together_(together), random_(random_order()) {}
 
   void run() {
-    static const std::uint64_t spin = std::stoull(setting("PTX_SPIN", "3000000")),
-                               most = std::stoull(setting("PTX_LIMIT", "0"));
+    static const u64 spin = std::stoull(setting("PTX_SPIN", "3000000")), most = std::stoull(setting("PTX_LIMIT", "0"));
     while (!resident_.empty() || admit()) {
+      const bool alone = together_ == 1 && launch_.block.size() <= kLanes && resident_.size() == 1;
       bool progress = false;
-      for (std::size_t s = 0; s < resident_.size(); ++s) {
-        progress |= turn(*resident_[s],
-                         together_ == 1 && launch_.block.size() <= kLanes && resident_.size() == 1 ? spin : 16384);
-        if (resident_[s]->lives()) continue;
-        unused_.push_back(std::move(resident_[s]));
-        resident_.erase(resident_.begin() + static_cast<std::ptrdiff_t>(s--));
+      for (const auto& set : resident_) progress |= turn(*set, alone ? spin : 16384);
+      const auto gone =
+          std::stable_partition(resident_.begin(), resident_.end(), [](auto& set) { return set->lives(); });
+      if (gone != resident_.end()) {
+        std::move(gone, resident_.end(), std::back_inserter(unused_));
+        resident_.erase(gone, resident_.end());
         since_ = 0;
         progress = true;
       }
@@ -435,36 +406,36 @@ class Work {
         admit();
       }
       if (most != 0 && total_ > most)
-        hung(launch_, resident_, "TIME LIMIT: more than " + std::to_string(most) + " instructions of warps");
+        hung(launch_, resident_, fmt::format("TIME LIMIT: more than {} instructions of warps", most));
     }
   }
 
  private:
   bool admit() {
-    const std::size_t which = next_.fetch_add(1);
-    if (which >= order_.size()) return false;
+    if (next_ == order_.size()) return false;
     if (unused_.empty()) {
       unused_.push_back(std::make_unique<Set>());
-      for (u32 i = 0; i < together_; ++i) unused_.back()->slots.push_back(std::make_unique<Slot>(worker_, launch_));
+      for (u32 i = 0; i < together_; ++i) unused_.back()->slots.push_back(std::make_unique<Slot>(launch_));
     }
     auto set = std::move(unused_.back());
     unused_.pop_back();
     set->cluster = {0, 0, static_cast<u32>(launch_.block.size() * together_), {}};
     for (auto& slot : set->slots) set->cluster.blocks.push_back(&slot->block);
     for (u32 i = 0; i < together_; ++i)
-      set->slots[i]->begin(launch_, order_[which] * together_ + i, together_, set->cluster, i, random_);
+      set->slots[i]->begin(launch_, order_[next_] * together_ + i, together_, set->cluster, random_);
+    ++next_;
     resident_.push_back(std::move(set));
     return true;
   }
   // Every warp of the set's blocks that can do something, once. Whether any did.
-  bool turn(Set& set, std::uint64_t budget) {
+  bool turn(Set& set, u64 budget) {
     bool progress = false;
     for (auto& slot : set.slots) {
       for (const int i : slot->order) {
         Warp& w = slot->block.warps[static_cast<std::size_t>(i)];
         if (!can_run(w)) continue;
         progress = true;
-        const std::uint64_t done = ptx::run(w, budget);
+        const u64 done = ptx::run(w, budget);
         since_ += done;
         total_ += done;
       }
@@ -472,52 +443,44 @@ class Work {
     return progress;
   }
 
-  const Launch& launch_;
-  const std::vector<std::uint64_t>& order_;
-  std::atomic<std::size_t>& next_;
+  Launch& launch_;
+  const std::vector<u32> order_;
+  std::size_t next_ = 0;
   const u32 together_;
   std::mt19937_64* const random_;
-  Worker worker_;
   Sets resident_, unused_;
-  std::uint64_t since_ = 0, total_ = 0;
+  u64 since_ = 0, total_ = 0;
 };
 
 }  // namespace
 
 std::string place_of(const Kernel& kernel, const Inst& inst) {
-  return "PTX line " + std::to_string(inst.line) + ": " + text_of(kernel, inst.line) + "\n    " +
-         source_of(kernel, inst.loc);
+  const Origin& origin = kernel.origins[static_cast<std::size_t>(&inst - kernel.code.data())];
+  return fmt::format("PTX line {}: {}\n    {}", origin.line, text_of(kernel, origin.line),
+                     source_of(kernel, origin.loc));
 }
 
 void fault(Warp& w, const Inst& inst, Mask lanes, const std::string& what) {
-  const Launch& launch = *w.worker->launch;
+  const Dim& block = w.launch->block;
   const auto thread = static_cast<u32>(w.index * kLanes + std::countr_zero(lanes | 1U << 31));
-  const Dim at{thread % launch.block.x, thread / launch.block.x % launch.block.y,
-               thread / launch.block.x / launch.block.y};
-  stop(launch, "  " + what + "\n  block " + dim_text(w.block->index) + ", thread " + dim_text(at) + ", " +
-                   lanes_text(lanes) + "\n  at " + place_of(*launch.kernel, inst));
+  const Dim at{thread % block.x, thread / block.x % block.y, thread / block.x / block.y};
+  stop(*w.launch, fmt::format("  {}\n  block {}, thread {}, lanes {:08x}\n  at {}", what, text_of(w.block->index),
+                              text_of(at), lanes, place_of(*w.launch->kernel, inst)));
 }
 
-void execute(const Launch& launch) {
-  const std::uint64_t blocks = launch.grid.size();
-  const u32 together = static_cast<u32>(launch.cooperative ? blocks : launch.cluster.size());
-  std::vector<std::uint64_t> order(blocks / together);
+void execute(Launch& launch) {
+  const u32 together = static_cast<u32>(launch.cooperative ? launch.grid.size() : launch.cluster.size());
+  std::vector<u32> order(launch.grid.size() / together);
   std::iota(order.begin(), order.end(), 0);
   if (std::mt19937_64* const random = random_order(); random != nullptr) {
     // A device, too, begins blocks nearly in order, and CUB relies on it.
     for (auto run = order.begin(); run < order.end(); run += std::min<std::ptrdiff_t>(16, order.end() - run))
       std::shuffle(run, run + std::min<std::ptrdiff_t>(16, order.end() - run), *random);
   }
-  static const std::size_t wanted = std::stoul(setting("PTX_THREADS", "2"));
-  const bool alone = race::on() || count::on() || blocks * launch.block.size() < 4096;
+  launch.caches.resize(launch.kernel->caches);
   if (race::on()) race::launch_begins(launch);
-  if (count::on()) count::launch_begins(*launch.kernel);
-  std::atomic<std::size_t> next{0};
-  const auto work = [&] { Work(launch, order, next, together).run(); };
-  std::vector<std::thread> others;
-  for (std::size_t i = 1; !alone && i < std::min(order.size(), wanted); ++i) others.emplace_back(work);
-  work();
-  for (std::thread& other : others) other.join();
+  if (count::on()) count::launch_begins(launch);
+  Work(launch, std::move(order), together).run();
 }
 
 }  // namespace ptx

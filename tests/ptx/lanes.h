@@ -11,15 +11,6 @@
 
 namespace ptx {
 
-using u8 = std::uint8_t;
-using u16 = std::uint16_t;
-using u32 = std::uint32_t;
-using u64 = std::uint64_t;
-using s8 = std::int8_t;
-using s16 = std::int16_t;
-using s32 = std::int32_t;
-using s64 = std::int64_t;
-
 // In registers, 8 and 16 bits lie in the lower part of 32.
 template <class T>
 using Lane = std::conditional_t<(sizeof(T) < 4), u32, T>;
@@ -70,25 +61,7 @@ auto bits_of(T value) {
 inline float canonical(float x) { return x == x ? x : std::bit_cast<float>(0x7fffffffU); }
 inline double canonical(double x) { return x == x ? x : std::bit_cast<double>(0xfff8000000000000ULL); }
 
-// What an atomic leaves where `old` was; of floating-point numbers there are sums and exchanges.
-enum AtomicOp : u8 { kAdd, kMin, kMax, kAnd, kOr, kXor, kExchange, kCompareAndSwap };
-template <class T>
-T combined(u8 op, T old, T b, T c) {
-  if constexpr (std::is_floating_point_v<T>) {
-    return op == kAdd ? canonical(old + b) : b;
-  } else {
-    switch (op) {
-      case kAdd: return static_cast<T>(bits_of(old) + bits_of(b));
-      case kMin: return std::min(old, b);
-      case kMax: return std::max(old, b);
-      case kAnd: return old & b;
-      case kOr: return old | b;
-      case kXor: return old ^ b;
-      case kExchange: return b;
-      default: return old == b ? c : old;
-    }
-  }
-}
+enum AtomicOp : u8 { kAdd, kMin, kMax, kOr, kCompareAndSwap };
 
 // What an opcode does where its operands are registers of one width each: the loop, and bytes a lane of the result and of
 // each source (0: a predicate).
@@ -100,7 +73,7 @@ struct Form {
 const Form* find_form(std::string_view opcode);  // null: none (arithmetic.cpp)
 
 // Memory accesses (access.cpp), with registers of so many bytes a lane, and what lanes do together (together.cpp).
-Execute load_of(Type type, int lane, bool one);
+Execute load_of(Type type, int lane);
 Execute matrix_load_of(bool turned);
 Execute parameter_load_of(int lane);
 Execute store_of(Type type, int lane);
@@ -108,10 +81,10 @@ Execute atomic_of(Type type);
 void fence(Warp& w, const Inst&, Mask m);
 enum ShuffleMode : u8 { kUpwards, kDownwards, kButterfly, kIndexed };
 void shuffle(Warp& w, const Inst& in, Mask m);
-enum VoteMode : u8 { kVoteAll, kVoteAny, kVoteUni, kVoteBallot };
+enum VoteMode : u8 { kVotesIgnored, kVoteAll, kVoteAny, kVoteBallot, kVoteCount };
 void vote(Warp& w, const Inst& in, Mask m);
-Execute match_of(Type type);
-Execute reduce_of(Type type);
+void match_any(Warp& w, const Inst& in, Mask m);
+void sum_of_lanes(Warp& w, const Inst& in, Mask m);
 void multiply_tiles(Warp& w, const Inst& in, Mask m);
 
 }  // namespace ptx

@@ -1,4 +1,5 @@
 // Global memory: exact bounds, redzones, and freed addresses that stay out of use for a while.
+#include <fmt/format.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -17,6 +18,8 @@ const char* setting(const char* name, const char* otherwise) {
   return value != nullptr ? value : otherwise;
 }
 
+bool is_on(const char* name, const char* otherwise) { return std::string(setting(name, otherwise)) == "1"; }
+
 void die(const std::string& text) {
   static std::mutex lock;
   const std::lock_guard hold(lock);
@@ -25,21 +28,17 @@ void die(const std::string& text) {
   _exit(86);
 }
 
-Pages::Pages(std::size_t bytes) : bytes_(bytes) {
-  if (bytes == 0) return;
+Pages pages_of(std::size_t bytes) {
+  if (bytes == 0) return {};
   void* const at = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (at == MAP_FAILED) die("no addresses for " + std::to_string(bytes) + " bytes");
-  data_ = static_cast<char*>(at);
+  if (at == MAP_FAILED) die(fmt::format("no addresses for {} bytes", bytes));
+  return Pages(static_cast<char*>(at), {bytes});
 }
-Pages::~Pages() {
-  if (data_ != nullptr) munmap(data_, bytes_);
-}
+void Unmap::operator()(char* pages) const { munmap(pages, bytes); }
 
 void poison(void* memory, std::size_t bytes) {
   char* to = static_cast<char*>(memory);
-  std::size_t i = 0;
-  for (; i + 4 <= bytes; i += 4) std::memcpy(to + i, &kPoison, 4);
-  if (i < bytes) std::memcpy(to + i, &kPoison, bytes - i);
+  for (std::size_t i = 0; i < bytes; i += 4) std::memcpy(to + i, &kPoison, i + 4 <= bytes ? 4 : bytes - i);
 }
 
 namespace memory {
@@ -48,26 +47,24 @@ namespace {
 struct Allocation {
   std::size_t bytes = 0, reserved = 0;
 };
-constexpr std::size_t kRedzone = 256, kAlign = 512, kPage = 4096, kQuarantine = 256;
+constexpr std::size_t kRedzone = 256, kAlign = 512, kPage = 4096, kLarge = 16 * kPage, kQuarantine = 256;
 
-void reserve(std::uint64_t address, int protection) {
+std::size_t round_up(std::size_t bytes, std::size_t to) { return (bytes + to - 1) / to * to; }
+void reserve(u64 address, int protection) {
   void* const at = reinterpret_cast<void*>(address);
   const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
   if (mmap(at, kArenaBytes, protection, flags, -1, 0) != at) die("the range of device memory cannot be reserved");
 }
 // Ends the process with a report where host code has used a device address; other faults come again, unhandled.
 void host_touched(int, siginfo_t* info, void*) {
-  if (!in_arena(reinterpret_cast<std::uint64_t>(info->si_addr))) return;
-  constexpr char kText[] = "\nPTX machine: host code touched device memory\n";
-  if (write(STDERR_FILENO, kText, sizeof(kText) - 1) > 0) _exit(86);
-  _exit(86);
+  if (in_arena(reinterpret_cast<u64>(info->si_addr))) die("host code touched device memory");
 }
 
 struct State {
-  std::map<std::uint64_t, Allocation> live;
-  std::deque<std::pair<std::uint64_t, Allocation>> freed;   // the last ones, for reports
-  std::map<std::size_t, std::deque<std::uint64_t>> unused;  // by reserved bytes
-  std::uint64_t next = kArena + 1 * (1 << 20);
+  std::map<u64, Allocation> live;
+  std::deque<std::pair<u64, Allocation>> freed;   // the last ones, for reports
+  std::map<std::size_t, std::deque<u64>> unused;  // by reserved bytes
+  u64 next = kArena + (1 << 20);
   std::size_t used = 0;
   Pages init;  // a bit a byte
   std::mutex lock;
@@ -78,33 +75,30 @@ struct State {
     action.sa_sigaction = host_touched;
     action.sa_flags = SA_SIGINFO | SA_RESETHAND;
     sigaction(SIGSEGV, &action, nullptr);
-    if (std::string(setting("PTX_INITCHECK", "0")) == "1") init = Pages(kArenaBytes / 8);
+    if (is_on("PTX_INITCHECK")) init = pages_of(kArenaBytes / 8);
   }
 };
 State& state() {
   static State* s = new State;
   return *s;
 }
-std::uint64_t* init_bits() { return reinterpret_cast<std::uint64_t*>(state().init.data()); }
-void set_init(std::uint64_t address, std::size_t bytes, bool value) {
-  std::uint64_t* const init = init_bits();
-  for (std::uint64_t at = address - kArena, end = at + bytes; at < end;) {
-    const std::uint64_t bit = at % 64, count = std::min<std::uint64_t>(64 - bit, end - at);
-    const std::uint64_t mask = (count == 64 ? ~0ULL : (1ULL << count) - 1) << bit;
-    if (value)
-      __atomic_fetch_or(&init[at / 64], mask, __ATOMIC_RELAXED);
-    else
-      init[at / 64] &= ~mask;
+u64* init_bits() { return reinterpret_cast<u64*>(state().init.get()); }
+void set_init(u64 address, std::size_t bytes, bool value) {
+  u64* const init = init_bits();
+  for (u64 at = address - kArena, end = at + bytes; at < end;) {
+    const u64 bit = at % 64, count = std::min<u64>(64 - bit, end - at);
+    const u64 mask = ~0ULL >> (64 - count) << bit;
+    init[at / 64] = value ? init[at / 64] | mask : init[at / 64] & ~mask;
     at += count;
   }
 }
 
 }  // namespace
 
-bool tracks_init() { return state().init.data() != nullptr; }
-void mark_init(std::uint64_t address, std::size_t bytes) { set_init(address, bytes, true); }
-bool is_init(std::uint64_t address, std::size_t bytes) {
-  for (std::uint64_t at = address - kArena, end = at + bytes; at < end; ++at) {
+bool tracks_init() { return state().init.get() != nullptr; }
+void mark_init(u64 address, std::size_t bytes) { set_init(address, bytes, true); }
+bool is_init(u64 address, std::size_t bytes) {
+  for (u64 at = address - kArena, end = at + bytes; at < end; ++at) {
     if ((init_bits()[at / 64] >> at % 64 & 1) == 0) return false;
   }
   return true;
@@ -116,21 +110,19 @@ std::size_t total() {
 }
 std::size_t used() { return state().used; }
 
-std::uint64_t allocate(std::size_t bytes) {
+u64 allocate(std::size_t bytes) {
   State& s = state();
   const std::lock_guard hold(s.lock);
   if (s.used + bytes > total()) return 0;
-  std::size_t reserved = (bytes + kRedzone + kAlign - 1) / kAlign * kAlign;
-  if (reserved > 16 * kPage) reserved = (reserved + kPage - 1) / kPage * kPage;
-  std::uint64_t at = 0;
-  auto& pool = s.unused[reserved];
-  if (pool.size() > kQuarantine) {
+  std::size_t reserved = round_up(bytes + kRedzone, kAlign);
+  if (reserved > kLarge) reserved = round_up(reserved, kPage);
+  u64 at = 0;
+  if (auto& pool = s.unused[reserved]; pool.size() > kQuarantine) {
     at = pool.front();
     pool.pop_front();
   } else {
-    if (reserved > 16 * kPage) s.next = (s.next + kPage - 1) / kPage * kPage;
-    at = s.next;
-    s.next += reserved;
+    at = reserved > kLarge ? round_up(s.next, kPage) : s.next;
+    s.next = at + reserved;
     if (s.next > kArena + kArenaBytes) return 0;
   }
   s.live[at] = {bytes, reserved};
@@ -140,7 +132,7 @@ std::uint64_t allocate(std::size_t bytes) {
   return at;
 }
 
-bool release(std::uint64_t address) {
+bool release(u64 address) {
   State& s = state();
   const std::lock_guard hold(s.lock);
   const auto found = s.live.find(address);
@@ -148,13 +140,13 @@ bool release(std::uint64_t address) {
   s.used -= found->second.bytes;
   s.freed.emplace_back(address, found->second);
   if (s.freed.size() > 4096) s.freed.pop_front();
-  if (found->second.reserved > 16 * kPage) madvise(host(address), found->second.reserved, MADV_DONTNEED);
+  if (found->second.reserved > kLarge) madvise(host(address), found->second.reserved, MADV_DONTNEED);
   s.unused[found->second.reserved].push_back(address);
   s.live.erase(found);
   return true;
 }
 
-bool find(std::uint64_t address, Range& range) {  // launches and allocations do not overlap: no lock
+bool find(u64 address, Range& range) {  // launches and allocations do not overlap: no lock
   State& s = state();
   auto after = s.live.upper_bound(address);
   if (after == s.live.begin()) return false;
@@ -166,33 +158,28 @@ bool find(std::uint64_t address, Range& range) {  // launches and allocations do
 
 bool holds(const void* address, std::size_t bytes) {
   Range range;
-  const auto at = reinterpret_cast<std::uint64_t>(address);
+  const auto at = reinterpret_cast<u64>(address);
   const std::lock_guard hold(state().lock);
   return find(at, range) && range.holds(at, at + bytes);
 }
 
-std::string describe(std::uint64_t address) {
+std::string describe(u64 address) {
   State& s = state();
-  char text[32];
-  std::snprintf(text, sizeof(text), "0x%llx", static_cast<unsigned long long>(address));
-  std::string result = text;
+  std::string result = fmt::format("{:#x}", address);
   if (!in_arena(address)) return result + (address < 4096 ? " (null)" : " (no device memory)");
+  const auto note = [&](u64 distance, const char* how, const Allocation& of) {
+    result += fmt::format(" ({} bytes {} allocation of {} bytes)", distance, how, of.bytes);
+  };
   const auto after = s.live.upper_bound(address);
   if (after != s.live.begin()) {
     const auto& [at, was] = *std::prev(after);
     const bool within = address < at + was.bytes;
-    result += (within ? " (byte " + std::to_string(address - at) + " of"
-                      : " (" + std::to_string(address - at - was.bytes) + " bytes behind") +
-              " an allocation of " + std::to_string(was.bytes) + " bytes)";
+    within ? note(address - at, "into an", was) : note(address - at - was.bytes, "behind an", was);
   }
-  if (after != s.live.end())
-    result += " (" + std::to_string(after->first - address) + " bytes before one of " +
-              std::to_string(after->second.bytes) + " bytes)";
+  if (after != s.live.end()) note(after->first - address, "before an", after->second);
   const auto freed = std::find_if(s.freed.rbegin(), s.freed.rend(),
                                   [&](const auto& gone) { return address - gone.first < gone.second.bytes; });
-  if (freed != s.freed.rend())
-    result += " (byte " + std::to_string(address - freed->first) + " of a FREED allocation of " +
-              std::to_string(freed->second.bytes) + " bytes)";
+  if (freed != s.freed.rend()) note(address - freed->first, "into a FREED", freed->second);
   return result;
 }
 

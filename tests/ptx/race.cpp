@@ -9,15 +9,19 @@
 //
 // One clock ticks at every such event, for all threads: launches run on one thread here. A barrier then orders all
 // accesses of its block with an earlier stamp, and a launch all of the launches before it.
-#include <algorithm>
+#include <fmt/format.h>
 
-#include "tests/ptx/machine.h"
+#include <algorithm>
+#include <span>
+
+#include "tests/ptx/lanes.h"
 
 namespace ptx {
 
 // What a thread knows of others beyond its barriers: accesses with earlier stamps than these.
+using Stamps = std::map<u32, u32>;
 struct race::Known {
-  std::map<std::uint32_t, std::uint32_t> threads, blocks;
+  Stamps threads, blocks;
 };
 struct race::Thread {
   KnownPtr acquired;  // known
@@ -28,32 +32,32 @@ struct race::Thread {
 namespace race {
 namespace {
 
-struct Reads {             // of one word, of equal rank: by lanes of a warp; with no lanes: by several warps of a block
-  std::uint32_t warp = 0;  // 1 + the number of the (first) warp in the launch; 0: none
+struct Reads {   // of one word, of equal rank: by lanes of a warp; with no lanes: by several warps of a block
+  u32 warp = 0;  // 1 + the number of the (first) warp in the launch; 0: none
   Mask lanes = 0;
-  std::uint32_t stamp = 0, at = 0;  // of the last; its instruction
+  u32 stamp = 0, at = 0;  // of the last; its instruction
 };
 }  // namespace
 
 struct Cell {
-  std::uint32_t writer = 0;  // 1 + the number of the thread in the launch; 0: none; kSplit: see cells of bytes
-  std::uint32_t stamp = 0, at = 0;
-  std::uint32_t more = 0;  // 1 + index of the list that holds the reads in the place of `reads`; kSplit: of the bytes
+  u32 writer = 0;  // 1 + the number of the thread in the launch; 0: none; kSplit: see cells of bytes
+  u32 stamp = 0, at = 0;
+  u32 more = 0;  // 1 + index of the list that holds the reads in the place of `reads`; kSplit: of the bytes
   Reads reads;
 };
 
 namespace {
 
-constexpr std::uint32_t kSplit = 0xffffffff, kAtomic = 0x80000000, kAnyBlock = 0xffffffff;
+constexpr u32 kSplit = 0xffffffff, kAtomic = 0x80000000, kAnyBlock = 0xffffffff;
 constexpr std::size_t kMostLists = 64;  // blocks told apart among the readers of one word
 
-std::uint32_t now = 1, launch_start = 1;
-std::uint32_t threads_in_block = 1, warps_in_block = 1;
+u32 now = 1, launch_start = 1;
+u32 threads_in_block = 1, warps_in_block = 1;
 Cell* global_cells = nullptr;
 std::vector<std::array<Cell, 4>> bytes_of_words;
 std::vector<std::vector<Reads>> lists;
-std::vector<std::uint32_t> unused_lists;
-std::unordered_map<std::uint64_t, KnownPtr> published;  // by address of the atomic
+std::vector<u32> unused_lists;
+std::unordered_map<u64, KnownPtr> published;  // by address of the atomic
 
 enum Kind { kRead, kWrite, kAtomicLoad, kAtomicStore, kUpdate };
 const char* const kNames[] = {"read", "write", "atomic load", "atomic store", "atomic"};
@@ -62,8 +66,8 @@ struct Me {
   Warp& warp;
   const Inst& inst;
   int lane;
-  std::uint32_t thread;  // in the launch
-  std::uint32_t floor;   // stamps before it are of other launches, or of blocks that had this shared memory before
+  u32 thread;  // in the launch
+  u32 floor;   // stamps before it are of other launches, or of blocks that had this shared memory before
   BlockClock& block;
   const Known* known;
   bool shared;
@@ -77,70 +81,66 @@ KnownPtr joined(const KnownPtr& a, const KnownPtr& b) {
   for (const auto& [block, stamp] : b->blocks) both->blocks[block] = std::max(both->blocks[block], stamp);
   return both;
 }
-bool knows_block(const Me& me, std::uint32_t block, std::uint32_t stamp) {
+bool knows(const Me& me, Stamps Known::*of, u32 whom, u32 stamp) {
   if (me.known == nullptr) return false;
-  const auto found = me.known->blocks.find(block);
-  return found != me.known->blocks.end() && stamp < found->second;
+  const auto found = (me.known->*of).find(whom);
+  return found != (me.known->*of).end() && stamp < found->second;
 }
-bool knows_thread(const Me& me, std::uint32_t thread, std::uint32_t stamp) {
-  if (me.known == nullptr) return false;
-  const auto found = me.known->threads.find(thread);
-  return found != me.known->threads.end() && stamp < found->second;
-}
-bool by_barriers(const Me& me, std::uint32_t block, std::uint32_t stamp) {
+bool by_barriers(const Me& me, u32 block, u32 stamp) {
   if (block == me.warp.block->linear) return stamp < me.block.barrier;
   return block / me.block.together == me.warp.block->linear / me.block.together && stamp < me.block.cluster;
 }
-bool by_lane(const Me& me, int lane, std::uint32_t stamp) {
+bool by_lane(const Me& me, int lane, u32 stamp) {
   const WarpClock& clock = me.block.warps[me.warp.index];
   return lane == me.lane || stamp < std::max(clock.all, clock.known[me.lane][lane]);
 }
 
 // Whether the access of `thread` comes before the one under way.
-bool ordered(const Me& me, std::uint32_t thread, std::uint32_t stamp) {
+bool ordered(const Me& me, u32 thread, u32 stamp) {
   if (stamp < me.floor || thread == me.thread) return true;
-  const std::uint32_t block = thread / threads_in_block, index = thread % threads_in_block;
+  const u32 block = thread / threads_in_block, index = thread % threads_in_block;
   if (by_barriers(me, block, stamp)) return true;
   if (block == me.warp.block->linear && static_cast<int>(index / kLanes) == me.warp.index &&
       by_lane(me, static_cast<int>(index % kLanes), stamp))
     return true;
-  return knows_thread(me, thread, stamp) || knows_block(me, block, stamp);
+  return knows(me, &Known::threads, thread, stamp) || knows(me, &Known::blocks, block, stamp);
 }
 // The same of all of these reads. Of those not told apart by warp or block, whoever has acquired something is believed.
 bool ordered(const Me& me, const Reads& reads) {
   if (reads.warp == 0 || reads.stamp < me.floor) return true;
   if (reads.warp == kAnyBlock) return me.known != nullptr;
-  const std::uint32_t block = (reads.warp - 1) / warps_in_block, warp = (reads.warp - 1) % warps_in_block;
-  if (by_barriers(me, block, reads.stamp) || knows_block(me, block, reads.stamp)) return true;
+  const u32 block = (reads.warp - 1) / warps_in_block, warp = (reads.warp - 1) % warps_in_block;
+  if (by_barriers(me, block, reads.stamp) || knows(me, &Known::blocks, block, reads.stamp)) return true;
   if (reads.lanes == 0) return block == me.warp.block->linear && me.known != nullptr;
   const bool own = block == me.warp.block->linear && static_cast<int>(warp) == me.warp.index;
-  for (Mask rest = reads.lanes; rest != 0; rest &= rest - 1) {
-    const int lane = __builtin_ctz(rest);
-    if (own && by_lane(me, lane, reads.stamp)) continue;
-    const std::uint32_t thread = block * threads_in_block + warp * kLanes + static_cast<std::uint32_t>(lane);
-    if (!knows_thread(me, thread, reads.stamp)) return false;
-  }
-  return true;
+  bool all = true;
+  for_lanes(reads.lanes, [&](int lane) {
+    const u32 thread = block * threads_in_block + warp * kLanes + static_cast<u32>(lane);
+    all &= (own && by_lane(me, lane, reads.stamp)) || knows(me, &Known::threads, thread, reads.stamp);
+  });
+  return all;
 }
 
-std::string name_of(std::uint32_t thread) {
-  return "block " + std::to_string(thread / threads_in_block) + ", thread " + std::to_string(thread % threads_in_block);
+std::string name_of(u32 thread) {
+  return fmt::format("block {}, thread {}", thread / threads_in_block, thread % threads_in_block);
 }
 std::string name_of(const Reads& reads) {
   if (reads.warp == kAnyBlock) return "many blocks";
-  std::string text = "block " + std::to_string((reads.warp - 1) / warps_in_block);
-  if (reads.lanes == 0) return text + ", several warps";
-  return text + ", warp " + std::to_string((reads.warp - 1) % warps_in_block) + ", lane " +
-         std::to_string(__builtin_ctz(reads.lanes));
+  const u32 block = (reads.warp - 1) / warps_in_block, warp = (reads.warp - 1) % warps_in_block;
+  if (reads.lanes == 0) return fmt::format("block {}, several warps", block);
+  return fmt::format("block {}, warp {}, lane {}", block, warp, std::countr_zero(reads.lanes));
 }
-[[noreturn]] void report(const Me& me, Kind kind, std::uint64_t address, const std::string& whose, std::uint32_t at) {
-  const Kernel& kernel = *me.warp.worker->launch->kernel;
-  const std::string where = me.shared ? "shared memory, offset " + std::to_string(address) : memory::describe(address);
+[[noreturn]] void report(const Me& me, Kind kind, u64 address, const std::string& whose, u32 at) {
+  const Kernel& kernel = *me.warp.launch->kernel;
   fault(me.warp, me.inst, Mask{1} << me.lane,
-        std::string("race: ") + kNames[kind] + " at " + where + "\n  is not ordered after the access by " + whose +
-            "\n  at " + place_of(kernel, kernel.code[at & ~kAtomic]));
+        fmt::format("race: {} at {}\n  is not ordered after the access by {}\n  at {}", kNames[kind],
+                    me.shared ? fmt::format("shared memory, offset {}", address) : memory::describe(address), whose,
+                    place_of(kernel, kernel.code[at & ~kAtomic])));
 }
 
+std::span<Reads> reads_of(Cell& cell) {
+  return cell.more != 0 ? std::span(lists[cell.more - 1]) : std::span(&cell.reads, 1);
+}
 void forget(Cell& cell) {
   if (cell.more != 0) {
     lists[cell.more - 1].clear();
@@ -157,17 +157,14 @@ bool add(Reads& reads, const Me& me, const Reads& mine) {
     return true;
   }
   if ((reads.warp - 1) / warps_in_block != me.warp.block->linear) return false;
-  if (reads.warp == mine.warp && reads.lanes != 0)
-    reads.lanes |= mine.lanes;
-  else
-    reads.lanes = 0;
+  reads.lanes = reads.warp == mine.warp && reads.lanes != 0 ? reads.lanes | mine.lanes : 0;
   reads.stamp = now;
   reads.at = mine.at;
   return true;
 }
-void note_read(Cell& cell, const Me& me, std::uint32_t at) {
-  const Reads mine{me.warp.block->linear * warps_in_block + static_cast<std::uint32_t>(me.warp.index) + 1,
-                   Mask{1} << me.lane, now, at};
+void note_read(Cell& cell, const Me& me, u32 at) {
+  const Reads mine{me.warp.block->linear * warps_in_block + static_cast<u32>(me.warp.index) + 1, Mask{1} << me.lane,
+                   now, at};
   if (cell.more == 0) {
     Reads& reads = cell.reads;
     if (reads.stamp == now && reads.warp == mine.warp && reads.lanes != 0) {
@@ -176,7 +173,7 @@ void note_read(Cell& cell, const Me& me, std::uint32_t at) {
       reads = mine;
     } else if (!add(reads, me, mine)) {
       if (unused_lists.empty()) {
-        unused_lists.push_back(static_cast<std::uint32_t>(lists.size()));
+        unused_lists.push_back(static_cast<u32>(lists.size()));
         lists.emplace_back();
       }
       cell.more = unused_lists.back() + 1;
@@ -194,7 +191,7 @@ void note_read(Cell& cell, const Me& me, std::uint32_t at) {
   if (list.size() > kMostLists) list = {{kAnyBlock, 0, now, at}};
 }
 
-void note(Cell& cell, const Me& me, Kind kind, std::uint64_t address, std::uint32_t at) {
+void note(Cell& cell, const Me& me, Kind kind, u64 address, u32 at) {
   const bool written = cell.writer != 0 && cell.stamp >= me.floor;
   const bool both_atomic = kind >= kAtomicLoad && (cell.at & kAtomic) != 0;
   if (written && !both_atomic && !ordered(me, cell.writer - 1, cell.stamp))
@@ -206,12 +203,8 @@ void note(Cell& cell, const Me& me, Kind kind, std::uint64_t address, std::uint3
     return note_read(cell, me, at);
   }
   if (kind == kAtomicLoad) return;
-  if (cell.more != 0) {
-    for (const Reads& reads : lists[cell.more - 1]) {
-      if (!ordered(me, reads)) report(me, kind, address, name_of(reads), reads.at);
-    }
-  } else if (!ordered(me, cell.reads)) {
-    report(me, kind, address, name_of(cell.reads), cell.reads.at);
+  for (const Reads& reads : reads_of(cell)) {
+    if (!ordered(me, reads)) report(me, kind, address, name_of(reads), reads.at);
   }
   forget(cell);
   cell.writer = me.thread + 1;
@@ -224,12 +217,12 @@ void split(Cell& cell) {
   bytes.fill(cell);
   for (int i = 1; i < 4 && cell.more != 0; ++i) {  // each byte has its own list of reads
     lists.push_back(std::vector<Reads>(lists[cell.more - 1]));
-    bytes[static_cast<std::size_t>(i)].more = static_cast<std::uint32_t>(lists.size());
+    bytes[static_cast<std::size_t>(i)].more = static_cast<u32>(lists.size());
   }
   bytes_of_words.push_back(bytes);
   cell = {};
   cell.writer = kSplit;
-  cell.more = static_cast<std::uint32_t>(bytes_of_words.size() - 1);
+  cell.more = static_cast<u32>(bytes_of_words.size() - 1);
 }
 
 // Gives all of these threads what any of them has learnt by atomics and fences.
@@ -243,13 +236,8 @@ void share(const Threads& threads) {
     for (Thread* thread : threads) thread->*field = all;
   }
 }
-std::vector<Thread*> threads_of(BlockClock& clock) {
-  std::vector<Thread*> all;
-  for (Thread& thread : clock.threads) all.push_back(&thread);
-  return all;
-}
 // The thread's knowledge; room for it is made when the first of its block needs some.
-Thread& thread_of(Block& block, std::uint32_t index) {
+Thread& thread_of(Block& block, u32 index) {
   BlockClock& clock = *block.clock;
   if (clock.threads.empty()) clock.threads.resize(threads_in_block);
   return clock.threads[index];
@@ -261,7 +249,7 @@ void tick() {
 
 void fence(Warp& warp, int lane) {
   Block& block = *warp.block;
-  const auto index = static_cast<std::uint32_t>(warp.index * kLanes + lane), first = block.linear * threads_in_block;
+  const auto index = static_cast<u32>(warp.index * kLanes + lane), first = block.linear * threads_in_block;
   Thread& thread = thread_of(block, index);
   thread.acquired = joined(thread.acquired, thread.pending);
   auto released = thread.acquired == nullptr ? std::make_shared<Known>() : std::make_shared<Known>(*thread.acquired);
@@ -269,11 +257,10 @@ void fence(Warp& warp, int lane) {
   auto& of_block = released->blocks[block.linear];
   of_block = std::max(of_block, clock.barrier);
   const WarpClock& lanes = clock.warps[warp.index];
-  for (std::uint32_t other = 0; other < kLanes; ++other) {
-    const std::uint32_t stamp =
-        other == static_cast<std::uint32_t>(lane) ? now + 1 : std::max(lanes.all, lanes.known[lane][other]);
+  for (u32 other = 0; other < kLanes; ++other) {
+    const u32 stamp = other == static_cast<u32>(lane) ? now + 1 : std::max(lanes.all, lanes.known[lane][other]);
     if (stamp <= clock.barrier) continue;
-    auto& of_thread = released->threads[first + static_cast<std::uint32_t>(warp.index * kLanes + other)];
+    auto& of_thread = released->threads[first + static_cast<u32>(warp.index * kLanes + other)];
     of_thread = std::max(of_thread, stamp);
   }
   thread.released = released;
@@ -282,23 +269,23 @@ void fence(Warp& warp, int lane) {
 }  // namespace
 
 bool on() {
-  static const bool is_on = std::string(setting("PTX_RACE", "0")) == "1";
-  return is_on;
+  static const bool is = is_on("PTX_RACE");
+  return is;
 }
 
 void launch_begins(const Launch& launch) {
   if (launch.grid.size() * launch.block.size() >= kSplit)
     die("a launch of 2^32 threads is too large for the race detector");
-  static const Pages memory(kArenaBytes / 4 * sizeof(Cell));
-  global_cells = reinterpret_cast<Cell*>(memory.data());
+  static const Pages memory = pages_of(kArenaBytes / 4 * sizeof(Cell));
+  global_cells = reinterpret_cast<Cell*>(memory.get());
   tick();
   launch_start = now;
-  threads_in_block = static_cast<std::uint32_t>(launch.block.size());
+  threads_in_block = static_cast<u32>(launch.block.size());
   warps_in_block = (threads_in_block + kLanes - 1) / kLanes;
   published.clear();
 }
 
-void block_begins(Block& block, const Launch& launch, std::uint32_t together) {
+void block_begins(Block& block, const Launch& launch, u32 together) {
   if (block.clock == nullptr) block.clock = std::make_shared<BlockClock>();
   BlockClock& clock = *block.clock;
   tick();
@@ -312,24 +299,20 @@ void block_begins(Block& block, const Launch& launch, std::uint32_t together) {
   clock.shared.resize(launch.shared_bytes / 4 + 1);
 }
 
-void barrier(Block& block) {
-  tick();
-  block.clock->barrier = now;
-  if (!block.clock->threads.empty()) share(threads_of(*block.clock));
-}
-
 void cluster_barrier(const std::vector<Block*>& blocks) {
+  for (Block* block : blocks) block->clock->cluster = now + 1;
+  barrier(blocks);
+}
+void barrier(const std::vector<Block*>& blocks) {
   tick();
   std::vector<Thread*> all;
-  bool any = false;
-  for (const Block* block : blocks) any |= !block->clock->threads.empty();
+  for (Block* block : blocks) block->clock->barrier = now;
+  if (std::all_of(blocks.begin(), blocks.end(), [](Block* block) { return block->clock->threads.empty(); })) return;
   for (Block* block : blocks) {
-    block->clock->barrier = block->clock->cluster = now;
-    if (!any) continue;
     thread_of(*block, 0);
-    for (Thread* thread : threads_of(*block->clock)) all.push_back(thread);
+    for (Thread& thread : block->clock->threads) all.push_back(&thread);
   }
-  if (any) share(all);
+  share(all);
 }
 
 void warp_sync(Warp& warp, Mask lanes) {
@@ -338,36 +321,30 @@ void warp_sync(Warp& warp, Mask lanes) {
   if (lanes == (warp.exists & ~warp.exited)) {
     clock.all = now;
   } else {
-    std::array<std::uint32_t, kLanes> known{};
-    for (int l = 0; l < kLanes; ++l) {
-      if (!(lanes >> l & 1)) continue;
+    std::array<u32, kLanes> known{};
+    for_lanes(lanes, [&](int l) {
       for (int other = 0; other < kLanes; ++other) known[other] = std::max(known[other], clock.known[l][other]);
-    }
-    for (int l = 0; l < kLanes; ++l) {
-      if (lanes >> l & 1) known[l] = now;
-    }
-    for (int l = 0; l < kLanes; ++l) {
-      if (lanes >> l & 1) clock.known[l] = known;
-    }
+    });
+    for_lanes(lanes, [&](int l) { known[l] = now; });
+    for_lanes(lanes, [&](int l) { clock.known[l] = known; });
   }
   if (warp.block->clock->threads.empty()) return;
   std::vector<Thread*> present;
-  for (Mask rest = lanes; rest != 0; rest &= rest - 1)
-    present.push_back(&thread_of(*warp.block, static_cast<std::uint32_t>(warp.index * kLanes + __builtin_ctz(rest))));
+  for_lanes(lanes, [&](int l) { present.push_back(&thread_of(*warp.block, warp.index * kLanes + l)); });
   share(present);
 }
 
 void fence(Warp& warp, Mask lanes) {
-  for (Mask rest = lanes; rest != 0; rest &= rest - 1) fence(warp, __builtin_ctz(rest));
+  for_lanes(lanes, [&](int l) { fence(warp, l); });
   tick();
 }
 
 // An atomic publishes what its thread's last fence covered, and takes up what others published here, to be known after
-// the next fence. One that acquires or releases has that fence in itself.
-void publish(Warp& warp, int lane, bool shared, std::uint64_t address, bool reads, bool writes) {
+// the next fence.
+void publish(Warp& warp, int lane, bool shared, u64 address, bool reads, bool writes) {
   auto& of_space = shared ? warp.block->clock->published : published;
   const auto found = of_space.find(address);
-  const auto index = static_cast<std::uint32_t>(warp.index * kLanes + lane);
+  const auto index = static_cast<u32>(warp.index * kLanes + lane);
   if (warp.block->clock->threads.empty() && found == of_space.end()) return;
   Thread& thread = thread_of(*warp.block, index);
   if (reads && found != of_space.end()) thread.pending = joined(thread.pending, found->second);
@@ -375,21 +352,19 @@ void publish(Warp& warp, int lane, bool shared, std::uint64_t address, bool read
   if (writes && reads && thread.released != nullptr) of_space[address] = joined(of_space[address], thread.released);
 }
 
-void note(Warp& warp, const Inst& inst, Mask lanes, Space space, const std::uint64_t* addresses, bool reads,
-          bool writes) {
+void note(Warp& warp, const Inst& inst, Mask lanes, Space space, const u64* addresses, bool reads, bool writes) {
   if (space != Space::global && space != Space::shared) return;
-  const bool shared = space == Space::shared, atomic = (reads && writes) || inst.strong != 0;
+  const bool shared = space == Space::shared, atomic = (reads && writes) || inst.strong;
   const Kind kind = reads && writes ? kUpdate
                     : writes        ? (atomic ? kAtomicStore : kWrite)
                     : atomic        ? kAtomicLoad
                                     : kRead;
-  const auto at = static_cast<std::uint32_t>(&inst - warp.worker->launch->kernel->code.data());
+  const auto at = static_cast<u32>(&inst - warp.launch->kernel->code.data());
   BlockClock& clock = *warp.block->clock;
-  if (inst.strong == 2 && writes) fence(warp, lanes);
   for (Mask rest = lanes; rest != 0; rest &= rest - 1) {
     const int lane = __builtin_ctz(rest);
-    const auto index = static_cast<std::uint32_t>(warp.index * kLanes + lane);
-    const std::uint64_t address = addresses[lane];
+    const auto index = static_cast<u32>(warp.index * kLanes + lane);
+    const u64 address = addresses[lane];
     const Me me{warp,
                 inst,
                 lane,
@@ -399,23 +374,18 @@ void note(Warp& warp, const Inst& inst, Mask lanes, Space space, const std::uint
                 clock.threads.empty() ? nullptr : clock.threads[index].acquired.get(),
                 shared};
     Cell* const first = shared ? &clock.shared[address / 4] : &global_cells[(address - kArena) / 4];
-    for (std::uint32_t word = 0; word < std::max<std::uint32_t>(inst.bytes / 4, 1); ++word) {
+    for (u32 word = 0; word < std::max<u32>(inst.bytes / 4, 1); ++word) {
       Cell& cell = first[word];
       if (inst.bytes < 4 && cell.writer != kSplit) split(cell);
       if (cell.writer != kSplit) {
         note(cell, me, kind, address + 4 * word, at);
         continue;
       }
-      const std::uint32_t begin = inst.bytes < 4 ? address % 4 : 0, end = inst.bytes < 4 ? begin + inst.bytes : 4;
-      for (std::uint32_t byte = begin; byte < end; ++byte)
+      const u32 begin = inst.bytes < 4 ? address % 4 : 0, end = inst.bytes < 4 ? begin + inst.bytes : 4;
+      for (u32 byte = begin; byte < end; ++byte)
         note(bytes_of_words[cell.more][byte], me, kind, address / 4 * 4 + 4 * word + byte, at);
     }
-    if (!atomic) continue;
-    publish(warp, lane, shared, address, reads, writes);
-    if (inst.strong == 2 && reads && !clock.threads.empty()) {
-      Thread& thread = clock.threads[index];
-      thread.acquired = joined(thread.acquired, thread.pending);
-    }
+    if (atomic) publish(warp, lane, shared, address, reads, writes);
   }
 }
 

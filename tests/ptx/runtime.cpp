@@ -5,8 +5,10 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <deque>
 #include <map>
 #include <set>
+#include <tuple>
 #include <unordered_map>
 
 #include "tests/ptx/machine.h"
@@ -28,8 +30,8 @@ using namespace ptx;
 thread_local cudaError_t last_error = cudaSuccess;
 thread_local int current_device = 0;
 int device_count() { return std::stoi(setting("PTX_DEVICES", "1")); }
-bool has_pools() { return std::string(setting("PTX_POOLS", "1")) == "1"; }
-bool has_clusters() { return std::string(setting("PTX_CLUSTERS", "1")) == "1"; }
+bool has_pools() { return is_on("PTX_POOLS", "1"); }
+bool has_clusters() { return is_on("PTX_CLUSTERS", "1"); }
 std::map<int, CUmemPoolHandle_st> default_pools;  // by device
 std::set<cudaMemPool_t> pools;                    // these, and those made by cudaMemPoolCreate
 std::unordered_map<void*, std::pair<cudaMemPool_t, std::size_t>> pool_pieces;
@@ -51,13 +53,13 @@ struct Entry {  // a kernel as the host knows it
   FatBinary* binary = nullptr;
   std::string name;
   int dynamic_shared_limit = 48 << 10;
+  Kernel* kernel = nullptr;  // decoded, once it was asked for
 };
 struct Known {
-  std::vector<std::unique_ptr<FatBinary>> binaries;
-  std::unordered_map<const void*, std::unique_ptr<Entry>> entries;
-  std::set<const void*> handles;  // entries, as cudaKernel_t
+  std::deque<FatBinary> binaries;
+  std::unordered_map<const void*, Entry> entries;  // by the host's function, which is its own handle
 };
-Known& known() {
+Known& known() {  // constructors of other files ask for it
   static Known* k = new Known;
   return *k;
 }
@@ -113,30 +115,24 @@ Module* load(FatBinary& binary) {
   return binary.module.get();
 }
 
-Entry* entry_of(const void* function) {
+// The kernel of a function of the host, decoded.
+cudaError_t find(const void* function, Entry*& entry) {
   const std::lock_guard hold(lock);
-  if (known().handles.contains(function)) return const_cast<Entry*>(static_cast<const Entry*>(function));
   const auto found = known().entries.find(function);
-  return found == known().entries.end() ? nullptr : found->second.get();
-}
-Kernel* kernel_of(Entry* entry, cudaError_t& status) {
-  const std::lock_guard hold(lock);
-  status = cudaErrorInvalidDeviceFunction;
-  if (entry == nullptr) return nullptr;
-  Module* module = load(*entry->binary);
-  if (module == nullptr) {
-    status = cudaErrorNoKernelImageForDevice;
-    return nullptr;
-  }
-  const auto found = module->kernels.find(entry->name);
-  if (found == module->kernels.end()) return nullptr;
+  if (found == known().entries.end()) return returns(cudaErrorInvalidDeviceFunction);
+  entry = &found->second;
+  if (entry->kernel != nullptr) return cudaSuccess;
+  Module* const module = load(*entry->binary);
+  if (module == nullptr) return returns(cudaErrorNoKernelImageForDevice);
+  const auto kernel = module->kernels.find(entry->name);
+  if (kernel == module->kernels.end()) return returns(cudaErrorInvalidDeviceFunction);
   try {
-    decode(*found->second);
+    decode(*kernel->second);
   } catch (const std::exception& error) {
     die("in " + demangled(entry->name) + ": " + error.what());
   }
-  status = cudaSuccess;
-  return found->second.get();
+  entry->kernel = kernel->second.get();
+  return cudaSuccess;
 }
 
 // The default streams belong to whichever device is current.
@@ -144,70 +140,58 @@ int stream_device(cudaStream_t stream) {
   return reinterpret_cast<std::uintptr_t>(stream) <= 2 ? current_device : stream->device;
 }
 
-struct Together {
-  Dim cluster;
-  bool cooperative = false;
-};
-
 // What a real launch would check, in its words.
-cudaError_t check_launch(const Entry& entry, const Kernel& kernel, const Dim& grid, const Dim& block,
-                         std::size_t shared, const Together& together) {
+cudaError_t check_launch(const Launch& run, int dynamic_shared_limit) {
   const Device& d = device();
+  const Dim &grid = run.grid, &block = run.block, &cluster = run.cluster;
+  const Kernel& kernel = *run.kernel;
+  const int shared = static_cast<int>(run.dynamic_shared), threads = static_cast<int>(block.size());
   if (grid.size() == 0 || block.size() == 0) return cudaErrorInvalidConfiguration;
-  if (block.size() > 1024 || block.x > 1024 || block.y > 1024 || block.z > 64) return cudaErrorInvalidConfiguration;
+  if (block.size() > 1024 || block.z > 64) return cudaErrorInvalidConfiguration;
   if (grid.x > 0x7fffffff || grid.y > 65535 || grid.z > 65535) return cudaErrorInvalidConfiguration;
-  if (static_cast<int>(block.size()) > kernel.max_threads) return cudaErrorInvalidValue;
-  if (static_cast<int>(shared) > entry.dynamic_shared_limit ||
-      static_cast<int>(shared + kernel.static_shared) > d.shared_optin)
+  if (threads > kernel.max_threads || shared > dynamic_shared_limit ||
+      shared + static_cast<int>(kernel.static_shared) > d.shared_optin)
     return cudaErrorInvalidValue;
-  const std::uint64_t cluster = together.cluster.size();
-  if (cluster > 1) {
+  if (cluster.size() > 1) {
     if (d.major < 9) return cudaErrorInvalidValue;
     if (!has_clusters()) return cudaErrorInvalidClusterSize;
-    if (cluster > 8 || grid.x % together.cluster.x != 0) return cudaErrorInvalidClusterSize;
-    if (together.cluster.y != 1 || together.cluster.z != 1) die("clusters of more than one dimension are not known");
+    if (cluster.size() > 8 || grid.x % cluster.x != 0) return cudaErrorInvalidClusterSize;
+    if (cluster.y != 1 || cluster.z != 1) die("clusters of more than one dimension are not known");
   }
-  const int resident = resident_blocks(kernel, static_cast<int>(block.size()), shared);
+  const int resident = resident_blocks(kernel, threads, run.dynamic_shared);
   if (resident == 0) return cudaErrorLaunchOutOfResources;
-  if (together.cooperative && grid.size() > static_cast<std::uint64_t>(resident) * d.sms)
-    return cudaErrorCooperativeLaunchTooLarge;
-  return cudaSuccess;
+  const bool fits = grid.size() <= static_cast<std::uint64_t>(resident) * d.sms;
+  return run.cooperative && !fits ? cudaErrorCooperativeLaunchTooLarge : cudaSuccess;
 }
 
 cudaError_t launch(const void* function, dim3 grid, dim3 block, void** arguments, std::size_t shared,
-                   cudaStream_t stream, const Together& together) {
+                   cudaStream_t stream, Dim cluster = {}, bool cooperative = false) {
   if (stream_device(stream) != current_device) return returns(cudaErrorInvalidResourceHandle);
-  Entry* const entry = entry_of(function);
-  cudaError_t status;
-  Kernel* const kernel = kernel_of(entry, status);
-  if (kernel == nullptr) return returns(status);
+  Entry* entry;
+  if (const cudaError_t status = find(function, entry); status != cudaSuccess) return status;
+  Kernel* const kernel = entry->kernel;
   Launch run;
   run.kernel = kernel;
   run.grid = {grid.x, grid.y, grid.z};
   run.block = {block.x, block.y, block.z};
-  run.cluster = together.cluster;
-  run.cooperative = together.cooperative;
-  status = check_launch(*entry, *kernel, run.grid, run.block, shared, {run.cluster, run.cooperative});
-  if (status != cudaSuccess) {
-    if (std::string(setting("PTX_VERBOSE", "0")) != "0")
-      std::fprintf(stderr, "PTX machine: launch of %s refused: %s\n", demangled(entry->name).c_str(),
-                   cudaGetErrorName(status));
-    return returns(status);
-  }
+  run.cluster = cluster;
+  run.cooperative = cooperative;
   run.dynamic_shared = static_cast<std::uint32_t>(shared);
+  const cudaError_t status = check_launch(run, entry->dynamic_shared_limit);
+  const std::lock_guard hold(lock);
+  if (is_on("PTX_VERBOSE"))
+    std::fprintf(stderr, "PTX machine: %s%s <<<%ux%ux%u, %ux%ux%u, %zu>>>%s cluster %u\n",
+                 status == cudaSuccess ? "" : (std::string("refused, ") + cudaGetErrorName(status) + ": ").c_str(),
+                 demangled(entry->name).substr(0, 100).c_str(), grid.x, grid.y, grid.z, block.x, block.y, block.z,
+                 shared, cooperative ? " cooperative" : "", cluster.x);
+  if (status != cudaSuccess) return returns(status);
   run.parameters.assign(kernel->parameter_bytes + 16, 0);
   for (std::size_t i = 0; i < kernel->parameters.size(); ++i)
     std::memcpy(&run.parameters[kernel->parameters[i].at], arguments[i], kernel->parameters[i].bytes);
   run.shared = kernel->shared;
   run.shared_bytes = (kernel->shared_end + 1023) / 1024 * 1024;
-  if (shared > 0) run.shared.push_back({"dynamic", run.shared_bytes, shared, 16, true});
-  run.shared_bytes += static_cast<std::uint32_t>(shared);
-  const std::lock_guard hold(lock);
-  if (std::string(setting("PTX_VERBOSE", "0")) != "0") {
-    std::fprintf(stderr, "PTX machine: %s <<<%ux%ux%u, %ux%ux%u, %zu>>>%s cluster %u\n",
-                 demangled(entry->name).substr(0, 100).c_str(), grid.x, grid.y, grid.z, block.x, block.y, block.z,
-                 shared, run.cooperative ? " cooperative" : "", run.cluster.x);
-  }
+  if (shared > 0) run.shared.push_back({"dynamic", run.shared_bytes, shared, 16});
+  run.shared_bytes += run.dynamic_shared;
   execute(run);
   return cudaSuccess;
 }
@@ -229,10 +213,9 @@ extern "C" {
 // --- what nvcc's host code calls
 void** __cudaRegisterFatBinary(void* wrapper) {
   const std::lock_guard hold(lock);
-  auto binary = std::make_unique<FatBinary>();
-  std::memcpy(&binary->data, static_cast<char*>(wrapper) + 8, sizeof(void*));
-  known().binaries.push_back(std::move(binary));
-  return reinterpret_cast<void**>(known().binaries.back().get());
+  FatBinary& binary = known().binaries.emplace_back();
+  std::memcpy(&binary.data, static_cast<char*>(wrapper) + 8, sizeof(void*));
+  return reinterpret_cast<void**>(&binary);
 }
 void __cudaRegisterFatBinaryEnd(void**) {}
 void __cudaUnregisterFatBinary(void**) {}
@@ -240,102 +223,82 @@ char __cudaInitModule(void**) { return 1; }
 void __cudaRegisterFunction(void** handle, const char* host, char*, const char* name, int, uint3*, uint3*, dim3*, dim3*,
                             int*) {
   const std::lock_guard hold(lock);
-  auto entry = std::make_unique<Entry>();
-  entry->binary = reinterpret_cast<FatBinary*>(handle);
-  entry->name = name;
-  known().handles.insert(entry.get());
-  known().entries[host] = std::move(entry);
+  known().entries[host] = {reinterpret_cast<FatBinary*>(handle), name};
 }
 void __cudaRegisterVar(void**, char*, char*, const char*, int, std::size_t, int, int) {}
-struct CallConfiguration {
-  dim3 grid, block;
-  std::size_t shared;
-  cudaStream_t stream;
-};
-static thread_local std::vector<CallConfiguration> configurations;
+static thread_local std::vector<std::tuple<dim3, dim3, std::size_t, cudaStream_t>> configurations;
 unsigned __cudaPushCallConfiguration(dim3 grid, dim3 block, std::size_t shared, cudaStream_t stream) {
-  configurations.push_back({grid, block, shared, stream});
+  configurations.emplace_back(grid, block, shared, stream);
   return 0;
 }
 cudaError_t __cudaPopCallConfiguration(dim3* grid, dim3* block, std::size_t* shared, void* stream) {
   if (configurations.empty()) return cudaErrorMissingConfiguration;
-  const CallConfiguration c = configurations.back();
+  std::tie(*grid, *block, *shared, *static_cast<cudaStream_t*>(stream)) = configurations.back();
   configurations.pop_back();
-  *grid = c.grid;
-  *block = c.block;
-  *shared = c.shared;
-  *static_cast<cudaStream_t*>(stream) = c.stream;
   return cudaSuccess;
 }
 cudaError_t __cudaGetKernel(cudaKernel_t* kernel, const void* function) {
-  Entry* entry = entry_of(function);
-  if (entry == nullptr) return returns(cudaErrorInvalidDeviceFunction);
-  *kernel = reinterpret_cast<cudaKernel_t>(entry);
+  *kernel = static_cast<cudaKernel_t>(const_cast<void*>(function));
   return cudaSuccess;
 }
 cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void** arguments, std::size_t shared,
                                cudaStream_t stream) {
-  return launch(kernel, grid, block, arguments, shared, stream, {});
+  return launch(kernel, grid, block, arguments, shared, stream);
 }
 // --- launches
 cudaError_t cudaLaunchCooperativeKernel(const void* function, dim3 grid, dim3 block, void** arguments,
                                         std::size_t shared, cudaStream_t stream) {
-  return launch(function, grid, block, arguments, shared, stream, {{}, true});
+  return launch(function, grid, block, arguments, shared, stream, {}, true);
+}
+static Dim cluster_of(const cudaLaunchConfig_t& config, bool& cooperative) {
+  Dim cluster;
+  for (unsigned i = 0; i < config.numAttrs; ++i) {
+    const auto& [id, padding, value] = config.attrs[i];
+    if (id == cudaLaunchAttributeCooperative)
+      cooperative = value.cooperative != 0;
+    else if (id == cudaLaunchAttributeClusterDimension)
+      cluster = {value.clusterDim.x, value.clusterDim.y, value.clusterDim.z};
+    else
+      die("launch attribute " + std::to_string(id) + " is not known");
+  }
+  return cluster;
 }
 cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* function, void** arguments) {
-  Together together;
-  for (unsigned i = 0; i < config->numAttrs; ++i) {
-    const auto& attribute = config->attrs[i];
-    if (attribute.id == cudaLaunchAttributeCooperative)
-      together.cooperative = attribute.val.cooperative != 0;
-    else if (attribute.id == cudaLaunchAttributeClusterDimension)
-      together.cluster = {attribute.val.clusterDim.x, attribute.val.clusterDim.y, attribute.val.clusterDim.z};
-    else if (attribute.id != cudaLaunchAttributeProgrammaticStreamSerialization &&
-             attribute.id != cudaLaunchAttributeIgnore)
-      die("launch attribute " + std::to_string(attribute.id) + " is not known");
-  }
+  bool cooperative = false;
+  const Dim cluster = cluster_of(*config, cooperative);
   return launch(function, config->gridDim, config->blockDim, arguments, config->dynamicSmemBytes, config->stream,
-                together);
+                cluster, cooperative);
 }
 cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute attribute, int value) {
-  Entry* entry = entry_of(function);
-  cudaError_t status;
-  Kernel* kernel = kernel_of(entry, status);
-  if (kernel == nullptr) return returns(status);
-  if (attribute == cudaFuncAttributeMaxDynamicSharedMemorySize) {
-    if (value < 0 || value + static_cast<int>(kernel->static_shared) > device().shared_optin)
-      return returns(cudaErrorInvalidValue);
-    entry->dynamic_shared_limit = std::max(value, 0);
-  } else if (attribute != cudaFuncAttributePreferredSharedMemoryCarveout) {
-    return returns(cudaErrorInvalidValue);
-  }
+  Entry* entry;
+  if (const cudaError_t status = find(function, entry); status != cudaSuccess) return status;
+  const bool fits = value >= 0 && value + static_cast<int>(entry->kernel->static_shared) <= device().shared_optin;
+  if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize || !fits) return returns(cudaErrorInvalidValue);
+  entry->dynamic_shared_limit = value;
   return cudaSuccess;
 }
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* function) {
-  Entry* entry = entry_of(function);
-  cudaError_t status;
-  Kernel* kernel = kernel_of(entry, status);
-  if (kernel == nullptr) return returns(status);
+  Entry* entry;
+  if (const cudaError_t status = find(function, entry); status != cudaSuccess) return status;
+  const Kernel& kernel = *entry->kernel;
   *attributes = {};
-  attributes->sharedSizeBytes = kernel->static_shared;
-  attributes->localSizeBytes = kernel->local_bytes;
-  attributes->maxThreadsPerBlock = kernel->max_threads;
-  attributes->numRegs = registers_of(*kernel);
-  attributes->ptxVersion = arch_of(kernel->module->text);
+  attributes->sharedSizeBytes = kernel.static_shared;
+  attributes->localSizeBytes = kernel.local_bytes;
+  attributes->maxThreadsPerBlock = kernel.max_threads;
+  attributes->numRegs = registers_of(kernel);
+  attributes->ptxVersion = arch_of(kernel.module->text);
   attributes->binaryVersion = device().major * 10 + device().minor;
   attributes->maxDynamicSharedSizeBytes = entry->dynamic_shared_limit;
   return cudaSuccess;
 }
 cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, const void* function, int threads,
                                                                    std::size_t shared, unsigned) {
-  Entry* entry = entry_of(function);
-  cudaError_t status;
-  Kernel* kernel = kernel_of(entry, status);
+  Entry* entry;
   *blocks = 0;
-  if (kernel == nullptr) return returns(status);
-  if (threads <= 0 || threads > kernel->max_threads) return returns(cudaErrorInvalidValue);
-  if (static_cast<int>(shared) > entry->dynamic_shared_limit) return cudaSuccess;
-  *blocks = resident_blocks(*kernel, threads, shared);
+  if (const cudaError_t status = find(function, entry); status != cudaSuccess) return status;
+  if (threads <= 0 || threads > entry->kernel->max_threads) return returns(cudaErrorInvalidValue);
+  if (static_cast<int>(shared) <= entry->dynamic_shared_limit)
+    *blocks = resident_blocks(*entry->kernel, threads, shared);
   return cudaSuccess;
 }
 cudaError_t cudaOccupancyMaxActiveClusters(int* clusters, const void* function, const cudaLaunchConfig_t* config) {
@@ -343,23 +306,18 @@ cudaError_t cudaOccupancyMaxActiveClusters(int* clusters, const void* function, 
   *clusters = 0;
   if (device().major < 9) return returns(cudaErrorNotSupported);
   if (!has_clusters()) return returns(cudaErrorInvalidClusterSize);
-  unsigned size = 1;
-  for (unsigned i = 0; i < config->numAttrs; ++i) {
-    if (config->attrs[i].id == cudaLaunchAttributeClusterDimension)
-      size = config->attrs[i].val.clusterDim.x * config->attrs[i].val.clusterDim.y * config->attrs[i].val.clusterDim.z;
-  }
+  bool cooperative = false;
+  const int size = static_cast<int>(cluster_of(*config, cooperative).size());
   const dim3 b = config->blockDim;
   const cudaError_t status = cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(
       &blocks, function, static_cast<int>(b.x * b.y * b.z), config->dynamicSmemBytes, 0);
-  if (status != cudaSuccess) return status;
-  *clusters = device().sms / 18 * (16 * blocks / static_cast<int>(size)) +
-              1 * (device().sms % 18 * blocks / static_cast<int>(size));  // GPCs of 16 to 18 SMs
-  return cudaSuccess;
+  if (status == cudaSuccess)  // in GPCs of 16 to 18 multiprocessors
+    *clusters = device().sms / 18 * (16 * blocks / size) + device().sms % 18 * blocks / size;
+  return status;
 }
-
 cudaError_t cudaFuncGetName(const char** name, const void* function) {
-  const Entry* entry = entry_of(function);
-  if (entry == nullptr) return returns(cudaErrorInvalidDeviceFunction);
+  Entry* entry;
+  if (const cudaError_t status = find(function, entry); status != cudaSuccess) return status;
   *name = entry->name.c_str();
   return cudaSuccess;
 }
@@ -391,11 +349,6 @@ cudaError_t cudaMallocFromPoolAsync(void** to, std::size_t bytes, cudaMemPool_t 
   pool->used += bytes;
   pool->reserved = std::max(pool->reserved, pool->used);
   return cudaSuccess;
-}
-cudaError_t cudaMallocAsync(void** to, std::size_t bytes, cudaStream_t stream) {
-  cudaMemPool_t pool = nullptr;
-  const cudaError_t status = cudaDeviceGetDefaultMemPool(&pool, stream_device(stream));
-  return status != cudaSuccess ? status : cudaMallocFromPoolAsync(to, bytes, pool, stream);
 }
 cudaError_t cudaFreeAsync(void* at, cudaStream_t) {
   const std::lock_guard hold(lock);

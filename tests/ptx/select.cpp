@@ -9,45 +9,114 @@ namespace {
   throw std::runtime_error(std::string("not known to this machine (") + what + ")");
 }
 
+// A place among the kernel's constants that holds the number for every lane; of a predicate (no bytes) a mask.
+Ref constant(Kernel& kernel, u64 bits, int bytes) {
+  if (bytes == 4) bits &= 0xffffffff;
+  const auto [found, is_first] = kernel.constant_places.try_emplace({bits, bytes}, 0);
+  if (!is_first) return found->second;
+  auto& pool = kernel.constants;
+  const std::size_t at = pool.size();
+  pool.resize(at + std::max<std::size_t>(64, static_cast<std::size_t>(bytes * kLanes)));
+  for (int lane = 0; lane < kLanes && bytes > 0; ++lane) std::memcpy(&pool[at + lane * bytes], &bits, bytes);
+  const Mask mask = bits != 0 ? kAll : 0;
+  if (bytes == 0) std::memcpy(&pool[at], &mask, sizeof(mask));
+  return found->second = ~static_cast<Ref>(at);
+}
+
+Special special_named(std::string_view name) {
+  static const std::unordered_map<std::string_view, Special> all{
+      {"%tid.x", [](const Warp& w, u32 l) { return (w.index * kLanes + l) % w.launch->block.x; }},
+      {"%ntid.x", [](const Warp& w, u32) { return w.launch->block.x; }},
+      {"%ctaid.x", [](const Warp& w, u32) { return w.block->index.x; }},
+      {"%nctaid.x", [](const Warp& w, u32) { return w.launch->grid.x; }},
+      {"%laneid", [](const Warp&, u32 l) { return l; }},
+      {"%lanemask_le", [](const Warp&, u32 l) { return (2U << l) - 1; }},
+      {"%lanemask_ge", [](const Warp&, u32 l) { return ~((1U << l) - 1); }}};
+  const auto found = all.find(name);
+  if (found == all.end()) unknown("special register");
+  return found->second;
+}
+void read_special(Warp& w, const Inst& in, Mask m) {
+  alignas(64) u32 t[kLanes];
+  for (int l = 0; l < kLanes; ++l) t[l] = in.special(w, static_cast<u32>(l));
+  store(w.to<u32>(in.o[0]), t, m);
+}
+// Two halves of so many bits.
+template <class Whole, int kBits>
+void unpack(Warp& w, const Inst& in, Mask m) {
+  const Whole* from = w.from<Whole>(in.o[2]);
+  alignas(64) u32 t[kLanes];
+  for (int half = 1; half >= 0; --half) {
+    if (in.o[half] == kNone) continue;
+    for (int l = 0; l < kLanes; ++l) t[l] = static_cast<u32>(from[l] >> half * kBits & ((u64{1} << kBits) - 1));
+    store(w.to<u32>(in.o[half]), t, m);
+  }
+}
+
+// What lanes do together and what moves control, by the whole opcode: registers of so many bytes a lane (0: a predicate).
+struct Row {
+  Kind kind;
+  Execute run = nullptr;
+  u8 flags = 0;
+  int result = -1;  // none
+  std::vector<int> sources = {};
+};
+const Row* row_of(std::string_view opcode) {
+  const auto nothing = [](Warp&, const Inst&, Mask) {};
+  static const std::unordered_map<std::string_view, Row> rows{
+      {"shfl.sync.up.b32", {Kind::sync, shuffle, kUpwards, 4, {4, 4, 4}}},
+      {"shfl.sync.down.b32", {Kind::sync, shuffle, kDownwards, 4, {4, 4, 4}}},
+      {"shfl.sync.bfly.b32", {Kind::sync, shuffle, kButterfly, 4, {4, 4, 4}}},
+      {"shfl.sync.idx.b32", {Kind::sync, shuffle, kIndexed, 4, {4, 4, 4}}},
+      {"vote.sync.all.pred", {Kind::sync, vote, kVoteAll, 0, {0}}},
+      {"vote.sync.any.pred", {Kind::sync, vote, kVoteAny, 0, {0}}},
+      {"vote.sync.ballot.b32", {Kind::sync, vote, kVoteBallot, 4, {0}}},
+      {"vote.ballot.sync.b32", {Kind::sync, vote, kVoteBallot, 4, {0}}},
+      {"match.any.sync.b32", {Kind::sync, match_any, 0, 4, {4}}},
+      {"redux.sync.add.s32", {Kind::sync, sum_of_lanes, 0, 4, {4}}},
+      {"bar.warp.sync", {Kind::sync, nothing}},
+      {"bar.sync", {Kind::barrier}},
+      {"bar.red.and.pred", {Kind::barrier, nullptr, kVoteAll, 0, {0}}},
+      {"bar.red.or.pred", {Kind::barrier, nullptr, kVoteAny, 0, {0}}},
+      {"bar.red.popc.u32", {Kind::barrier, nullptr, kVoteCount, 4, {0}}},
+      {"barrier.cluster.arrive.release", {Kind::cluster_arrive}},
+      {"barrier.cluster.wait.acquire", {Kind::cluster_wait}},
+      {"membar.cta", {Kind::simple, fence}},
+      {"membar.gl", {Kind::simple, fence}},
+      {"bra", {Kind::branch}},
+      {"bra.uni", {Kind::branch}},
+      {"ret", {Kind::exit}},
+      {"exit", {Kind::exit}},
+      {"trap", {Kind::trap}},
+      {"nanosleep.u32", {Kind::yield}}};
+  const auto found = rows.find(opcode);
+  return found == rows.end() ? nullptr : &found->second;
+}
+
 class Selector {
  public:
-  Selector(const Statement& statement, Inst& inst, Builder& builder)
-      : s(statement), in(inst), b(builder), type(statement.type()) {}
+  Selector(const Statement& statement, Inst& inst, Kernel& into) : s(statement), in(inst), kernel(into) {
+    const auto last = std::find_if(s.parts.rbegin(), s.parts.rend(), [](auto part) { return type_named(part).kind; });
+    if (last != s.parts.rend()) type = type_named(*last);
+  }
 
   void select() {
     using Part = void (Selector::*)();
-    static const std::unordered_map<std::string_view, Part> parts{{"mov", &Selector::move},
-                                                                  {"cvta", &Selector::convert_address},
-                                                                  {"ld", &Selector::load},
-                                                                  {"st", &Selector::store},
-                                                                  {"ldmatrix", &Selector::load_tiles},
-                                                                  {"atom", &Selector::atomic},
-                                                                  {"red", &Selector::atomic},
-                                                                  {"membar", &Selector::order},
-                                                                  {"fence", &Selector::order},
-                                                                  {"shfl", &Selector::exchange},
-                                                                  {"vote", &Selector::ask},
-                                                                  {"match", &Selector::match},
-                                                                  {"redux", &Selector::reduce},
-                                                                  {"mma", &Selector::multiply},
-                                                                  {"bar", &Selector::barrier},
-                                                                  {"barrier", &Selector::barrier},
-                                                                  {"bra", &Selector::branch},
-                                                                  {"brx", &Selector::indexed_branch},
-                                                                  {"ret", &Selector::leave},
-                                                                  {"exit", &Selector::leave},
-                                                                  {"trap", &Selector::trap},
-                                                                  {"nanosleep", &Selector::yield}};
+    static const std::unordered_map<std::string_view, Part> parts{
+        {"mov", &Selector::move},    {"cvt", &Selector::convert}, {"cvta", &Selector::convert_address},
+        {"ld", &Selector::load},     {"st", &Selector::store},    {"ldmatrix", &Selector::load_tiles},
+        {"atom", &Selector::atomic}, {"mma", &Selector::multiply}};
     const auto part = parts.find(s.parts[0]);
-    if (part == parts.end()) return by_form();
-    (this->*part->second)();
+    if (part != parts.end()) return (this->*part->second)();
+    const Row* row = row_of(s.opcode);
+    row == nullptr ? by_form(s.opcode) : by_row(*row);
   }
 
  private:
   const Statement& s;
   Inst& in;
-  Builder& b;
-  const Type type;
+  Kernel& kernel;
+  Type type;  // the last part of the opcode that is one
 
   // --- operands
   const Operand& operand(std::size_t i) const {
@@ -56,157 +125,85 @@ class Selector {
   }
   // A source of so many bytes a lane; 0: a predicate.
   Ref source(const Operand& o, int bytes) {
-    if (o.kind == Operand::number) return b.constant(o.bits, bytes);
-    if (o.kind == Operand::symbol) {
-      Space space;
-      return b.constant(b.symbol(o.name, space) + o.offset, bytes);
-    }
-    if (o.kind != Operand::reg || b.register_type(o.id).lane() != bytes)
-      unknown("a register of another width was expected");
+    if (o.kind == Operand::number) return constant(kernel, o.bits, bytes);
+    if (o.kind != Operand::reg || o.type.lane() != bytes) unknown("a register of another width was expected");
     return o.id;
   }
-  void result(int place, int id, int bytes) {
-    if (id < 0) return;
-    if (b.register_type(id).lane() != bytes) unknown("a result register of another width was expected");
-    in.o[place] = id;
+  void result(int place, const Operand& o, int bytes) {
+    if (o.kind == Operand::sink) return;
+    if (o.kind != Operand::reg || o.type.lane() != bytes) unknown("a result register of another width was expected");
+    in.o[place] = o.id;
     in.defs |= 1 << place;
   }
   void address(const Operand& o, int place) {
     if (o.kind != Operand::address) unknown("an address was expected");
-    in.imm = o.offset;
-    if (!o.name.empty()) {
-      if (o.id >= 0) unknown("symbol and register in one address");
-      Space space;
-      in.imm += static_cast<s64>(b.symbol(o.name, space));
-      if (in.space == Space::generic) in.imm += static_cast<s64>(window_of(space));
-    }
+    in.imm = static_cast<s64>(o.bits + (in.space == Space::generic && o.space == Space::shared ? kSharedWindow : 0));
     if (o.id < 0) return;
     in.o[place] = o.id;
-    in.wide_base = b.register_type(o.id).bytes == 8;
-  }
-  static u64 window_of(Space space) {
-    return space == Space::shared  ? kSharedWindow
-           : space == Space::local ? kLocalWindow
-           : space == Space::param ? kParamWindow
-                                   : 0;
+    in.wide_base = o.type.bytes == 8;
   }
   void find_space() {
-    in.strong = s.has("acquire") || s.has("release") || s.has("acq_rel") ? 2 : s.has("volatile") || s.has("relaxed");
-    in.space = s.has("global") || s.has("const")         ? Space::global
-               : s.has("shared") || s.has("shared::cta") ? Space::shared
-               : s.has("local")                          ? Space::local
-               : s.has("param") || s.has("param::entry") ? Space::param
-                                                         : Space::generic;
-    if (s.has("shared::cluster")) unknown("distributed shared memory");
+    if (s.has("acquire") || s.has("release") || s.has("acq_rel")) unknown("fences within accesses");
+    in.strong = s.has("volatile") || s.has("relaxed");
+    in.space = s.has("global")   ? Space::global
+               : s.has("shared") ? Space::shared
+               : s.has("local")  ? Space::local
+               : s.has("param")  ? Space::param
+                                 : Space::generic;
+    if (s.opcode.find("::") != std::string_view::npos) unknown("distributed shared memory");
   }
 
   // --- one register for each operand
-  void by_form() {
-    const Form* form = find_form(s.opcode);
-    if (s.parts[0] == "cvt" && type.bytes < 8 && s.operands.size() == 2 && operand(1).kind == Operand::reg &&
-        b.register_type(operand(1).id).bytes == 8)
-      form = find_form(std::string(s.opcode) + ".wide");
+  void by_form(std::string_view opcode) {
+    const Form* form = find_form(opcode);
     if (form == nullptr) unknown("opcode");
     if (static_cast<int>(s.operands.size()) != 1 + form->sources) unknown("number of operands");
-    result(0, operand(0).id, form->bytes[0]);
+    result(0, operand(0), form->bytes[0]);
     for (int i = 1; i <= form->sources; ++i) {
       in.o[i] = source(operand(i), form->bytes[i]);
       in.flags |= operand(i).negated ? 1 << (i - 1) : 0;
     }
     in.run = form->run;
   }
+  void convert() {
+    const bool wide = s.operands.size() == 2 && operand(1).type.bytes == 8 && type.bytes < 8;
+    by_form(std::string(s.opcode) + (wide ? ".wide" : ""));
+  }
   void move() {
     const Operand &to = operand(0), &from = operand(1);
-    const bool packs = from.kind == Operand::vector;
-    if (packs || to.kind == Operand::vector) {
-      const auto& parts = packs ? from.parts : to.parts;
-      const int count = static_cast<int>(parts.size());
-      if (type.bytes > 8) unknown("b128");
-      in.count = static_cast<u8>(count);
-      in.flags = static_cast<u8>(8 * type.bytes / count);
-      if (packs)
-        result(0, to.id, type.lane());
-      else
-        in.o[count] = source(from, type.lane());
-      for (int i = 0; i < count; ++i) {
-        if (packs)
-          in.o[1 + i] = source(parts[i], 4);
+    if (from.kind == Operand::name) {
+      if (type.bytes != 4) unknown("special register of another width");
+      result(0, to, 4);
+      in.special = special_named(from.text);
+      in.run = read_special;
+    } else if (from.kind == Operand::vector || to.kind == Operand::vector) {
+      const auto& halves = from.kind == Operand::vector ? from.parts : to.parts;
+      if (halves.size() != 2 || (type.bytes != 4 && type.bytes != 8)) unknown("vector");
+      for (int i = 0; i < 2; ++i) {
+        if (from.kind == Operand::vector)
+          in.o[1 + i] = source(halves[i], 4);
         else
-          result(i, parts[i].id, 4);
+          result(i, halves[i], 4);
       }
-      in.run = packs ? pack : unpack;
-    } else if (from.kind == Operand::symbol && from.name.starts_with("%")) {
-      result(0, to.id, type.lane());
-      in.special = special_named(from.name);
-      if (in.special == nullptr) unknown("special register");
-      in.run = type.bytes == 8 ? read_special<u64> : read_special<u32>;
+      if (from.kind == Operand::vector) {
+        result(0, to, type.bytes);
+        in.run = find_form(type.bytes == 8 ? "pack.b64" : "pack.b32")->run;
+      } else {
+        in.o[2] = source(from, type.bytes);
+        in.run = type.bytes == 8 ? unpack<u64, 32> : unpack<u32, 16>;
+      }
     } else {
-      by_form();
+      by_form(s.opcode);
     }
   }
-  // Of pieces of in.flags bits, in.count of them.
-  static void pack(Warp& w, const Inst& in, Mask m) {
-    alignas(64) u64 t[kLanes] = {};
-    for (int i = 0; i < in.count; ++i) {
-      const u32* a = w.from<u32>(in.o[1 + i]);
-      for (int l = 0; l < kLanes; ++l) t[l] |= (a[l] & ((u64{1} << in.flags) - 1)) << i * in.flags;
-    }
-    if (in.flags * in.count == 64) return ptx::store(w.to<u64>(in.o[0]), t, m);
-    alignas(64) u32 half[kLanes];
-    for (int l = 0; l < kLanes; ++l) half[l] = static_cast<u32>(t[l]);
-    ptx::store(w.to<u32>(in.o[0]), half, m);
-  }
-  static void unpack(Warp& w, const Inst& in, Mask m) {
-    alignas(64) u64 a[kLanes];
-    const bool wide = in.flags * in.count == 64;
-    for (int l = 0; l < kLanes; ++l) a[l] = wide ? w.from<u64>(in.o[in.count])[l] : w.from<u32>(in.o[in.count])[l];
-    for (int i = 0; i < in.count; ++i) {
-      if (in.o[i] == kNone) continue;
-      alignas(64) u32 t[kLanes];
-      for (int l = 0; l < kLanes; ++l) t[l] = static_cast<u32>(a[l] >> i * in.flags & ((u64{1} << in.flags) - 1));
-      ptx::store(w.to<u32>(in.o[i]), t, m);
-    }
-  }
-  template <class L>
-  static void read_special(Warp& w, const Inst& in, Mask m) {
-    alignas(64) L t[kLanes];
-    for (int l = 0; l < kLanes; ++l) t[l] = static_cast<L>((*in.special)(w, static_cast<u32>(l)));
-    ptx::store(w.to<L>(in.o[0]), t, m);
-  }
-  static const Special* special_named(std::string_view name) {
-    static const std::unordered_map<std::string_view, Special> all{
-        {"%tid.x", [](const Warp& w, u32 l) { return (w.index * kLanes + l) % w.worker->launch->block.x; }},
-        {"%tid.y",
-         [](const Warp& w, u32 l) {
-           return (w.index * kLanes + l) / w.worker->launch->block.x % w.worker->launch->block.y;
-         }},
-        {"%ntid.x", [](const Warp& w, u32) { return w.worker->launch->block.x; }},
-        {"%ntid.y", [](const Warp& w, u32) { return w.worker->launch->block.y; }},
-        {"%ctaid.x", [](const Warp& w, u32) { return w.block->index.x; }},
-        {"%ctaid.y", [](const Warp& w, u32) { return w.block->index.y; }},
-        {"%ctaid.z", [](const Warp& w, u32) { return w.block->index.z; }},
-        {"%nctaid.x", [](const Warp& w, u32) { return w.worker->launch->grid.x; }},
-        {"%nctaid.y", [](const Warp& w, u32) { return w.worker->launch->grid.y; }},
-        {"%laneid", [](const Warp&, u32 l) { return l; }},
-        {"%lanemask_lt", [](const Warp&, u32 l) { return (1U << l) - 1; }},
-        {"%lanemask_le", [](const Warp&, u32 l) { return (2U << l) - 1; }},
-        {"%lanemask_gt", [](const Warp&, u32 l) { return ~((2U << l) - 1); }},
-        {"%lanemask_ge", [](const Warp&, u32 l) { return ~((1U << l) - 1); }},
-        {"%cluster_ctarank", [](const Warp& w, u32) { return w.block->rank; }},
-        {"%cluster_nctarank", [](const Warp& w, u32) { return w.worker->launch->cluster.x; }}};
-    const auto found = all.find(name);
-    return found == all.end() ? nullptr : &found->second;
-  }
-  // A generic address is that of a window, or global.
+  // Between a generic address and one of global memory, which are the same, or of shared memory.
   void convert_address() {
-    const Space space = s.has("shared") || s.has("shared::cta") ? Space::shared
-                        : s.has("local")                        ? Space::local
-                        : s.has("param")                        ? Space::param
-                                                                : Space::global;
-    if (type.bytes != 8) unknown("32-bit addresses");
-    result(0, operand(0).id, 8);
+    find_space();
+    if (type.bytes != 8 || (in.space != Space::global && in.space != Space::shared)) unknown("width or space");
+    result(0, operand(0), 8);
     in.o[1] = source(operand(1), 8);
-    in.o[2] = b.constant(s.has("to") ? -window_of(space) : window_of(space), 8);
+    const u64 window = in.space == Space::shared ? kSharedWindow : 0;
+    in.o[2] = constant(kernel, s.has("to") ? -window : window, 8);
     in.run = find_form("add.u64")->run;
   }
 
@@ -218,14 +215,14 @@ class Selector {
     in.bytes = static_cast<u8>(type.bytes * in.count);
     if (in.count > 4 || in.bytes > 16) unknown("vector");
     int lane = type.lane();
-    for (const auto& v : values) lane = v.kind == Operand::reg ? b.register_type(v.id).lane() : lane;
+    for (const auto& v : values) lane = v.kind == Operand::reg ? v.type.lane() : lane;
     for (int k = 0; k < in.count; ++k) {
       if (reads)
-        result(k, values[k].id, lane);
+        result(k, values[k], lane);
       else
         in.o[1 + k] = source(values[k], lane);
     }
-    in.run = reads ? load_of(type, lane, in.count == 1) : store_of(type, lane);
+    in.run = reads ? load_of(type, lane) : store_of(type, lane);
     if (!reads || in.space != Space::param || operand(1).id >= 0) return;
     in.flags = static_cast<u8>(type.bytes | (type.kind == 's' ? 16 : 0));
     in.bytes = 0;
@@ -248,7 +245,7 @@ class Selector {
     const auto& tiles = operand(0).parts;
     in.count = static_cast<u8>(tiles.size());
     in.bytes = 16;
-    for (int k = 0; k < in.count; ++k) result(k, tiles[k].id, 4);
+    for (int k = 0; k < in.count; ++k) result(k, tiles[k], 4);
     address(operand(1), in.count);
     in.kind = Kind::sync;
     in.meet = Meet::all;
@@ -256,122 +253,68 @@ class Selector {
   }
   void atomic() {
     static const std::pair<std::string_view, AtomicOp> ops[]{
-        {"add", kAdd}, {"min", kMin}, {"max", kMax},       {"and", kAnd},
-        {"or", kOr},   {"xor", kXor}, {"exch", kExchange}, {"cas", kCompareAndSwap}};
+        {"add", kAdd}, {"min", kMin}, {"max", kMax}, {"or", kOr}, {"cas", kCompareAndSwap}};
     const auto op = std::find_if(std::begin(ops), std::end(ops), [&](const auto& named) { return s.has(named.first); });
-    if (op == std::end(ops) || s.operands.back().kind == Operand::vector) unknown("atomic operation");
+    if (op == std::end(ops)) unknown("atomic operation");
     if (type.bytes < 4 || type.bytes > 8 || (type.kind == 'f' && op->second != kAdd)) unknown("type");
     find_space();
     in.flags = op->second;
-    const int at = s.parts[0] == "atom" ? 1 : 0;
-    if (at == 1) result(0, operand(0).id, type.bytes);
+    result(0, operand(0), type.bytes);
     in.bytes = static_cast<u8>(type.bytes);
     in.count = 1;
-    address(operand(at), 1);
-    in.o[2] = source(operand(at + 1), type.bytes);
-    if (in.flags == kCompareAndSwap) in.o[3] = source(operand(at + 2), type.bytes);
+    address(operand(1), 1);
+    for (std::size_t i = 2; i < s.operands.size(); ++i) in.o[i] = source(operand(i), type.bytes);
+    if (s.operands.size() != (in.flags == kCompareAndSwap ? 4 : 3)) unknown("number of operands");
     in.run = atomic_of(type);
   }
-  void order() { in.run = fence; }
-
-  // --- what lanes do together: operand `table` names who
-  void meet(int place, std::size_t mask_operand) {
-    if (!s.has("sync") && !s.has("warp")) unknown("without sync");
-    in.kind = Kind::sync;
-    in.o[place] = source(operand(mask_operand), 4);
-    in.table = static_cast<u32>(place);
-  }
-  void exchange() {
-    result(0, operand(0).id, 4);
-    result(1, operand(0).second, 0);
-    for (int i = 1; i < 4; ++i) in.o[1 + i] = source(operand(i), 4);
-    meet(5, 4);
-    in.flags = s.has("up") ? kUpwards : s.has("down") ? kDownwards : s.has("bfly") ? kButterfly : kIndexed;
-    in.run = shuffle;
-  }
-  void ask() {
-    in.flags = s.has("all") ? kVoteAll : s.has("any") ? kVoteAny : s.has("uni") ? kVoteUni : kVoteBallot;
-    result(0, operand(0).id, in.flags == kVoteBallot ? 4 : 0);
-    in.o[1] = source(operand(1), 0);
-    in.imm = operand(1).negated;
-    meet(2, 2);
-    in.run = vote;
-  }
-  void match() {
-    if (!s.has("any")) unknown("match.all");
-    result(0, operand(0).id, 4);
-    in.o[1] = source(operand(1), type.lane());
-    meet(2, 2);
-    in.run = match_of(type);
-  }
-  void reduce() {
-    if (!s.has("add") || type.bytes != 4 || type.kind == 'f') unknown("redux");
-    result(0, operand(0).id, 4);
-    in.o[1] = source(operand(1), 4);
-    meet(2, 2);
-    in.flags = kAdd;
-    in.run = reduce_of(type);
-  }
   void multiply() {
-    in.flags = s.opcode == "mma.sync.aligned.m16n8k16.row.col.f32.f16.f16.f32";
-    if (in.flags == 0 && s.opcode != "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32")
-      unknown("shape or types of mma");
+    if (s.opcode != "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32") unknown("shape or types of mma");
     in.kind = Kind::sync;
     in.meet = Meet::all;
-    int place = 0;
+    std::size_t place = 0;
     for (const Operand& fragment : s.operands) {
       for (const Operand& part : fragment.parts) {
+        if (place >= in.o.size()) unknown("fragments");
         if (place < 4)
-          result(place, part.id, 4);
+          result(static_cast<int>(place), part, 4);
         else
           in.o[place] = source(part, 4);
         ++place;
       }
     }
-    if (place != 14) unknown("fragments");
+    if (place != in.o.size()) unknown("fragments");
     in.run = multiply_tiles;
   }
 
-  // --- barriers and branches
-  void barrier() {
-    if (s.has("cluster")) {
-      in.kind = s.has("arrive") ? Kind::cluster_arrive : Kind::cluster_wait;
-    } else if (s.has("warp")) {
-      meet(0, 0);
-      in.meet = Meet::anywhere;
-      in.run = [](Warp&, const Inst&, Mask) {};
-    } else {
-      in.kind = Kind::barrier;
-      in.reduces = !s.has("red")  ? Reduces::nothing
-                   : s.has("and") ? Reduces::all
-                   : s.has("or")  ? Reduces::any
-                                  : Reduces::count;
-      const bool votes = in.reduces != Reduces::nothing;
-      const Operand& name = operand(votes ? 1 : 0);
-      if (name.kind != Operand::number || name.bits != 0 || s.operands.size() != (votes ? 3 : 1))
-        unknown("named barriers");
-      if (!votes) return;
-      result(0, operand(0).id, in.reduces == Reduces::count ? 4 : 0);
-      in.o[2] = source(operand(2), 0);
-      in.imm = operand(2).negated;
+  // --- by a row: results at places 0 and 1, sources from 2 on, the lanes that take part last
+  void by_row(const Row& row) {
+    in.kind = row.kind;
+    in.run = row.run;
+    in.flags = row.flags;
+    std::size_t next = 0;
+    if (row.result >= 0) {
+      result(0, operand(0), row.result);
+      if (operand(0).second >= 0) {
+        in.o[1] = operand(0).second;
+        in.defs |= 2;
+      }
+      ++next;
     }
+    if (in.kind == Kind::barrier && (operand(next).kind != Operand::number || operand(next++).bits != 0))
+      unknown("named barriers");
+    for (std::size_t i = 0; i < row.sources.size(); ++i, ++next) {
+      in.o[2 + i] = source(operand(next), row.sources[i]);
+      in.imm = operand(next).negated;
+    }
+    if (in.kind == Kind::sync) in.o.back() = source(operand(next++), 4);
+    if (s.opcode == "bar.warp.sync") in.meet = Meet::anywhere;
+    if (in.kind == Kind::branch && operand(next++).kind != Operand::name) unknown("a label was expected");
+    if (next < s.operands.size() && in.kind != Kind::yield) unknown("number of operands");
   }
-  void branch() {
-    in.kind = Kind::branch;
-    in.imm = b.label(operand(0).name);
-  }
-  void indexed_branch() {
-    in.kind = Kind::indexed;
-    in.o[0] = source(operand(0), 4);
-    in.table = b.table(operand(1).name);
-  }
-  void leave() { in.kind = Kind::exit; }
-  void trap() { in.kind = Kind::trap; }
-  void yield() { in.kind = Kind::yield; }
 };
 
 }  // namespace
 
-void select(const Statement& statement, Inst& inst, Builder& builder) { Selector(statement, inst, builder).select(); }
+void select(const Statement& statement, Inst& inst, Kernel& kernel) { Selector(statement, inst, kernel).select(); }
 
 }  // namespace ptx

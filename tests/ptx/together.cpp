@@ -31,32 +31,26 @@ void shuffle(Warp& w, const Inst& in, Mask m) {
 }
 
 void vote(Warp& w, const Inst& in, Mask m) {
-  const Mask p = (*w.from<Mask>(in.o[1]) ^ (in.imm != 0 ? kAll : 0)) & m;
+  const Mask p = (*w.from<Mask>(in.o[2]) ^ (in.imm != 0 ? kAll : 0)) & m;
   if (in.flags == kVoteBallot) return store_same(w.to<u32>(in.o[0]), p, m);
-  const bool all = p == m, any = p != 0;
-  const bool result = in.flags == kVoteAll ? all : in.flags == kVoteAny ? any : all || !any;
-  store_mask(w.to<Mask>(in.o[0]), result ? kAll : 0, m);
+  store_mask(w.to<Mask>(in.o[0]), (in.flags == kVoteAll ? p == m : p != 0) ? kAll : 0, m);
+}
+
+void match_any(Warp& w, const Inst& in, Mask m) {
+  const u32* a = w.from<u32>(in.o[2]);
+  alignas(64) u32 t[kLanes] = {};
+  for_lanes(m, [&](int l) { for_lanes(m, [&](int other) { t[l] |= a[other] == a[l] ? Mask{1} << other : 0; }); });
+  store(w.to<u32>(in.o[0]), t, m);
+}
+
+void sum_of_lanes(Warp& w, const Inst& in, Mask m) {
+  const u32* a = w.from<u32>(in.o[2]);
+  u32 sum = 0;
+  for_lanes(m, [&](int l) { sum += a[l]; });
+  store_same(w.to<u32>(in.o[0]), sum, m);
 }
 
 namespace {
-
-template <class L>
-void match_any(Warp& w, const Inst& in, Mask m) {
-  const L* a = w.from<L>(in.o[1]);
-  alignas(64) u32 t[kLanes];
-  for_lanes(m, [&](int l) {
-    t[l] = 0;
-    for_lanes(m, [&](int other) { t[l] |= a[other] == a[l] ? Mask{1} << other : 0; });
-  });
-  store(w.to<u32>(in.o[0]), t, m);
-}
-template <class T>
-void reduce(Warp& w, const Inst& in, Mask m) {
-  const T* a = w.from<T>(in.o[1]);
-  T all = a[__builtin_ctz(m)];
-  for_lanes(m & (m - 1), [&](int l) { all = combined<T>(in.flags, all, a[l], T{}); });
-  store_same(w.to<T>(in.o[0]), all, m);
-}
 
 // How a tensor core adds (PTX_MMA): all exactly, rounded once; fma by fma in fp32, ascending; exactly, towards zero.
 enum class Sums { exact, chain, truncate };
@@ -86,18 +80,14 @@ void add_products(Sums how, const float (&a)[16], const float (&b)[16][8], float
 
 }  // namespace
 
-Execute match_of(Type type) { return type.bytes == 8 ? match_any<u64> : match_any<u32>; }
-Execute reduce_of(Type type) { return type.kind == 's' ? reduce<s32> : reduce<u32>; }
-
-// mma.m16n8k16 of f16 (flags: 1) or bf16, with sums in fp32. With g = lane / 4 and t = lane % 4, A's element i lies in row
+// mma.m16n8k16 of bf16, with sums in fp32. With g = lane / 4 and t = lane % 4, A's element i lies in row
 // g (i = 0, 1, 4, 5) or g + 8, column 2t + i % 2 (+ 8 for i >= 4); B's in row 2t + i % 2 (+ 8 for i >= 2), column g; C's and
 // D's in row g (i < 2) or g + 8, column 2t + i % 2.
 void multiply_tiles(Warp& w, const Inst& in, Mask m) {
   static const Sums how = sums();
   float a[16][16], b[16][8], d[16][8];
   const auto number = [&](Ref pair, int lane, int i) {
-    const auto bits = static_cast<u16>(w.from<u32>(pair)[lane] >> 16 * (i % 2));
-    return in.flags != 0 ? static_cast<float>(std::bit_cast<_Float16>(bits)) : std::bit_cast<float>(u32{bits} << 16);
+    return std::bit_cast<float>(w.from<u32>(pair)[lane] >> 16 * (i % 2) << 16);
   };
   const auto sum = [&](int l, int i) -> float& { return d[l / 4 + i / 2 * 8][l % 4 * 2 + i % 2]; };
   for (int l = 0; l < kLanes; ++l) {
