@@ -1,5 +1,5 @@
 // Parts of a command's work, dealt to devices: each done once and handed over in order, also when devices fail. CPU
-// Contexts stand for the devices; tests/ptx/devices.sh has the commands on several GPUs.
+// Contexts stand for the devices; tests/cuda/devices.sh has the commands on several GPUs.
 #include "host/program/devices.h"
 
 #include <gtest/gtest.h>
@@ -216,7 +216,7 @@ TEST_F(DevicesSweep, HasTheRowsOfOneDevice) {
 TEST_F(DevicesSweep, TheOthersOrTheNextRunDoTheTrialsOfADeviceThatFails) {
   const nlohmann::json want = rows("one", 1);
   const Backend failing = Failing::backend();
-  for (const int allocation : {3, 30, 100, 200}) {
+  for (const int allocation : {3, 30, 60, 100}) {
     said_.clear();
     Failing::allocations_left = allocation;
     Failing::lost = nullptr;
