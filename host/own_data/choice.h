@@ -31,7 +31,7 @@ const std::vector<std::string>& own_scores();
 bool score_needs_labels(const std::string& score);
 
 // What is chosen from. The memory is the caller's.
-struct Choosable {
+struct LabelledRows {
   std::string name;               // of the file
   std::span<const float> values;  // (n, d)
   std::int64_t features = 0;      // d
@@ -42,19 +42,17 @@ struct Choosable {
   std::int64_t size() const { return std::ssize(values) / features; }
 };
 
-struct ScoredRows {
-  std::vector<float> scores;             // (n), larger is harder
-  std::optional<Prototypes> prototypes;  // clusters: for the score, and to look for near-duplicates within
-};
-// Networks that score are 64 wide with 3 hidden layers, and see a million rows each (10 epochs at least, 10,000 at most).
-// `given`: the scores of "file". Failure(kBadData) for a row without a direction, Failure(kMisuse) where a network cannot
-// tell so many classes.
-ScoredRows score_rows(const ChoiceOptions& options, const Choosable& rows, std::span<const float> given,
-                      std::uint64_t seed, Session& session);
+// Scores that need no clusters, (n), larger where a row is harder; `given`: those of "file". Networks that score are 64
+// wide with 3 hidden layers, and see a million rows each (10 epochs at least, 10,000 at most). Failure(kMisuse) where a
+// network cannot tell so many classes.
+std::vector<float> plain_scores(const ChoiceOptions& options, const LabelledRows& rows, std::span<const float> given,
+                                std::uint64_t seed, Session& session);
 
 // What was decided of every row.
 struct ChosenRows {
-  ScoredRows scored;
+  std::vector<int> clusters;                   // (n), for the score and to look for near-duplicates within; or empty
+  std::optional<Prototypes> fit;               // where the clusters were made here
+  std::vector<float> scores;                   // (n)
   std::vector<Duplicate> duplicates;           // removed first
   std::vector<const Duplicate*> duplicate_of;  // (n), null where a row is none
   std::int64_t wanted = 0, left = 0;           // rows that the share asks for; rows that are no near-duplicates
@@ -62,7 +60,7 @@ struct ChosenRows {
   std::vector<bool> stays;                     // (n)
   std::vector<std::int64_t> kept_of_class;
 };
-ChosenRows choose_rows(const ChoiceOptions& options, const Choosable& rows, ScoredRows scored, std::uint64_t seed,
-                       Session& session);
+// Ends a choice that has its scores and duplicates: among what these leave.
+void choose_among_left(const ChoiceOptions& options, const LabelledRows& rows, std::uint64_t seed, ChosenRows& choice);
 
 }  // namespace scalelab::host

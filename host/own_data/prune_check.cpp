@@ -7,6 +7,7 @@
 #include <cmath>
 #include <deque>
 #include <map>
+#include <utility>
 
 #include "host/data/dataset.h"
 #include "host/lab/error_count.h"
@@ -34,9 +35,21 @@ Model small_network(int features, int classes) {
   return model;
 }
 
+// A Context that works without its other ranks meanwhile.
+class Alone {
+ public:
+  explicit Alone(Context& context) : context_(context), together_(std::exchange(context.ranks, Communicator())) {}
+  ~Alone() { context_.ranks = std::move(together_); }
+  Alone(const Alone&) = delete;
+
+ private:
+  Context& context_;
+  Communicator together_;
+};
+
 // Some rows, in memory of their own.
 struct SomeRows {
-  SomeRows(const Choosable& all, std::span<const float> given, const std::vector<int>& ids) {
+  SomeRows(const LabelledRows& all, std::span<const float> given, const std::vector<int>& ids) {
     for (const int id : ids) {
       const auto begin = all.values.begin() + id * all.features;
       values.insert(values.end(), begin, begin + all.features);
@@ -49,7 +62,7 @@ struct SomeRows {
 
   std::vector<float> values, scores;
   std::vector<int> of_row;
-  Choosable rows;
+  LabelledRows rows;
 
   Dataset dataset() const {
     Dataset data;
@@ -83,19 +96,42 @@ std::vector<std::string> arms_of(const ChoiceOptions& options) {
   return {options.keep, options.keep == "hard" ? "easy" : "hard", "random", "all"};
 }
 
+// The rows of a split, scored: what every arm chooses by.
+ChosenRows scored_rows(const ChoiceOptions& options, const SomeRows& train, std::uint64_t seed, Session& session) {
+  const LabelledRows& rows = train.rows;
+  ChosenRows scored;
+  if (options.clusters > 0) {
+    const Prototypes found =
+        options.score == "kmeans"
+            ? euclidean_prototypes(rows.values, rows.features, options.clusters, seed, session)
+            : cosine_prototypes(unit_rows(rows.values, rows.features), rows.features, options.clusters, seed, session);
+    scored.clusters = found.labels;
+    scored.scores = found.distances;
+  }
+  if (!options.clustered()) scored.scores = plain_scores(options, rows, train.scores, seed, session);
+  return scored;
+}
+
 // The rows of a split that an arm learns from, as indices into its training rows.
 std::vector<int> rows_of_arm(const std::string& arm, const ChoiceOptions& options, const SomeRows& train,
-                             const ScoredRows& scored, std::int64_t kept, std::uint64_t seed, Session& session) {
-  const std::int64_t n = train.rows.size();
+                             const ChosenRows& scored, std::int64_t kept, std::uint64_t seed, Session& session) {
+  const LabelledRows& rows = train.rows;
   if (arm == "all" || arm == "random") {
-    std::vector<int> ids = random_order(n, seed, 0);
+    std::vector<int> ids = random_order(rows.size(), seed, 0);
     if (arm == "random") ids.resize(static_cast<std::size_t>(kept));
     std::sort(ids.begin(), ids.end());
     return ids;
   }
   ChoiceOptions of_arm = options;
   of_arm.keep = arm;
-  const ChosenRows choice = choose_rows(of_arm, train.rows, scored, seed, session);
+  ChosenRows choice = scored;
+  if (options.duplicates()) {
+    choice.duplicates = near_duplicates(
+        unit_rows(rows.values, rows.features), rows.features,
+        scored.clusters.empty() ? std::vector<int>(static_cast<std::size_t>(rows.size())) : scored.clusters,
+        preference(scored.scores, arm == "hard"), options.near_duplicates, session);
+  }
+  choose_among_left(of_arm, rows, seed, choice);
   return {choice.kept.begin(), choice.kept.end()};
 }
 
@@ -111,7 +147,7 @@ class Measured {
   void add(const SomeRows& train, const SomeRows& test, int split) {
     const Draw draw{0, static_cast<std::uint64_t>(split), 0};
     options_.clusters = static_cast<int>(std::min<std::int64_t>(options_.clusters, train.rows.size()));
-    const ScoredRows scored = score_rows(options_, train.rows, train.scores, seed_, session_);
+    const ChosenRows scored = scored_rows(options_, train, seed_, session_);
     train_rows = train.rows.size();
     test_rows = test.rows.size();
     kept = std::llround(options_.share * static_cast<double>(train_rows));
@@ -246,7 +282,7 @@ void word(const ChoiceOptions& options, const std::string& verdict, Finding& fin
 
 }  // namespace
 
-double check_seconds(const ChoiceOptions& options, const Choosable& rows, int splits) {
+double check_seconds(const ChoiceOptions& options, const LabelledRows& rows, int splits) {
   const double n = 0.8 * static_cast<double>(rows.size()), d = static_cast<double>(rows.features), test = n / 4;
   const double weights = 64 * (d + 2 * 64 + rows.classes), sample = 6 * weights / 5e10 + 3e-7;
   const double arms = static_cast<double>(arms_of(options).size());
@@ -259,9 +295,10 @@ double check_seconds(const ChoiceOptions& options, const Choosable& rows, int sp
   return splits * seconds;
 }
 
-PruneCheck check_choice(const ChoiceOptions& options, const Choosable& rows, std::span<const float> given, int splits,
-                        std::uint64_t seed, Session& session) {
+PruneCheck check_choice(const ChoiceOptions& options, const LabelledRows& rows, std::span<const float> given,
+                        int splits, std::uint64_t seed, Session& session) {
   Stage stage(session, "what the choice is worth");
+  const Alone alone(session.context);
   Measured measured(options, seed, session);
   for (int i = 0; i < splits; ++i) {
     stage.part(i, i + 1, splits);

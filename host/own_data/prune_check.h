@@ -23,11 +23,12 @@ struct PruneCheck {
 };
 
 // Core seconds that so many splits take, very roughly.
-double check_seconds(const ChoiceOptions& options, const Choosable& rows, int splits);
+double check_seconds(const ChoiceOptions& options, const LabelledRows& rows, int splits);
 
-// rows: labelled, at least kFewestToCheck of at most 256 classes. given: as in score_rows, of all rows.
+// By this process alone, whatever its Context's ranks do meanwhile.
+// rows: labelled, at least kFewestToCheck of at most 256 classes. given: as in plain_scores, of all rows.
 inline constexpr std::int64_t kFewestToCheck = 50;
-PruneCheck check_choice(const ChoiceOptions& options, const Choosable& rows, std::span<const float> given, int splits,
-                        std::uint64_t seed, Session& session);
+PruneCheck check_choice(const ChoiceOptions& options, const LabelledRows& rows, std::span<const float> given,
+                        int splits, std::uint64_t seed, Session& session);
 
 }  // namespace scalelab::host

@@ -49,7 +49,7 @@ Chart histogram_chart(const Json& document) {
 }
 
 // Rows kept and removed where they lie.
-Chart projection_chart(const Json& document, const Choosable& rows, const ChosenRows& choice) {
+Chart projection_chart(const Json& document, const LabelledRows& rows, const ChosenRows& choice) {
   const Projection plane = project(rows.values, rows.features, document.at("seed"));
   Chart chart{.id = "plane",
               .title = "Where the rows lie that stay",
@@ -83,7 +83,7 @@ std::string classes_table(const Json& document) {
 }
 
 // A row as text: its first features.
-std::string row_text(const Choosable& rows, std::int64_t row) {
+std::string row_text(const LabelledRows& rows, std::int64_t row) {
   std::string text;
   for (std::int64_t c = 0; c < std::min(rows.features, kMostShown); ++c) {
     text += fmt::format("{}{:.4g}", c > 0 ? ", " : "", rows.values[static_cast<std::size_t>(row * rows.features + c)]);
@@ -92,7 +92,7 @@ std::string row_text(const Choosable& rows, std::int64_t row) {
 }
 
 // Near-duplicates side by side, the nearest first.
-std::string pairs_table(const Choosable& rows, const ChosenRows& choice, const std::vector<std::string>& names) {
+std::string pairs_table(const LabelledRows& rows, const ChosenRows& choice, const std::vector<std::string>& names) {
   std::vector<const Duplicate*> pairs;
   for (const Duplicate& pair : choice.duplicates) pairs.push_back(&pair);
   const std::size_t shown = std::min(pairs.size(), kMostPairs);
@@ -120,7 +120,7 @@ std::string pairs_table(const Choosable& rows, const ChosenRows& choice, const s
 }  // namespace
 
 nlohmann::json score_histogram(const ChosenRows& choice) {
-  const std::vector<float>& scores = choice.scored.scores;
+  const std::vector<float>& scores = choice.scores;
   const auto [least, most] = std::minmax_element(scores.begin(), scores.end());
   const double low = *least, high = *most;
   const int bins = high > low ? kBins : 1;
@@ -135,7 +135,7 @@ nlohmann::json score_histogram(const ChosenRows& choice) {
   return {{"edges", edges}, {"kept", kept}, {"near_duplicates", twins}, {"fraction", others}};
 }
 
-Page prune_page(const Json& document, const Choosable& rows, const ChosenRows& choice,
+Page prune_page(const Json& document, const LabelledRows& rows, const ChosenRows& choice,
                 const std::vector<std::string>& names, const std::vector<Finding>& worth) {
   const std::string n = grouped(rows.size()), kept = grouped(std::ssize(choice.kept));
   Page page{.title = "Which rows to keep", .kicker = "scalelab prune"};

@@ -16,7 +16,7 @@ namespace scalelab::host {
 nlohmann::json score_histogram(const ChosenRows& choice);
 
 // document: result.json. names: of the classes. worth: what was measured, or nothing.
-Page prune_page(const nlohmann::json& document, const Choosable& rows, const ChosenRows& choice,
+Page prune_page(const nlohmann::json& document, const LabelledRows& rows, const ChosenRows& choice,
                 const std::vector<std::string>& names, const std::vector<Finding>& worth);
 
 }  // namespace scalelab::host
