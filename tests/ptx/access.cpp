@@ -174,30 +174,17 @@ void store_to(Warp& w, const Inst& in, Mask m) {
     }
   });
 }
-// What an atomic leaves where `old` was; of floating-point numbers there are only sums.
-template <class T>
-T combined(u8 op, T old, T b, T c) {
-  if constexpr (std::is_floating_point_v<T>) {
-    return canonical(old + b);
-  } else {
-    switch (op) {
-      case kAdd: return static_cast<T>(bits_of(old) + bits_of(b));
-      case kMin: return std::min(old, b);
-      case kMax: return std::max(old, b);
-      case kOr: return old | b;
-      default: return old == b ? c : old;
-    }
-  }
-}
 template <class T>
 void atomic(Warp& w, const Inst& in, Mask m) {
   access(w, in, m, in.o[1], true, true, [&](Mask lanes, auto&& at) {
     alignas(64) T before[kLanes];
-    const T *b = w.from<T>(in.o[2]), *c = in.o[3] == kNone ? b : w.from<T>(in.o[3]);
+    const T* b = w.from<T>(in.o[2]);
     for_lanes(lanes, [&](int l) {
       T& place = *reinterpret_cast<T*>(at(l));
       before[l] = place;
-      place = combined<T>(in.flags, place, b[l], c[l]);
+      place = in.flags == kAdd   ? static_cast<T>(bits_of(place) + bits_of(b[l]))
+              : in.flags == kMin ? std::min(place, b[l])
+                                 : std::max(place, b[l]);
     });
     if (in.o[0] != kNone) store(w.to<T>(in.o[0]), before, lanes);
   });
@@ -228,7 +215,6 @@ Execute store_of(Type type, int lane) {
   }
 }
 Execute atomic_of(Type type) {
-  if (type.kind == 'f') return type.bytes == 8 ? atomic<double> : atomic<float>;
   if (type.kind == 's') return type.bytes == 8 ? atomic<s64> : atomic<s32>;
   return type.bytes == 8 ? atomic<u64> : atomic<u32>;
 }

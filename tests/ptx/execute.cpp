@@ -61,8 +61,7 @@ void check_arrivals(Block& block) {
       if (g.state != State::at_barrier) continue;
       const Inst& in = instruction(w, g);
       const bool passed = barrier.votes >= (in.flags == kVoteAll ? barrier.arrived : 1);
-      if (in.flags == kVoteCount) store_same(w.to<u32>(in.o[0]), barrier.votes, g.mask);
-      if (in.flags == kVoteAll || in.flags == kVoteAny) store_mask(w.to<Mask>(in.o[0]), passed ? kAll : 0, g.mask);
+      if (in.flags != kVotesIgnored) store_mask(w.to<Mask>(in.o[0]), passed ? kAll : 0, g.mask);
       g = {g.pc + 1, g.mask, State::ready};
     }
   }

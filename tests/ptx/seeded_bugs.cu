@@ -290,21 +290,6 @@ struct Divergence {
     at.out[me()] = value;
   }
 };
-// Right in every way: what the others do not use.
-struct WarpOperations {
-  __device__ void operator()(const At& at) const {
-    const unsigned odd = __ballot_sync(kAll, lane() % 2), alike = __match_any_sync(kAll, lane() / 4);
-    const float up = __shfl_up_sync(kAll, at.in[me()], 1), down = __shfl_down_sync(kAll, at.in[me()], 1, 8);
-    const float across = __shfl_xor_sync(kAll, at.in[me()], 31);
-    const int sum = __reduce_add_sync(kAll, lane()), voted = __syncthreads_count(me() < 10);
-    const bool right = odd == 0xaaaaaaaaU && up == static_cast<float>(lane() == 0 ? me() : me() - 1) &&
-                       down == static_cast<float>(lane() % 8 == 7 ? me() : me() + 1) &&
-                       across == static_cast<float>(me() / 32 * 32 + 31 - lane()) && alike == 0xfU << lane() / 4 * 4 &&
-                       sum == 496 && voted == 10 && __all_sync(kAll, lane() < 32) != 0 &&
-                       __any_sync(kAll, lane() == 32) == 0;
-    at.out[me()] = right ? at.in[me()] : -1;
-  }
-};
 struct Copy {
   __device__ void operator()(const At& at) const { at.out[mine()] = at.in[me()]; }
 };
@@ -384,7 +369,6 @@ std::vector<Case> cases() {
           {"syncthreads-in-unequal-loops", kDiverged}, {"lane-outside-its-mask", "not in its own member mask"},
           {"shuffle-from-outside-the-mask", "does not take part"}, {"masks-that-differ", kDeadlock},
           {"shuffle-in-a-branch", "lanes that have returned"}}),
-      kernel<WarpOperations>(same, {}),
   };
 }
 // clang-format on
