@@ -386,11 +386,12 @@ class Work {
       : launch_(launch), order_(std::move(order)), together_(together), random_(random_order()) {}
 
   void run() {
-    static const u64 spin = std::stoull(setting("PTX_SPIN", "3000000")), most = std::stoull(setting("PTX_LIMIT", "0"));
+    constexpr u64 kSpin = 3000000;  // instructions of warps after which a block that spins gets company
+    static const u64 most = std::stoull(setting("PTX_LIMIT", "0"));
     while (!resident_.empty() || admit()) {
       const bool alone = together_ == 1 && launch_.block.size() <= kLanes && resident_.size() == 1;
       bool progress = false;
-      for (const auto& set : resident_) progress |= turn(*set, alone ? spin : 16384);
+      for (const auto& set : resident_) progress |= turn(*set, alone ? kSpin : 16384);
       const auto gone =
           std::stable_partition(resident_.begin(), resident_.end(), [](auto& set) { return set->lives(); });
       if (gone != resident_.end()) {
@@ -400,7 +401,7 @@ class Work {
         progress = true;
       }
       if (!progress && !admit()) hung(launch_, resident_, "DEADLOCK: no lane can go on");
-      if (since_ > spin && resident_.size() < 32) {
+      if (since_ > kSpin && resident_.size() < 32) {
         since_ = 0;
         admit();
       }
