@@ -140,7 +140,8 @@ Problem make(const Parameters& parameters, Context& context) {
   if (arrays->d > kTreeFeatures) {
     problem.work.flop = assignments * n * k * 2 * d;
     problem.work.minima = assignments * n * k;
-    problem.work.counted = "a multiply-add for every pair and feature";
+    problem.work.counted =
+        "a multiply-add for every pair and feature; a share above 1 says that bytes settled most pairs without";
   }
   problem.prepare = [arrays] { arrays->begin(); };
   problem.run = [arrays] { arrays->fit(arrays->iterations); };

@@ -151,7 +151,7 @@ Problem make(const Parameters& parameters, Context& context) {
     problem.work.flop = 2 * n * q * d;
     problem.work.minima = n * q;
     problem.work.counted =
-        "a multiply-add for every pair and feature; exact distances subtract first, and reach half of that at most";
+        "a multiply-add for every pair and feature; a share above 1 says that bytes settled most pairs without";
   } else {
     problem.work.flop = 3 * q * d * static_cast<double>(a.k);
     problem.work.counted = "the k answers alone";

@@ -48,7 +48,7 @@ void add_roofs(Chart& chart, const nlohmann::json& ceilings, double least, doubl
   const double ridge = fma / memory;
   roof("main memory, fused multiply-add", least, memory * least, ridge, fma, false);
   roof("main memory, fused multiply-add", ridge, fma, most, fma, false);
-  if (read > memory) roof("main memory, read only", least, read * least, fma / read, fma, true);
+  if (read > 0) roof("main memory, read only", least, read * least, fma / read, fma, true);
   if (cache > memory) roof("cache", least, cache * least, fma / cache, fma, true);
   if (minimum > 0) roof("minimum", minimum / memory, minimum, most, minimum, true);
   if (tensor > fma) roof("tensor, bf16", tensor / memory, tensor, most, tensor, true);

@@ -120,6 +120,11 @@ double take_round(const Case& one, const RunOptions& options, int round, Measure
   return stolen;
 }
 
+// A line of its own, on a terminal or in a log.
+void tell(host::Session& session, const std::string& line) {
+  if (!session.common.quiet) session.progress.say(line);
+}
+
 // All rounds of all cases, and what a case took as soon as it was timed once, which is then kept. False: a signal stopped
 // them, and what was measured until then is there.
 bool take_rounds(const std::vector<Case>& cases, const RunOptions& options, std::vector<Measured>& measured,
@@ -133,9 +138,10 @@ bool take_rounds(const std::vector<Case>& cases, const RunOptions& options, std:
         stolen = std::max(stolen, take_round(cases[i], options, round, measured[i], power, session.context));
         if (round > 0 || measured[i].nothing()) continue;
         keep();
-        if (measured[i].rounds.empty()) continue;
-        session.progress.remark(fmt::format("{}: {} in the first round", case_name(cases[i].op, cases[i].parameters),
-                                            time_text(median(measured[i].rounds[0].wall))));
+        const std::string name = case_name(cases[i].op, cases[i].parameters);
+        tell(session, measured[i].rounds.empty() ? fmt::format("{}: WRONG: {}", name, measured[i].wrong)
+                                                 : fmt::format("{}: {} in the first round", name,
+                                                               time_text(median(measured[i].rounds[0].wall))));
       }
       if (round > 0) keep();
     }
@@ -180,7 +186,7 @@ nlohmann::json measure_cases(const std::vector<Case>& chosen, const RunOptions& 
     if (!why.empty()) document["left_out"].push_back({{"name", case_name(one.op, one.parameters)}, {"why", why}});
   }
 
-  session.progress.remark(announcement(cases.size(), options));
+  tell(session, announcement(cases.size(), options));
   std::vector<Measured> measured(cases.size());
   double stolen = 0;
   // With what is known of each case by now, under these roofs.

@@ -893,7 +893,9 @@ TEST_F(BenchProgram, AKilledRunLeavesItsRows) {
   ::unsetenv("SCALELAB_PYTHON");
   while (!host::fs::exists(folder_ / "asked") && watch.changed(child)) continue;
   ::kill(child, SIGKILL);
-  finish(child);
+  const std::string err = finish(child).err;
+  EXPECT_EQ(err.find("bench run: 2 cases with"), 0U) << err;  // how long it will take comes first
+  EXPECT_NE(err.find("knn data=uniform n=200 q=10 d=3 k=1: "), std::string::npos) << err;
   const int gate = ::open((folder_ / "gate").c_str(), O_RDWR | O_CLOEXEC);  // lets the peer go
   EXPECT_EQ(::write(gate, "\n", 1), 1);
   const auto document = nlohmann::json::parse(host::read_file(folder_ / "r.json"));

@@ -34,8 +34,9 @@ fi
 if [ -d /source ]; then
   DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends g++ cmake python3-dev python3-venv libhwy-dev \
     librandom123-dev nlohmann-json3-dev libfmt-dev libboost-dev >/log 2>&1 || { tail /log; exit 1; }
+  [ ! -e /certificates ] || { cp /certificates /etc/ssl/certs/ca-certificates.crt; export PIP_CERT=/etc/ssl/certs/ca-certificates.crt; }
   python3 -m venv /venv
-  /venv/bin/pip install -q /source pytest scikit-learn matplotlib
+  /venv/bin/pip install -q /source pytest scikit-learn matplotlib pandas
   (cd / && SCALELAB_PROGRAM=/usr/bin/scalelab /venv/bin/python -m pytest -q -p no:cacheprovider /source/tests/python)
 fi
 apt-get purge -qy scalelab libscalelab-dev >/dev/null
@@ -49,7 +50,7 @@ if [ "$python" = python ]; then
   mkdir "$work/root/source"
   (cd "$source" && git ls-files -z | xargs -0 cp --parents -t "$work/root/source")
   # Where pip is told of certificates of this machine's own, it needs them there too.
-  if [ -n "${PIP_CERT:-}" ]; then install -D "$PIP_CERT" "$work/root$PIP_CERT.own" && export PIP_CERT="$PIP_CERT.own"; fi
+  if [ -n "${PIP_CERT:-}" ]; then cp "$PIP_CERT" "$work/root/certificates"; fi
 fi
 # What fails before the root stands (no mirror, no right to change roots) is no fault of the packages.
 mmdebstrap --quiet --variant=apt --include=g++,cmake,make,ca-certificates --format=null \
