@@ -155,16 +155,6 @@ void load_matrices(Warp& w, const Inst& in, Mask m) {
     }
   });
 }
-template <class L>
-void load_parameter(Warp& w, const Inst& in, Mask m) {  // at a known place: imm; flags: bytes and whether signed
-  const int bytes = in.flags & 15;
-  for (int k = 0; k < in.count; ++k) {
-    u64 value = 0;
-    std::memcpy(&value, w.launch->parameters.data() + in.imm + k * bytes, bytes);
-    if (in.flags & 16) value = static_cast<u64>(static_cast<s64>(value << (64 - 8 * bytes)) >> (64 - 8 * bytes));
-    if (in.o[k] != kNone) store_same(w.to<L>(in.o[k]), static_cast<L>(value), m);
-  }
-}
 template <class T, class L>
 void store_to(Warp& w, const Inst& in, Mask m) {
   access(w, in, m, in.o[0], false, true, [&](Mask lanes, auto&& at) {
@@ -205,7 +195,6 @@ Execute load_into(Type type) {
 
 Execute load_of(Type type, int lane) { return lane == 8 ? load_into<u64>(type) : load_into<u32>(type); }
 Execute matrix_load_of(bool turned) { return turned ? load_matrices<true> : load_matrices<false>; }
-Execute parameter_load_of(int lane) { return lane == 8 ? load_parameter<u64> : load_parameter<u32>; }
 Execute store_of(Type type, int lane) {
   switch (type.bytes) {
     case 1: return lane == 8 ? store_to<u8, u64> : store_to<u8, u32>;

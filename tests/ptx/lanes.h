@@ -75,7 +75,6 @@ const Form* find_form(std::string_view opcode);  // null: none (arithmetic.cpp)
 // Memory accesses (access.cpp), with registers of so many bytes a lane, and what lanes do together (together.cpp).
 Execute load_of(Type type, int lane);
 Execute matrix_load_of(bool turned);
-Execute parameter_load_of(int lane);
 Execute store_of(Type type, int lane);
 Execute atomic_of(Type type);
 void fence(Warp& w, const Inst&, Mask m);

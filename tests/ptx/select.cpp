@@ -220,10 +220,6 @@ class Selector {
         in.o[1 + k] = source(values[k], lane);
     }
     in.run = reads ? load_of(type, lane) : store_of(type, lane);
-    if (!reads || in.space != Space::param || operand(1).id >= 0) return;
-    in.flags = static_cast<u8>(type.bytes | (type.kind == 's' ? 16 : 0));
-    in.bytes = 0;
-    in.run = parameter_load_of(lane);
   }
   void load() {
     find_space();
