@@ -29,10 +29,11 @@ endforeach()
 # A device that refuses clusters of any size, as a part of one may: teams of blocks meet in cooperative launches.
 ptx_test(no_clusters.mlp_twins 600 "${small};PTX_CLUSTERS=0" ptx_mlp_twins --gtest_brief=1 --gtest_filter=*Teams*)
 
-# Training in launches so short that they end within epochs: the bits of the whole.
-foreach(test mlp mlp_twins)
-  ptx_test(cut.${test} 600 "${small};SCALELAB_LAUNCH_SECONDS=1e-4" ptx_${test} --gtest_brief=1 --gtest_filter=*-*/cpu)
-endforeach()
+# Training in launches so short that they end within epochs: the bits of the whole; and a device that ends kernels of more
+# than 16 steps ends none.
+ptx_test(cut.mlp_twins 600 "${small};SCALELAB_LAUNCH_SECONDS=1e-4" ptx_mlp_twins --gtest_brief=1)
+ptx_test(limit.mlp_twins 60 "SCALELAB_REQUIRE_CUDA=1;SCALELAB_SMALL=1;PTX_MMA=chain;SCALELAB_LAUNCH_SECONDS=1e-4;PTX_LIMIT=100000"
+         ptx_mlp_twins --gtest_brief=1 --gtest_filter=*ALongRun*)
 
 # The program, for bench/counts.py, and k-means on several devices at once.
 ptx_program(scalelab $<TARGET_OBJECTS:scalelab_program>)
