@@ -35,7 +35,7 @@ ptx_test(cut.mlp_twins 600 "${small};SCALELAB_LAUNCH_SECONDS=1e-4" ptx_mlp_twins
 ptx_test(limit.mlp_twins 60 "SCALELAB_REQUIRE_CUDA=1;SCALELAB_SMALL=1;PTX_MMA=chain;SCALELAB_LAUNCH_SECONDS=1e-4;PTX_LIMIT=100000"
          ptx_mlp_twins --gtest_brief=1 --gtest_filter=*ALongRun*)
 
-# The program, for bench/counts.py, and k-means on several devices at once.
+# The program, for bench/counts.py, and commands on several devices at once.
 ptx_program(scalelab $<TARGET_OBJECTS:scalelab_program>)
 target_link_libraries(ptx_scalelab PRIVATE scalelab_host)
 ptx_test(devices 300 "PTX_DEVICES=3" sh ${CMAKE_CURRENT_LIST_DIR}/devices.sh $<TARGET_FILE:ptx_scalelab>)
