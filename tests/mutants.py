@@ -105,11 +105,7 @@ def on_device(file):
 def source_of(program):
     """The stem of a test's own source."""
     stem = program.removeprefix('ptx_').removesuffix('_test')
-<<<<<<< HEAD
     return stem if (ROOT / f'tests/cuda/{stem}.cu').exists() else stem + '_test'
-=======
-    return stem if list((ROOT / 'tests').rglob(stem + '.cu')) else stem + '_test'
->>>>>>> main
 
 
 def tests_of(file):
