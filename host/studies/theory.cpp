@@ -166,7 +166,7 @@ std::vector<Point> solved_points(const TheoryOptions& options, Session& session)
     p.number = i;
     p.theory = solve_replica({p.alpha, p.fraction, keep_of(p.keep), options.angle * kPi / 180});
     p.random = solve_replica({p.alpha * p.fraction, 1, Keep::random, 0}).error;
-    if (options.wrong_angle == 0 || p.keep == "random") continue;
+    if (options.wrong_angle == 0 || options.wrong_angle == options.angle || p.keep == "random") continue;
     p.wrong = solve_replica({p.alpha, p.fraction, keep_of(p.keep), options.wrong_angle * kPi / 180}).error;
   }
   return points;
