@@ -102,12 +102,13 @@ Question verdicts(Asked asked, std::set<std::string> expected) {
         const bool not_worse = expected.contains("not worse") && contrast.value("not_worse", false);
         const bool as_said = expected.contains(verdict) || not_worse;
         const bool open = !as_said && verdict == "undecided";
+        const std::string cheap =
+            fmt::format("shown to cost less than {:g} points", 100 * contrast.value("margin", kMargin));
         const std::string more = fmt::format("more {}s", text_of(contrast["unit"]));
         Json one = part(as_said ? kHolds
                         : open  ? kUndecided
                                 : kContradicted,
-                        contrast_words(contrast, not_worse && verdict != "lower" ? "shown not to be worse" : verdict),
-                        open ? more : "");
+                        contrast_words(contrast, not_worse && verdict != "lower" ? cheap : verdict), open ? more : "");
         if (open && contrast["units_to_settle"].is_number() && contrast["units_to_settle"] > 0) {
           const std::int64_t units = rounded_up(contrast["units_to_settle"]);
           one["settles"] = fmt::format("about {}", counted(units, text_of(contrast["unit"])));
