@@ -249,7 +249,7 @@ Outcome run_cost(const CostOptions& options, const std::string& out, Session& se
   const auto amounts = amounts_of(document);
   const auto file = crossover_file();
   if (!amounts.empty() && !file.empty()) {
-    write_crossovers(file, contest_of(*cuda_backend(), session.common.device, session.common.threads),
+    write_crossovers(file, contest_of(*cuda_backend(), session.common.device(), session.common.threads),
                      document["made"].get<std::string>().substr(0, 10), amounts);
     text +=
         fmt::format("--backend auto goes by {} of these crossovers from now on: {}\n", amounts.size(), file.string());

@@ -237,7 +237,7 @@ nlohmann::json measure_cost(const CostOptions& options, host::Session& session) 
   if (cuda != nullptr) {
     // What a command pays that takes the GPU: the device's start, and that of the first kernels.
     const Clock::time_point before = Clock::now();
-    gpu.emplace(*cuda, session.common.device, session.common.threads);
+    gpu.emplace(*cuda, session.common.device(), session.common.threads);
     Parameters smallest = op_named("knn").cases[0];
     for (const char* name : {"n", "q"}) smallest[name] = 100;
     op_named("knn").make(smallest, *gpu).run_once();

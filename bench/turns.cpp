@@ -25,7 +25,7 @@ std::string command_line(const std::string& program, const Case& one, bool check
   };
   pass_on("--threads", std::to_string(common.threads));
   pass_on("--backend", common.backend);
-  pass_on("--device", std::to_string(common.device));
+  pass_on("--device", std::to_string(common.device()));
   const nlohmann::json document = {{"op", one.op}, {"parameters", one.parameters}, {"check", check}};
   return fmt::format("{} bench turn{}--budget {} --json --quiet --case '{}' 2>&1", program.substr(0, end), options,
                      kTurn, document.dump());

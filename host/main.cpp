@@ -32,6 +32,7 @@
 #include "host/program/ranks.h"
 #include "host/program/signals.h"
 #include "host/studies/study.h"
+#include "scalelab/processors.h"
 
 namespace scalelab::host {
 
@@ -93,8 +94,9 @@ void add_common_options(CLI::App& app, Common& common, std::string& devices) {
       ->check(whole_number(0, UINT64_MAX))
       ->group(group);
   app.add_option("--backend", common.backend, "Where to compute")->check(one_of({"auto", "cpu", "cuda"}))->group(group);
-  app.add_option("--device", devices,
-                 "Which GPU, counted from 0; for kmeans also several, as 0,1,2, or all of this machine")
+  app.add_option(
+         "--device", devices,
+         "Which GPU, counted from 0; or several, as 0,1,2, or all of this machine, among which the work is divided")
       ->check(CLI::Validator(check_devices, ""))
       ->group(group);
   app.add_option("--threads", common.threads, "CPU threads; all where it is not given")
@@ -184,11 +186,19 @@ Choice choose(const Command& command, const Common& common, Needs& needs) {
   if (cuda != nullptr && common.backend != "cpu" && command.needs) needs = command.needs();
   const bool weighed = cuda != nullptr && common.backend == "auto" && !needs.parts.empty();
   const Crossovers crossovers =
-      weighed ? read_crossovers(crossover_file(), contest_of(*cuda, common.device, common.threads)) : Crossovers{};
+      weighed ? read_crossovers(crossover_file(), contest_of(*cuda, common.device(), common.threads)) : Crossovers{};
   return weighed ? choose_backend(common.backend, needs, cuda, why_not, crossovers.rows)
                  : choose_backend(common.backend, needs, cuda, why_not);
 }
 
+// Threads of the CPU for each of several devices; 0: all.
+int threads_for_each(const Common& common) {
+  const auto devices = static_cast<int>(common.devices.size());
+  if (devices == 1) return common.threads;
+  return std::max(1, (common.threads > 0 ? common.threads : default_threads().threads) / devices);
+}
+
+// One thread, which a command that has several devices adds some to (devices.h). The CPU is one device.
 Outcome run_alone(const Command& command, const Common& common, Progress& progress) {
   Needs needs;
   const Choice choice = choose(command, common, needs);
@@ -196,8 +206,10 @@ Outcome run_alone(const Command& command, const Common& common, Progress& progre
   return run_where_it_fits(
       common.backend, *choice.backend, needs,
       [&](const Backend& backend) {
-        Context context(backend, common.device, common.threads);
-        Session session{common, context, progress};
+        Common own = common;
+        if (&backend == &cpu_backend()) own.devices = {0};
+        Context context(backend, own.device(), threads_for_each(own));
+        Session session{own, context, progress};
         const Stage stage(session, command_path(*command.app));
         return command.run(session);
       },
@@ -225,7 +237,7 @@ int run_on_ranks(const Command& command, const Common& common, const Launch& lau
       Needs needs;
       const Backend& backend = *choose(command, common, needs).backend;
       const bool cpu = &backend == &cpu_backend();
-      context.emplace(backend, cpu ? 0 : common.device + ranks.on_this_machine(), threads);
+      context.emplace(backend, cpu ? 0 : common.device() + ranks.on_this_machine(), threads);
     });
     context->ranks = all;
     Session session{common, *context, progress};
@@ -276,23 +288,23 @@ std::vector<int> devices_of(const std::string& text) {
   return devices;
 }
 
-// A thread for each device, which is a rank.
-Outcome run_on_devices(const Command& command, const Common& common, const std::vector<int>& devices,
-                       Progress& progress) {
+// Several devices: a command deals parts of its work to them, or each is a rank, with a thread.
+Outcome run_on_devices(const Command& command, const Common& common, Progress& progress) {
+  if (command.deals) return run_alone(command, common, progress);
   if (!command.ranks) {
-    throw Failure(kMisuse, fmt::format("--device {}: {} works on one device; start it once for each, with a --shard "
-                                       "where it has that",
-                                       fmt::join(devices, ","), command_path(*command.app)));
+    throw Failure(kMisuse, fmt::format("--device {}: {} works on one device", fmt::join(common.devices, ","),
+                                       command_path(*command.app)));
   }
   Needs needs;
   const Choice choice = choose(command, common, needs);
   if (choice.backend == &cpu_backend()) return run_alone(command, common, progress);
   Outcome outcome;
-  scalelab::run_on_ranks(static_cast<int>(devices.size()), [&](Communicator& ranks) {
+  const int threads = threads_for_each(common);
+  scalelab::run_on_ranks(static_cast<int>(common.devices.size()), [&](Communicator& ranks) {
     Progress silent(true);
     std::optional<Context> context;
     on_all(ranks,
-           [&] { context.emplace(*choice.backend, devices[static_cast<std::size_t>(ranks.rank())], common.threads); });
+           [&] { context.emplace(*choice.backend, common.devices[static_cast<std::size_t>(ranks.rank())], threads); });
     context->ranks = ranks;
     Session session{common, *context, ranks.rank() == 0 ? progress : silent};
     Outcome own = command.run(session);
@@ -352,8 +364,7 @@ int run(std::vector<std::string> words) {
   const CLI::Option* shard = chosen->get_option_no_throw("--shard");
   const bool alone = shard != nullptr && shard->count() > 0;
   Progress progress(common.quiet || (launch.rank > 0 && !alone));
-  const std::vector<int> devices = devices_of(device);
-  common.device = devices[0];
+  common.devices = devices_of(device);
   const auto deliver = [&](Outcome& outcome) {
     progress.clear();
     if (outcome.page != nullptr && !outcome.folder.empty()) {
@@ -368,7 +379,7 @@ int run(std::vector<std::string> words) {
   };
   if (launch.size > 1 && !alone) return run_on_ranks(*command, common, launch, progress, deliver);
   Outcome outcome =
-      devices.size() > 1 ? run_on_devices(*command, common, devices, progress) : run_alone(*command, common, progress);
+      common.devices.size() > 1 ? run_on_devices(*command, common, progress) : run_alone(*command, common, progress);
   deliver(outcome);
   return outcome.exit_code;
 }

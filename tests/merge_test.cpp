@@ -1,4 +1,4 @@
-// Shards of knn and kmeans, joined: the same files as one process writes, and a line when something is missing.
+// Shards of knn, kmeans and prune, joined: the same files as one process writes, and a line when something is missing.
 #include <random>
 
 #include "tests/program.h"
@@ -67,6 +67,98 @@ TEST_F(Merge, AssignmentToGivenCentroids) {
   bad(with({"out", "--shard", "1/4"}), 2, "--shard 1/4: the 9000 rows of x.npy are dealt in blocks of 4096; use fewer");
   bad({"kmeans", "--data", "x.npy", "--clusters", "12", "--shard", "1/2", "--out", "out"}, 2,
       "--shard: only assigning");
+}
+
+// Rows of which some are near to others in direction, in two classes.
+class MergePrune : public Merge {
+ protected:
+  static constexpr int kRows = 5000;
+  MergePrune() {
+    std::mt19937 random(11);
+    std::vector<float> rows;
+    std::vector<std::int32_t> labels;
+    for (int i = 0; i < kRows; ++i) {
+      const int group = static_cast<int>(random() % 700);
+      for (int c = 0; c < 4; ++c) {
+        rows.push_back(static_cast<float>(1 + (group * (3 + c)) % 23) + 1e-3F * static_cast<float>(random() % 100));
+      }
+      labels.push_back(i % 7 == 0);
+    }
+    write_npy("p.npy", rows, {kRows, 4});
+    write_npy("y.npy", labels, {kRows});
+  }
+  static Words prune(const Words& more) {
+    Words words = {"prune", "--data", "p.npy", "--labels", "y.npy", "--seed", "3"};
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  }
+  static Words with(Words words, const Words& more) {
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  }
+  void shards_give(const Words& options) {
+    fs::remove_all(folder_ / "got");
+    for (const char* shard : {"2/3", "3/3", "1/3"}) good(with(prune(options), {"--shard", shard, "--out", "got"}));
+    good({"merge", "got"});
+    expect_same({"kept_ids.npy", "scores.npy", "removed.csv"});
+    for (const char* key : {"kept", "removed", "classes", "near_duplicates", "seed", "score", "data"}) {
+      EXPECT_EQ(result("got")[key], result("want")[key]) << key;
+    }
+  }
+};
+
+TEST_F(MergePrune, ScoresNearDuplicatesAndTheChoice) {
+  good({"kmeans", "--data", "p.npy", "--clusters", "20", "--seed", "3", "--out", "clusters"});
+  const Words choice = {"--near-duplicates", "1e-5", "--fraction", "0.3"};
+  // What one process does that makes the clusters itself.
+  good(with(prune(choice), {"--clusters", "20", "--out", "want"}));
+  EXPECT_GT(result("want")["removed"]["near_duplicates"], 100);
+  shards_give(with(choice, {"--clusters-from", "clusters"}));
+  for (const Words& options :
+       {with(choice, {"--clusters-from", "clusters", "--keep", "easy"}),
+        with(choice, {"--clusters-from", "clusters", "--score", "class-mean"}),
+        Words{"--score", "random", "--fraction", "0.2"}, Words{"--score", "class-mean", "--fraction", "0.2"},
+        Words{"--clusters-from", "clusters", "--fraction", "0.6"}}) {
+    fs::remove_all(folder_ / "want");
+    good(with(prune(options), {"--out", "want"}));
+    shards_give(options);
+  }
+}
+
+TEST_F(MergePrune, WhatDoesNotFitIsSaid) {
+  bad(prune({"--clusters", "20", "--fraction", "0.3", "--shard", "1/2", "--out", "out"}), 2,
+      "--shard: clusters are made of all rows: make them once");
+  bad(prune({"--score", "random", "--near-duplicates", "0.1", "--shard", "1/2", "--out", "out"}), 2,
+      "--shard: clusters");
+  bad(prune({"--score", "random", "--fraction", "0.1", "--shard", "1/5001", "--out", "out"}), 2,
+      "holds only 5000 rows");
+  bad(prune({"--clusters-from", "none", "--fraction", "0.3", "--out", "out"}), 3, "none/centroids.npy: cannot be read");
+  good({"kmeans", "--data", "x.npy", "--clusters", "5", "--out", "others"});
+  bad(prune({"--clusters-from", "others", "--fraction", "0.3", "--out", "out"}), 3,
+      "--clusters-from others: has 9000 labels and centroids of 3 features; the data have 5000 rows of 4");
+  good({"kmeans", "--data", "p.npy", "--clusters", "5", "--out", "own"});
+  bad(prune({"--clusters-from", "own", "--clusters", "5", "--fraction", "0.3", "--out", "out"}), 2, "one of them");
+  bad(prune({"--clusters-from", "own", "--score", "kmeans-cosine", "--fraction", "0.3", "--out", "out"}), 2,
+      "has clusters of its own");
+  bad(prune({"--clusters-from", "own", "--score", "random", "--fraction", "0.3", "--out", "out"}), 2, "of no use");
+  write_npy("own/labels.npy", std::vector<std::int32_t>(kRows, 5), {kRows});
+  bad(prune({"--clusters-from", "own", "--fraction", "0.3", "--out", "out"}), 3, "label 5 is none of its 5 clusters");
+  write_npy("own/labels.npy", std::vector<std::int32_t>(kRows, 4), {kRows});
+  for (const char* shard : {"1/1", "1/3"}) {
+    bad(prune({"--clusters-from", "own", "--fraction", "0.3", "--shard", shard, "--out", "out"}), 3,
+        "--clusters-from own: its labels are of other rows: row ");
+  }
+  // Shards of other options, and of other data by the same name.
+  const Words options = {"--score", "random", "--fraction", "0.3", "--out", "got", "--shard"};
+  good(prune(with(options, {"1/2"})));
+  good(with(prune(with(options, {"2/2"})), {"--keep", "easy"}));
+  bad({"merge", "got"}, 3, "got/shard-2-of-2: is of another job than got/shard-1-of-2: /prune/keep");
+  write_npy("p.npy", std::vector<float>(4 * kRows, 1.0F), {kRows, 4});
+  good(prune(with(options, {"2/2"})));
+  bad({"merge", "got"}, 3, "is of another job than got/shard-1-of-2: /data/looks");
+  good(prune(with(options, {"1/2"})));
+  write_npy("got/shard-1-of-2/scores.npy", std::vector<float>(kRows), {kRows / 2, 2});
+  bad({"merge", "got"}, 3, "got/shard-1-of-2/scores.npy: is not that of its job");
 }
 
 TEST_F(Merge, WhatIsMissingOrOfAnotherJobIsSaid) {

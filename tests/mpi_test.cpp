@@ -73,6 +73,34 @@ class Mpi : public Program {
     EXPECT_FALSE(fs::exists(folder_ / got / "checkpoint"));
   }
 
+  // Iterations that a checkpoint holds; 0 where there is none.
+  int iterations_left_in(const std::string& folder) const {
+    const std::string text = read_file(folder_ / folder / "checkpoint");
+    const auto head = nlohmann::json::parse(text.substr(0, text.find('\n')), nullptr, false);
+    return head.is_object() ? head.value("iterations", 0) : 0;
+  }
+
+  // Stops these processes; false, and lets them go on, where one has ended or there are not so many.
+  static bool stop_all(const std::vector<pid_t>& processes, int count) {
+    bool stopped = processes.size() == static_cast<std::size_t>(count);
+    for (const pid_t process : processes) ::kill(process, SIGSTOP);
+    for (const pid_t process : processes) {
+      char state = 'R';
+      while (state != 'T' && state != 'Z' && state != 0) state = state_of(process);
+      stopped = stopped && state == 'T';
+    }
+    if (!stopped) {
+      for (const pid_t process : processes) ::kill(process, SIGCONT);
+    }
+    return stopped;
+  }
+  // Of the kernel: T of one that is stopped, Z of one that has ended; 0 where there is no such process.
+  static char state_of(pid_t process) {
+    const std::string stat = read_file(fs::path("/proc") / std::to_string(process) / "stat");
+    const std::size_t name = stat.rfind(')');
+    return name == std::string::npos || name + 2 >= stat.size() ? '\0' : stat[name + 2];
+  }
+
   // The ranks that mpirun has started, in no order.
   static std::vector<pid_t> children_of(pid_t parent) {
     std::vector<pid_t> found;
@@ -108,29 +136,54 @@ TEST_F(Mpi, AnyNumberOfRanksWritesTheSameFiles) {
   }
 }
 
+TEST_F(Mpi, AnyNumberOfRanksKeepsTheSameRows) {
+  for (const std::string score : {"kmeans", "kmeans-cosine", "random"}) {
+    const std::string words =
+        "prune --data x.npy --clusters 30 --score " + score + " --near-duplicates 1e-4 --fraction 0.4 -o ";
+    ASSERT_EQ(shell(SCALELAB_PROGRAM + (" " + words) + "alone").code, 0);
+    for (const int ranks : {2, 3}) {
+      const Finished finished = shell(mpirun(ranks, words + "together"));
+      ASSERT_EQ(finished.code, 0) << finished.err;
+      EXPECT_EQ(result("together")["ranks"], ranks);
+      for (const char* file : {"kept_ids.npy", "scores.npy", "removed.csv"}) {
+        EXPECT_EQ(read_file(folder_ / "together" / file), read_file(folder_ / "alone" / file)) << score << " " << file;
+      }
+    }
+  }
+}
+
+// Each kill meets a rank that is at work: all are stopped first, where they stand.
 TEST_F(Mpi, AKilledRankEndsAllAndAnotherNumberGoesOnToTheSameBits) {
   ASSERT_EQ(shell(std::string(SCALELAB_PROGRAM) + " " + kFit + "want").code, 0);
-  int resumed = 0;
-  for (int moment = 0; moment < 5; ++moment) {
-    const int ranks = 2 + moment % 3;
+  std::mt19937 random(7);
+  int kills = 0;
+  for (int attempt = 0; kills < 10; ++attempt) {
+    ASSERT_LT(attempt, 100) << "the work was always done before it could be stopped";
+    const int ranks = 2 + attempt % 3, moment = 1 + static_cast<int>(random() % 40);
+    fs::remove_all(folder_ / "got");
     fs::create_directory(folder_ / "got");
     const Watch watch(folder_ / "got");
     const pid_t run = start_shell(mpirun(ranks, std::string(kFit) + "got"));
-    // Each iteration is several changes in the folder.
-    for (int changes = 0; changes < 5 + 17 * moment && watch.changed(run); ++changes) continue;
+    while (watch.changed(run) && iterations_left_in("got") < moment) continue;
     const std::vector<pid_t> processes = children_of(run);
-    if (!processes.empty()) ::kill(processes[static_cast<std::size_t>(moment) % processes.size()], SIGKILL);
-    const Finished killed = finish(run);
-    if (killed.code != 0) {
-      EXPECT_NE(killed.err.find("rank"), std::string::npos) << killed.err;
+    if (!stop_all(processes, ranks)) {
+      EXPECT_EQ(finish(run).code, 0);
+      continue;
     }
+    EXPECT_FALSE(fs::exists(folder_ / "got/result.json"));
+    const int left = iterations_left_in("got");
+    ::kill(processes[random() % processes.size()], SIGKILL);
+    for (const pid_t process : processes) ::kill(process, SIGCONT);
+    const Finished killed = finish(run);
+    EXPECT_NE(killed.code, 0);
+    EXPECT_NE(killed.err.find("rank"), std::string::npos) << killed.err;
     const Finished rest = shell(mpirun(1 + (ranks + 1) % 4, std::string(kFit) + "got"));
     ASSERT_EQ(rest.code, 0) << rest.err;
-    resumed += result("got")["resumed_after"] > 0;
+    EXPECT_GE(result("got")["resumed_after"], left);
+    EXPECT_GE(left, moment);
     expect_same("got", "want");
-    fs::remove_all(folder_ / "got");
+    ++kills;
   }
-  EXPECT_GE(resumed, 3);
 }
 
 TEST_F(Mpi, ASignalToOneRankEndsAllAfterTheSameIteration) {

@@ -113,7 +113,12 @@ TEST_F(Results, EveryMemberOfAResultIsDocumented) {
   expect_documented("kmeans", {"kmeans"}, {"environment"});
   good({"prune", "--data", "points.csv", "--clusters", "3", "--fraction", "0.5", "--near-duplicates", "0.001", "--out",
         "prune", "--quiet"});
-  expect_documented("prune", {"prune"}, {"environment"});
+  for (const char* shard : {"1/2", "2/2"}) {
+    good({"prune", "--data", "points.csv", "--clusters-from", "kmeans", "--fraction", "0.5", "--shard", shard, "--out",
+          "parts", "--quiet"});
+  }
+  good({"merge", "parts"});
+  expect_documented("prune", {"prune", "parts"}, {"environment"});
   good({"boundary", "--data", "points.csv", "--grid", "32", "--out", "boundary", "--quiet"});
   good({"boundary", "--data", "points.csv", "--grid", "32", "--model", "mlp", "--epochs", "2", "--width", "4", "--out",
         "network", "--quiet"});

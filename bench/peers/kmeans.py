@@ -55,9 +55,9 @@ def superkmeans():
     from superkmeans import SuperKMeans
 
     threads = int(os.environ.get("OMP_NUM_THREADS", os.cpu_count()))
-    model = SuperKMeans(k, d, iters=iterations, sampling_fraction=1.0, early_termination=False, n_threads=threads)
 
-    def run():  # training leaves no labels
+    def run():  # a model trains once, and training leaves no labels
+        model = SuperKMeans(k, d, iters=iterations, sampling_fraction=1.0, early_termination=False, n_threads=threads)
         centroids = model.train(points)
         return centroids, model.assign(points, centroids)
 

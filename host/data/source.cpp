@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <limits>
 #include <map>
+#include <mutex>
 #include <tuple>
 #include <utility>
 
@@ -162,6 +163,8 @@ std::string fingerprint_of(const Source& source) {
   const SourceFiles files = files_of(source);
   // By name, length and time of the last change.
   static std::map<std::tuple<fs::path, std::int64_t, std::int64_t, std::int64_t>, std::string> known;
+  static std::mutex asking;
+  const std::lock_guard hold(asking);
   std::string all;
   std::size_t count = 0;
   for (const fs::path& file : {files.data, files.labels, files.test_data, files.test_labels}) {
@@ -217,6 +220,17 @@ Rows::Rows(const Source& source, Part part) {
 void Rows::read(std::int64_t begin, std::int64_t count, std::span<float> to) const {
   if (npy_) return npy_->read(begin, count, to);
   std::copy_n(values_.begin() + begin * features_, count * features_, to.begin());
+}
+
+std::string Rows::looks() const {
+  constexpr std::int64_t kLooks = 16;
+  Fingerprint looks;
+  std::vector<float> row(static_cast<std::size_t>(features_));
+  for (std::int64_t i = 0; i < kLooks; ++i) {
+    read((size_ - 1) * i / (kLooks - 1), 1, row);
+    looks.add({reinterpret_cast<const char*>(row.data()), row.size() * sizeof(float)});
+  }
+  return looks.digits();
 }
 
 std::vector<float> Rows::take() { return npy_ ? npy_->read_all() : std::move(values_); }

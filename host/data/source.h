@@ -66,6 +66,9 @@ class Rows {
   // Of the bytes of the file that holds the rows; a .npy file is read for it.
   std::string fingerprint() const;
 
+  // Of a few rows, spread over all, by which ranks and shards tell unlike files of one name apart.
+  std::string looks() const;
+
   // Copies rows [begin, begin + count) to `to` (count, d). Failure(kBadData) names the first value that is not finite, or
   // a file that was changed since it was opened.
   void read(std::int64_t begin, std::int64_t count, std::span<float> to) const;

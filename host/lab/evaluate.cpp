@@ -9,6 +9,7 @@
 #include <deque>
 #include <exception>
 #include <memory>
+#include <mutex>
 #include <numeric>
 #include <optional>
 #include <set>
@@ -88,8 +89,7 @@ void scale_features(Dataset& all, std::optional<Dataset>& test) {
   }
 }
 
-// Points of files, scaled, and what they were read from. The last ones stay in memory: a sweep asks for them again and
-// again.
+// Points of files, scaled, and what they were read from.
 struct FilePoints {
   std::string fingerprint;
   Dataset all;
@@ -97,25 +97,43 @@ struct FilePoints {
   std::int64_t held_out() const { return test ? 0 : std::max<std::int64_t>(1, all.size() / 5); }
   std::int64_t pool() const { return all.size() - held_out(); }
 };
-FilePoints& last_read() {
-  static FilePoints last;
+// The last ones stay in memory: a sweep asks for them again and again, on several threads. Whoever was given others
+// before keeps those.
+class LastRead {
+ public:
+  std::shared_ptr<const FilePoints> points() const {
+    const std::lock_guard hold(lock_);
+    return last_;
+  }
+  // Those of `source`, which has this fingerprint.
+  std::shared_ptr<const FilePoints> points_of(const Source& source, const std::string& fingerprint) {
+    const std::lock_guard hold(lock_);
+    if (last_->fingerprint == fingerprint) return last_;
+    last_ = std::make_shared<const FilePoints>();  // before others are read: memory is for one
+    SourcePoints points = read_labelled(source);
+    scale_features(points.all, points.test);
+    FilePoints read{fingerprint, std::move(points.all), nullptr};
+    if (points.test) read.test = std::make_shared<const Dataset>(std::move(*points.test));
+    last_ = std::make_shared<const FilePoints>(std::move(read));
+    return last_;
+  }
+
+ private:
+  mutable std::mutex lock_;
+  std::shared_ptr<const FilePoints> last_ = std::make_shared<const FilePoints>();  // none
+};
+LastRead& last_read() {
+  static LastRead last;
   return last;
 }
 
-const FilePoints& file_points(const Trial& trial) {
+std::shared_ptr<const FilePoints> file_points(const Trial& trial) {
   const Source source{trial.data, trial.labels};
   const std::string fingerprint = fingerprint_of(source);
   if (!trial.fingerprint.empty() && trial.fingerprint != fingerprint) {
     throw Failure(kBadData, trial.data + ": was changed meanwhile; run the same command again");
   }
-  FilePoints& last = last_read();
-  if (last.fingerprint == fingerprint) return last;
-  last = {};  // before others are read: memory is for one
-  SourcePoints points = read_labelled(source);
-  scale_features(points.all, points.test);
-  last = {fingerprint, std::move(points.all), nullptr};
-  if (points.test) last.test = std::make_shared<const Dataset>(std::move(*points.test));
-  return last;
+  return last_read().points_of(source, fingerprint);
 }
 
 // Rows and features that a trial's data have. Of files that were not read yet nothing is known.
@@ -124,10 +142,10 @@ struct DataShape {
 };
 DataShape shape_of(const Trial& trial) {
   if (!trial.is_file()) return {static_cast<double>(trial.dimension > 0 ? trial.dimension : 2)};
-  const FilePoints& last = last_read();
-  if (last.fingerprint.empty() || last.fingerprint != trial.fingerprint) return {};
-  return {static_cast<double>(last.all.features), last.all.classes > 2 ? last.all.classes : 1.0,
-          static_cast<double>(last.test ? last.test->size() : last.held_out())};
+  const std::shared_ptr<const FilePoints> last = last_read().points();
+  if (last->fingerprint.empty() || last->fingerprint != trial.fingerprint) return {};
+  return {static_cast<double>(last->all.features), last->all.classes > 2 ? last->all.classes : 1.0,
+          static_cast<double>(last->test ? last->test->size() : last->held_out())};
 }
 
 void require_rows(const Trial& trial, const FilePoints& file) {
@@ -138,7 +156,8 @@ void require_rows(const Trial& trial, const FilePoints& file) {
 }
 
 TrialData from_file(const Trial& trial) {
-  const FilePoints& file = file_points(trial);
+  const std::shared_ptr<const FilePoints> read = file_points(trial);
+  const FilePoints& file = *read;
   require_rows(trial, file);
   const Dataset& all = file.all;
   const auto held_out = static_cast<std::uint32_t>(file.held_out()), pool = static_cast<std::uint32_t>(file.pool());
@@ -636,11 +655,12 @@ double parameters_of(const Trial& trial) {
 
 }  // namespace
 
-std::int64_t training_rows(const Trial& trial) { return file_points(trial).pool(); }
+std::int64_t training_rows(const Trial& trial) { return file_points(trial)->pool(); }
 
 void require_fits(const Trial& trial) {
   if (!trial.is_file()) return;
-  const FilePoints& file = file_points(trial);
+  const std::shared_ptr<const FilePoints> read = file_points(trial);
+  const FilePoints& file = *read;
   require_rows(trial, file);
   const Model model = parse_model(trial.model);
   if (file.all.features != 2 && model.shape.encoding != Encoding::none) {

@@ -26,7 +26,8 @@ std::uint64_t random_key(std::uint64_t seed, std::int64_t row, int lane) {
 // k-means++ centroids, as k-means begins.
 std::vector<float> start_centroids(View<const float> points, int k, std::uint64_t seed, Context& context) {
   const std::int64_t n = points.extent(0), d = points.extent(1);
-  if (k < 1 || k > n) throw Failure(kMisuse, fmt::format("{} clusters of {} rows", k, n));
+  if (k < 1 || (k > n && context.ranks.size() == 1))
+    throw Failure(kMisuse, fmt::format("{} clusters of {} rows", k, n));
   Buffer<float> centroids(context, {k, d});
   context.backend().kmeans_plus_plus(points, seed, centroids, context);
   return centroids.to_host();

@@ -37,7 +37,8 @@ std::vector<float> random_scores(std::int64_t n, std::uint64_t seed);
 // Rows scaled to length 1, the length summed in fp64; a row of zeros stays zero.
 std::vector<float> unit_rows(std::span<const float> rows, std::int64_t features);
 
-// k prototypes of (n, d) rows and what lies nearest to which.
+// k prototypes of (n, d) rows and what lies nearest to which. Where the session's Context has ranks (kmeans.h), all call
+// this, each with rows of its own, and have labels and distances of those.
 struct Prototypes {
   std::vector<float> centroids;  // (k, d)
   std::vector<int> labels;       // (n)

@@ -4,17 +4,21 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cmath>
 #include <ctime>
 #include <fstream>
+#include <iterator>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <set>
 
 #include "embedded.h"
 #include "host/data/source.h"
 #include "host/lab/store.h"
+#include "host/program/devices.h"
 #include "host/program/environment.h"
 #include "host/program/error.h"
 #include "host/program/file_lock.h"
@@ -62,9 +66,9 @@ std::string duration(double seconds) {
   return fmt::format("{:.1f} h", seconds / 3600);
 }
 
-// What a sweep leaves to do, in groups that keep trials of one work_key together.
+// What a sweep leaves to do, in groups that keep trials of one work_key together: for several devices, some for each.
 std::vector<std::vector<std::size_t>> grouped_work(const std::vector<Trial>& trials,
-                                                   const std::vector<std::size_t>& pending, int threads) {
+                                                   const std::vector<std::size_t>& pending, int threads, int devices) {
   std::vector<std::string> order;
   std::map<std::string, std::vector<std::size_t>> by_key;
   for (const std::size_t i : pending) {
@@ -73,10 +77,14 @@ std::vector<std::vector<std::size_t>> grouped_work(const std::vector<Trial>& tri
     members.push_back(i);
   }
   std::vector<std::vector<std::size_t>> groups;
-  double seconds = 0, bytes = 0;
+  double seconds = 0, bytes = 0, most_seconds = kGroupSeconds * threads;
+  if (devices > 1) {
+    double all = 0;
+    for (const std::size_t i : pending) all += estimated_seconds(trials[i]);
+    most_seconds = std::min(most_seconds, all / (3 * devices));
+  }
   for (const std::string& key : order) {
-    if (groups.empty() || seconds > kGroupSeconds * threads || bytes > kGroupBytes ||
-        groups.back().size() >= kGroupTrials) {
+    if (groups.empty() || seconds > most_seconds || bytes > kGroupBytes || groups.back().size() >= kGroupTrials) {
       groups.emplace_back();
       seconds = bytes = 0;
     }
@@ -226,7 +234,8 @@ struct Plan {
 };
 
 // A shard takes whole sets of trials that share work, dealt out in order.
-Plan plan_of(const std::vector<Trial>& trials, const Records& records, const SweepOptions& options, int threads) {
+Plan plan_of(const std::vector<Trial>& trials, const Records& records, const SweepOptions& options, int threads,
+             int devices) {
   Plan plan;
   plan.shard = parse_shard(options.shard);
   std::map<std::string, std::size_t> key_number;
@@ -247,7 +256,7 @@ Plan plan_of(const std::vector<Trial>& trials, const Records& records, const Swe
     if (records.contains(id)) known.insert(id);
   }
   plan.others = static_cast<std::int64_t>(records.size() - known.size());
-  plan.groups = grouped_work(trials, plan.pending, threads);
+  plan.groups = grouped_work(trials, plan.pending, threads, devices);
   for (const auto& group : plan.groups) {
     double sum = 0;
     for (const std::size_t i : group) sum += estimated_bytes(trials[i]);
@@ -275,56 +284,97 @@ std::string worded(const Plan& plan, const SweepOptions& options, int threads) {
 
 // Runs group after group; each row is written to the store as soon as it is known. Progress is that of this run: what
 // was done before is no part of its trials, its share or its time.
-void run_groups(const std::vector<Trial>& trials, const Plan& plan, Store& store, const Measured& measured,
-                Session& session) {
-  const auto surroundings = environment(session);
-  const std::int64_t total = plan.before + std::ssize(plan.pending);
-  double finished = 0, unconfirmed = 0;
-  std::int64_t count = 0;
-  for (const auto& group : plan.groups) {
-    double cost = 0;
-    std::vector<Trial> members;
-    for (const std::size_t i : group) {
-      members.push_back(trials[i]);
-      cost += estimated_seconds(trials[i]);
+class GroupRuns {
+ public:
+  GroupRuns(const std::vector<Trial>& trials, const Plan& plan, Store& store, const Measured& measured,
+            Session& session)
+      : trials_(trials),
+        plan_(plan),
+        store_(store),
+        measured_(measured),
+        session_(session),
+        surroundings_(environment(session)),
+        written_(trials.size()) {}
+
+  void run() {
+    std::vector<double> costs;
+    for (const auto& group : plan_.groups) {
+      double& cost = costs.emplace_back(0);
+      for (const std::size_t i : group) cost += estimated_seconds(trials_[i]);
     }
+    const auto outer = session_.context.progress;
+    session_.context.progress = [&](std::int64_t done, std::int64_t whole) {
+      session_.progress.update(fmt::format("sweep, {} of {} trials", count_.load(), plan_.pending.size()), done, whole);
+    };
     try {
-      const auto outer = session.context.progress;
-      session.context.progress = [&](std::int64_t done, std::int64_t whole) {
-        const double share = whole > 0 ? static_cast<double>(done) / static_cast<double>(whole) : 0;
-        session.progress.update(fmt::format("sweep, {} of {} trials", count, plan.pending.size()),
-                                std::llround(1e6 * (finished + cost * share) / plan.seconds), 1000000);
-      };
-      const std::string started = utc_now();
-      evaluate(members, session, [&](std::size_t j, const Measurement& measurement) {
-        const std::size_t i = group[j];
-        if (measured) measured(trials[i], measurement);
-        store.append({{"schema", 1},
-                      {"id", plan.ids[i]},
-                      {"params", to_json(trials[i])},
-                      {"seed", trials[i].seed},
-                      {"status", measurement.status},
-                      {"metrics", metrics_json(measurement)},
-                      {"seconds", measurement.seconds},
-                      {"environment", surroundings},
-                      {"started", started},
-                      {"ended", utc_now()}});
-        ++count;
-        unconfirmed += estimated_seconds(trials[i]);
-        if (unconfirmed < kFlushSeconds) return;
-        store.flush();
-        unconfirmed = 0;
+      Devices(session_).deal(costs, [this](Session& own) -> Devices::Worker {
+        return [this, &own](std::size_t group) -> Devices::Delivery {
+          run_group(plan_.groups[group], own);
+          return {};
+        };
       });
-      session.context.progress = outer;
     } catch (const Interrupted&) {
       throw Failure(kStopped, fmt::format("stopped by a signal with {} of {} trials on disk; the same command goes on "
                                           "from there",
-                                          plan.before + count, total));
+                                          plan_.before + count_, plan_.before + std::ssize(plan_.pending)));
     }
-    store.flush();
-    finished += cost;
+    session_.context.progress = outer;
   }
-}
+
+ private:
+  // Those that are left, of a group whose device failed half way.
+  std::vector<std::size_t> unwritten(const std::vector<std::size_t>& group) {
+    const std::lock_guard hold(writing_);
+    std::vector<std::size_t> left;
+    std::copy_if(group.begin(), group.end(), std::back_inserter(left), [&](std::size_t i) { return !written_[i]; });
+    return left;
+  }
+
+  void run_group(const std::vector<std::size_t>& group, Session& own) {
+    const std::vector<std::size_t> left = unwritten(group);
+    std::vector<Trial> members;
+    for (const std::size_t i : left) members.push_back(trials_[i]);
+    const std::string started = utc_now();
+    evaluate(members, own, [&](std::size_t j, const Measurement& measurement) {
+      if (measurement.failed()) require_answer(own.context);  // else it is no fault of the trial
+      write(left[j], measurement, started);
+    });
+    const std::lock_guard hold(writing_);
+    store_.flush();
+  }
+
+  void write(std::size_t i, const Measurement& measurement, const std::string& started) {
+    const std::lock_guard hold(writing_);
+    if (measured_) measured_(trials_[i], measurement);
+    store_.append({{"schema", 1},
+                   {"id", plan_.ids[i]},
+                   {"params", to_json(trials_[i])},
+                   {"seed", trials_[i].seed},
+                   {"status", measurement.status},
+                   {"metrics", metrics_json(measurement)},
+                   {"seconds", measurement.seconds},
+                   {"environment", surroundings_},
+                   {"started", started},
+                   {"ended", utc_now()}});
+    written_[i] = true;
+    ++count_;
+    unconfirmed_ += estimated_seconds(trials_[i]);
+    if (unconfirmed_ < kFlushSeconds) return;
+    store_.flush();
+    unconfirmed_ = 0;
+  }
+
+  const std::vector<Trial>& trials_;
+  const Plan& plan_;
+  Store& store_;
+  const Measured& measured_;
+  Session& session_;
+  const nlohmann::json surroundings_;
+  std::mutex writing_;  // of what follows, and of the store
+  std::vector<bool> written_;
+  double unconfirmed_ = 0;
+  std::atomic<std::int64_t> count_ = 0;
+};
 
 }  // namespace
 
@@ -343,9 +393,10 @@ SweepResult run_sweep(const std::vector<Trial>& trials, const SweepOptions& opti
                       options.out.string()));
     }
   }
-  const Plan plan = plan_of(trials, store ? store->records() : Records::in(options.out), options, threads);
+  const Plan plan = plan_of(trials, store ? store->records() : Records::in(options.out), options, threads,
+                            static_cast<int>(session.common.devices.size()));
   if (!session.common.quiet || options.dry_run) session.progress.say(worded(plan, options, threads));
-  if (store) run_groups(trials, plan, *store, measured, session);
+  if (store) GroupRuns(trials, plan, *store, measured, session).run();
   store.reset();
 
   // With what other shards have done meanwhile.

@@ -21,6 +21,7 @@
 #include "host/lab/model.h"
 #include "host/lab/trial_options.h"
 #include "host/program/command.h"
+#include "host/program/devices.h"
 #include "host/program/environment.h"
 #include "host/program/error.h"
 #include "host/program/options.h"
@@ -125,7 +126,8 @@ void check_extent(const Extent& extent, const Dataset& data, const Options& opti
 using Paint = std::function<void(std::int64_t row_begin, View<std::uint8_t> labels)>;
 
 struct Fitted {
-  Paint paint;
+  // What paints on a device, as long as the Context lives.
+  std::function<Paint(Context&)> painter;
   double train_error = 0;
   nlohmann::json about;  // the model's options
 };
@@ -134,16 +136,19 @@ Fitted fit_knn(const Options& options, const Dataset& data, const Extent& extent
   Context& context = session.context;
   const std::int64_t n = data.size();
   if (options.k > n) throw Failure(kMisuse, fmt::format("--k {}: {} holds only {} points", options.k, options.data, n));
-  const auto points = std::make_shared<Buffer<float>>(context, data.points, Shape{n, 2});
-  const auto labels = std::make_shared<Buffer<std::uint8_t>>(context, data.labels, Shape{n});
   Fitted fitted;
   const std::array<int, 1> ks = {options.k};
-  fitted.train_error = knn_point_errors(*points, data.labels, ks, *points, data.labels, context)[0];
+  const Buffer<float> own(context, data.points, Shape{n, 2});
+  fitted.train_error = knn_point_errors(own, data.labels, ks, own, data.labels, context)[0];
   fitted.about = {{"name", "knn"}, {"k", options.k}};
   const Grid grid{
       .size = options.grid, .x_min = extent.x_min, .x_max = extent.x_max, .y_min = extent.y_min, .y_max = extent.y_max};
-  fitted.paint = [=, &context, k = options.k](std::int64_t row_begin, View<std::uint8_t> band) {
-    context.backend().grid_knn_labels(*points, *labels, k, grid, row_begin, band, context);
+  fitted.painter = [&data, n, grid, k = options.k](Context& on) -> Paint {
+    const auto points = std::make_shared<Buffer<float>>(on, data.points, Shape{n, 2});
+    const auto labels = std::make_shared<Buffer<std::uint8_t>>(on, data.labels, Shape{n});
+    return [=, &on](std::int64_t row_begin, View<std::uint8_t> band) {
+      on.backend().grid_knn_labels(*points, *labels, k, grid, row_begin, band, on);
+    };
   };
   return fitted;
 }
@@ -187,12 +192,12 @@ Fitted fit_mlp(const Options& options, const Dataset& data, const Extent& extent
   const Buffer<std::uint8_t> labels(context, data.labels, {n});
   const auto start = initial_parameters(run.shape, session.common.seed);
   const auto p = static_cast<std::int64_t>(start.size());
-  const auto parameters = std::make_shared<Buffer<float>>(context, start, Shape{1, p});
+  const Buffer<float> parameters(context, start, Shape{1, p});
   Buffer<float> losses(context, {run.epochs});
   Buffer<int> diverged(context, {1});
   run.inputs = inputs;
   run.labels = labels;
-  run.parameters = View<float>(parameters->view().data(), {p});
+  run.parameters = View<float>(parameters.view().data(), {p});
   run.epoch_losses = losses;
   run.diverged = diverged;
   context.backend().mlp_train(std::span<const MlpRun>(&run, 1), context);
@@ -202,7 +207,7 @@ Fitted fit_mlp(const Options& options, const Dataset& data, const Extent& extent
   }
 
   Fitted fitted;
-  fitted.train_error = network_point_error(run.shape, *parameters, inputs, data.labels, context);
+  fitted.train_error = network_point_error(run.shape, parameters, inputs, data.labels, context);
   fitted.about = {{"name", "mlp"},
                   {"encoding", options.encoding},
                   {"width", options.width},
@@ -220,9 +225,12 @@ Fitted fit_mlp(const Options& options, const Dataset& data, const Extent& extent
                   {"parameters", p},
                   {"final_loss", shortest(losses.to_host().back())}};
   const Grid grid{.size = options.grid};  // [-1, 1]^2, as the inputs
-  fitted.paint = [=, &context, shape = run.shape](std::int64_t row_begin, View<std::uint8_t> band) {
-    const View<std::uint8_t> one(band.data(), {1, band.extent(0), band.extent(1)});
-    context.backend().grid_mlp_labels(shape, *parameters, grid, row_begin, one, context);
+  fitted.painter = [grid, p, shape = run.shape, network = parameters.to_host()](Context& on) -> Paint {
+    const auto there = std::make_shared<Buffer<float>>(on, network, Shape{1, p});
+    return [=, &on](std::int64_t row_begin, View<std::uint8_t> band) {
+      const View<std::uint8_t> one(band.data(), {1, band.extent(0), band.extent(1)});
+      on.backend().grid_mlp_labels(shape, *there, grid, row_begin, one, on);
+    };
   };
   return fitted;
 }
@@ -269,43 +277,82 @@ void flip_rows(std::vector<std::uint8_t>& labels, std::int64_t rows, std::int64_
   }
 }
 
+// Some rows of the map.
+struct Band {
+  std::int64_t begin = 0, rows = 0;  // of the grid
+  std::vector<std::int64_t> cells;   // of each class
+  std::vector<std::uint8_t> labels;  // (rows, G)
+  std::vector<std::uint8_t> bits;    // with --bits: (rows, ceil(G / 8))
+};
+
+// Makes bands on one device.
+class BandPainter {
+ public:
+  BandPainter(const Options& options, int classes, std::int64_t most_rows, const Fitted& fitted, Context& context)
+      : options_(options),
+        classes_(classes),
+        context_(context),
+        paint_(fitted.painter(context)),
+        band_(context, {most_rows, options.grid}),
+        packed_(context, {options.bits ? most_rows : 0, options.row_bytes()}) {}
+
+  Band paint(std::int64_t begin, std::int64_t rows) const {
+    const View<std::uint8_t> part = band_.view().rows(0, rows);
+    paint_(begin, part);
+    Band band{begin, rows, std::vector<std::int64_t>(static_cast<std::size_t>(classes_)), download(part), {}};
+    for (const std::uint8_t label : band.labels) ++band.cells[label];
+    if (options_.bits) {
+      const View<std::uint8_t> packed_part = packed_.view().rows(0, rows);
+      context_.backend().pack_labels(part, packed_part, context_);
+      band.bits = download(packed_part);
+    }
+    return band;
+  }
+
+ private:
+  std::vector<std::uint8_t> download(View<const std::uint8_t> from) const {
+    std::vector<std::uint8_t> to(static_cast<std::size_t>(from.size()));
+    context_.backend().download(to.data(), from.data(), to.size(), context_);
+    return to;
+  }
+
+  const Options& options_;
+  int classes_;
+  Context& context_;
+  Paint paint_;
+  Buffer<std::uint8_t> band_, packed_;
+};
+
 // Paints the map into its files, band by band, and returns how many cells each class has. The picture begins with the
 // largest y and labels.npy with the smallest: bands are made from the top, and each is written to its own place in
 // labels.npy.
 std::vector<std::int64_t> paint(const Options& options, int classes, const Fitted& fitted, MapFiles& files,
                                 Session& session) {
-  Context& context = session.context;
   Stage painting(session, "labels");
-  const std::int64_t size = options.grid, row_bytes = options.row_bytes();
+  Devices devices(session);
+  const std::int64_t size = options.grid, each = (size + devices.count() - 1) / devices.count();
+  const std::int64_t band_rows = std::clamp<std::int64_t>(kBandCells / size, 1, each);
   std::vector<std::int64_t> cells(static_cast<std::size_t>(classes));
-  const std::int64_t band_rows = std::clamp<std::int64_t>(kBandCells / size, 1, size);
-  const Buffer<std::uint8_t> band(context, {band_rows, size});
-  const Buffer<std::uint8_t> packed(context, {options.bits ? band_rows : 0, row_bytes});
-  std::vector<std::uint8_t> labels, bits;
-  for (std::int64_t end = size; end > 0; end -= band_rows) {
-    const std::int64_t begin = std::max<std::int64_t>(end - band_rows, 0), rows = end - begin;
-    painting.part(size - end, size - begin, size);
-    const View<std::uint8_t> part = band.view().rows(0, rows);
-    fitted.paint(begin, part);
-    labels.resize(static_cast<std::size_t>(rows * size));
-    context.backend().download(labels.data(), part.data(), labels.size(), context);
-    for (const std::uint8_t label : labels) ++cells[label];
-    if (options.bits) {
-      const View<std::uint8_t> packed_part = packed.view().rows(0, rows);
-      context.backend().pack_labels(part, packed_part, context);
-      bits.resize(static_cast<std::size_t>(rows * row_bytes));
-      context.backend().download(bits.data(), packed_part.data(), bits.size(), context);
-      files.labels.write_at(begin * row_bytes, bits);
-    } else {
-      files.labels.write_at(begin * size, labels);
+  const auto write = [&](Band& band) {
+    for (std::size_t c = 0; c < cells.size(); ++c) cells[c] += band.cells[c];
+    files.labels.write_at(band.begin * options.row_bytes(), options.bits ? band.bits : band.labels);
+    flip_rows(band.labels, band.rows, size);
+    files.picture.paint(band.labels, size - band.begin - band.rows);
+    for (std::int64_t row = 0; row < band.rows; ++row) {
+      files.png.write_row(std::span<const std::uint8_t>(band.labels)
+                              .subspan(static_cast<std::size_t>(row * size), static_cast<std::size_t>(size)));
     }
-    flip_rows(labels, rows, size);
-    files.picture.paint(labels, size - end);
-    for (std::int64_t row = 0; row < rows; ++row) {
-      files.png.write_row(std::span<const std::uint8_t>(labels).subspan(static_cast<std::size_t>(row * size),
-                                                                        static_cast<std::size_t>(size)));
-    }
-  }
+  };
+  const std::int64_t bands = (size + band_rows - 1) / band_rows;
+  devices.deal(std::vector<double>(static_cast<std::size_t>(bands), 1), [&](Session& own) -> Devices::Worker {
+    const auto painter = std::make_shared<const BandPainter>(options, classes, band_rows, fitted, own.context);
+    return [&, painter](std::size_t i) -> Devices::Delivery {
+      const std::int64_t end = size - static_cast<std::int64_t>(i) * band_rows;
+      const std::int64_t begin = std::max<std::int64_t>(end - band_rows, 0);
+      const auto band = std::make_shared<Band>(painter->paint(begin, end - begin));
+      return [&write, band] { write(*band); };
+    };
+  });
   return cells;
 }
 
@@ -441,7 +488,8 @@ Command add_boundary(CLI::App& program) {
     }
     return needs;
   };
-  return {app, [options](Session& session) { return run(*options, session); }, needs};
+  return {
+      .app = app, .run = [options](Session& session) { return run(*options, session); }, .needs = needs, .deals = true};
 }
 
 }  // namespace scalelab::host

@@ -6,11 +6,13 @@
 
 #include <algorithm>
 #include <memory>
+#include <mutex>
 #include <optional>
 
 #include "host/data/npy.h"
 #include "host/data/source.h"
 #include "host/program/command.h"
+#include "host/program/devices.h"
 #include "host/program/environment.h"
 #include "host/program/error.h"
 #include "host/program/options.h"
@@ -63,9 +65,28 @@ Plan make_plan(std::int64_t n, std::int64_t q, std::int64_t d, std::int64_t k, s
   return plan;
 }
 
+// The ranges of all rows that any device has been given.
+class SeenRanges {
+ public:
+  explicit SeenRanges(std::int64_t features) : ranges_(features) {}
+  void add(std::span<const float> rows) {
+    const std::lock_guard hold(lock_);
+    ranges_.add(rows);
+  }
+  void require_near(const std::string& file) {
+    const std::lock_guard hold(lock_);
+    ranges_.require_near(file);
+  }
+  void require_apart(const std::string& file) const { ranges_.require_apart(file); }
+
+ private:
+  std::mutex lock_;
+  FeatureRanges ranges_;
+};
+
 // Rows [first, first + count) of a file in backend memory, by way of `read_bytes` of host memory. Widens `ranges`.
 Buffer<float> load_rows(const Rows& file, std::int64_t first, std::int64_t count, std::int64_t read_bytes,
-                        FeatureRanges& ranges, Context& context) {
+                        SeenRanges& ranges, Context& context) {
   const std::int64_t d = file.features(), step = std::max<std::int64_t>(read_bytes / (4 * d), 1);
   Buffer<float> rows(context, {count, d});
   std::vector<float> values;
@@ -129,65 +150,120 @@ void check_rows(const Rows& references, const Rows& queries) {
   }
 }
 
+// The neighbours of the queries of a part, chunk by chunk, on any number of devices.
+class Search {
+ public:
+  Search(const Rows& references, const Rows& queries, const Part& part, int k, const Plan& plan,
+         std::int64_t read_bytes)
+      : references_(references),
+        queries_(queries),
+        part_(part),
+        k_(k),
+        plan_(plan),
+        read_bytes_(read_bytes),
+        ranges_(references.features()) {}
+
+  std::size_t chunks() const {
+    return static_cast<std::size_t>((part_.of_queries.count + plan_.query_rows - 1) / plan_.query_rows);
+  }
+
+  struct Found {
+    std::vector<int> indices;      // (rows, k)
+    std::vector<float> distances;  // (rows, k)
+  };
+  // What finds a chunk's neighbours on one device, where references of one piece stay.
+  std::function<Found(std::size_t chunk)> on(Context& context) {
+    std::shared_ptr<Buffer<float>> whole;
+    if (plan_.pieces == 1) whole = std::make_shared<Buffer<float>>(load_piece(0, context));
+    return [this, whole, &context](std::size_t chunk) { return search(chunk, whole.get(), context); };
+  }
+
+  // Called at the end.
+  void check() const {
+    ranges_.require_apart(references_.name());
+    references_.require_unchanged();
+    queries_.require_unchanged();
+  }
+
+ private:
+  std::int64_t first_of(std::int64_t piece) const { return part_.of_references.count * piece / plan_.pieces; }
+  Buffer<float> load_piece(std::int64_t piece, Context& context) {
+    return load_rows(references_, part_.of_references.first + first_of(piece), first_of(piece + 1) - first_of(piece),
+                     read_bytes_, ranges_, context);
+  }
+
+  Found search(std::size_t chunk, const Buffer<float>* whole, Context& context) {
+    const std::int64_t begin = static_cast<std::int64_t>(chunk) * plan_.query_rows;
+    const std::int64_t count = std::min(plan_.query_rows, part_.of_queries.count - begin);
+    const Buffer<float> some =
+        load_rows(queries_, part_.of_queries.first + begin, count, read_bytes_, ranges_, context);
+    ranges_.require_near(queries_.name());
+    Buffer<int> indices(context, {count, k_});
+    Buffer<float> distances(context, {count, k_});
+    const auto outer = context.progress;
+    for (std::int64_t piece = 0; piece < plan_.pieces; ++piece) {
+      context.progress = [&](std::int64_t done, std::int64_t total) {
+        outer(piece * total + done, plan_.pieces * total);
+      };
+      if (whole != nullptr) {
+        context.backend().knn(*whole, some, indices, distances, context);
+        continue;
+      }
+      const Buffer<float> points = load_piece(piece, context);
+      ranges_.require_near(references_.name());
+      if (piece == 0) {
+        context.backend().knn(points, some, indices, distances, context);
+        continue;
+      }
+      Buffer<int> more(context, {count, k_});
+      Buffer<float> more_distances(context, {count, k_});
+      context.backend().knn(points, some, more, more_distances, context);
+      context.backend().knn_merge(more, more_distances, first_of(piece), indices, distances, context);
+    }
+    context.progress = outer;
+    Found found{indices.to_host(), distances.to_host()};
+    for (int& index : found.indices) index += static_cast<int>(part_.of_references.first);
+    return found;
+  }
+
+  const Rows &references_, &queries_;
+  const Part part_;
+  const int k_;
+  const Plan plan_;
+  const std::int64_t read_bytes_;
+  SeenRanges ranges_;
+};
+
 Outcome run(const Options& options, Session& session) {
-  Context& context = session.context;
   const Rows references(options.references), queries(options.query_source(), Rows::Part::test);
   check_rows(references, queries);
   const Part part = part_of(options, references, queries);
   const std::int64_t n = part.of_references.count, d = references.features(), q = part.of_queries.count;
   const int k = options.k;
+  Devices devices(session);
   // A fifth of what is free is left to others.
-  const auto free_bytes = static_cast<std::int64_t>(context.backend().memory_free(context));
-  const std::int64_t memory = options.max_memory > 0 ? options.max_memory : free_bytes / 5 * 4;
+  const std::int64_t memory = options.max_memory > 0 ? options.max_memory : devices.memory_free() / 5 * 4;
   const std::int64_t read_bytes = std::min(kReadBytes, memory / 8);
-  const Plan plan = make_plan(n, q, d, k, memory - read_bytes);
+  Plan plan = make_plan(n, q, d, k, memory - read_bytes);
+  plan.query_rows = std::min(plan.query_rows, (q + devices.count() - 1) / devices.count());  // some for each
   const std::filesystem::path folder = part.folder(options.out);
   make_output_folder(folder);
   NpyWriter<std::int32_t> indices_file(folder / "indices.npy", {q, k});
   NpyWriter<float> distances_file(folder / "distances.npy", {q, k});
 
-  FeatureRanges ranges(d);
-  const auto first_of = [&](std::int64_t piece) { return n * piece / plan.pieces; };
-  const auto load_piece = [&](std::int64_t piece) {
-    return load_rows(references, part.of_references.first + first_of(piece), first_of(piece + 1) - first_of(piece),
-                     read_bytes, ranges, context);
-  };
-  const auto check_ranges = [&](const Rows& file) { ranges.require_near(file.name()); };
-  std::optional<Buffer<float>> whole;
-  if (plan.pieces == 1) whole = load_piece(0);
+  Search search(references, queries, part, k, plan, read_bytes);
   Stage stage(session, "knn");
-  for (std::int64_t begin = 0; begin < q; begin += plan.query_rows) {
-    const std::int64_t count = std::min(plan.query_rows, q - begin);
-    const Buffer<float> some = load_rows(queries, part.of_queries.first + begin, count, read_bytes, ranges, context);
-    check_ranges(queries);
-    Buffer<int> indices(context, {count, k});
-    Buffer<float> distances(context, {count, k});
-    for (std::int64_t piece = 0; piece < plan.pieces; ++piece) {
-      const std::int64_t done = begin * plan.pieces + piece * count;
-      stage.part(done, done + count, q * plan.pieces);
-      if (whole) {
-        context.backend().knn(*whole, some, indices, distances, context);
-        continue;
-      }
-      const Buffer<float> points = load_piece(piece);
-      check_ranges(references);
-      if (piece == 0) {
-        context.backend().knn(points, some, indices, distances, context);
-        continue;
-      }
-      Buffer<int> more(context, {count, k});
-      Buffer<float> more_distances(context, {count, k});
-      context.backend().knn(points, some, more, more_distances, context);
-      context.backend().knn_merge(more, more_distances, first_of(piece), indices, distances, context);
-    }
-    std::vector<int> all = indices.to_host();
-    for (int& index : all) index += static_cast<int>(part.of_references.first);
-    indices_file.write(all);
-    distances_file.write(distances.to_host());
-  }
-  ranges.require_apart(references.name());
-  references.require_unchanged();
-  queries.require_unchanged();
+  devices.deal(std::vector<double>(search.chunks(), 1), [&](Session& own) -> Devices::Worker {
+    const auto find = search.on(own.context);
+    return [&, find](std::size_t chunk) -> Devices::Delivery {
+      const auto found = std::make_shared<const Search::Found>(find(chunk));
+      return [&, found] {
+        indices_file.write(found->indices);
+        distances_file.write(found->distances);
+      };
+    };
+  });
+  search.check();
   const double seconds = stage.seconds();
 
   Outcome outcome;
@@ -241,7 +317,8 @@ Command add_knn(CLI::App& program) {
     if (d > kTreeFeatures) needs.parts = {{Work::knn_far, n * q * d}};
     return needs;
   };
-  return {app, [options](Session& session) { return run(*options, session); }, needs};
+  return {
+      .app = app, .run = [options](Session& session) { return run(*options, session); }, .needs = needs, .deals = true};
 }
 
 }  // namespace scalelab::host

@@ -2,7 +2,7 @@
 //
 // A shard is a folder shard-i-of-n (rows of queries or of data) or references-i-of-n (all queries, some references) with a
 // result.json that has, beside what it has alone, shard {index, of, first (its first row), rows, joined (files joined by
-// rows), equal (files that are the same in all), inertia_blocks}.
+// rows), equal (files that are the same in all), inertia_blocks}. Of prune it has `prune`, and prune.cpp finishes the job.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "host/data/npy.h"
+#include "host/own_data/prune.h"
 #include "host/program/command.h"
 #include "host/program/environment.h"
 #include "host/program/error.h"
@@ -190,8 +191,39 @@ fs::path inside(const fs::path& folder, const std::string& name) {
                                       folder.string(), name));
 }
 
+// What the shards of prune found, joined, and the choice that is made of it.
+Outcome join_prune(const Shards& shards, const fs::path& folder, Session& session) {
+  std::vector<float> scores;
+  std::vector<Duplicate> duplicates;
+  double seconds = 0;
+  for (std::size_t i = 0; i < shards.results.size(); ++i) {
+    const auto unlike = [&](const char* file) {
+      return Failure(kBadData, fmt::format("{}: is not that of its job", (shards.folders[i] / file).string()));
+    };
+    const NpyArray own = array_of(shards, i, "scores.npy");
+    if (own.descr != "<f4" || own.shape.size() != 1) throw unlike("scores.npy");
+    const std::vector<float> some = values_of<float>(own);
+    scores.insert(scores.end(), some.begin(), some.end());
+    if (const auto found = shards.shard(i).value("near_duplicates", std::int64_t{0}); found > 0) {
+      const NpyArray pairs = read_npy(shards.folders[i] / "duplicates.npy"),
+                     cosines = read_npy(shards.folders[i] / "cosines.npy");
+      if (pairs.descr != "<i8" || pairs.shape != std::vector<std::int64_t>{found, 2}) throw unlike("duplicates.npy");
+      if (cosines.descr != "<f4" || cosines.shape != std::vector{found}) throw unlike("cosines.npy");
+      const std::vector<std::int64_t> rows = values_of<std::int64_t>(pairs);
+      const std::vector<float> near = values_of<float>(cosines);
+      for (std::size_t j = 0; j < near.size(); ++j) {
+        duplicates.push_back({static_cast<int>(rows[2 * j]), static_cast<int>(rows[2 * j + 1]), near[j]});
+      }
+    }
+    seconds += shards.results[i].value("seconds", 0.0);
+  }
+  return finish_prune(shards.results[0].at("prune"), folder, std::move(scores), std::move(duplicates), seconds,
+                      static_cast<int>(shards.results.size()), session);
+}
+
 Outcome run(const fs::path& folder, Session& session) {
   const Shards shards = find_shards(folder);
+  if (shards.results[0].contains("prune")) return join_prune(shards, folder, session);
   Joined joined;
   Outcome outcome;
   outcome.document = common_part(shards.results[0]);
@@ -223,7 +255,8 @@ Outcome run(const fs::path& folder, Session& session) {
 
 Command add_merge(CLI::App& program) {
   auto folder = std::make_shared<std::string>();
-  CLI::App* app = program.add_subcommand("merge", "Joins the shards of knn and kmeans, and says which are missing");
+  CLI::App* app =
+      program.add_subcommand("merge", "Joins the shards of knn, kmeans and prune, and says which are missing");
   app->add_option("folder", *folder, "The --out of the shards; the joined files are put there")->required();
   add_notes(*app, {"scalelab knn --data r.npy --queries q.npy --shard 3/8 -o neighbours", "scalelab merge neighbours"});
   return {app, [folder](Session& session) { return run(*folder, session); }};

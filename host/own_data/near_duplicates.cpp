@@ -14,7 +14,7 @@ namespace {
 constexpr std::int64_t kBlock = kMaxNeighbours;
 
 // One cluster's rows in the order in which they are visited.
-void visit_cluster(std::span<const float> unit, std::int64_t d, std::span<const int> members, double eps,
+void visit_cluster(const CopyUnitRows& copy_unit, std::int64_t d, std::span<const int> members, double eps,
                    Session& session, std::vector<Duplicate>& removed) {
   Context& context = session.context;
   const Backend& backend = context.backend();
@@ -24,11 +24,7 @@ void visit_cluster(std::span<const float> unit, std::int64_t d, std::span<const 
   std::vector<float> values;
   for (std::int64_t begin = 0; begin < size; begin += kBlock) {
     const std::int64_t count = std::min(kBlock, size - begin);
-    values.clear();
-    for (std::int64_t i = 0; i < count; ++i) {
-      const auto row = unit.subspan(static_cast<std::size_t>(members[begin + i] * d), static_cast<std::size_t>(d));
-      values.insert(values.end(), row.begin(), row.end());
-    }
+    copy_unit(members.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count)), values);
     const Buffer<float> block(context, values, {count, d});
     // The nearest row that stayed before this block, and all pairs within it.
     std::vector<int> before(static_cast<std::size_t>(count), -1);
@@ -89,19 +85,36 @@ std::vector<int> preference(std::span<const float> difficulty, bool hard) {
 std::vector<Duplicate> near_duplicates(std::span<const float> unit, std::int64_t features,
                                        std::span<const int> clusters, std::span<const int> order, double eps,
                                        Session& session) {
+  const auto copy_unit = [&](std::span<const int> rows, std::vector<float>& values) {
+    values.clear();
+    for (const int row : rows) {
+      const auto from = unit.begin() + row * features;
+      values.insert(values.end(), from, from + features);
+    }
+  };
+  return near_duplicates(copy_unit, features, clusters, order, eps, {}, session);
+}
+
+std::vector<Duplicate> near_duplicates(const CopyUnitRows& copy_unit, std::int64_t features,
+                                       std::span<const int> clusters, std::span<const int> order, double eps,
+                                       const ClusterShare& share, Session& session) {
   std::vector<std::vector<int>> members;
+  std::int64_t all = 0;
   for (const int row : order) {
     const auto cluster = static_cast<std::size_t>(clusters[row]);
+    if (!share.has(clusters[row])) continue;
     if (cluster >= members.size()) members.resize(cluster + 1);
     members[cluster].push_back(row);
+    ++all;
   }
   std::vector<Duplicate> removed;
   Stage stage(session, "near-duplicates");
   std::int64_t done = 0;
   for (const auto& cluster : members) {
     const auto size = std::ssize(cluster);
-    stage.part(done, done + size, std::ssize(order));
-    visit_cluster(unit, features, cluster, eps, session, removed);
+    if (size == 0) continue;
+    stage.part(done, done + size, all);
+    visit_cluster(copy_unit, features, cluster, eps, session, removed);
     done += size;
   }
   std::sort(removed.begin(), removed.end(), [](const Duplicate& a, const Duplicate& b) { return a.row < b.row; });

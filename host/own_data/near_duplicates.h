@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <vector>
 
@@ -28,5 +29,16 @@ std::vector<int> preference(std::span<const float> difficulty, bool hard);
 std::vector<Duplicate> near_duplicates(std::span<const float> unit, std::int64_t features,
                                        std::span<const int> clusters, std::span<const int> order, double eps,
                                        Session& session);
+
+// The same of every cluster whose number leaves `index` when divided by `of`. `copy_unit` makes `values` the given rows
+// at length 1, one behind the other.
+struct ClusterShare {
+  int index = 0, of = 1;
+  bool has(int cluster) const { return cluster % of == index; }
+};
+using CopyUnitRows = std::function<void(std::span<const int> rows, std::vector<float>& values)>;
+std::vector<Duplicate> near_duplicates(const CopyUnitRows& copy_unit, std::int64_t features,
+                                       std::span<const int> clusters, std::span<const int> order, double eps,
+                                       const ClusterShare& share, Session& session);
 
 }  // namespace scalelab::host

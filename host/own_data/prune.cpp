@@ -2,8 +2,12 @@
 //
 // result.json, schema 1: data {file, fingerprint, n, d}, score, keep, fraction, class_floor, seed, kept, removed
 // {near_duplicates, fraction}, seconds, environment; and where there are such: clusters {k, metric, iterations,
-// converged, empty_repaired, empty, sizes}, near_duplicates {eps, within, representative, across_labels}, classes
-// [{label, n, kept}].
+// converged, empty_repaired, empty, sizes} or of --clusters-from {k, metric, from, empty, sizes}, near_duplicates {eps,
+// within, representative, across_labels}, classes [{label, n, kept}], ranks, of merged shards also shards.
+//
+// A shard leaves scores.npy of its rows; where it found near-duplicates, m of them, duplicates.npy (m, 2) int64 (the rows
+// removed of its clusters, and what each matches) and cosines.npy (m); and result.json with data {file, n, d, looks
+// (Rows::looks)}, prune (the options) and shard (merge.cpp) with near_duplicates, m.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -21,11 +25,15 @@
 #include "host/data/source.h"
 #include "host/lab/row_scores.h"
 #include "host/own_data/near_duplicates.h"
+#include "host/own_data/prune.h"
 #include "host/program/environment.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
 #include "host/program/options.h"
 #include "host/program/publish.h"
+#include "host/program/ranks.h"
+#include "host/program/shard.h"
+#include "scalelab/buffer.h"
 
 namespace scalelab::host {
 
@@ -33,12 +41,13 @@ namespace {
 
 struct PruneOptions {
   Source source;
-  std::string score = "kmeans", keep = "hard", out;
+  std::string score = "kmeans", keep = "hard", out, clusters_from, shard = "1/1";
   double near_duplicates = -1, class_floor = kClassFloor;
   std::optional<double> fraction;
   int clusters = 0;
 
   bool clustered() const { return score == "kmeans" || score == "kmeans-cosine"; }
+  bool has_clusters() const { return clusters > 0 || !clusters_from.empty(); }
   bool duplicates() const { return near_duplicates >= 0; }
   double share() const { return fraction.value_or(1); }  // of all rows, to keep
 };
@@ -50,25 +59,47 @@ struct Choosable {
   std::span<const float> values;  // (n, d)
   std::int64_t size() const { return rows.size(); }
   std::int64_t features() const { return rows.features(); }
+  // (count, d)
+  std::span<const float> share(const Share& share) const {
+    return values.subspan(static_cast<std::size_t>(share.first * features()),
+                          static_cast<std::size_t>(share.count * features()));
+  }
   const std::vector<int>& labels() const { return rows.labels().of_row; }  // (n), or empty
   int classes() const { return std::max(1, rows.labels().classes()); }
 };
 
-void check_options(const PruneOptions& options) {
-  if (options.clustered() && options.clusters == 0) {
+void check_clusters(const PruneOptions& options) {
+  if (options.clustered() && !options.has_clusters()) {
     // Near-duplicates are looked for without clusters as well: it is the default score that asks for them.
     const char* why = options.duplicates() ? " (the score says which of the near-duplicates stays)" : "";
     throw Failure(kMisuse, fmt::format("--score {} needs --clusters{}: give --clusters 100, or --score random, which "
                                        "does without",
                                        options.score, why));
   }
-  if (!options.clustered() && !options.duplicates() && options.clusters != 0) {
-    throw Failure(kMisuse,
-                  fmt::format("--clusters is of no use to --score {} without --near-duplicates", options.score));
+  if (!options.clustered() && !options.duplicates() && options.has_clusters()) {
+    throw Failure(kMisuse, fmt::format("{} is of no use to --score {} without --near-duplicates",
+                                       options.clusters > 0 ? "--clusters" : "--clusters-from", options.score));
   }
+  if (options.clusters_from.empty()) return;
+  if (options.clusters > 0)
+    throw Failure(kMisuse, "--clusters and --clusters-from: one of them says what the clusters are");
+  if (options.score == "kmeans-cosine") {
+    throw Failure(kMisuse,
+                  "--score kmeans-cosine: has clusters of its own, not those of --clusters-from; use --score kmeans");
+  }
+}
+
+void check_options(const PruneOptions& options) {
+  check_clusters(options);
   if (options.fraction && !(*options.fraction > 0)) throw Failure(kMisuse, "--fraction must be above 0");
   if (!options.fraction && !options.duplicates()) {
     throw Failure(kMisuse, "every row would stay: give --fraction, --near-duplicates or both");
+  }
+  const bool over_all_rows = options.clustered() || options.duplicates();
+  if (!parse_shard(options.shard).whole() && over_all_rows && options.clusters_from.empty()) {
+    throw Failure(kMisuse,
+                  "--shard: clusters are made of all rows: make them once, by scalelab kmeans --clusters 100 "
+                  "-o FOLDER, and give every shard --clusters-from FOLDER");
   }
 }
 
@@ -80,25 +111,48 @@ void check_rows(const PruneOptions& options, const Choosable& rows) {
   if (options.score == "class-mean" && rows.labels().empty()) {
     throw Failure(kMisuse, "--score class-mean needs --labels, or data that bring their labels");
   }
-}
-
-// The rows at length 1, (n, d), for cosines.
-std::vector<float> directions(const PruneOptions& options, const Choosable& rows) {
+  if (!options.duplicates() && options.score != "kmeans-cosine") return;
   const std::int64_t d = rows.features();
-  std::vector<float> unit = unit_rows(rows.values, d);
   for (std::int64_t row = 0; row < rows.size(); ++row) {
-    const auto begin = unit.begin() + row * d;
+    const auto begin = rows.values.begin() + row * d;
     if (std::any_of(begin, begin + d, [](float value) { return value != 0; })) continue;
     throw Failure(kBadData, fmt::format("{}: row {} is all zeros and has no direction; take it out, or use {}",
                                         options.source.data, row,
                                         options.duplicates() ? "no --near-duplicates" : "--score kmeans"));
   }
-  return unit;
+}
+
+// What `kmeans` left in a folder.
+struct GivenClusters {
+  std::vector<float> centroids;  // (k, d)
+  std::vector<int> labels;       // (n)
+  std::int64_t count = 0;        // k
+};
+
+GivenClusters clusters_from(const std::string& folder, const Choosable& rows) {
+  const NpyMatrix centroids(std::filesystem::path(folder) / "centroids.npy");
+  GivenClusters given{centroids.read_all(), {}, centroids.rows()};
+  const std::vector<std::int64_t> labels = read_npy_integers(std::filesystem::path(folder) / "labels.npy");
+  if (centroids.features() != rows.features() || std::ssize(labels) != rows.size()) {
+    throw Failure(kBadData,
+                  fmt::format("--clusters-from {}: has {} labels and centroids of {} features; the data have {} "
+                              "rows of {}",
+                              folder, labels.size(), centroids.features(), rows.size(), rows.features()));
+  }
+  for (const std::int64_t label : labels) {
+    if (label < 0 || label >= given.count) {
+      throw Failure(kBadData,
+                    fmt::format("--clusters-from {}: label {} is none of its {} clusters", folder, label, given.count));
+    }
+    given.labels.push_back(static_cast<int>(label));
+  }
+  return given;
 }
 
 // What was decided of every row.
-struct Choice {
-  std::optional<Prototypes> prototypes;        // clusters: for the score, and to look for near-duplicates within
+struct Decisions {
+  std::vector<int> clusters;                   // (n), for the score and to look for near-duplicates within; or empty
+  std::optional<Prototypes> fit;               // where the clusters were made here
   std::vector<float> scores;                   // (n)
   std::vector<Duplicate> duplicates;           // removed first
   std::vector<const Duplicate*> duplicate_of;  // (n), null where a row is none
@@ -109,8 +163,10 @@ struct Choice {
 };
 
 // The choice among what near-duplicates leave.
-void choose(const PruneOptions& options, const Choosable& rows, std::uint64_t seed, Choice& choice) {
+void choose(const PruneOptions& options, const Choosable& rows, std::uint64_t seed, Decisions& choice) {
   const std::int64_t n = rows.size();
+  choice.duplicate_of.resize(static_cast<std::size_t>(n));
+  for (const Duplicate& duplicate : choice.duplicates) choice.duplicate_of[duplicate.row] = &duplicate;
   choice.wanted = std::clamp<std::int64_t>(std::llround(options.share() * static_cast<double>(n)), 1, n);
   std::vector<int> left, left_labels;
   std::vector<float> left_scores;
@@ -132,38 +188,124 @@ void choose(const PruneOptions& options, const Choosable& rows, std::uint64_t se
   }
 }
 
-Choice choice_of(const PruneOptions& options, const Choosable& rows, Session& session) {
-  const std::int64_t n = rows.size(), d = rows.features();
+// Euclidean distances of these rows to the nearest of the centroids, and which that is.
+Prototypes nearest(std::span<const float> rows, std::span<const float> centroids, std::int64_t d, Context& context) {
+  const std::int64_t n = std::ssize(rows) / d;
+  const Buffer<int> labels(context, {n});
+  const Buffer<float> distances(context, {n});
+  context.backend().kmeans_assign(Input<float>(context, rows, {n, d}),
+                                  Input<float>(context, centroids, {std::ssize(centroids) / d, d}), labels, distances,
+                                  context);
+  Prototypes found{{}, labels.to_host(), distances.to_host()};
+  for (float& distance : found.distances) distance = std::sqrt(distance);
+  return found;
+}
+
+// The same of rows of which it is known what is nearest.
+Prototypes nearest(const Choosable& rows, const GivenClusters& given, const Share& own, const std::string& folder,
+                   Context& context) {
+  Prototypes found = nearest(rows.share(own), given.centroids, rows.features(), context);
+  const auto known = given.labels.begin() + own.first;
+  const auto unlike = std::mismatch(found.labels.begin(), found.labels.end(), known).first - found.labels.begin();
+  if (unlike == own.count) return found;
+  throw Failure(
+      kBadData,
+      fmt::format("--clusters-from {}: its labels are of other rows: row {} lies nearest to cluster {}, not {}", folder,
+                  own.first + unlike, found.labels[unlike], known[unlike]));
+}
+
+// The clusters of all rows, and how far each row is from the middle of its own: every rank does its rows, and all have
+// the answer.
+void cluster(const PruneOptions& options, const Choosable& rows, Decisions& choice, Session& session) {
+  Communicator& ranks = session.context.ranks;
+  const std::int64_t d = rows.features();
   const std::uint64_t seed = session.common.seed;
-  std::vector<float> unit;
-  if (options.duplicates() || options.score == "kmeans-cosine") unit = directions(options, rows);
-  Choice choice;
-  if (options.clusters > 0) {
-    choice.prototypes = options.score == "kmeans"
-                            ? euclidean_prototypes(rows.values, d, options.clusters, seed, session)
-                            : cosine_prototypes(unit, d, options.clusters, seed, session);
-  }
-  if (options.clustered()) {
-    choice.scores = choice.prototypes->distances;
-  } else if (options.score == "class-mean") {
-    choice.scores = class_mean_distances(rows.values, d, rows.labels(), rows.classes());
+  const Share share = share_of(rows.size(), kKmeansBlockRows, ranks.rank(), ranks.size());
+  const std::span<const float> values = rows.share(share);
+  Prototypes own;
+  if (!options.clusters_from.empty()) {
+    on_all(ranks, [&] {
+      own = nearest(rows, clusters_from(options.clusters_from, rows), share, options.clusters_from, session.context);
+    });
+  } else if (options.score == "kmeans") {
+    own = euclidean_prototypes(values, d, options.clusters, seed, session);
   } else {
-    choice.scores = random_scores(n, seed);
+    own = cosine_prototypes(unit_rows(values, d), d, options.clusters, seed, session);
   }
+  choice.clusters = ranks.gather(own.labels);
+  choice.scores = ranks.gather(own.distances);
+  if (options.clusters_from.empty()) choice.fit = std::move(own);
+}
+
+// Of the clusters of a share of them, or of all rows together where there are none.
+std::vector<Duplicate> duplicates_of(const PruneOptions& options, const Choosable& rows, const Decisions& choice,
+                                     const ClusterShare& share, Session& session) {
+  const std::int64_t d = rows.features();
+  const auto copy_unit = [&](std::span<const int> members, std::vector<float>& unit) {
+    unit.clear();
+    for (const int row : members) {
+      const auto from = rows.values.begin() + row * d;
+      unit.insert(unit.end(), from, from + d);
+    }
+    unit = unit_rows(unit, d);
+  };
+  const std::vector<int> one_cluster(choice.clusters.empty() ? static_cast<std::size_t>(rows.size()) : 0);
+  return near_duplicates(copy_unit, d, choice.clusters.empty() ? one_cluster : choice.clusters,
+                         preference(choice.scores, options.keep == "hard"), options.near_duplicates, share, session);
+}
+
+// The scores of a shard: of its rows, and of all rows of its clusters, which are visited by their scores. Of rows that
+// are neither, 0.
+std::vector<float> scores_in(const Choosable& rows, const GivenClusters& given, const Share& own,
+                             const ClusterShare& share, const std::string& folder, Context& context) {
+  const std::int64_t d = rows.features();
+  std::vector<float> scores(static_cast<std::size_t>(rows.size()));
+  std::vector<std::vector<int>> members(static_cast<std::size_t>(given.count));
+  for (std::int64_t row = 0; row < rows.size(); ++row) {
+    if (share.has(given.labels[row])) members[given.labels[row]].push_back(static_cast<int>(row));
+  }
+  std::vector<float> values;
+  for (std::size_t c = 0; c < members.size(); ++c) {
+    if (members[c].empty()) continue;
+    values.clear();
+    for (const int row : members[c]) {
+      const auto from = rows.values.begin() + row * d;
+      values.insert(values.end(), from, from + d);
+    }
+    const auto centroid =
+        std::span(given.centroids).subspan(c * static_cast<std::size_t>(d), static_cast<std::size_t>(d));
+    const std::vector<float> distances = nearest(values, centroid, d, context).distances;
+    for (std::size_t i = 0; i < distances.size(); ++i) scores[members[c][i]] = distances[i];
+  }
+  const std::vector<float> distances = nearest(rows, given, own, folder, context).distances;
+  std::copy(distances.begin(), distances.end(), scores.begin() + own.first);
+  return scores;
+}
+
+// Scores that need no clusters.
+std::vector<float> plain_scores(const PruneOptions& options, const Choosable& rows, std::uint64_t seed) {
+  return options.score == "class-mean"
+             ? class_mean_distances(rows.values, rows.features(), rows.labels(), rows.classes())
+             : random_scores(rows.size(), seed);
+}
+
+// By all ranks, which all have the answer.
+Decisions choice_of(const PruneOptions& options, const Choosable& rows, Session& session) {
+  Communicator& ranks = session.context.ranks;
+  Decisions choice;
+  if (options.has_clusters()) cluster(options, rows, choice, session);
+  if (!options.clustered()) choice.scores = plain_scores(options, rows, session.common.seed);
   if (options.duplicates()) {
-    const std::vector<int> one_cluster(choice.prototypes ? 0 : static_cast<std::size_t>(n));
-    choice.duplicates =
-        near_duplicates(unit, d, choice.prototypes ? choice.prototypes->labels : one_cluster,
-                        preference(choice.scores, options.keep == "hard"), options.near_duplicates, session);
+    choice.duplicates = ranks.gather(duplicates_of(options, rows, choice, {ranks.rank(), ranks.size()}, session));
+    std::sort(choice.duplicates.begin(), choice.duplicates.end(),
+              [](const Duplicate& a, const Duplicate& b) { return a.row < b.row; });
   }
-  choice.duplicate_of.resize(static_cast<std::size_t>(n));
-  for (const Duplicate& duplicate : choice.duplicates) choice.duplicate_of[duplicate.row] = &duplicate;
-  choose(options, rows, seed, choice);
+  choose(options, rows, session.common.seed, choice);
   return choice;
 }
 
 // removed.csv: every row that does not stay, and why.
-void write_removed(const Choice& choice, OutputFile& file) {
+void write_removed(const Decisions& choice, OutputFile& file) {
   const auto digits = [](float value) {
     char text[32];
     return std::string(text, std::to_chars(text, text + sizeof text, value).ptr);
@@ -185,31 +327,39 @@ void write_removed(const Choice& choice, OutputFile& file) {
   file.write(csv);
 }
 
-void say_clusters(const PruneOptions& options, const Prototypes& prototypes, Outcome& outcome) {
-  std::vector<std::int64_t> sizes(static_cast<std::size_t>(options.clusters));
-  for (const int label : prototypes.labels) ++sizes[label];
+void say_clusters(const PruneOptions& options, const Decisions& choice, Outcome& outcome) {
+  const std::int64_t k = options.clusters > 0
+                             ? options.clusters
+                             : NpyMatrix(std::filesystem::path(options.clusters_from) / "centroids.npy").rows();
+  std::vector<std::int64_t> sizes(static_cast<std::size_t>(k));
+  for (const int label : choice.clusters) ++sizes[label];
   const auto empty = std::count(sizes.begin(), sizes.end(), 0);
-  outcome.document["clusters"] = {{"k", options.clusters},
-                                  {"metric", options.score == "kmeans" ? "euclidean" : "cosine"},
-                                  {"iterations", prototypes.iterations},
-                                  {"converged", prototypes.converged},
-                                  {"empty_repaired", prototypes.repaired},
-                                  {"empty", empty},
-                                  {"sizes", sizes}};
-  outcome.text += fmt::format(
-      "{} clusters of {} to {} rows, {} iterations{}; {} emptied on the way and repaired, {} "
-      "empty at the end\n",
-      options.clusters, *std::min_element(sizes.begin(), sizes.end()), *std::max_element(sizes.begin(), sizes.end()),
-      prototypes.iterations, prototypes.converged ? "" : " (not converged)", prototypes.repaired, empty);
+  const auto [least, largest] = std::minmax_element(sizes.begin(), sizes.end());
+  nlohmann::json& document = outcome.document["clusters"];
+  document = {{"k", k}, {"empty", empty}, {"sizes", sizes}};
+  outcome.text += fmt::format("{} clusters of {} to {} rows", k, *least, *largest);
+  if (!choice.fit) {
+    document["metric"] = "euclidean";
+    document["from"] = options.clusters_from;
+    outcome.text += fmt::format(" from {}, {} of them empty\n", options.clusters_from, empty);
+    return;
+  }
+  const Prototypes& fit = *choice.fit;
+  document["metric"] = options.score == "kmeans" ? "euclidean" : "cosine";
+  document["iterations"] = fit.iterations;
+  document["converged"] = fit.converged;
+  document["empty_repaired"] = fit.repaired;
+  outcome.text += fmt::format(", {} iterations{}; {} emptied on the way and repaired, {} empty at the end\n",
+                              fit.iterations, fit.converged ? "" : " (not converged)", fit.repaired, empty);
 }
 
-void say_duplicates(const PruneOptions& options, const Choosable& rows, const Choice& choice, Outcome& outcome) {
+void say_duplicates(const PruneOptions& options, const Choosable& rows, const Decisions& choice, Outcome& outcome) {
   const auto across = std::count_if(choice.duplicates.begin(), choice.duplicates.end(), [&](const Duplicate& one) {
     return !rows.labels().empty() && rows.labels()[one.row] != rows.labels()[one.matched];
   });
   outcome.document["near_duplicates"] = {
       {"eps", options.near_duplicates},
-      {"within", choice.prototypes ? "clusters" : "all rows"},
+      {"within", choice.clusters.empty() ? "all rows" : "clusters"},
       {"representative", options.keep == "easy" ? "the easiest row: lowest score, then lowest id"
                                                 : "the hardest row: highest score, then lowest id"},
       {"across_labels", rows.labels().empty() ? nlohmann::json() : nlohmann::json(across)}};
@@ -218,7 +368,7 @@ void say_duplicates(const PruneOptions& options, const Choosable& rows, const Ch
   }
 }
 
-void say_classes(const PruneOptions& options, const Choosable& rows, const Choice& choice, Outcome& outcome) {
+void say_classes(const PruneOptions& options, const Choosable& rows, const Decisions& choice, Outcome& outcome) {
   constexpr int kMostNamed = 12;  // classes: more are in result.json alone
   auto& list = outcome.document["classes"] = nlohmann::json::array();
   std::vector<std::int64_t> all(static_cast<std::size_t>(rows.classes()));
@@ -235,7 +385,7 @@ void say_classes(const PruneOptions& options, const Choosable& rows, const Choic
   outcome.text += "\n";
 }
 
-Outcome outcome_of(const PruneOptions& options, const Choosable& rows, const Choice& choice, double seconds,
+Outcome outcome_of(const PruneOptions& options, const Choosable& rows, const Decisions& choice, double seconds,
                    Session& session) {
   const std::int64_t n = rows.size(), kept = std::ssize(choice.kept), duplicates = std::ssize(choice.duplicates);
   Outcome outcome;
@@ -250,6 +400,7 @@ Outcome outcome_of(const PruneOptions& options, const Choosable& rows, const Cho
       {"seed", session.common.seed},
       {"kept", kept},
       {"removed", {{"near_duplicates", duplicates}, {"fraction", n - kept - duplicates}}},
+      {"ranks", session.context.ranks.size()},
       {"seconds", seconds},
       {"environment", environment(session)}};
   outcome.text =
@@ -259,35 +410,175 @@ Outcome outcome_of(const PruneOptions& options, const Choosable& rows, const Cho
     outcome.text += fmt::format("--fraction {} asks for {} rows; without near-duplicates there are {}\n",
                                 options.share(), choice.wanted, choice.left);
   }
-  if (choice.prototypes) say_clusters(options, *choice.prototypes, outcome);
+  if (!choice.clusters.empty()) say_clusters(options, choice, outcome);
   if (options.duplicates()) say_duplicates(options, rows, choice, outcome);
   if (!rows.labels().empty()) say_classes(options, rows, choice, outcome);
   return outcome;
 }
 
-Outcome run(const PruneOptions& options, Session& session) {
-  check_options(options);
-  const Choosable rows(options.source);
-  check_rows(options, rows);
-  make_output_folder(options.out);
+// Writes what was decided, by so many shards.
+Outcome write(const PruneOptions& options, const Choosable& rows, const Decisions& choice, double seconds, int shards,
+              Session& session) {
   const std::filesystem::path folder = options.out;
-
-  Stage stage(session, "prune");
-  const Choice choice = choice_of(options, rows, session);
   OutputFile removed_file(folder / "removed.csv");
   write_removed(choice, removed_file);
   NpyWriter<std::int64_t> kept_file(folder / "kept_ids.npy", {std::ssize(choice.kept)});
   kept_file.write(choice.kept);
   NpyWriter<float> scores_file(folder / "scores.npy", {rows.size()});
   scores_file.write(choice.scores);
-  Outcome outcome = outcome_of(options, rows, choice, stage.seconds(), session);
-
+  Outcome outcome = outcome_of(options, rows, choice, seconds, session);
+  if (shards > 1) outcome.document["shards"] = shards;
   rows.rows.require_unchanged();
   publish(folder, json_text(outcome.document), kept_file, scores_file, removed_file);
   return outcome;
 }
 
+// The options on which the answer depends, for `merge`.
+nlohmann::json job_of(const PruneOptions& options, std::uint64_t seed) {
+  return {{"data", options.source.data},
+          {"labels", options.source.labels},
+          {"round_float64", options.source.round_float64},
+          {"score", options.score},
+          {"keep", options.keep},
+          {"fraction", options.fraction ? nlohmann::json(*options.fraction) : nlohmann::json()},
+          {"class_floor", options.class_floor},
+          {"near_duplicates", options.near_duplicates},
+          {"clusters_from", options.clusters_from},
+          {"seed", seed}};
+}
+
+PruneOptions options_of(const nlohmann::json& job) {
+  PruneOptions options;
+  options.source = {job.at("data"), job.at("labels"), job.at("round_float64")};
+  options.score = job.at("score");
+  options.keep = job.at("keep");
+  if (!job.at("fraction").is_null()) options.fraction = job.at("fraction").get<double>();
+  options.class_floor = job.at("class_floor");
+  options.near_duplicates = job.at("near_duplicates");
+  options.clusters_from = job.at("clusters_from");
+  return options;
+}
+
+// By all ranks: the first writes.
+Outcome run(const PruneOptions& options, Session& session) {
+  Communicator& ranks = session.context.ranks;
+  std::optional<Choosable> rows;
+  std::string looks;
+  on_all(ranks, [&] {
+    check_options(options);
+    rows.emplace(options.source);
+    check_rows(options, *rows);
+    if (ranks.rank() == 0) make_output_folder(options.out);
+    if (ranks.size() > 1) looks = rows->rows.looks();
+  });
+  require_equal(ranks, {{"the command", job_of(options, session.common.seed).dump()},
+                        {options.source.data, fmt::format("{} rows, some of them {}", rows->size(), looks)}});
+  Stage stage(session, "prune");
+  const Decisions choice = choice_of(options, *rows, session);
+  Outcome outcome;
+  on_all(ranks, [&] {
+    if (ranks.rank() == 0) outcome = write(options, *rows, choice, stage.seconds(), 1, session);
+  });
+  return outcome;
+}
+
+// The near-duplicates of a shard, in files where there are some.
+class DuplicateFiles {
+ public:
+  DuplicateFiles(const std::filesystem::path& folder, const std::vector<Duplicate>& duplicates) {
+    if (duplicates.empty()) return;
+    pairs_.emplace(folder / "duplicates.npy", std::vector{std::ssize(duplicates), std::ptrdiff_t{2}});
+    cosines_.emplace(folder / "cosines.npy", std::vector{std::ssize(duplicates)});
+    for (const Duplicate& one : duplicates) {
+      pairs_->write(std::vector<std::int64_t>{one.row, one.matched});
+      cosines_->write(std::vector{one.cosine});
+    }
+  }
+  void commit() {
+    if (pairs_) pairs_->commit();
+    if (cosines_) cosines_->commit();
+  }
+
+ private:
+  std::optional<NpyWriter<std::int64_t>> pairs_;
+  std::optional<NpyWriter<float>> cosines_;
+};
+
+// Scores of the shard's rows, and near-duplicates of its clusters: of both, what needs no other shard.
+Outcome run_shard(const PruneOptions& options, const Shard& shard, Session& session) {
+  check_options(options);
+  const Choosable rows(options.source);
+  check_rows(options, rows);
+  const std::int64_t n = rows.size(), d = rows.features();
+  const Share own = shard.share(n);
+  if (own.count == 0)
+    throw Failure(kMisuse, fmt::format("--shard {}: {} holds only {} rows", options.shard, rows.rows.name(), n));
+  const Stage stage(session, "prune");
+  const ClusterShare clusters{shard.index - 1, shard.of};
+  Decisions choice;  // of own rows and own clusters
+  if (!options.clustered()) choice.scores = plain_scores(options, rows, session.common.seed);
+  if (!options.clusters_from.empty()) {
+    const GivenClusters given = clusters_from(options.clusters_from, rows);
+    choice.clusters = given.labels;
+    if (options.clustered())
+      choice.scores = scores_in(rows, given, own, clusters, options.clusters_from, session.context);
+  }
+  if (options.duplicates()) choice.duplicates = duplicates_of(options, rows, choice, clusters, session);
+
+  const std::filesystem::path folder = shard_folder(options.out, shard);
+  make_output_folder(folder);
+  NpyWriter<float> scores_file(folder / "scores.npy", {own.count});
+  scores_file.write(
+      std::span(choice.scores).subspan(static_cast<std::size_t>(own.first), static_cast<std::size_t>(own.count)));
+  DuplicateFiles duplicate_files(folder, choice.duplicates);
+  Outcome outcome;
+  outcome.document = {{"schema", 1},
+                      {"data", {{"file", options.source.data}, {"n", n}, {"d", d}, {"looks", rows.rows.looks()}}},
+                      {"prune", job_of(options, session.common.seed)},
+                      {"shard",
+                       {{"index", shard.index},
+                        {"of", shard.of},
+                        {"first", own.first},
+                        {"rows", own.count},
+                        {"joined", {"scores.npy"}},
+                        {"near_duplicates", choice.duplicates.size()}}},
+                      {"seconds", stage.seconds()},
+                      {"environment", environment(session)}};
+  outcome.text = fmt::format("{}: scores of rows {} to {} of {}, {} near-duplicates, {:.3g} s\n", folder.string(),
+                             own.first, own.first + own.count - 1, n, choice.duplicates.size(), stage.seconds());
+  rows.rows.require_unchanged();
+  publish(folder, json_text(outcome.document), scores_file, duplicate_files);
+  return outcome;
+}
+
 }  // namespace
+
+Outcome finish_prune(const nlohmann::json& job, const std::filesystem::path& folder, std::vector<float> scores,
+                     std::vector<Duplicate> duplicates, double seconds, int shards, Session& session) {
+  PruneOptions options = options_of(job);
+  options.out = folder.string();
+  Common common = session.common;
+  common.seed = job.at("seed");
+  Session own{common, session.context, session.progress};
+  const Choosable rows(options.source);
+  check_rows(options, rows);
+  const std::int64_t n = rows.size();
+  const auto is_row = [n](std::int64_t row) { return row >= 0 && row < n; };
+  Decisions choice;
+  choice.scores = std::move(scores);
+  choice.duplicates = std::move(duplicates);
+  std::sort(choice.duplicates.begin(), choice.duplicates.end(),
+            [](const Duplicate& a, const Duplicate& b) { return a.row < b.row; });
+  if (std::ssize(choice.scores) != n ||
+      !std::all_of(choice.duplicates.begin(), choice.duplicates.end(),
+                   [&](const Duplicate& one) { return is_row(one.row) && is_row(one.matched); })) {
+    throw Failure(kBadData,
+                  fmt::format("{}: its shards are not of the {} rows of {}", options.out, n, options.source.data));
+  }
+  if (!options.clusters_from.empty()) choice.clusters = clusters_from(options.clusters_from, rows).labels;
+  choose(options, rows, common.seed, choice);
+  return write(options, rows, choice, seconds, shards, own);
+}
 
 Command add_prune(CLI::App& program) {
   auto options = std::make_shared<PruneOptions>();
@@ -306,6 +597,9 @@ Command add_prune(CLI::App& program) {
                   "k of k-means; with --near-duplicates alone, clusters to look within")
       ->check(whole_number(1, INT32_MAX))
       ->default_str("");
+  app->add_option("--clusters-from", options->clusters_from,
+                  "In place of --clusters: the folder of a kmeans of the same rows")
+      ->type_name("FOLDER");
   app->add_option("--near-duplicates", options->near_duplicates,
                   "First remove rows whose cosine with a kept row of their cluster is at least 1 - eps; of such rows "
                   "the hardest stays (with --keep easy: the easiest)")
@@ -314,12 +608,19 @@ Command add_prune(CLI::App& program) {
   app->add_option("--class-floor", options->class_floor,
                   "Each class keeps at least this share of an equal part, while it has as many rows")
       ->check(real_number(0, 1));
+  app->add_option("--shard", options->shard,
+                  "Only the scores of the i-th of n parts of the rows, and the near-duplicates of a part of the "
+                  "clusters, as i/n, in a folder of its own in --out; merge joins them");
   app->add_option("-o,--out", options->out,
                   "Folder for kept_ids.npy (int64, ascending), scores.npy (n) float32, removed.csv (id, reason, "
                   "matched id, cosine, score) and result.json")
       ->required();
   add_notes(*app, {"scalelab prune --data rows.npy --clusters 100 --keep hard --fraction 0.4 -o kept"}, {kFormatsHelp});
-  return {app, [options](Session& session) { return run(*options, session); }};
+  const auto start = [options](Session& session) {
+    const Shard shard = parse_shard(options->shard);
+    return shard.whole() ? run(*options, session) : run_shard(*options, shard, session);
+  };
+  return {.app = app, .run = start, .ranks = true};
 }
 
 }  // namespace scalelab::host

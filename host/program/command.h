@@ -7,6 +7,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <vector>
 
 #include "host/program/backend_choice.h"
 #include "host/program/error.h"
@@ -22,13 +23,15 @@ namespace scalelab::host {
 // Options that every command takes; main.cpp adds them.
 struct Common {
   std::uint64_t seed = 0;
-  std::string backend = "auto";  // auto, cpu, cuda
-  int device = 0;
-  int threads = 0;         // 0: all
-  double time_budget = 0;  // seconds, 0: none
+  std::string backend = "auto";    // auto, cpu, cuda
+  std::vector<int> devices = {0};  // GPUs; of several, a command whose Command says so makes use of all
+  int threads = 0;                 // 0: all
+  double time_budget = 0;          // seconds, 0: none
   bool json = false;
   bool quiet = false;
   bool look = false;  // what comes of it is a look and not a result, and its page says so
+
+  int device() const { return devices.front(); }
 };
 
 struct Page;  // pages/page.h
@@ -59,6 +62,8 @@ struct Command {
   std::function<Needs()> needs{};
   // Whether it works together with the ranks of its Context, where MPI started several (ranks.h).
   bool ranks = false;
+  // Whether it deals parts of its work to all devices that are named (devices.h).
+  bool deals = false;
 };
 
 }  // namespace scalelab::host

@@ -2,6 +2,7 @@
 
 #include <fstream>
 #include <iterator>
+#include <stdexcept>
 
 #include <fmt/format.h>
 
@@ -18,6 +19,15 @@ std::string program_identity() { return fmt::format("{} {}", kVersion, SCALELAB_
 namespace {
 
 std::vector<std::string> command_words;  // as main was given them
+
+// The device in a line; of several, one may have failed meanwhile.
+std::string device_of(Context& context) {
+  try {
+    return context.backend().describe(context);
+  } catch (const std::runtime_error& error) {
+    return fmt::format("failed: {}", error.what());
+  }
+}
 
 }  // namespace
 
@@ -45,12 +55,13 @@ nlohmann::json environment(const Session& session) {
   nlohmann::json found = {{"version", kVersion},
                           {"commit", commit.empty() ? nlohmann::json() : nlohmann::json(commit)},
                           {"backend", session.context.backend().name},
-                          {"device", session.context.backend().describe(session.context)},
+                          {"device", device_of(session.context)},
                           {"threads", session.context.threads()},
                           {"compiler", compiler},
                           {"cpu", cpu.empty() ? nlohmann::json() : nlohmann::json(cpu)},
                           {"command", command_words.empty() ? nlohmann::json() : nlohmann::json(command_words)}};
   if (session.common.look) found["look"] = true;
+  if (session.common.devices.size() > 1) found["devices"] = session.common.devices;
   return found;
 }
 

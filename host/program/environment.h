@@ -15,7 +15,7 @@ extern const std::string kVersion;
 std::string program_identity();
 
 // The JSON object that describes where a result was made: version, commit, backend, device, threads, compiler, host
-// CPU, and the command line. Unknown is null.
+// CPU, and the command line; of several GPUs also their numbers. Unknown is null.
 nlohmann::json environment(const Session& session);
 
 // The command line that `environment` states from now on, the program's name first.

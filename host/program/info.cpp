@@ -37,7 +37,7 @@ Outcome run(Session& session) {
   Context cpu(cpu_backend(), 0, session.common.threads);
   nlohmann::json backends = {{{"name", "cpu"}, {"device", cpu.backend().describe(cpu)}}};
   if (cuda != nullptr) {
-    Context gpu(*cuda, session.common.device, session.common.threads);
+    Context gpu(*cuda, session.common.device(), session.common.threads);
     backends.push_back({{"name", "cuda"}, {"device", cuda->describe(gpu)}});
   } else {
     backends.push_back({{"name", "cuda"}, {"device", nullptr}, {"why_not", why_not}});
@@ -45,7 +45,7 @@ Outcome run(Session& session) {
   const Crossovers crossovers =
       cuda == nullptr
           ? read_crossovers({}, {})
-          : read_crossovers(crossover_file(), contest_of(*cuda, session.common.device, session.common.threads));
+          : read_crossovers(crossover_file(), contest_of(*cuda, session.common.device(), session.common.threads));
   nlohmann::json automatic = nlohmann::json::array();
   std::string lines;
   for (const Crossover& row : crossovers.rows) {

@@ -17,7 +17,7 @@ namespace scalelab::host {
 namespace {
 
 volatile std::sig_atomic_t caught_signal = 0;
-std::atomic<int> signals_held = 0;  // by how many
+thread_local int signals_held = 0;  // by how many
 
 // What a handler may read: memory that is there from the beginning, an entry valid while its `used` says so.
 enum Use : int { kFree, kBeingFilled, kFilled };

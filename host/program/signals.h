@@ -16,7 +16,7 @@ namespace scalelab::host {
 // profiler, stays so, but for SIGINT, SIGTERM and SIGUSR1.
 void catch_signals();
 
-// While one lives, a signal is remembered and nothing more: what must be finished goes inside.
+// While one lives, its thread remembers a signal and nothing more: what must be finished goes inside.
 class SignalsHeld {
  public:
   SignalsHeld();

@@ -659,8 +659,10 @@ Command add_compare(CLI::App& program) {
       ->group("Beside the comparison");
   add_sweep_options(*app, arguments->store);
   add_notes(*app, {"scalelab compare --sizes 1000,10000 --seeds 0..4 --worlds 0 --out comparison"}, {kModelsHelp});
-  return {app, [arguments](Session& session) { return run(*arguments, session); },
-          [arguments] { return needs_of(*arguments); }};
+  return {.app = app,
+          .run = [arguments](Session& session) { return run(*arguments, session); },
+          .needs = [arguments] { return needs_of(*arguments); },
+          .deals = true};
 }
 
 }  // namespace scalelab::host

@@ -303,10 +303,9 @@ Command add_lottery(CLI::App& program) {
   add_sweep_options(*app, options->sweep);
   add_notes(*app, {"scalelab lottery --widths 32,64 --levels 3,8 --seeds 0..2 --out lottery"},
             {kModelsHelp, kFormatsHelp});
-  return {app, [options](Session& session) { return run(*options, session); },
-          [] {
-            return Needs{{{Work::mlp_train, 1e12}}, "--seeds"};
-          }};
+  const auto needs = [] { return Needs{{{Work::mlp_train, 1e12}}, "--seeds"}; };
+  return {
+      .app = app, .run = [options](Session& session) { return run(*options, session); }, .needs = needs, .deals = true};
 }
 
 }  // namespace scalelab::host

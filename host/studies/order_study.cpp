@@ -155,10 +155,9 @@ Command add_curriculum(CLI::App& program) {
              "  sorted-anti    every pass from hard to easy\n"
              "On a mixture of Gaussians, with thousands of small networks: scalelab xor.\n",
              kModelsHelp, kScoresHelp, kFormatsHelp});
-  return {app, [options](Session& session) { return run(*options, session); },
-          [] {
-            return Needs{{{Work::mlp_train, 1e12}}, "--n"};
-          }};
+  const auto needs = [] { return Needs{{{Work::mlp_train, 1e12}}, "--n"}; };
+  return {
+      .app = app, .run = [options](Session& session) { return run(*options, session); }, .needs = needs, .deals = true};
 }
 
 }  // namespace scalelab::host

@@ -320,7 +320,7 @@ Command add_prune_study(CLI::App& program) {
   add_sweep_options(*app, options->sweep);
   add_notes(*app, {"scalelab prune-study --scores margin,kmeans --clusters 100 --seeds 0..4 --out study"},
             {kModelsHelp, kScoresHelp, kFormatsHelp});
-  return {app, [options](Session& session) { return run(*options, session); }};
+  return {.app = app, .run = [options](Session& session) { return run(*options, session); }, .deals = true};
 }
 
 }  // namespace scalelab::host

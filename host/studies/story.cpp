@@ -173,9 +173,9 @@ std::vector<std::string> command_words(const std::vector<std::string>& given, co
                                        const Common& common) {
   std::vector<std::string> words = {"scalelab"};
   words.insert(words.end(), given.begin(), given.end());
-  words.insert(words.end(),
-               {"--out", folder.string(), "--seed", std::to_string(common.seed), "--backend", common.backend,
-                "--device", std::to_string(common.device), "--threads", std::to_string(common.threads)});
+  words.insert(words.end(), {"--out", folder.string(), "--seed", std::to_string(common.seed), "--backend",
+                             common.backend, "--device", fmt::format("{}", fmt::join(common.devices, ",")), "--threads",
+                             std::to_string(common.threads)});
   if (common.quiet) words.push_back("--quiet");
   if (common.look) words.push_back("--look");
   return words;
@@ -331,7 +331,9 @@ Command add_story(CLI::App& program) {
                   "Folder of index.html and of the experiments; what is done is not run again");
   app->add_flag("--quick", options->quick, "Small sizes and few seeds: a look in a few minutes, not a result");
   add_notes(*app, {"scalelab story --quick -o story"});
-  return {app, [options](Session& session) { return run_story(options->out, options->quick, session); }};
+  return {.app = app,
+          .run = [options](Session& session) { return run_story(options->out, options->quick, session); },
+          .deals = true};
 }
 
 }  // namespace scalelab::host

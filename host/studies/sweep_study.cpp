@@ -270,13 +270,12 @@ Command add_sweep(CLI::App& program) {
              "clusters, features, class_floor, order, ticket, level, grid, density_points; dimension and\n"
              "probe_angle for data = perceptron. A grid without seeds is run for --seed.\n",
              kFormatsHelp});
-  return {
-      app,
-      [options](Session& session) { return sweep_command(options->file, options->worlds, options->sweep, session); },
-      // What a file asks for is known only when it is read; a sweep is long.
-      [] {
-        return Needs{{{Work::mlp_train, 1e12}}, "--shard"};
-      }};
+  // What a file asks for is known only when it is read; a sweep is long.
+  const auto needs = [] { return Needs{{{Work::mlp_train, 1e12}}, "--shard"}; };
+  const auto run = [options](Session& session) {
+    return sweep_command(options->file, options->worlds, options->sweep, session);
+  };
+  return {.app = app, .run = run, .needs = needs, .deals = true};
 }
 
 }  // namespace scalelab::host

@@ -12,6 +12,7 @@
 
 #include "host/evidence/statistics.h"
 #include "host/lab/replica.h"
+#include "host/program/devices.h"
 #include "host/program/options.h"
 #include "host/program/words.h"
 #include "host/studies/study.h"
@@ -130,23 +131,20 @@ void simulate(Point& point, const TheoryOptions& options, Session& session) {
 }
 
 void simulate(std::vector<Point>& points, const TheoryOptions& options, Session& session) {
-  Stage stage(session, "simulating");
-  const auto inner = session.context.progress;
-  // The work of a point grows with the square of its examples.
-  const auto share = [&](const Point& point) -> std::int64_t {
-    return point.alpha <= options.simulate_to ? static_cast<std::int64_t>(point.alpha * point.alpha * 16) + 1 : 0;
-  };
-  std::int64_t work = 0, done = 0;
-  for (const Point& point : points) work += share(point);
+  const Stage stage(session, "simulating");
+  std::vector<Point*> simulated;
+  std::vector<double> work;
   for (Point& point : points) {
-    if (share(point) == 0) continue;
-    session.context.progress = [&](std::int64_t part, std::int64_t parts) {
-      inner(done * parts + share(point) * part, work * parts);
-    };
-    simulate(point, options, session);
-    done += share(point);
+    if (point.alpha > options.simulate_to) continue;
+    simulated.push_back(&point);
+    work.push_back(point.alpha * point.alpha + 0.1);  // grows with the square of its examples
   }
-  session.context.progress = inner;
+  Devices(session).deal(work, [&](Session& own) -> Devices::Worker {
+    return [&](std::size_t i) -> Devices::Delivery {
+      simulate(*simulated[i], options, own);
+      return {};
+    };
+  });
 }
 
 std::vector<Point> solved_points(const TheoryOptions& options, Session& session) {
@@ -440,7 +438,10 @@ Command add_theory(CLI::App& program) {
     if (options->draws > 0) needs.parts = {{Work::max_margin, static_cast<double>(options->draws)}};
     return needs;
   };
-  return {app, [options](Session& session) { return run_theory(*options, session); }, needs};
+  return {.app = app,
+          .run = [options](Session& session) { return run_theory(*options, session); },
+          .needs = needs,
+          .deals = true};
 }
 
 }  // namespace scalelab::host

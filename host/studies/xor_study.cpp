@@ -11,8 +11,10 @@
 #include <set>
 
 #include "host/lab/trial_options.h"
+#include "host/program/devices.h"
 #include "host/program/error.h"
 #include "host/program/options.h"
+#include "host/program/ranks.h"
 #include "host/program/words.h"
 #include "host/studies/orders.h"
 #include "host/studies/study.h"
@@ -74,7 +76,8 @@ const char* order_name(Order order) {
   return kOrderNames[std::find(std::begin(kOrders), std::end(kOrders), order) - std::begin(kOrders)];
 }
 
-// Trains a network for every seed, width and order in one call, so that a GPU is full, and sorts their errors.
+// Trains a network for every seed, width and order, in one call for each device, so that it is full, and sorts their
+// errors.
 void measure(Arm& arm, const XorOptions& options, Session& session) {
   const XorProblem& problem = arm.problem;
   std::vector<XorRun> runs;
@@ -83,13 +86,22 @@ void measure(Arm& arm, const XorOptions& options, Session& session) {
       for (const Order order : arm.orders) runs.push_back({seed, width, order});
     }
   }
-  const auto m = static_cast<std::int64_t>(runs.size());
-  Buffer<float> buffer(session.context, {m, problem.evaluations});
+  std::vector<float> accuracies;  // (runs, evaluations)
   {
-    Stage stage(session, fmt::format("training {} networks", m));
-    session.context.backend().xor_sgd(problem, runs, buffer, session.context);
+    const Stage stage(session, fmt::format("training {} networks", runs.size()));
+    Devices devices(session);
+    const auto parts = std::min(static_cast<std::size_t>(devices.count()), runs.size());
+    devices.deal(std::vector<double>(parts, 1), [&](Session& own) -> Devices::Worker {
+      return [&](std::size_t part) -> Devices::Delivery {
+        const Share share = share_of(std::ssize(runs), 1, static_cast<int>(part), static_cast<int>(parts));
+        const Buffer<float> buffer(own.context, {share.count, problem.evaluations});
+        const auto some = std::span<const XorRun>(runs).subspan(static_cast<std::size_t>(share.first),
+                                                                static_cast<std::size_t>(share.count));
+        own.context.backend().xor_sgd(problem, some, buffer, own.context);
+        return [&, found = buffer.to_host()] { accuracies.insert(accuracies.end(), found.begin(), found.end()); };
+      };
+    });
   }
-  const auto accuracies = buffer.to_host();
   std::vector<Networks>& list = arm.networks;
   for (const int width : options.widths) {
     for (const Order order : arm.orders) {
@@ -459,11 +471,11 @@ Command add_xor(CLI::App& program) {
              "  curriculum     all easy examples first\n"
              "  anti           all hard examples first\n"
              "On rows of a data set: scalelab curriculum.\n"});
+  const auto needs = [options] {
+    return Needs{{{Work::xor_sgd, static_cast<double>(options->widths.size() * std::size(kOrders))}}, "--seeds"};
+  };
   return {
-      app, [options](Session& session) { return run(*options, session); },
-      [options] {
-        return Needs{{{Work::xor_sgd, static_cast<double>(options->widths.size() * std::size(kOrders))}}, "--seeds"};
-      }};
+      .app = app, .run = [options](Session& session) { return run(*options, session); }, .needs = needs, .deals = true};
 }
 
 }  // namespace scalelab::host
