@@ -43,7 +43,7 @@ def make_root(image, into, bases):
         sys.exit(f"container.py: no root can be made for {image}: name one with --base {image}=FOLDER")
     suite, *source = known
     where = [suite, str(into), *(source[1:] if source else [])]
-    subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase", *where], check=True)
+    subprocess.run(["mmdebstrap", "--quiet", "--variant=minbase", "--include=apt", *where], check=True)
 
 
 def in_root(root, command, environment, workdir="/", binds=(), wrap=()):

@@ -107,6 +107,20 @@ TEST_F(DevicesTest, TheOthersDoThePartsOfADeviceThatFails) {
   EXPECT_EQ(std::count(said_.begin(), said_.end(), '\n'), 2) << said_;
 }
 
+TEST_F(DevicesTest, OneThatCannotBeOpenedIsLeftOut) {
+  static std::atomic<int> opened;
+  opened = 0;
+  Backend backend = cpu_backend();
+  backend.open = [](Context& context) {
+    if (++opened == 2) throw std::runtime_error("no answer");
+    cpu_backend().open(context);
+  };
+  Context context(backend, 0, 1);
+  Session session{common_, context, progress_};
+  EXPECT_EQ(Devices(session).count(), 2);
+  EXPECT_EQ(said_, "scalelab: device 0 failed: no answer; the others go on with its work\n");
+}
+
 TEST_F(DevicesTest, WhatTheLastOneFailsOfEndsTheWork) {
   std::atomic<int> failures = 0;
   EXPECT_EQ(thrown([&] {
@@ -216,16 +230,24 @@ TEST_F(DevicesSweep, HasTheRowsOfOneDevice) {
 TEST_F(DevicesSweep, TheOthersOrTheNextRunDoTheTrialsOfADeviceThatFails) {
   const nlohmann::json want = rows("one", 1);
   const Backend failing = Failing::backend();
-  for (const int allocation : {3, 30, 60, 100}) {
-    said_.clear();
+  const auto fail_at = [](int allocation) {
     Failing::allocations_left = allocation;
     Failing::lost = nullptr;
-    EXPECT_EQ(rows("of two at " + std::to_string(allocation), 2, failing), want);
+  };
+  const auto allocations = [&](int devices) {
+    fail_at(1 << 30);
+    EXPECT_EQ(rows("all of " + std::to_string(devices), devices, failing), want);
+    return (1 << 30) - Failing::allocations_left;
+  };
+  const int of_one = allocations(1), of_two = allocations(2);
+  for (const int quarter : {0, 1, 2, 3}) {
+    said_.clear();
+    fail_at(1 + of_two * quarter / 4);
+    EXPECT_EQ(rows("of two at " + std::to_string(quarter), 2, failing), want);
     EXPECT_EQ(said_, "scalelab: device 0 failed: an illegal access; the others go on with its work\n");
 
-    Failing::allocations_left = allocation;
-    Failing::lost = nullptr;
-    const std::string folder = "of one at " + std::to_string(allocation);
+    fail_at(1 + of_one * quarter / 4);
+    const std::string folder = "of one at " + std::to_string(quarter);
     EXPECT_EQ(thrown([&] { rows(folder, 1, failing); }), "an illegal access");
     EXPECT_EQ(rows(folder, 1), want);
   }

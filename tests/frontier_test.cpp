@@ -1,10 +1,12 @@
-// frontier.h: the frontier against an exhaustive count, that what is picked from noise does not lie below it, and rows that
-// an error is worth on curves whose inverse is known.
+// frontier.h: the frontier against an exhaustive count, that what is picked from noise does not lie below it, rows that an
+// error is worth on curves whose inverse is known, and how often the intervals of both hold the truth.
 #include "host/evidence/frontier.h"
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <cmath>
+#include <iterator>
 
 #include "scalelab/random.h"
 
@@ -64,6 +66,65 @@ TEST(Frontier, ThePickOfManyDoesNotLieTooLow) {
   }
   EXPECT_LT(lowest, -0.8);                                       // E min of 30 means of 5: -2.04 / sqrt(5) = -.91
   EXPECT_NEAR(mean, 0, 4 / std::sqrt(double{kUnits} * kDraws));  // four standard errors, if units were independent
+}
+
+// How often the intervals at 95 % that pages show hold the truth, on simulated errors of 5 seeds and of 20. (Of means,
+// differences and exponents: seed_errors_test and law_test.)
+constexpr std::uint64_t kTimes = 2000;  // a share of 95 % has a standard error of .5 %
+
+void expect_honest(int held, int units) {
+  EXPECT_GT(held, 0.93 * kTimes) << units;
+  EXPECT_LT(held, 0.97 * kTimes) << units;
+}
+
+// Of a frontier's point, one candidate clearly the lowest. The truth is the error of what is chosen, as it is on average.
+// (Where two are nearly tied the intervals are somewhat narrow: tests/interval_coverage.py.)
+TEST(Coverage, OfAPointOfTheFrontier) {
+  constexpr double kErrors[] = {0.05, 0.065, 0.08};
+  for (const int units : {5, 20}) {
+    std::vector<Summary> points;
+    double truth = 0;
+    for (std::uint64_t time = 0; time < kTimes; ++time) {
+      std::vector<Candidate> candidates;
+      for (std::uint64_t c = 0; c < std::size(kErrors); ++c) {
+        candidates.push_back({10, {}});
+        for (std::uint64_t unit = 0; unit < static_cast<std::uint64_t>(units); ++unit) {
+          // What a seed's points do to all candidates, and what each has of its own.
+          candidates[c].errors[unit] = kErrors[c] + 0.005 * noise(unit, 99, time) + 0.005 * noise(unit, c, time);
+        }
+      }
+      std::vector<double> values;
+      const std::vector<FrontierPoint> found = frontier(candidates);
+      for (const auto& [unit, error] : found[0].errors) values.push_back(error);
+      points.push_back(summarize(values));
+      truth += points.back().mean / static_cast<double>(kTimes);
+    }
+    const auto held = std::count_if(points.begin(), points.end(), [&](const Summary& one) {
+      return one.interval.low <= truth && truth <= one.interval.high;
+    });
+    expect_honest(static_cast<int>(held), units);
+  }
+}
+
+// Of the random rows that an error is worth: a curve whose every point scatters by a tenth, as does the error.
+TEST(Coverage, OfRowsWorth) {
+  for (const int units : {5, 20}) {
+    int held = 0;
+    for (std::uint64_t time = 0; time < kTimes; ++time) {
+      std::map<double, std::map<std::uint64_t, double>> curve;
+      std::map<std::uint64_t, double> errors;
+      for (std::uint64_t unit = 0; unit < static_cast<std::uint64_t>(units); ++unit) {
+        std::uint64_t size = 0;
+        for (double rows = 125; rows <= 16000; rows *= 2) {
+          curve[rows][unit] = 3 * std::pow(rows, -0.6) * std::exp(0.1 * noise(unit, ++size, time));
+        }
+        errors[unit] = 3 * std::pow(1500, -0.6) * std::exp(0.1 * noise(unit, 0, time));
+      }
+      const RowsWorth worth = rows_worth(errors, curve);
+      held += worth.interval.low <= 1500 && 1500 <= worth.interval.high;
+    }
+    expect_honest(held, units);
+  }
 }
 
 TEST(Frontier, RowsWorthInvertTheCurve) {

@@ -105,7 +105,7 @@ def on_device(file):
 def source_of(program):
     """The stem of a test's own source."""
     stem = program.removeprefix('ptx_').removesuffix('_test')
-    return stem if list((ROOT / 'tests').rglob(stem + '.cu')) else stem + '_test'
+    return stem if (ROOT / f'tests/cuda/{stem}.cu').exists() else stem + '_test'
 
 
 def tests_of(file):

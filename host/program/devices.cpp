@@ -156,9 +156,17 @@ class Parts {
 
 Devices::Devices(Session& session) : session_(session) {
   for (std::size_t i = 1; i < session.common.devices.size(); ++i) {
-    others_.push_back(
-        std::make_unique<Context>(session.context.backend(), session.common.devices[i], session.context.threads()));
+    const int device = session.common.devices[i];
+    try {
+      others_.push_back(std::make_unique<Context>(session.context.backend(), device, session.context.threads()));
+    } catch (const std::runtime_error& error) {
+      say_failed(device, error.what());
+    }
   }
+}
+
+void Devices::say_failed(int device, const std::string& why) {
+  session_.progress.say(fmt::format("scalelab: device {} failed: {}; the others go on with its work", device, why));
 }
 
 std::int64_t Devices::memory_free() const {
@@ -172,8 +180,7 @@ void Devices::deal(const std::vector<double>& weights, const std::function<Worke
   if (weights.empty()) return;
   const auto outer = session_.context.progress;
   Parts parts(weights, count(), outer, [this](int device, const std::string& why) {
-    session_.progress.say(fmt::format("scalelab: device {} failed: {}; the others go on with its work",
-                                      session_.common.devices[static_cast<std::size_t>(device)], why));
+    say_failed(device == 0 ? session_.context.device() : others_[static_cast<std::size_t>(device) - 1]->device(), why);
   });
   const auto work = [&](int device, Context& context, Progress& progress) {
     Session own{session_.common, context, progress};

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "host/program/command.h"
@@ -13,8 +14,8 @@ namespace scalelab::host {
 
 class Devices {
  public:
-  // Opens all of session.common.devices, of which the first is the session's own. std::invalid_argument where there is
-  // no such device.
+  // Opens all of session.common.devices, of which the first is the session's own. One that fails is left out, with a
+  // line; std::invalid_argument where there is no such device.
   explicit Devices(Session& session);
 
   int count() const { return 1 + static_cast<int>(others_.size()); }
@@ -34,6 +35,8 @@ class Devices {
   void deal(const std::vector<double>& weights, const std::function<Worker(Session&)>& open);
 
  private:
+  void say_failed(int device, const std::string& why);
+
   Session& session_;
   std::vector<std::unique_ptr<Context>> others_;
 };

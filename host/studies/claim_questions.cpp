@@ -67,19 +67,26 @@ std::string value_words(const Json& value) {
   return number == std::floor(number) ? grouped(std::llround(number)) : fmt::format("{:g}", number);
 }
 
-// "mlp-polar minus mlp-xy, n 1,000 (grid): -9.99 [-10.5, -9.49] points, lower"
-std::string contrast_words(const Json& contrast) {
-  std::vector<std::string> place;
-  for (const auto& [member, value] : contrast["place"].items()) {
-    if (member == "series") continue;
-    place.push_back(fmt::format("{} {}", member == "against_n" ? "against n" : member, value_words(value)));
+// "mlp-polar minus mlp-xy, n 1,000 (grid): -9.99 [-10.5, -9.49] points, lower"; "knn-5 at n 10,000 minus mlp-polar at
+// n 1,000 ..." where the two sizes differ. Without what the names say already: the choice and its share.
+std::string contrast_words(const Json& contrast, const std::string& verdict) {
+  std::string what = text_of(contrast["what"]), against = text_of(contrast["against"]), where;
+  const Json& place = contrast["place"];
+  const bool two_sizes = place.contains("against_n") && place["against_n"] != place["n"];
+  if (two_sizes) {
+    what += " at n " + value_words(place["n"]);
+    against += " at n " + value_words(place["against_n"]);
+  }
+  const bool share_named = what.ends_with(" %");
+  for (const auto& [member, value] : place.items()) {
+    const bool of_names = member == "series" || member == "choice" || (member == "fraction" && share_named);
+    if (of_names || member == "against_n" || (member == "n" && two_sizes)) continue;
+    where += fmt::format(", {} {}", member == "budget" ? "equal" : member, value_words(value));
   }
   const std::string measure = contrast["measure"];
-  return fmt::format("{} minus {}{} ({}): {} [{}, {}] points, {}", text_of(contrast["what"]),
-                     text_of(contrast["against"]), place.empty() ? "" : fmt::format(", {}", fmt::join(place, ", ")),
+  return fmt::format("{} minus {}{} ({}): {} [{}, {}] points, {}", what, against, where,
                      measure.substr(0, measure.find("_error")), signed_points(number_of(contrast["mean"])),
-                     signed_points(number_of(contrast["low"])), signed_points(number_of(contrast["high"])),
-                     text_of(contrast["verdict"]));
+                     signed_points(number_of(contrast["low"])), signed_points(number_of(contrast["high"])), verdict);
 }
 
 }  // namespace
@@ -92,14 +99,16 @@ Question verdicts(Asked asked, std::set<std::string> expected) {
       for (const Json& contrast : finding["contrasts"]) {
         if (!is_asked(asked, finding, contrast)) continue;
         const std::string verdict = contrast["verdict"];
-        const bool as_said =
-            expected.contains(verdict) || (expected.contains("not worse") && contrast.value("not_worse", false));
+        const bool not_worse = expected.contains("not worse") && contrast.value("not_worse", false);
+        const bool as_said = expected.contains(verdict) || not_worse;
         const bool open = !as_said && verdict == "undecided";
+        const std::string cheap =
+            fmt::format("shown to cost less than {:g} points", 100 * contrast.value("margin", kMargin));
         const std::string more = fmt::format("more {}s", text_of(contrast["unit"]));
         Json one = part(as_said ? kHolds
                         : open  ? kUndecided
                                 : kContradicted,
-                        contrast_words(contrast), open ? more : "");
+                        contrast_words(contrast, not_worse && verdict != "lower" ? cheap : verdict), open ? more : "");
         if (open && contrast["units_to_settle"].is_number() && contrast["units_to_settle"] > 0) {
           const std::int64_t units = rounded_up(contrast["units_to_settle"]);
           one["settles"] = fmt::format("about {}", counted(units, text_of(contrast["unit"])));
@@ -223,6 +232,27 @@ Quantities rows_worth() {
   };
 }
 
+Quantities purities() {
+  return [](const Json& result) {
+    std::map<int, Quantity> by_clusters;
+    Json largest;
+    for (const Json& series : result.value("summary", Json::array())) {
+      const Json& params = series["params"];
+      if (!series.contains("purity") || params["features"] != "input") continue;
+      if (!largest.is_null() && params["n"] < largest) continue;
+      if (!largest.is_null() && params["n"] > largest) by_clusters.clear();
+      largest = params["n"];
+      const Json& s = series["purity"];
+      const int clusters = params["clusters"];
+      by_clusters[clusters] = {counted(clusters, "cluster"), 100 * number_of(s["mean"]), 100 * number_of(s["low"]),
+                               100 * number_of(s["high"])};
+    }
+    std::vector<Quantity> list;
+    for (const auto& [clusters, one] : by_clusters) list.push_back(one);
+    return list;
+  };
+}
+
 Question steeper_frontiers() {
   return [](const Json& result) {
     std::vector<Json> parts;
@@ -258,6 +288,21 @@ Question hard_from_a_size_on() {
   };
 }
 
+Question wrong_probe_costs() {
+  return [](const Json& result) {
+    std::vector<Json> parts;
+    for (const Json& row : result.value("rows", Json::array())) {
+      if (!row.contains("error_wrong_probe") || row["error"] >= row["error_random"]) continue;
+      const double right = row["error"], wrong = row["error_wrong_probe"];
+      parts.push_back(part(
+          wrong > right ? kHolds : kContradicted,
+          fmt::format("{} {} % of {:g} examples per dimension: {:.3f} % in place of {:.3f} %", text_of(row["keep"]),
+                      100 * number_of(row["fraction"]), number_of(row["alpha_total"]), 100 * wrong, 100 * right)));
+    }
+    return parts;
+  };
+}
+
 namespace {
 
 // By width, an order's error on hard examples after the budget.
@@ -267,8 +312,8 @@ std::map<int, Quantity> errors_by_width(const Json& result, const std::string& o
     if (series["params"].value("order", "") != order || !series.contains("test_error")) continue;
     const Json& e = series["test_error"];
     const int width = series["params"]["width"];
-    list[width] = {fmt::format("{} at width {}", order, width), number_of(e["mean"]), number_of(e["low"]),
-                   number_of(e["high"])};
+    list[width] = {fmt::format("{} at width {}", order == "random" ? "a random order" : order, width),
+                   number_of(e["mean"]), number_of(e["low"]), number_of(e["high"])};
   }
   return list;
 }

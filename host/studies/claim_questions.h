@@ -51,6 +51,9 @@ Quantities disagreements();
 Quantities data_factors(std::string model);
 // Of prune-study: how many times as many random rows a choice is worth, on the grid at the largest n.
 Quantities rows_worth();
+// Of prune-study: at the largest n, how many per cent of the rows have the most frequent label of their cluster, for
+// clusters of the features as they came.
+Quantities purities();
 // Of xor: by how many per cent of a random order's time easy first is quicker at the target error, at every width where
 // half of the networks come to it.
 Quantities time_saved();
@@ -61,6 +64,8 @@ Question laws(std::string model, std::string measure, std::set<std::string> expe
 Question steeper_frontiers();
 // Of theory: the hard examples beat as many at random from some size on and not below it.
 Question hard_from_a_size_on();
+// Of theory: wherever choosing pays, it has a higher error by the wrong probe.
+Question wrong_probe_costs();
 // Of xor, its errors after the budget: the widest network's is lower than the narrowest's; and, by width, the gain of
 // showing easy examples first is larger than that of the next width.
 Question wider_is_better();

@@ -7,10 +7,11 @@
 // The result.json of a page of claims holds schema 2, study "claims", title, environment, and
 //   claims  [{id, source, claim, study, command, answer,
 //             parts: [{answer, words, settles, units, finding, what, against, measure, place}]}]
-// command: of the study, or where nothing was measured one that would measure it; empty: the study at other settings.
-// units: seeds or worlds that would settle what is undecided, where that is known. An answer is holds, contradicted, undecided or not tested. A claim holds where all its parts do; one part that is
-// contradicted contradicts it; else one that is undecided leaves it undecided. From finding on, the members of a part are
-// those of a contrast, where it is one.
+// command: of the study; where nothing was measured, a sentence that says what it takes, or nothing where the study was
+// left out. units: seeds or worlds that would settle what is undecided, where that is known. An answer is holds,
+// contradicted, undecided or not tested. A claim holds where all its parts do; one part that is contradicted contradicts
+// it; else one that is undecided leaves it undecided. From finding on, the members of a part are those of a contrast,
+// where it is one.
 #pragma once
 
 #include <map>

@@ -202,7 +202,8 @@ std::optional<Finding> frontier_finding(const ChoiceTable& table, const std::str
   f.points.push_back("without a choice: " + random_law);
   f.text = fmt::format(
       "The frontier: the lowest error that is had with at most so many rows, from {} to {}, hard or easy or all of any "
-      "n. What is chosen for a seed is chosen by the other seeds, so that the lowest of many does not lie too low. "
+      "n. What is chosen for a seed is chosen by the other seeds, so that the lowest of many does not lie too low; "
+      "where two choices are nearly tied, a point's interval holds the truth in some 90 of 100 cases, not 95. "
       "Exponents of power laws and their difference with its 95 % bootstrap interval over {}.",
       grouped(std::llround(random.front().kept)), grouped(std::llround(random.back().kept)),
       counted(std::ssize(table.seeds), "seed"));

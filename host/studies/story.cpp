@@ -11,6 +11,7 @@
 #include <fstream>
 #include <memory>
 
+#include "host/data/source.h"
 #include "host/pages/page.h"
 #include "host/program/command.h"
 #include "host/program/environment.h"
@@ -18,6 +19,7 @@
 #include "host/program/files.h"
 #include "host/program/options.h"
 #include "host/program/own_program.h"
+#include "host/program/words.h"
 #include "host/studies/claims.h"
 
 namespace scalelab::host {
@@ -30,11 +32,42 @@ namespace {
 struct Step {
   const char* folder;
   std::vector<std::string> words, quick;  // its command line but for --out
+  const char* data = "";                  // the data set that it needs, which may not be installed
 };
 struct Chapter {
   const char *id, *title, *note;
   std::vector<Step> steps;
 };
+
+using Words = std::vector<std::string>;
+
+constexpr const char* kComparisonAlone = " --starts 1 --grid 512 --curve-to 0 --noise-panel 0 --budget-seeds 0";
+
+// Each extra by itself on the network with the right bias.
+Words each_extra(const std::string& how_much) {
+  return split("compare --models mlp-polar,mlp-polar+focal,mlp-polar+layer-norm,mlp-polar+weight-decay " + how_much +
+                   " --worlds 0" + kComparisonAlone,
+               ' ');
+}
+
+// kNN on many points against networks on few, with a tenth of the labels turned over.
+Words fuzzy_labels(const std::string& how_much) {
+  return split("compare --noise 0.1 --models knn-15,mlp-xy,mlp-polar,mlp-polar-raw,mlp-polar-trig " + how_much +
+                   kComparisonAlone,
+               ' ');
+}
+
+// The hardest images by three scores, also in what a network has learnt to see, and without a floor of labels.
+Words chosen_images(const std::string& how_much) {
+  return split("prune-study --data fashion-mnist " + how_much +
+                   " --scores kmeans,class-mean,el2n --clusters 20 --features input,hidden --keep hard "
+                   "--class-floors 0 --no-equal-steps",
+               ' ');
+}
+
+Words ordered_images(const std::string& how_much) {
+  return split("curriculum --data fashion-mnist " + how_much + " --orders curriculum", ' ');
+}
 
 std::vector<Chapter> chapters() {
   return {
@@ -46,7 +79,11 @@ std::vector<Chapter> chapters() {
          {"compare"},
          {"compare", "--sizes", "250,1000", "--seeds", "0..2", "--epochs", "300", "--grid", "256", "--curve-to",
           "16000", "--worlds", "0..4", "--starts", "1", "--budget-seeds", "0"}},
-        {"scaling", {"sweep", "scaling"}, {"sweep", "scaling-quick"}}}},
+        {"scaling", {"sweep", "scaling"}, {"sweep", "scaling-quick"}},
+        {"extras", each_extra("--sizes 1000 --seeds 0..19 --epochs 1000"),
+         each_extra("--sizes 250 --seeds 0..2 --epochs 300")},
+        {"fuzzy", fuzzy_labels("--sizes 1000,10000 --seeds 0..4 --worlds 0..19 --epochs 1000"),
+         fuzzy_labels("--sizes 250,1000 --seeds 0..2 --worlds 0..4 --epochs 300")}}},
       {"choice",
        "Choosing the data",
        "More data at random buys ever less. Does it help to choose which examples to keep, and by what?",
@@ -70,10 +107,29 @@ std::vector<Chapter> chapters() {
         {"lottery",
          {"lottery"},
          {"lottery", "--widths", "32", "--levels", "3,8", "--seeds", "0..2", "--epochs", "200", "--grid", "128"}}}},
+      {"images",
+       "The same on images",
+       "Ten thousand images of clothes, chosen and ordered without a look at their test set: here a cluster can be a "
+       "class, and a network can see more than pixels.",
+       {{"images", chosen_images("--sizes 10000 --seeds 0..4 --fractions 0.1,0.3,0.5,0.7,0.9 --samples 200000"),
+         chosen_images("--sizes 2000 --seeds 0..2 --fractions 0.5 --samples 50000"), "fashion-mnist"},
+        {"images-order", ordered_images("--n 2000 --widths 4,16,64 --seeds 0..11 --epochs 50"),
+         ordered_images("--n 500 --widths 4,64 --seeds 0..2 --epochs 20"), "fashion-mnist"}}},
   };
 }
 
 constexpr const char* kClaimsFolder = "claims";
+
+// Why a step cannot be run here; empty where it can.
+std::string lacking(const Step& step) {
+  if (*step.data == '\0') return "";
+  try {
+    files_of({.data = step.data});
+  } catch (const Failure& failure) {
+    return failure.what();
+  }
+  return "";
+}
 
 nlohmann::json summary_in(const fs::path& folder) {
   const auto summary = nlohmann::json::parse(file_text(folder / "summary.json"), nullptr, false);
@@ -134,7 +190,9 @@ std::string chapter_html(const Chapter& chapter, const fs::path& out,
     if (!summary.is_object()) {
       html += fmt::format("<article class=\"chapter\"><h3>{}</h3><p class=\"what\">{}</p></article>",
                           html_escape(step.folder),
-                          html_escape(failure == failed.end() ? "Not done yet." : "Failed: " + failure->second));
+                          html_escape(failure != failed.end() ? "Failed: " + failure->second
+                                      : lacking(step).empty() ? "Not done yet."
+                                                              : "Left out: " + lacking(step)));
       continue;
     }
     // A chart's id is its page's own; here several pages' charts stand side by side.
@@ -157,7 +215,7 @@ Page front_page(const fs::path& out, const std::map<std::string, std::string>& f
   const nlohmann::json first = summary_in(out / chapters().front().steps.front().folder);
   page.headline = first.is_object() ? first.value("headline", page.title) : page.title;
   page.lead =
-      "Three questions about data and scale, each asked with every model and every control beside it: what is a good "
+      "Questions about data and scale, each asked with every model and every control beside it: what is a good "
       "idea worth in data, what is choosing the data worth, and what is its order worth. Each chapter shows what was "
       "found, and leads to its page with every number behind it.";
   if (quick) page.lead += " This is the quick run: small sizes and few seeds, a look and not a result.";
@@ -220,6 +278,10 @@ void run_step(const Step& step, bool quick, const fs::path& out, std::map<std::s
   const std::string stamp = stamp_of(words) + std::to_string(session.common.seed);
   if (file_text(folder / "done.txt") == stamp && summary_in(folder).is_object()) {
     text += fmt::format("{}: done before\n", step.folder);
+    return;
+  }
+  if (const std::string why = lacking(step); !why.empty()) {
+    text += fmt::format("{}: left out: {}\n", step.folder, why);
     return;
   }
   if (!session.common.quiet) session.progress.say(fmt::format("{}: {}", step.folder, fmt::join(words, " ")));

@@ -29,7 +29,8 @@ struct TheoryOptions {
   std::vector<double> alphas = {0.5, 1, 3, 5, 10, 20, 100};
   std::vector<double> fractions = {1, 0.8, 0.5, 0.2, 0.1};
   std::vector<std::string> keep = {"hard", "easy"};
-  double angle = 0;  // degrees
+  double angle = 0;         // of the probe, degrees
+  double wrong_angle = 20;  // of another probe, held beside it; 0: none
   int dimension = 200;
   int draws = 0;            // simulations a point; 0: none
   double simulate_to = 20;  // largest alpha_total simulated: the work grows with its square
@@ -47,9 +48,10 @@ struct Point {
   std::string keep;
   std::uint64_t number = 0;  // among the points: it has draws of its own
   ReplicaSolution theory{};
-  double random = 0;    // error of as many examples chosen at random: what the choice is held against
-  Summary simulated{};  // n = 0: not simulated
-  int unconverged = 0;  // draws whose perceptron ran out of sweeps
+  double random = 0;            // error of as many examples chosen at random: what the choice is held against
+  double wrong = std::nan("");  // error of the choice by the other probe; NaN where none is made
+  Summary simulated{};          // n = 0: not simulated
+  int unconverged = 0;          // draws whose perceptron ran out of sweeps
 
   double ratio() const { return theory.error / random; }
   std::string choice() const { return examples_kept(keep, fraction); }
@@ -162,6 +164,8 @@ std::vector<Point> solved_points(const TheoryOptions& options, Session& session)
     p.number = i;
     p.theory = solve_replica({p.alpha, p.fraction, keep_of(p.keep), options.angle * kPi / 180});
     p.random = solve_replica({p.alpha * p.fraction, 1, Keep::random, 0}).error;
+    if (options.wrong_angle == 0 || options.wrong_angle == options.angle || p.keep == "random") continue;
+    p.wrong = solve_replica({p.alpha, p.fraction, keep_of(p.keep), options.wrong_angle * kPi / 180}).error;
   }
   return points;
 }
@@ -260,6 +264,35 @@ Finding points_finding(const std::vector<Point>& points) {
   return f;
 }
 
+// What it costs that the probe stands off the teacher, where choosing by the probe pays.
+std::optional<Finding> probe_finding(const std::vector<Point>& points, const TheoryOptions& options) {
+  Finding f{.id = "probe"};
+  f.columns = {"examples per dimension",
+               "choice",
+               "error, %",
+               fmt::format("by a probe at {:g} degrees, %", options.wrong_angle),
+               "error of a random choice, %",
+               "of the gain is left, %"};
+  int costs = 0, worse = 0, all = 0;
+  for (const Point& p : points) {
+    if (!std::isfinite(p.wrong) || p.theory.error >= p.random) continue;
+    ++all;
+    costs += p.wrong > p.theory.error;
+    worse += p.wrong >= p.random;
+    f.table.push_back({fmt::format("{:g}", p.alpha), p.choice(), in_per_cent(p.theory.error), in_per_cent(p.wrong),
+                       in_per_cent(p.random), percent((p.random - p.wrong) / (p.random - p.theory.error))});
+  }
+  if (all == 0) return std::nullopt;
+  f.title = fmt::format(
+      "A probe at {:g} degrees to the teacher in place of {:g} has a higher error at {} of the {} points where choosing "
+      "pays, and at {} of them pays no longer",
+      options.wrong_angle, options.angle, costs, all, worse);
+  f.text =
+      "The same rule with both probes, in the limit of many dimensions. Of the gain is left: how far the error of the "
+      "second lies below that of a random choice, as a share of how far that of the first does.";
+  return f;
+}
+
 // Simulations beside the theory.
 std::optional<Finding> simulation_finding(const std::vector<Point>& points, const TheoryOptions& options) {
   Finding f{.id = "simulation"};
@@ -331,6 +364,7 @@ nlohmann::json row_json(const Point& p, const TheoryOptions& options) {
                         {"overlap", p.theory.overlap},
                         {"error_random", p.random},
                         {"probe_overlap", p.theory.probe_overlap}};
+  if (std::isfinite(p.wrong)) row["error_wrong_probe"] = p.wrong;
   if (p.simulated.n == 0) return row;
   nlohmann::json simulated = to_json(p.simulated);
   simulated.erase("n");
@@ -350,8 +384,10 @@ Outcome run_theory(const TheoryOptions& options, Session& session) {
   const bool chosen = std::any_of(points.begin(), points.end(), [](const Point& p) { return p.keep != "random"; });
   if (!crossovers.empty()) study.findings.push_back(crossover_finding(crossovers));
   if (chosen) study.findings.push_back(points_finding(points));
+  if (auto finding = probe_finding(points, options)) study.findings.push_back(std::move(*finding));
   if (auto finding = simulation_finding(points, options)) study.findings.push_back(std::move(*finding));
   study.more = {{"probe_angle_degrees", options.angle},
+                {"wrong_probe_degrees", options.wrong_angle},
                 {"seed", session.common.seed},
                 {"rows", nlohmann::json::array()},
                 {"crossovers", nlohmann::json::array()}};
@@ -383,6 +419,9 @@ Command add_theory(CLI::App& program) {
   add_list(*app, "--fractions", options->fractions, 1e-3, 1.0, "Shares kept");
   add_list(*app, "--keep", options->keep, {"hard", "easy", "random"}, "Which examples: hard, easy, random");
   app->add_option("--angle", options->angle, "Degrees between probe and teacher")->check(real_number(0, 89));
+  app->add_option("--wrong-angle", options->wrong_angle,
+                  "Degrees of another probe, by which every choice is made beside; 0: none")
+      ->check(real_number(0, 89));
   app->add_option("--draws", options->draws, "Simulated draws a point; without it nothing is simulated")
       ->check(whole_number(1, 10000))
       ->default_str("");

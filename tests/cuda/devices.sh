@@ -1,23 +1,38 @@
 #!/bin/sh
-# devices.sh PROGRAM: k-means by one to three devices of the PTX machine (PTX_DEVICES=3) leaves the files that the CPU
-# leaves, and a device that is not there is named in one line.
+# devices.sh PROGRAM: what one, two and three devices of the PTX machine (PTX_DEVICES=3) leave is the same, file by file,
+# and as on the CPU where the backends agree; and a device that is not there is named in one line.
 set -eu
 program=$1
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 cd "$work"
 "$program" dataset --n 8500 --out points.csv >/dev/null  # three blocks of rows, one for each device
-fit() { "$program" kmeans --data points.csv --clusters 7 --max-iterations 2 --out "$@" >/dev/null; }
-fit cpu --backend cpu
-for devices in 0 1 0,1 2,0,1 all; do
-  fit gpu --backend cuda --device "$devices"
-  cmp cpu/centroids.npy gpu/centroids.npy
-  cmp cpu/labels.npy gpu/labels.npy
-  grep '"inertia"' cpu/result.json >inertia
-  grep -q -x -F -f inertia gpu/result.json
-done
+"$program" dataset --n 400 --seed 1 --out few.csv >/dev/null
+
+# same "FILES" COMMAND...: leaves these files by any devices, and by the CPU.
+same() {
+  files=$1
+  shift
+  rm -rf cpu gpu
+  "$program" "$@" --backend cpu --out cpu >/dev/null
+  for devices in 0 1 0,1 2,0,1 all; do
+    "$program" "$@" --backend cuda --device "$devices" --out gpu >/dev/null
+    for file in $files; do cmp "cpu/$file" "gpu/$file"; done
+  done
+}
+same 'centroids.npy labels.npy' kmeans --data points.csv --clusters 7 --max-iterations 2
+grep '"inertia"' cpu/result.json >inertia
+grep -q -x -F -f inertia gpu/result.json
 grep -q '"ranks": 3' gpu/result.json  # all
+same 'indices.npy distances.npy' knn --data points.csv --labels none --queries few.csv -k 3
+same 'labels.npy boundary.png' boundary --data few.csv --model knn -k 3 --grid 50
+same 'kept_ids.npy scores.npy removed.csv' prune --data points.csv --clusters 5 --near-duplicates 1e-6 --fraction 0.5
+
 status=0
-fit none --backend cuda --device 0,3 2>line || status=$?
+"$program" kmeans --data points.csv --clusters 7 --out none --backend cuda --device 0,3 2>line || status=$?
 test "$status" = 2
 test "$(cat line)" = 'scalelab: rank 1 of 2: device 3 does not exist: there are 3'
+status=0
+"$program" knn --data few.csv --queries few.csv --out none --backend cuda --device 0,3 2>line || status=$?
+test "$status" = 2
+test "$(cat line)" = 'scalelab: device 3 does not exist: there are 3'

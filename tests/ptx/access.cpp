@@ -155,16 +155,6 @@ void load_matrices(Warp& w, const Inst& in, Mask m) {
     }
   });
 }
-template <class L>
-void load_parameter(Warp& w, const Inst& in, Mask m) {  // at a known place: imm; flags: bytes and whether signed
-  const int bytes = in.flags & 15;
-  for (int k = 0; k < in.count; ++k) {
-    u64 value = 0;
-    std::memcpy(&value, w.launch->parameters.data() + in.imm + k * bytes, bytes);
-    if (in.flags & 16) value = static_cast<u64>(static_cast<s64>(value << (64 - 8 * bytes)) >> (64 - 8 * bytes));
-    if (in.o[k] != kNone) store_same(w.to<L>(in.o[k]), static_cast<L>(value), m);
-  }
-}
 template <class T, class L>
 void store_to(Warp& w, const Inst& in, Mask m) {
   access(w, in, m, in.o[0], false, true, [&](Mask lanes, auto&& at) {
@@ -174,30 +164,17 @@ void store_to(Warp& w, const Inst& in, Mask m) {
     }
   });
 }
-// What an atomic leaves where `old` was; of floating-point numbers there are only sums.
-template <class T>
-T combined(u8 op, T old, T b, T c) {
-  if constexpr (std::is_floating_point_v<T>) {
-    return canonical(old + b);
-  } else {
-    switch (op) {
-      case kAdd: return static_cast<T>(bits_of(old) + bits_of(b));
-      case kMin: return std::min(old, b);
-      case kMax: return std::max(old, b);
-      case kOr: return old | b;
-      default: return old == b ? c : old;
-    }
-  }
-}
 template <class T>
 void atomic(Warp& w, const Inst& in, Mask m) {
   access(w, in, m, in.o[1], true, true, [&](Mask lanes, auto&& at) {
     alignas(64) T before[kLanes];
-    const T *b = w.from<T>(in.o[2]), *c = in.o[3] == kNone ? b : w.from<T>(in.o[3]);
+    const T* b = w.from<T>(in.o[2]);
     for_lanes(lanes, [&](int l) {
       T& place = *reinterpret_cast<T*>(at(l));
       before[l] = place;
-      place = combined<T>(in.flags, place, b[l], c[l]);
+      place = in.flags == kAdd   ? static_cast<T>(bits_of(place) + bits_of(b[l]))
+              : in.flags == kMin ? std::min(place, b[l])
+                                 : std::max(place, b[l]);
     });
     if (in.o[0] != kNone) store(w.to<T>(in.o[0]), before, lanes);
   });
@@ -218,7 +195,6 @@ Execute load_into(Type type) {
 
 Execute load_of(Type type, int lane) { return lane == 8 ? load_into<u64>(type) : load_into<u32>(type); }
 Execute matrix_load_of(bool turned) { return turned ? load_matrices<true> : load_matrices<false>; }
-Execute parameter_load_of(int lane) { return lane == 8 ? load_parameter<u64> : load_parameter<u32>; }
 Execute store_of(Type type, int lane) {
   switch (type.bytes) {
     case 1: return lane == 8 ? store_to<u8, u64> : store_to<u8, u32>;
@@ -228,7 +204,6 @@ Execute store_of(Type type, int lane) {
   }
 }
 Execute atomic_of(Type type) {
-  if (type.kind == 'f') return type.bytes == 8 ? atomic<double> : atomic<float>;
   if (type.kind == 's') return type.bytes == 8 ? atomic<s64> : atomic<s32>;
   return type.bytes == 8 ? atomic<u64> : atomic<u32>;
 }

@@ -96,9 +96,6 @@ void integers(Forms& to) {
       [](auto a, auto b, auto c) { return static_cast<u64>(a) * static_cast<u64>(b) + static_cast<u64>(c); });
   rows<s16, u16, s32, u32>(to, "mul.wide", Shape<Twice, X, X>(),
                            [](auto a, decltype(a) b) { return Wider<decltype(a)>{a} * b; });
-  rows<s16, u16, s32, u32>(to, "mad.wide", Shape<Twice, X, X, Twice>(), [](auto a, decltype(a) b, auto c) {
-    return bits_of(Wider<decltype(a)>{a} * b) + bits_of(c);
-  });
   all("div", kXXX, [](auto a, auto b) { return quotient(a, b); });
   all("rem", kXXX, [](auto a, auto b) { return remainder_of(a, b); });
   all("min", kXXX, [](auto a, auto b) { return b < a ? b : a; });
@@ -229,7 +226,6 @@ void choices(Forms& to) {
   or_nan("leu", [](auto a, auto b) { return !(a > b); });
   or_nan("gtu", [](auto a, auto b) { return !(a <= b); });
   or_nan("geu", [](auto a, auto b) { return !(a < b); });
-  or_nan("num", [](auto a, auto b) { return a == a && b == b; });
   or_nan("nan", [](auto a, auto b) { return a != a || b != b; });
   rows_of_choice<u16, s16, u32, s32, float, u64, s64, double>(to);
   const auto predicates = [&](const char* name, int sources, auto f) { to[name] = {logic<decltype(f)>, sources, {}}; };
@@ -249,7 +245,7 @@ D to_integer(F x, F whole) {
   if (whole < static_cast<F>(Limits::min())) return Limits::min();
   return whole >= static_cast<F>(std::ldexp(1.0, Limits::digits)) ? Limits::max() : static_cast<D>(whole);
 }
-// .rni, .rzi, .rmi and .rpi: to an integer that stays a floating-point number, or becomes an integer.
+// .rni, .rzi and .rmi: to an integer that stays a floating-point number, or becomes an integer.
 template <class F>
 void to_integers(Forms& to, const char* how, F) {
   each<float, double>([&]<class A>() {
@@ -277,7 +273,6 @@ void conversions(Forms& to) {
   to_integers(to, ".rni", [](auto a) { return std::nearbyint(a); });
   to_integers(to, ".rzi", [](auto a) { return std::trunc(a); });
   to_integers(to, ".rmi", [](auto a) { return std::floor(a); });
-  to_integers(to, ".rpi", [](auto a) { return std::ceil(a); });
   each<float, double>([&]<class D>() {
     each<u8, s16, u16, s32, u32, s64, u64, float, double>([&]<class A>() {
       const std::string types = suffix<D>() + suffix<A>();

@@ -11,9 +11,9 @@ namespace ptx {
 
 const Device& device() {
   static const Device devices[] = {
-      {"PTX machine, like an H200", 9, 0, 132, 228 << 10, 227 << 10, 2048, 32, std::size_t{8} << 30},
-      {"PTX machine, like an A100", 8, 0, 108, 164 << 10, 163 << 10, 2048, 32, std::size_t{8} << 30},
-      {"PTX machine, like a T4", 7, 5, 40, 64 << 10, 64 << 10, 1024, 16, std::size_t{8} << 30},
+      {"PTX machine, like an H200", 9, 0, 132, 228 << 10, 227 << 10, 2048, 32},
+      {"PTX machine, like an A100", 8, 0, 108, 164 << 10, 163 << 10, 2048, 32},
+      {"PTX machine, like a T4", 7, 5, 40, 64 << 10, 64 << 10, 1024, 16},
   };
   static const Device chosen = [] {
     const std::string arch = setting("PTX_ARCH", "90");

@@ -61,8 +61,7 @@ void check_arrivals(Block& block) {
       if (g.state != State::at_barrier) continue;
       const Inst& in = instruction(w, g);
       const bool passed = barrier.votes >= (in.flags == kVoteAll ? barrier.arrived : 1);
-      if (in.flags == kVoteCount) store_same(w.to<u32>(in.o[0]), barrier.votes, g.mask);
-      if (in.flags == kVoteAll || in.flags == kVoteAny) store_mask(w.to<Mask>(in.o[0]), passed ? kAll : 0, g.mask);
+      if (in.flags != kVotesIgnored) store_mask(w.to<Mask>(in.o[0]), passed ? kAll : 0, g.mask);
       g = {g.pc + 1, g.mask, State::ready};
     }
   }
@@ -387,11 +386,12 @@ class Work {
       : launch_(launch), order_(std::move(order)), together_(together), random_(random_order()) {}
 
   void run() {
-    static const u64 spin = std::stoull(setting("PTX_SPIN", "3000000")), most = std::stoull(setting("PTX_LIMIT", "0"));
+    constexpr u64 kSpin = 3000000;  // instructions of warps after which a block that spins gets company
+    static const u64 most = std::stoull(setting("PTX_LIMIT", "0"));
     while (!resident_.empty() || admit()) {
       const bool alone = together_ == 1 && launch_.block.size() <= kLanes && resident_.size() == 1;
       bool progress = false;
-      for (const auto& set : resident_) progress |= turn(*set, alone ? spin : 16384);
+      for (const auto& set : resident_) progress |= turn(*set, alone ? kSpin : 16384);
       const auto gone =
           std::stable_partition(resident_.begin(), resident_.end(), [](auto& set) { return set->lives(); });
       if (gone != resident_.end()) {
@@ -401,7 +401,7 @@ class Work {
         progress = true;
       }
       if (!progress && !admit()) hung(launch_, resident_, "DEADLOCK: no lane can go on");
-      if (since_ > spin && resident_.size() < 32) {
+      if (since_ > kSpin && resident_.size() < 32) {
         since_ = 0;
         admit();
       }

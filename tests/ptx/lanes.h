@@ -61,7 +61,7 @@ auto bits_of(T value) {
 inline float canonical(float x) { return x == x ? x : std::bit_cast<float>(0x7fffffffU); }
 inline double canonical(double x) { return x == x ? x : std::bit_cast<double>(0xfff8000000000000ULL); }
 
-enum AtomicOp : u8 { kAdd, kMin, kMax, kOr, kCompareAndSwap };
+enum AtomicOp : u8 { kAdd, kMin, kMax };
 
 // What an opcode does where its operands are registers of one width each: the loop, and bytes a lane of the result and of
 // each source (0: a predicate).
@@ -75,16 +75,13 @@ const Form* find_form(std::string_view opcode);  // null: none (arithmetic.cpp)
 // Memory accesses (access.cpp), with registers of so many bytes a lane, and what lanes do together (together.cpp).
 Execute load_of(Type type, int lane);
 Execute matrix_load_of(bool turned);
-Execute parameter_load_of(int lane);
 Execute store_of(Type type, int lane);
 Execute atomic_of(Type type);
 void fence(Warp& w, const Inst&, Mask m);
 enum ShuffleMode : u8 { kUpwards, kDownwards, kButterfly, kIndexed };
 void shuffle(Warp& w, const Inst& in, Mask m);
-enum VoteMode : u8 { kVotesIgnored, kVoteAll, kVoteAny, kVoteBallot, kVoteCount };
+enum VoteMode : u8 { kVotesIgnored, kVoteAll, kVoteAny, kVoteBallot };
 void vote(Warp& w, const Inst& in, Mask m);
-void match_any(Warp& w, const Inst& in, Mask m);
-void sum_of_lanes(Warp& w, const Inst& in, Mask m);
 void multiply_tiles(Warp& w, const Inst& in, Mask m);
 
 }  // namespace ptx

@@ -282,7 +282,6 @@ std::string place_of(const Kernel& kernel, const Inst& inst);  // in the PTX and
 struct Device {
   const char* name;
   int major, minor, sms, shared_per_sm, shared_optin, threads_per_sm, blocks_per_sm;
-  std::size_t memory;
 };
 const Device& device();
 int resident_blocks(const Kernel& kernel, int threads, std::size_t dynamic_shared);

@@ -115,21 +115,20 @@ void place_registers(Kernel& kernel, const std::vector<Type>& registers) {
   constexpr u32 kPredicates = 4096;  // bytes: in front lie predicates, of 4 bytes; then the others, of 128 or 256
   const std::vector<Interval> live = intervals_of(kernel.code, registers.size());
   const auto bytes_of = [&](std::size_t r) { return static_cast<u32>(registers[r].lane() * kLanes); };
-  std::vector<std::size_t> order, active;
+  std::vector<std::size_t> order;
+  std::multimap<std::size_t, std::size_t> active;  // by where they end
   for (std::size_t r = 0; r < registers.size(); ++r) {
     if (live[r].begin <= live[r].end) order.push_back(r);
   }
   std::sort(order.begin(), order.end(), [&](auto a, auto b) { return live[a].begin < live[b].begin; });
-  const auto ends_later = [&](auto a, auto b) { return live[a].end > live[b].end; };  // of a heap: the first ends first
   std::vector<Ref> place(registers.size(), kNone);
   std::map<u32, std::vector<Ref>> unused;
   u32 predicates = 0, used = kPredicates;
   int held = 0;
   for (const std::size_t r : order) {
-    while (!active.empty() && live[active.front()].end < live[r].begin) {
-      const std::size_t gone = active.front();
-      std::pop_heap(active.begin(), active.end(), ends_later);
-      active.pop_back();
+    while (!active.empty() && active.begin()->first < live[r].begin) {
+      const std::size_t gone = active.begin()->second;
+      active.erase(active.begin());
       unused[bytes_of(gone)].push_back(place[gone]);
       held -= static_cast<int>(bytes_of(gone) / 128);
     }
@@ -143,8 +142,7 @@ void place_registers(Kernel& kernel, const std::vector<Type>& registers) {
       next += bytes == 0 ? 4 : bytes;
       if (predicates > kPredicates) throw std::runtime_error("more than 1024 predicates live at once");
     }
-    active.push_back(r);
-    std::push_heap(active.begin(), active.end(), ends_later);
+    active.emplace(live[r].end, r);
     kernel.pressure = std::max(kernel.pressure, held += static_cast<int>(bytes / 128));
   }
   for (Inst& inst : kernel.code) {

@@ -106,12 +106,7 @@ Module* load(FatBinary& binary) {
     const bool exact_only = text.find(".target sm_" + std::to_string(arch) + "a") != std::string::npos;
     if ((exact_only ? arch == own : arch <= own) && (best.empty() || arch >= arch_of(best))) best = std::move(text);
   }
-  if (best.empty()) return nullptr;
-  try {
-    binary.module = parse_module(std::move(best));
-  } catch (const std::exception& error) {
-    die(error.what());
-  }
+  if (!best.empty()) binary.module = parse_module(std::move(best));
   return binary.module.get();
 }
 
@@ -122,16 +117,16 @@ cudaError_t find(const void* function, Entry*& entry) {
   if (found == known().entries.end()) return returns(cudaErrorInvalidDeviceFunction);
   entry = &found->second;
   if (entry->kernel != nullptr) return cudaSuccess;
-  Module* const module = load(*entry->binary);
-  if (module == nullptr) return returns(cudaErrorNoKernelImageForDevice);
-  const auto kernel = module->kernels.find(entry->name);
-  if (kernel == module->kernels.end()) return returns(cudaErrorInvalidDeviceFunction);
   try {
+    Module* const module = load(*entry->binary);
+    if (module == nullptr) return returns(cudaErrorNoKernelImageForDevice);
+    const auto kernel = module->kernels.find(entry->name);
+    if (kernel == module->kernels.end()) return returns(cudaErrorInvalidDeviceFunction);
     decode(*kernel->second);
+    entry->kernel = kernel->second.get();
   } catch (const std::exception& error) {
     die("in " + demangled(entry->name) + ": " + error.what());
   }
-  entry->kernel = kernel->second.get();
   return cudaSuccess;
 }
 
@@ -490,19 +485,19 @@ cudaError_t cudaGetLastError() {
 }
 cudaError_t cudaPeekAtLastError() { return last_error; }
 const char* cudaGetErrorName(cudaError_t error) {
+  switch (error) {
 #define PTX_NAMED(name) \
-  { name, #name }
-  // clang-format off
-  static const std::unordered_map<int, const char*> names{
-      PTX_NAMED(cudaSuccess), PTX_NAMED(cudaErrorInvalidValue), PTX_NAMED(cudaErrorMemoryAllocation),
-      PTX_NAMED(cudaErrorInvalidConfiguration), PTX_NAMED(cudaErrorInvalidDevice), PTX_NAMED(cudaErrorInvalidDeviceFunction),
-      PTX_NAMED(cudaErrorNoKernelImageForDevice), PTX_NAMED(cudaErrorLaunchOutOfResources),
-      PTX_NAMED(cudaErrorCooperativeLaunchTooLarge), PTX_NAMED(cudaErrorInvalidClusterSize),
-      PTX_NAMED(cudaErrorNotSupported), PTX_NAMED(cudaErrorInvalidResourceHandle)};
-  // clang-format on
+  case name: return #name
+    // clang-format off
+    PTX_NAMED(cudaSuccess); PTX_NAMED(cudaErrorInvalidValue); PTX_NAMED(cudaErrorMemoryAllocation);
+    PTX_NAMED(cudaErrorInvalidConfiguration); PTX_NAMED(cudaErrorInvalidDevice); PTX_NAMED(cudaErrorNotSupported);
+    PTX_NAMED(cudaErrorNoKernelImageForDevice); PTX_NAMED(cudaErrorLaunchOutOfResources);
+    PTX_NAMED(cudaErrorCooperativeLaunchTooLarge); PTX_NAMED(cudaErrorInvalidClusterSize);
+    PTX_NAMED(cudaErrorInvalidDeviceFunction); PTX_NAMED(cudaErrorInvalidResourceHandle);
+    // clang-format on
+    default: return "cudaError (of the PTX machine)";
+  }
 #undef PTX_NAMED
-  const auto found = names.find(error);
-  return found == names.end() ? "cudaError (of the PTX machine)" : found->second;
 }
 const char* cudaGetErrorString(cudaError_t error) {
   return error == cudaErrorMemoryAllocation ? "out of memory" : cudaGetErrorName(error);

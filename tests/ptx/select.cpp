@@ -72,13 +72,10 @@ const Row* row_of(std::string_view opcode) {
       {"vote.sync.any.pred", {Kind::sync, vote, kVoteAny, 0, {0}}},
       {"vote.sync.ballot.b32", {Kind::sync, vote, kVoteBallot, 4, {0}}},
       {"vote.ballot.sync.b32", {Kind::sync, vote, kVoteBallot, 4, {0}}},
-      {"match.any.sync.b32", {Kind::sync, match_any, 0, 4, {4}}},
-      {"redux.sync.add.s32", {Kind::sync, sum_of_lanes, 0, 4, {4}}},
       {"bar.warp.sync", {Kind::sync, nothing}},
       {"bar.sync", {Kind::barrier}},
       {"bar.red.and.pred", {Kind::barrier, nullptr, kVoteAll, 0, {0}}},
       {"bar.red.or.pred", {Kind::barrier, nullptr, kVoteAny, 0, {0}}},
-      {"bar.red.popc.u32", {Kind::barrier, nullptr, kVoteCount, 4, {0}}},
       {"barrier.cluster.arrive.release", {Kind::cluster_arrive}},
       {"barrier.cluster.wait.acquire", {Kind::cluster_wait}},
       {"membar.cta", {Kind::simple, fence}},
@@ -223,10 +220,6 @@ class Selector {
         in.o[1 + k] = source(values[k], lane);
     }
     in.run = reads ? load_of(type, lane) : store_of(type, lane);
-    if (!reads || in.space != Space::param || operand(1).id >= 0) return;
-    in.flags = static_cast<u8>(type.bytes | (type.kind == 's' ? 16 : 0));
-    in.bytes = 0;
-    in.run = parameter_load_of(lane);
   }
   void load() {
     find_space();
@@ -252,19 +245,15 @@ class Selector {
     in.run = matrix_load_of(s.has("trans"));
   }
   void atomic() {
-    static const std::pair<std::string_view, AtomicOp> ops[]{
-        {"add", kAdd}, {"min", kMin}, {"max", kMax}, {"or", kOr}, {"cas", kCompareAndSwap}};
-    const auto op = std::find_if(std::begin(ops), std::end(ops), [&](const auto& named) { return s.has(named.first); });
-    if (op == std::end(ops)) unknown("atomic operation");
-    if (type.bytes < 4 || type.bytes > 8 || (type.kind == 'f' && op->second != kAdd)) unknown("type");
+    if (s.operands.size() != 3 || type.kind == 'f' || type.bytes < 4 || type.bytes > 8) unknown("type");
+    if (!s.has("add") && !s.has("min") && !s.has("max")) unknown("atomic operation");
     find_space();
-    in.flags = op->second;
+    in.flags = s.has("add") ? kAdd : s.has("min") ? kMin : kMax;
     result(0, operand(0), type.bytes);
     in.bytes = static_cast<u8>(type.bytes);
     in.count = 1;
     address(operand(1), 1);
-    for (std::size_t i = 2; i < s.operands.size(); ++i) in.o[i] = source(operand(i), type.bytes);
-    if (s.operands.size() != (in.flags == kCompareAndSwap ? 4 : 3)) unknown("number of operands");
+    in.o[2] = source(operand(2), type.bytes);
     in.run = atomic_of(type);
   }
   void multiply() {

@@ -1,4 +1,4 @@
-// What the lanes of a warp do together: shuffles, votes, matches, sums, products of tiles.
+// What the lanes of a warp do together: shuffles, votes, products of tiles.
 #include <string>
 
 #include "tests/ptx/lanes.h"
@@ -34,20 +34,6 @@ void vote(Warp& w, const Inst& in, Mask m) {
   const Mask p = (*w.from<Mask>(in.o[2]) ^ (in.imm != 0 ? kAll : 0)) & m;
   if (in.flags == kVoteBallot) return store_same(w.to<u32>(in.o[0]), p, m);
   store_mask(w.to<Mask>(in.o[0]), (in.flags == kVoteAll ? p == m : p != 0) ? kAll : 0, m);
-}
-
-void match_any(Warp& w, const Inst& in, Mask m) {
-  const u32* a = w.from<u32>(in.o[2]);
-  alignas(64) u32 t[kLanes] = {};
-  for_lanes(m, [&](int l) { for_lanes(m, [&](int other) { t[l] |= a[other] == a[l] ? Mask{1} << other : 0; }); });
-  store(w.to<u32>(in.o[0]), t, m);
-}
-
-void sum_of_lanes(Warp& w, const Inst& in, Mask m) {
-  const u32* a = w.from<u32>(in.o[2]);
-  u32 sum = 0;
-  for_lanes(m, [&](int l) { sum += a[l]; });
-  store_same(w.to<u32>(in.o[0]), sum, m);
 }
 
 namespace {
