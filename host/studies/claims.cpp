@@ -151,7 +151,7 @@ Source pruning_claims() {
         "prune-study",
         {any_of(verdicts({"hard-or-easy-*", "kmeans*", "*", "*", {{"n", "smallest"}}}, kHigher)),
          any_of(verdicts({"hard-or-easy-*", "kmeans*", "*", "*", largest}, kLower))}},
-       {"B10", "A probe that is wrong by an angle costs some of what choosing gains", "theory", {wrong_probe_costs()}},
+       {"B10", "A probe that is wrong by an angle costs some of what choosing gains", "probe", {wrong_probe_costs()}},
        {"B11",
         "Clusters align with classes: most rows have the most frequent label of their cluster",
         "images",

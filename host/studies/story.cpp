@@ -69,6 +69,9 @@ Words ordered_images(const std::string& how_much) {
   return split("curriculum --data fashion-mnist " + how_much + " --orders curriculum", ' ');
 }
 
+// By the teacher itself and by a probe that is off; such a point takes seconds, so that they are few.
+Words wrong_probe(const std::string& points) { return split("theory --wrong-angle 20 " + points, ' '); }
+
 std::vector<Chapter> chapters() {
   return {
       {"bias",
@@ -90,6 +93,7 @@ std::vector<Chapter> chapters() {
        {{"theory",
          {"theory", "--draws", "4", "--simulate-to", "5"},
          {"theory", "--alpha", "0.5,1,3,10", "--fractions", "1,0.5,0.2"}},
+        {"probe", wrong_probe("--alpha 1,3,10 --fractions 0.5,0.2"), wrong_probe("--alpha 3 --fractions 0.5")},
         {"prune-study",
          {"prune-study"},
          {"prune-study", "--model", "knn-1", "--sizes", "1000,2000,4000,8000", "--seeds", "0..2", "--scores",

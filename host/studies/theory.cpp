@@ -29,8 +29,8 @@ struct TheoryOptions {
   std::vector<double> alphas = {0.5, 1, 3, 5, 10, 20, 100};
   std::vector<double> fractions = {1, 0.8, 0.5, 0.2, 0.1};
   std::vector<std::string> keep = {"hard", "easy"};
-  double angle = 0;         // of the probe, degrees
-  double wrong_angle = 20;  // of another probe, held beside it; 0: none
+  double angle = 0;        // of the probe, degrees
+  double wrong_angle = 0;  // of another probe, held beside it; 0: none
   int dimension = 200;
   int draws = 0;            // simulations a point; 0: none
   double simulate_to = 20;  // largest alpha_total simulated: the work grows with its square
