@@ -131,7 +131,8 @@ TEST_F(Results, EveryMemberOfAStudyIsDocumented) {
   good({"sweep", "plan.json", "--out", "sweep", "--quiet"});
   expect_documented("sweep", {"sweep"}, {"environment", "findings", "trials"});
   expect_table("sweep");
-  good({"theory", "--draws", "3", "--dimension", "20", "--simulate-to", "1", "--quiet", "--out", "theory"});
+  good({"theory", "--draws", "3", "--dimension", "20", "--simulate-to", "1", "--alpha", "0.5,1,3,10", "--fractions",
+        "1,0.5", "--wrong-angle", "20", "--quiet", "--out", "theory"});
   expect_documented("theory", {"theory"}, {"environment", "findings"});
   expect_table("theory");
 }
