@@ -63,7 +63,7 @@ Chart projection_chart(const Json& document, const LabelledRows& rows, const Cho
       removed{.name = "removed", .colour = "orange", .joined = false};
   for (std::size_t i = 0; i < plane.rows.size(); ++i) {
     Line& line = choice.stays[static_cast<std::size_t>(plane.rows[i])] ? kept : removed;
-    line.samples.push_back(
+    line.marks.push_back(
         {.x = plane.points[i][0], .y = plane.points[i][1], .note = fmt::format("row {}", plane.rows[i])});
   }
   chart.lines = {std::move(kept), std::move(removed)};

@@ -137,7 +137,7 @@
       sets.push({...base, label: label(line.name), type: line.joined ? 'line' : 'scatter', data: line.marks.map(point), intervals: true,
                  backgroundColor: line.hollow ? css('--card') : colour, borderWidth: line.thin ? 1 : 2,
                  borderDash: line.dashed ? [5, 4] : [], order: line.control ? 3 : 2,
-                 pointRadius: line.bare ? 0 : line.joined ? 3.5 : 7, pointHoverRadius: line.bare ? 0 : line.joined ? 6 : 9});
+                 pointRadius: line.bare ? 0 : line.joined ? 3.5 : line.marks.length > 100 ? 2.5 : 7, pointHoverRadius: line.bare ? 0 : line.joined ? 6 : 9});
       if (line.samples.length > 0) {
         sets.push({...base, label: label(line.name), type: 'scatter', data: line.samples.map(point), borderWidth: 0, pointRadius: 2,
                    backgroundColor: transparent(colour, line.samples.length > 200 ? .2 : .4), order: 4});
