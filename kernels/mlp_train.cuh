@@ -319,10 +319,15 @@ __device__ inline double total(const double* sums) {
 template <int kWidth>
 inline constexpr int kTrainBlocks = kWidth == 16 ? 3 : 1;
 #else
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900  // 100 or 164 KB of it
+inline constexpr int kTrainBlocksOf64 = 1;
+#else
+inline constexpr int kTrainBlocksOf64 = 2;
+#endif
 template <int kWidth>
 inline constexpr int kTrainBlocks = kWidth == 16   ? 8
                                     : kWidth == 32 ? 4
-                                    : kWidth == 64 ? 2
+                                    : kWidth == 64 ? kTrainBlocksOf64
                                                    : 1;
 #endif
 

@@ -81,11 +81,11 @@ KERNELS = {
         "confusion_kernel": ("256", "kMostPrivate * 8", 64, 43),
     },
     "mlp.cu": {
-        **{f"mlp_train_kernel<Block<{w}, 4>>": (f"Trainer<{w}>::kThreads", TRAIN.replace("T0", str(w)), 128, least)
-           for w, least in ((16, 25), (32, 25), (64, 12))},
+        **{f"mlp_train_kernel<Block<{w}, 4>>": (f"Trainer<{w}>::kThreads", TRAIN.replace("T0", str(w)), most, least)
+           for w, most, least in ((16, 128, 25), (32, 128, 25), (64, 255, 12))},
         **{f"mlp_train_kernel<Tensor<Block<{w}, 4>>>":
-           (f"Trainer<{w}>::kThreads", (TRAIN + " + 4ull * T0 * kRow").replace("T0", str(w)), 128, least)
-           for w, least in ((16, 18), (32, 18), (64, 12))},
+           (f"Trainer<{w}>::kThreads", (TRAIN + " + 4ull * T0 * kRow").replace("T0", str(w)), most, least)
+           for w, most, least in ((16, 128, 18), (32, 128, 18), (64, 255, 12))},
         **{f"mlp_train_kernel<{crew}>": ("kThreadsOf<0>", "sizeof(SharedOf<Team>)", 255, 12)
            for crew in ("Team", "Tensor<Team>")},
         **{f"mlp_forward_kernel<{w}>": (f"kThreadsOf<{w}>", SCORE if w else "0", most, least)
