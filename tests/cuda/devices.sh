@@ -26,7 +26,7 @@ grep -q -x -F -f inertia gpu/result.json
 grep -q '"ranks": 3' gpu/result.json  # all
 same 'indices.npy distances.npy' knn --data points.csv --labels none --queries few.csv -k 3
 same 'labels.npy boundary.png' boundary --data few.csv --model knn -k 3 --grid 50
-same 'kept_ids.npy scores.npy removed.csv' prune --data points.csv --clusters 5 --near-duplicates 1e-6 --fraction 0.5
+same 'kept_ids.npy scores.npy removed.csv' prune --data points.csv --clusters 5 --near-duplicates 1e-6 --fraction 0.5 --splits 0
 
 status=0
 "$program" kmeans --data points.csv --clusters 7 --out none --backend cuda --device 0,3 2>line || status=$?
