@@ -4,6 +4,7 @@
 #include <zstd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <deque>
 #include <tuple>
@@ -41,6 +42,21 @@ cudaError_t returns(cudaError_t error) {
 cudaError_t returns(bool is_valid) { return returns(is_valid ? cudaSuccess : cudaErrorInvalidValue); }
 cudaError_t check_device(int device) {
   return returns(device >= 0 && device < device_count() ? cudaSuccess : cudaErrorInvalidDevice);
+}
+// PTX_LOST=DEVICE:N: from its N-th launch on this device fails in all that it is asked, as one that a kernel has broken.
+struct Lost {
+  Lost() {
+    const std::string text = setting("PTX_LOST", "-1:0");
+    device = std::stoi(text);
+    left = std::stoi(text.substr(text.find(':') + 1));
+  }
+  int device;
+  std::atomic<int> left;  // launches before that
+};
+cudaError_t answer_of(int device, int launches = 0) {
+  static Lost lost;
+  if (device != lost.device) return cudaSuccess;
+  return returns((lost.left -= launches) > 0 ? cudaSuccess : cudaErrorIllegalAddress);
 }
 u64 address_of(const void* at) { return reinterpret_cast<u64>(at); }
 
@@ -170,6 +186,7 @@ cudaError_t check_launch(const Launch& run, int dynamic_shared_limit) {
 cudaError_t launch(const void* function, dim3 grid, dim3 block, void** arguments, std::size_t shared,
                    cudaStream_t stream, u32 cluster = 1, bool cooperative = false) {
   if (stream_device(stream) != current_device) return returns(cudaErrorInvalidResourceHandle);
+  if (const cudaError_t status = answer_of(current_device, 1); status != cudaSuccess) return status;
   return with_kernel(function, [&](Entry& entry) {
     Kernel* const kernel = entry.kernel;
     Launch run;
@@ -338,7 +355,8 @@ cudaError_t cudaMalloc(void** to, std::size_t bytes) {
   return returns(bytes == 0 || *to != nullptr ? cudaSuccess : cudaErrorMemoryAllocation);
 }
 cudaError_t cudaFree(void* at) { return returns(at == nullptr || memory::release(address_of(at))); }
-cudaError_t cudaMallocFromPoolAsync(void** to, std::size_t bytes, cudaMemPool_t pool, cudaStream_t) {
+cudaError_t cudaMallocFromPoolAsync(void** to, std::size_t bytes, cudaMemPool_t pool, cudaStream_t stream) {
+  if (const cudaError_t status = answer_of(stream_device(stream)); status != cudaSuccess) return status;
   if (!has_pools()) return returns(cudaErrorNotSupported);
   const std::lock_guard hold(lock);
   const cudaError_t status = cudaMalloc(to, bytes);
@@ -362,7 +380,8 @@ cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpy
   if (to_device && memory::tracks_init()) memory::mark_init(address_of(to), bytes);
   return cudaSuccess;
 }
-cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t) {
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+  if (const cudaError_t status = answer_of(stream_device(stream)); status != cudaSuccess) return status;
   return cudaMemcpy(to, from, bytes, kind);
 }
 cudaError_t cudaMemset(void* at, int value, std::size_t bytes) {
@@ -420,10 +439,10 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   return cudaSuccess;
 }
 cudaError_t cudaStreamDestroy(cudaStream_t stream) { return delete stream, cudaSuccess; }
-cudaError_t cudaStreamSynchronize(cudaStream_t) {
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   const std::lock_guard hold(lock);
   for (const cudaMemPool_t pool : pools) pool->trim(pool->keeps);
-  return cudaSuccess;
+  return answer_of(stream_device(stream));
 }
 
 // --- the device
@@ -475,10 +494,11 @@ const char* cudaGetErrorName(cudaError_t error) {
 #define PTX_NAMED(name) \
   { cudaError##name, "cudaError" #name }
   static const std::unordered_map<int, const char*> names{
-      {cudaSuccess, "cudaSuccess"},      PTX_NAMED(InvalidValue),          PTX_NAMED(MemoryAllocation),
-      PTX_NAMED(InvalidConfiguration),   PTX_NAMED(InvalidDevice),         PTX_NAMED(NotSupported),
-      PTX_NAMED(NoKernelImageForDevice), PTX_NAMED(LaunchOutOfResources),  PTX_NAMED(CooperativeLaunchTooLarge),
-      PTX_NAMED(InvalidClusterSize),     PTX_NAMED(InvalidDeviceFunction), PTX_NAMED(InvalidResourceHandle)};
+      {cudaSuccess, "cudaSuccess"},      PTX_NAMED(InvalidValue),         PTX_NAMED(MemoryAllocation),
+      PTX_NAMED(InvalidConfiguration),   PTX_NAMED(InvalidDevice),        PTX_NAMED(NotSupported),
+      PTX_NAMED(NoKernelImageForDevice), PTX_NAMED(LaunchOutOfResources), PTX_NAMED(CooperativeLaunchTooLarge),
+      PTX_NAMED(InvalidClusterSize),     PTX_NAMED(IllegalAddress),       PTX_NAMED(InvalidDeviceFunction),
+      PTX_NAMED(InvalidResourceHandle)};
 #undef PTX_NAMED
   const auto found = names.find(error);
   return found == names.end() ? "cudaError (of the PTX machine)" : found->second;
