@@ -23,23 +23,25 @@ Ref constant(Kernel& kernel, u64 bits, int bytes) {
   return found->second = ~static_cast<Ref>(at);
 }
 
-Special special_named(std::string_view name) {
-  static const std::unordered_map<std::string_view, Special> all{
-      {"%tid.x", [](const Warp& w, u32 l) { return (w.index * kLanes + l) % w.launch->block.x; }},
-      {"%ntid.x", [](const Warp& w, u32) { return w.launch->block.x; }},
-      {"%ctaid.x", [](const Warp& w, u32) { return w.block->index.x; }},
-      {"%nctaid.x", [](const Warp& w, u32) { return w.launch->grid.x; }},
-      {"%laneid", [](const Warp&, u32 l) { return l; }},
-      {"%lanemask_le", [](const Warp&, u32 l) { return (2U << l) - 1; }},
-      {"%lanemask_ge", [](const Warp&, u32 l) { return ~((1U << l) - 1); }}};
+// What a special register holds, in each lane.
+template <auto kOf>
+void read_special(Warp& w, const Inst& in, Mask m) {
+  alignas(64) u32 t[kLanes];
+  for (int l = 0; l < kLanes; ++l) t[l] = kOf(w, static_cast<u32>(l));
+  store(w.to<u32>(in.o[0]), t, m);
+}
+Execute special_named(std::string_view name) {
+  static const std::unordered_map<std::string_view, Execute> all{
+      {"%tid.x", read_special<[](const Warp& w, u32 l) { return (w.index * kLanes + l) % w.launch->block; }>},
+      {"%ntid.x", read_special<[](const Warp& w, u32) { return w.launch->block; }>},
+      {"%ctaid.x", read_special<[](const Warp& w, u32) { return w.block->index; }>},
+      {"%nctaid.x", read_special<[](const Warp& w, u32) { return w.launch->grid; }>},
+      {"%laneid", read_special<[](const Warp&, u32 l) { return l; }>},
+      {"%lanemask_le", read_special<[](const Warp&, u32 l) { return (2U << l) - 1; }>},
+      {"%lanemask_ge", read_special<[](const Warp&, u32 l) { return ~((1U << l) - 1); }>}};
   const auto found = all.find(name);
   if (found == all.end()) unknown("special register");
   return found->second;
-}
-void read_special(Warp& w, const Inst& in, Mask m) {
-  alignas(64) u32 t[kLanes];
-  for (int l = 0; l < kLanes; ++l) t[l] = in.special(w, static_cast<u32>(l));
-  store(w.to<u32>(in.o[0]), t, m);
 }
 // Two halves of so many bits.
 template <class Whole, int kBits>
@@ -51,43 +53,6 @@ void unpack(Warp& w, const Inst& in, Mask m) {
     for (int l = 0; l < kLanes; ++l) t[l] = static_cast<u32>(from[l] >> half * kBits & ((u64{1} << kBits) - 1));
     store(w.to<u32>(in.o[half]), t, m);
   }
-}
-
-// What lanes do together and what moves control, by the whole opcode: registers of so many bytes a lane (0: a predicate).
-struct Row {
-  Kind kind;
-  Execute run = nullptr;
-  u8 flags = 0;
-  int result = -1;  // none
-  std::vector<int> sources = {};
-};
-const Row* row_of(std::string_view opcode) {
-  const auto nothing = [](Warp&, const Inst&, Mask) {};
-  static const std::unordered_map<std::string_view, Row> rows{
-      {"shfl.sync.up.b32", {Kind::sync, shuffle, kUpwards, 4, {4, 4, 4}}},
-      {"shfl.sync.down.b32", {Kind::sync, shuffle, kDownwards, 4, {4, 4, 4}}},
-      {"shfl.sync.bfly.b32", {Kind::sync, shuffle, kButterfly, 4, {4, 4, 4}}},
-      {"shfl.sync.idx.b32", {Kind::sync, shuffle, kIndexed, 4, {4, 4, 4}}},
-      {"vote.sync.all.pred", {Kind::sync, vote, kVoteAll, 0, {0}}},
-      {"vote.sync.any.pred", {Kind::sync, vote, kVoteAny, 0, {0}}},
-      {"vote.sync.ballot.b32", {Kind::sync, vote, kVoteBallot, 4, {0}}},
-      {"vote.ballot.sync.b32", {Kind::sync, vote, kVoteBallot, 4, {0}}},
-      {"bar.warp.sync", {Kind::sync, nothing}},
-      {"bar.sync", {Kind::barrier}},
-      {"bar.red.and.pred", {Kind::barrier, nullptr, kVoteAll, 0, {0}}},
-      {"bar.red.or.pred", {Kind::barrier, nullptr, kVoteAny, 0, {0}}},
-      {"barrier.cluster.arrive.release", {Kind::cluster_arrive}},
-      {"barrier.cluster.wait.acquire", {Kind::cluster_wait}},
-      {"membar.cta", {Kind::simple, fence}},
-      {"membar.gl", {Kind::simple, fence}},
-      {"bra", {Kind::branch}},
-      {"bra.uni", {Kind::branch}},
-      {"ret", {Kind::exit}},
-      {"exit", {Kind::exit}},
-      {"trap", {Kind::trap}},
-      {"nanosleep.u32", {Kind::yield}}};
-  const auto found = rows.find(opcode);
-  return found == rows.end() ? nullptr : &found->second;
 }
 
 class Selector {
@@ -104,9 +69,9 @@ class Selector {
         {"ld", &Selector::load},     {"st", &Selector::store},    {"ldmatrix", &Selector::load_tiles},
         {"atom", &Selector::atomic}, {"mma", &Selector::multiply}};
     const auto part = parts.find(s.parts[0]);
-    if (part != parts.end()) return (this->*part->second)();
-    const Row* row = row_of(s.opcode);
-    row == nullptr ? by_form(s.opcode) : by_row(*row);
+    part != parts.end() ? (this->*part->second)() : by_form(s.opcode);
+    const bool arrived = !kernel.code.empty() && kernel.code.back().kind == Kind::cluster_arrive;
+    if (arrived != (in.kind == Kind::cluster_wait)) unknown("a cluster's barrier in two parts");
   }
 
  private:
@@ -154,13 +119,29 @@ class Selector {
   void by_form(std::string_view opcode) {
     const Form* form = find_form(opcode);
     if (form == nullptr) unknown("opcode");
-    if (static_cast<int>(s.operands.size()) != 1 + form->sources) unknown("number of operands");
-    result(0, operand(0), form->bytes[0]);
-    for (int i = 1; i <= form->sources; ++i) {
-      in.o[i] = source(operand(i), form->bytes[i]);
-      in.flags |= operand(i).negated ? 1 << (i - 1) : 0;
-    }
+    in.kind = form->kind;
     in.run = form->run;
+    in.flags = form->flags;
+    std::size_t next = 0;
+    if (form->result != kNothing) {
+      result(0, operand(0), form->result);
+      if (operand(0).second >= 0) {
+        if (in.kind != Kind::sync) unknown("a second result");
+        in.o[1] = operand(0).second;
+        in.defs |= 2;
+      }
+      ++next;
+    }
+    if (in.kind == Kind::barrier && (operand(next).kind != Operand::number || operand(next++).bits != 0))
+      unknown("named barriers");
+    for (std::size_t i = 0; i < form->sources.size(); ++i, ++next) {
+      in.o[2 + i] = source(operand(next), form->sources[i]);
+      if (operand(next).negated) in.imm |= s64{4} << i;
+    }
+    if (in.kind == Kind::sync) in.o.back() = source(operand(next++), 4);
+    if (opcode == "bar.warp.sync") in.meet = Meet::anywhere;
+    if (in.kind == Kind::branch && operand(next++).kind != Operand::name) unknown("a label was expected");
+    if (next < s.operands.size()) unknown("number of operands");
   }
   void convert() {
     const bool wide = s.operands.size() == 2 && operand(1).type.bytes == 8 && type.bytes < 8;
@@ -171,14 +152,13 @@ class Selector {
     if (from.kind == Operand::name) {
       if (type.bytes != 4) unknown("special register of another width");
       result(0, to, 4);
-      in.special = special_named(from.text);
-      in.run = read_special;
+      in.run = special_named(from.text);
     } else if (from.kind == Operand::vector || to.kind == Operand::vector) {
       const auto& halves = from.kind == Operand::vector ? from.parts : to.parts;
       if (halves.size() != 2 || (type.bytes != 4 && type.bytes != 8)) unknown("vector");
       for (int i = 0; i < 2; ++i) {
         if (from.kind == Operand::vector)
-          in.o[1 + i] = source(halves[i], 4);
+          in.o[2 + i] = source(halves[i], 4);
         else
           result(i, halves[i], 4);
       }
@@ -198,9 +178,9 @@ class Selector {
     find_space();
     if (type.bytes != 8 || (in.space != Space::global && in.space != Space::shared)) unknown("width or space");
     result(0, operand(0), 8);
-    in.o[1] = source(operand(1), 8);
+    in.o[2] = source(operand(1), 8);
     const u64 window = in.space == Space::shared ? kSharedWindow : 0;
-    in.o[2] = constant(kernel, s.has("to") ? -window : window, 8);
+    in.o[3] = constant(kernel, s.has("to") ? -window : window, 8);
     in.run = find_form("add.u64")->run;
   }
 
@@ -273,32 +253,6 @@ class Selector {
     }
     if (place != in.o.size()) unknown("fragments");
     in.run = multiply_tiles;
-  }
-
-  // --- by a row: results at places 0 and 1, sources from 2 on, the lanes that take part last
-  void by_row(const Row& row) {
-    in.kind = row.kind;
-    in.run = row.run;
-    in.flags = row.flags;
-    std::size_t next = 0;
-    if (row.result >= 0) {
-      result(0, operand(0), row.result);
-      if (operand(0).second >= 0) {
-        in.o[1] = operand(0).second;
-        in.defs |= 2;
-      }
-      ++next;
-    }
-    if (in.kind == Kind::barrier && (operand(next).kind != Operand::number || operand(next++).bits != 0))
-      unknown("named barriers");
-    for (std::size_t i = 0; i < row.sources.size(); ++i, ++next) {
-      in.o[2 + i] = source(operand(next), row.sources[i]);
-      in.imm = operand(next).negated;
-    }
-    if (in.kind == Kind::sync) in.o.back() = source(operand(next++), 4);
-    if (s.opcode == "bar.warp.sync") in.meet = Meet::anywhere;
-    if (in.kind == Kind::branch && operand(next++).kind != Operand::name) unknown("a label was expected");
-    if (next < s.operands.size() && in.kind != Kind::yield) unknown("number of operands");
   }
 };
 

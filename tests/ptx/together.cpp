@@ -1,10 +1,12 @@
-// What the lanes of a warp do together: shuffles, votes, products of tiles.
+// What the lanes of a warp do together: shuffles, votes, products of tiles; and the opcodes that move control.
 #include <string>
 
 #include "tests/ptx/lanes.h"
 
 namespace ptx {
+namespace {
 
+enum ShuffleMode : u8 { kUpwards, kDownwards, kButterfly, kIndexed };
 void shuffle(Warp& w, const Inst& in, Mask m) {
   alignas(64) u32 t[kLanes];
   const u32 *a = w.from<u32>(in.o[2]), *b = w.from<u32>(in.o[3]), *c = w.from<u32>(in.o[4]);
@@ -31,12 +33,10 @@ void shuffle(Warp& w, const Inst& in, Mask m) {
 }
 
 void vote(Warp& w, const Inst& in, Mask m) {
-  const Mask p = (*w.from<Mask>(in.o[2]) ^ (in.imm != 0 ? kAll : 0)) & m;
+  const Mask p = w.predicate(in, 2) & m;
   if (in.flags == kVoteBallot) return store_same(w.to<u32>(in.o[0]), p, m);
   store_mask(w.to<Mask>(in.o[0]), (in.flags == kVoteAll ? p == m : p != 0) ? kAll : 0, m);
 }
-
-namespace {
 
 // How a tensor core adds (PTX_MMA): all exactly, rounded once; fma by fma in fp32, ascending; exactly, towards zero.
 enum class Sums { exact, chain, truncate };
@@ -88,6 +88,29 @@ void multiply_tiles(Warp& w, const Inst& in, Mask m) {
     for (int l = 0; l < kLanes; ++l) t[l] = canonical(sum(l, i));
     store(w.to<float>(in.o[i]), t, m);
   }
+}
+
+void add_forms_of_lanes(Forms& to) {
+  const auto nothing = [](Warp&, const Inst&, Mask) {};
+  const std::vector<int> words{4, 4, 4}, predicate{0};
+  to["shfl.sync.up.b32"] = {shuffle, words, 4, Kind::sync, kUpwards};
+  to["shfl.sync.down.b32"] = {shuffle, words, 4, Kind::sync, kDownwards};
+  to["shfl.sync.bfly.b32"] = {shuffle, words, 4, Kind::sync, kButterfly};
+  to["shfl.sync.idx.b32"] = {shuffle, words, 4, Kind::sync, kIndexed};
+  to["vote.sync.all.pred"] = {vote, predicate, 0, Kind::sync, kVoteAll};
+  to["vote.sync.any.pred"] = {vote, predicate, 0, Kind::sync, kVoteAny};
+  to["vote.sync.ballot.b32"] = to["vote.ballot.sync.b32"] = {vote, predicate, 4, Kind::sync, kVoteBallot};
+  to["bar.warp.sync"] = {nothing, {}, kNothing, Kind::sync};
+  to["bar.sync"] = {nullptr, {}, kNothing, Kind::barrier};
+  to["bar.red.and.pred"] = {nullptr, predicate, 0, Kind::barrier, kVoteAll};
+  to["bar.red.or.pred"] = {nullptr, predicate, 0, Kind::barrier, kVoteAny};
+  to["barrier.cluster.arrive.release"] = {nullptr, {}, kNothing, Kind::cluster_arrive};
+  to["barrier.cluster.wait.acquire"] = {nullptr, {}, kNothing, Kind::cluster_wait};
+  to["membar.cta"] = to["membar.gl"] = {fence};
+  to["bra"] = to["bra.uni"] = {nullptr, {}, kNothing, Kind::branch};
+  to["ret"] = to["exit"] = {nullptr, {}, kNothing, Kind::exit};
+  to["trap"] = {nullptr, {}, kNothing, Kind::trap};
+  to["nanosleep.u32"] = {nullptr, {4}, kNothing, Kind::yield};
 }
 
 }  // namespace ptx
