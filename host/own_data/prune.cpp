@@ -417,7 +417,7 @@ std::vector<Finding> say_worth(const PruneOptions& options, const Choosable& row
   }
   const PruneCheck check = check_choice(options.choice(), rows.view(), read_scores(options, rows.size()), splits,
                                         session.common.seed, session);
-  worth["verdict"] = check.verdict;
+  if (!check.verdict.empty()) worth["verdict"] = check.verdict;
   worth["findings"] = to_json(std::vector{check.finding});
   outcome.text += to_text(std::vector{check.finding});
   return {check.finding};
@@ -444,7 +444,7 @@ Outcome write(const PruneOptions& options, const Choosable& rows, const ChosenRo
   return outcome;
 }
 
-// The options on which the answer depends, for `merge`.
+// The options on which the answer depends: the same in all shards, for `merge`, and in all ranks.
 nlohmann::json job_of(const PruneOptions& options, std::uint64_t seed) {
   return {{"data", options.source.data},
           {"labels", options.source.labels},
@@ -456,6 +456,7 @@ nlohmann::json job_of(const PruneOptions& options, std::uint64_t seed) {
           {"fraction", options.fraction ? nlohmann::json(*options.fraction) : nlohmann::json()},
           {"class_floor", options.class_floor},
           {"near_duplicates", options.near_duplicates},
+          {"clusters", options.clusters},
           {"clusters_from", options.clusters_from},
           {"seed", seed}};
 }
@@ -470,6 +471,7 @@ PruneOptions options_of(const nlohmann::json& job) {
   if (!job.at("fraction").is_null()) options.fraction = job.at("fraction").get<double>();
   options.class_floor = job.at("class_floor");
   options.near_duplicates = job.at("near_duplicates");
+  options.clusters = job.at("clusters");
   options.clusters_from = job.at("clusters_from");
   return options;
 }
@@ -526,6 +528,8 @@ Outcome run_shard(const PruneOptions& options, const Shard& shard, Session& sess
   check_options(options);
   const Choosable rows(options.source);
   check_rows(options, rows);
+  std::string why_not;
+  splits_of(options, rows, why_not);  // what `merge` would refuse when all shards are done
   const std::int64_t n = rows.size(), d = rows.features();
   const Share own = shard.share(n);
   if (own.count == 0)

@@ -132,7 +132,7 @@ class Measured {
     const ChosenRows scored = scored_rows(options_, train, seed_, session_);
     train_rows = train.rows.size();
     test_rows = test.rows.size();
-    kept = std::llround(options_.share * static_cast<double>(train_rows));
+    kept = std::max<std::int64_t>(1, std::llround(options_.share * static_cast<double>(train_rows)));
     std::vector<std::vector<int>> rows;
     const std::vector<std::string> arms = arms_of(options_);
     for (const std::string& arm : arms) {
@@ -309,9 +309,9 @@ PruneCheck check_choice(const ChoiceOptions& options, const LabelledRows& rows, 
     finding.points.push_back(
         fmt::format("{}: {} against {}: {}", c.place.at("model").get<std::string>(), c.what, c.against, c.worded()));
   }
-  check.verdict = options.score == "random"
-                      ? "undecided"
-                      : verdict_of(shown(finding.contrasts, arm_name(options.keep, options), "random"));
+  if (options.score != "random") {
+    check.verdict = verdict_of(shown(finding.contrasts, arm_name(options.keep, options), "random"));
+  }
   word(options, check.verdict, finding);
   return check;
 }
