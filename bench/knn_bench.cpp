@@ -211,7 +211,7 @@ Op knn_op() {
                                    c("uniform", 10000, 1000000, 2, 5),    c("clusters", 1000000, 1000000, 2, 5),
                                    c("uniform", 100000, 1000000, 2, 128), c("uniform", 100000, 5000, 128, 10),
                                    c("uniform", 100000, 1, 128, 10)};
-  for (const int d : {64, 512}) cases.push_back(c("embeddings", 100000, 5000, d, 10));
+  for (const int d : {64, 512, 768}) cases.push_back(c("embeddings", 100000, 5000, d, 10));
   for (std::size_t kind = kFirstAwkward; kind <= kLastAwkward; ++kind) {
     for (const int d : {2, 3}) cases.push_back(c(kKinds[kind], 100000, 100000, d, 5));
   }

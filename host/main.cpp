@@ -288,6 +288,24 @@ std::vector<int> devices_of(const std::string& text) {
   return devices;
 }
 
+// Does the work of one device of several, and says which one failed. The others wait for it, and do not take up its work.
+void on_device(int device, const Common& common, const std::function<void()>& work) {
+  try {
+    work();
+  } catch (const Failure&) {  // no device's fault, or said by name
+    throw;
+  } catch (const OutOfMemory&) {
+    throw;
+  } catch (const RankLost&) {
+    throw;
+  } catch (const std::runtime_error& error) {
+    std::vector<int> others = common.devices;
+    std::erase(others, device);
+    throw Failure(kFault, fmt::format("device {} failed: {}; the same command with --device {} does without it", device,
+                                      error.what(), fmt::join(others, ",")));
+  }
+}
+
 // Several devices: a command deals parts of its work to them, or each is a rank, with a thread.
 Outcome run_on_devices(const Command& command, const Common& common, Progress& progress) {
   if (command.deals) return run_alone(command, common, progress);
@@ -301,14 +319,16 @@ Outcome run_on_devices(const Command& command, const Common& common, Progress& p
   Outcome outcome;
   const int threads = threads_for_each(common);
   scalelab::run_on_ranks(static_cast<int>(common.devices.size()), [&](Communicator& ranks) {
+    const int device = common.devices[static_cast<std::size_t>(ranks.rank())];
     Progress silent(true);
     std::optional<Context> context;
-    on_all(ranks,
-           [&] { context.emplace(*choice.backend, common.devices[static_cast<std::size_t>(ranks.rank())], threads); });
+    on_all(ranks, [&] { context.emplace(*choice.backend, device, threads); });
     context->ranks = ranks;
     Session session{common, *context, ranks.rank() == 0 ? progress : silent};
-    Outcome own = command.run(session);
-    if (ranks.rank() == 0) outcome = std::move(own);
+    on_device(device, common, [&] {
+      Outcome own = command.run(session);
+      if (ranks.rank() == 0) outcome = std::move(own);
+    });
   });
   return outcome;
 }

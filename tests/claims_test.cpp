@@ -55,6 +55,14 @@ const std::map<std::string, std::vector<std::pair<std::string, Verdicts>>>& expe
 
 class Claims : public Program {
  protected:
+  // Leaves in "c" the result of a comparison that a test has time for.
+  void compare(const Words& options) {
+    Words words = {"compare", "--epochs", "150", "--width",        "16", "--hidden-layers", "2", "--grid",
+                   "96",      "--out",    "c",   "--budget-seeds", "0",  "--quiet"};
+    words.insert(words.end(), options.begin(), options.end());
+    good(words);
+  }
+
   // By unit (a world, or a seed of world 0), the mean over starts and then over seeds.
   static std::map<int, double> by_unit(const Json& result, std::string model, std::int64_t n, std::string measure,
                                        double noise, bool worlds) {
@@ -134,30 +142,9 @@ class Claims : public Program {
 };
 
 TEST_F(Claims, AnswersAreThoseThatTheRowsGive) {
-  good({"compare",
-        "--sizes",
-        "250,1000",
-        "--seeds",
-        "0..4",
-        "--worlds",
-        "0..5",
-        "--models",
-        "knn-1,knn-5,knn-1@polar:0.25,mlp-xy,mlp-polar,mlp-polar-raw,mlp-polar-trig,mlp-xy+extras,mlp-polar+extras",
-        "--epochs",
-        "150",
-        "--width",
-        "16",
-        "--hidden-layers",
-        "2",
-        "--grid",
-        "96",
-        "--curve-to",
-        "16000",
-        "--budget-seeds",
-        "0",
-        "--out",
-        "c",
-        "--quiet"});
+  compare(
+      {"--sizes", "250,1000", "--seeds", "0..4", "--worlds", "0..5", "--curve-to", "16000", "--models",
+       "knn-1,knn-5,knn-1@polar:0.25,mlp-xy,mlp-polar,mlp-polar-raw,mlp-polar-trig,mlp-xy+extras,mlp-polar+extras"});
   const Json document = result("c");
   const Json claims = answered_claims({{"compare", document}});
   std::map<std::string, std::map<std::string, std::string>> findings;  // their verdicts from the rows
@@ -255,30 +242,8 @@ std::string told_of(const std::string& verdict, const Verdicts& wanted) {
 }
 
 TEST_F(Claims, OfExtrasAndOfFuzzyLabels) {
-  const Words small = {"--epochs",
-                       "150",
-                       "--width",
-                       "16",
-                       "--hidden-layers",
-                       "2",
-                       "--grid",
-                       "96",
-                       "--curve-to",
-                       "0",
-                       "--starts",
-                       "1",
-                       "--noise-panel",
-                       "0",
-                       "--out",
-                       "c",
-                       "--quiet",
-                       "--budget-seeds",
-                       "0"};
-  Words words = {"compare", "--models", "mlp-polar,mlp-polar+focal,mlp-polar+layer-norm,mlp-polar+weight-decay",
-                 "--sizes", "250",      "--seeds",
-                 "0..4",    "--worlds", "0"};
-  words.insert(words.end(), small.begin(), small.end());
-  good(words);
+  compare({"--models", "mlp-polar,mlp-polar+focal,mlp-polar+layer-norm,mlp-polar+weight-decay", "--sizes", "250",
+           "--seeds", "0..4", "--worlds", "0", "--curve-to", "0", "--starts", "1", "--noise-panel", "0"});
   const Json of_extras = result("c");
   std::map<std::string, std::set<std::string>> by_extra;
   const auto verdicts = verdicts_from_rows(of_extras, "extras");
@@ -294,12 +259,8 @@ TEST_F(Claims, OfExtrasAndOfFuzzyLabels) {
   EXPECT_EQ(claim_named(answered_claims({{"extras", of_extras}}), "A10")["answer"], all_told(told));
 
   fs::remove_all(folder_ / "c");
-  words = {"compare",  "--models", "knn-15,mlp-polar,mlp-polar-raw,mlp-polar-trig",
-           "--noise",  "0.1",      "--sizes",
-           "250,2500", "--seeds",  "0..2",
-           "--worlds", "0..4"};
-  words.insert(words.end(), small.begin(), small.end());
-  good(words);
+  compare({"--models", "knn-15,mlp-polar,mlp-polar-raw,mlp-polar-trig", "--noise", "0.1", "--sizes", "250,2500",
+           "--seeds", "0..2", "--worlds", "0..4", "--curve-to", "0", "--starts", "1", "--noise-panel", "0"});
   const Json fuzzy = result("c");
   told.clear();
   const auto over_worlds = verdicts_from_rows(fuzzy, "worlds");

@@ -157,6 +157,24 @@ if [ -e "$(dirname "$program")/scalelab_mpi.so" ] && srun --mpi=list 2>&1 | grep
   timeout $longest srun -n 2 --mpi=pmix "$program" kmeans --data points.csv --clusters 20 --out two || failed 'srun'
   grep -q '"ranks": 2' two/result.json || failed 'srun did not start two ranks'
   cmp one/labels.npy two/labels.npy && cmp one/centroids.npy two/centroids.npy || failed 'two ranks give other bits'
+
+  # A rank that is killed ends the job, and srun names it.
+  "$program" dataset --n 200000 --out many.csv >/dev/null
+  srun -n 2 --mpi=pmix "$program" kmeans --data many.csv --clusters 300 --tolerance 0 --checkpoint-every 0 --out killed \
+    >srun.log 2>&1 &
+  run=$!
+  within 'a checkpoint' [ -e killed/checkpoint ] || failed 'two ranks leave no checkpoint'
+  for process in $(started); do
+    if [ "$(readlink "/proc/$process/exe")" = "$program" ] && grep -qzx SLURM_PROCID=1 "/proc/$process/environ"; then
+      kill -KILL "$process"
+      killed=$process
+    fi
+  done
+  [ -n "${killed:-}" ] || failed 'there is no second rank to kill'
+  ended() { ! kill -0 "$run" 2>/dev/null; }
+  longest=60 within 'the end of srun' ended || failed 'the other rank goes on without the one that was killed'
+  ! wait "$run" || failed 'srun tells no failure'
+  grep 'task 1: Killed' srun.log || failed 'srun does not name the rank'
 else
   echo 'left out: srun --mpi=pmix, as MPI was not built or this Slurm has no PMIx'
 fi

@@ -29,7 +29,8 @@ def report(who, run, note=""):
     answer = run(1)
     for name, kind, value in zip(("centroids.f32", "labels.i32"), (np.float32, np.int32), answer):
         np.ascontiguousarray(value() if callable(value) else value, kind).tofile(f"{folder}/{who}.{name}")
-    run(iterations)
+    if iterations > 1:
+        run(iterations)
     wall, cpu, _ = timed(lambda: run(iterations), 2, seconds)
     where = "GPU" if device == "cuda" else on_threads(int(os.environ.get("OMP_NUM_THREADS", os.cpu_count())))
     tell(who, n * k * iterations, "pair", wall, cpu, f"{where}; {1e3 * np.median(wall) / iterations:.1f} ms/iteration{note}")

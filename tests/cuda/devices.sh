@@ -1,6 +1,7 @@
 #!/bin/sh
 # devices.sh PROGRAM: what one, two and three devices of the PTX machine (PTX_DEVICES=3) leave is the same, file by file,
-# and as on the CPU where the backends agree; and a device that is not there is named in one line.
+# and as on the CPU where the backends agree; a device that is not there is named in one line; and of one that fails the
+# others take up the work, or go on with it when they are asked to.
 set -eu
 program=$1
 work=$(mktemp -d)
@@ -36,3 +37,26 @@ status=0
 "$program" knn --data few.csv --queries few.csv --out none --backend cuda --device 0,3 2>line || status=$?
 test "$status" = 2
 test "$(cat line)" = 'scalelab: device 3 does not exist: there are 3'
+
+# What is dealt is done by the other device.
+"$program" knn --data points.csv --labels none --queries few.csv -k 3 --backend cpu --out cpu >/dev/null
+PTX_LOST=1:3 "$program" knn --data points.csv --labels none --queries few.csv -k 3 --backend cuda --device 0,1 --out gpu 2>line >/dev/null
+grep -q '^scalelab: device 1 failed: .*cudaErrorIllegalAddress.*; the others go on with its work$' line
+for file in indices.npy distances.npy; do cmp "cpu/$file" "gpu/$file"; done
+
+# A fit of k-means ends, early or late; two devices go on from what the three have left, to the bits of the whole.
+fit='kmeans --data points.csv --clusters 7 --tolerance 0 --max-iterations 6 --checkpoint-every 0'
+rm -rf cpu gpu
+"$program" $fit --backend cpu --out cpu >/dev/null
+resumed=0
+for launch in 1 20 40; do
+  status=0
+  PTX_LOST=1:$launch "$program" $fit --backend cuda --device 0,1,2 --out gpu 2>line >/dev/null || status=$?
+  test "$status" = 70
+  grep -q '^scalelab: device 1 failed: .*cudaErrorIllegalAddress.*; the same command with --device 0,2 does without it$' line
+  "$program" $fit --backend cuda --device 0,2 --out gpu >/dev/null
+  for file in centroids.npy labels.npy; do cmp "cpu/$file" "gpu/$file"; done
+  ! grep -q '"resumed_after": [1-9]' gpu/result.json || resumed=$((resumed + 1))
+  rm -rf gpu
+done
+test "$resumed" -ge 1

@@ -4,6 +4,7 @@
 #include <zstd.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstdio>
 #include <deque>
 #include <map>
@@ -38,6 +39,21 @@ std::unordered_map<void*, std::pair<cudaMemPool_t, std::size_t>> pool_pieces;
 cudaError_t returns(cudaError_t error) {
   if (error != cudaSuccess) last_error = error;
   return error;
+}
+// PTX_LOST=DEVICE:N: from its N-th launch on this device fails in all that it is asked, as one that a kernel has broken.
+struct Lost {
+  Lost() {
+    const std::string text = setting("PTX_LOST", "-1:0");
+    device = std::stoi(text);
+    left = std::stoi(text.substr(text.find(':') + 1));
+  }
+  int device;
+  std::atomic<int> left;  // launches before that
+};
+cudaError_t answer_of(int device, int launches = 0) {
+  static Lost lost;
+  if (device != lost.device) return cudaSuccess;
+  return returns((lost.left -= launches) > 0 ? cudaSuccess : cudaErrorIllegalAddress);
 }
 std::recursive_mutex lock;
 cudaError_t check_device(int device) {
@@ -162,6 +178,7 @@ cudaError_t check_launch(const Launch& run, int dynamic_shared_limit) {
 cudaError_t launch(const void* function, dim3 grid, dim3 block, void** arguments, std::size_t shared,
                    cudaStream_t stream, Dim cluster = {}, bool cooperative = false) {
   if (stream_device(stream) != current_device) return returns(cudaErrorInvalidResourceHandle);
+  if (const cudaError_t status = answer_of(current_device, 1); status != cudaSuccess) return status;
   Entry* entry;
   if (const cudaError_t status = find(function, entry); status != cudaSuccess) return status;
   Kernel* const kernel = entry->kernel;
@@ -335,8 +352,9 @@ cudaError_t cudaFree(void* at) {
   return returns(at == nullptr || memory::release(reinterpret_cast<std::uint64_t>(at)) ? cudaSuccess
                                                                                        : cudaErrorInvalidValue);
 }
-cudaError_t cudaMallocFromPoolAsync(void** to, std::size_t bytes, cudaMemPool_t pool, cudaStream_t) {
+cudaError_t cudaMallocFromPoolAsync(void** to, std::size_t bytes, cudaMemPool_t pool, cudaStream_t stream) {
   if (!has_pools()) return returns(cudaErrorNotSupported);
+  if (const cudaError_t status = answer_of(stream_device(stream)); status != cudaSuccess) return status;
   const std::lock_guard hold(lock);
   const cudaError_t status = cudaMalloc(to, bytes);
   if (status != cudaSuccess || bytes == 0) return status;
@@ -366,7 +384,8 @@ cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpy
   if (to_device && memory::tracks_init()) memory::mark_init(reinterpret_cast<std::uint64_t>(to), bytes);
   return cudaSuccess;
 }
-cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t) {
+cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
+  if (const cudaError_t status = answer_of(stream_device(stream)); status != cudaSuccess) return status;
   return cudaMemcpy(to, from, bytes, kind);
 }
 cudaError_t cudaMemset(void* at, int value, std::size_t bytes) {
@@ -429,10 +448,10 @@ cudaError_t cudaStreamDestroy(cudaStream_t stream) {
   delete stream;
   return cudaSuccess;
 }
-cudaError_t cudaStreamSynchronize(cudaStream_t) {
+cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   const std::lock_guard hold(lock);
   for (const cudaMemPool_t pool : pools) pool->trim(pool->keeps);
-  return cudaSuccess;
+  return answer_of(stream_device(stream));
 }
 
 // --- the device
@@ -494,6 +513,7 @@ const char* cudaGetErrorName(cudaError_t error) {
     PTX_NAMED(cudaErrorNoKernelImageForDevice); PTX_NAMED(cudaErrorLaunchOutOfResources);
     PTX_NAMED(cudaErrorCooperativeLaunchTooLarge); PTX_NAMED(cudaErrorInvalidClusterSize);
     PTX_NAMED(cudaErrorInvalidDeviceFunction); PTX_NAMED(cudaErrorInvalidResourceHandle);
+    PTX_NAMED(cudaErrorIllegalAddress);
     // clang-format on
     default: return "cudaError (of the PTX machine)";
   }
