@@ -344,6 +344,72 @@ TEST(Browser, AWrongShaderIsFound) {
   fs::remove_all(folder);
 }
 
+// The panels against the pictures of the page, the record, pixel by pixel where both show an area: `differ(i)` is the share
+// of pixels at which panel i shows the other class.
+const std::string kAgainstRecord = R"(
+  const classAt = (pixels, i) => {  // 0 blue, 1 orange; -1: a line or a point
+    const red = pixels[i], blue = pixels[i + 2];
+    return Math.min(red, blue) < 190 ? -1 : blue - red > 15 ? 0 : red - blue > 8 ? 1 : -1;
+  };
+  const live = JSON.parse(document.getElementById('live-data').textContent);
+  const canvases = [...document.querySelectorAll('#live-panels canvas')];
+  const records = [live.left, live.right].map(({model, n}) => document.querySelector(`img[data-model="${model}"][data-n="${n}"]`));
+  await Promise.all(records.map((record) => record.decode()));
+  await new Promise((done) => setTimeout(done));
+  const differ = (i) => {
+    const {width, height} = canvases[i], copy = document.createElement('canvas');
+    copy.width = width; copy.height = height;
+    const own = copy.getContext('2d');
+    own.drawImage(records[i], 0, 0, width, height);
+    const [a, b] = [own, canvases[i].getContext('2d')].map((context) => context.getImageData(0, 0, width, height).data);
+    let unlike = 0, both = 0;
+    for (let p = 0; p < a.length; p += 4) {
+      const [x, y] = [classAt(a, p), classAt(b, p)];
+      if (x < 0 || y < 0) continue;
+      ++both;
+      if (x !== y) ++unlike;
+    }
+    return {share: unlike / (width * height), seen: both / (width * height)};
+  };
+)";
+
+// A device so slow that each look at the clock costs 50 ms, as software that draws on a loaded machine.
+std::string slowed(std::string page) {
+  page.insert(page.find("<head>") + 6, "<script>let looks = 0; performance.now = () => 50 * ++looks;</script>");
+  return page;
+}
+
+TEST(Browser, OnSlowSoftwareThePanelsShowTheRecordAtOnceAndInTheEndEveryPixel) {
+  NEEDS_BROWSER();
+  const fs::path folder = folder_of("slow");
+  const Made made = make_comparison(folder, "knn-1,mlp-polar", 8, 1);
+  const nlohmann::json report = ask(folder, slowed(made.page), kAgainstRecord + R"(
+  report.captions = [...document.querySelectorAll('#live-panels figcaption')].map((c) => c.textContent);
+  report.first = [differ(0), differ(1)];
+  await scalelabLive.settled();
+  report.last = [differ(0), differ(1)];
+  report.sizes = canvases.map((canvas) => canvas.width);
+  report.settled = [...document.querySelectorAll('#live-panels figcaption')].map((c) => c.textContent);
+  // Runs of one colour show how wide the cells of the third panel are.
+  const {width} = canvases[2], row = canvases[2].getContext('2d').getImageData(0, 0, width, width).data, odd = new Set();
+  for (let p = 4; p < row.length; p += 4) if (row[p] !== row[p - 4] && p / 4 % width % 2) odd.add(p / 4 % width);
+  report.odd = odd.size;)",
+                                    "1000,900", true);
+  EXPECT_EQ(report.at("problems"), nlohmann::json::array());
+  for (const char* when : {"first", "last"}) {
+    for (const auto& panel : report.at(when)) {
+      EXPECT_LT(panel.at("share").get<double>(), 0.01) << when;
+      EXPECT_GT(panel.at("seen").get<double>(), 0.5) << when;
+    }
+  }
+  EXPECT_GT(report.at("odd").get<int>(), 20) << "the panels are not as fine as their pixels";
+  EXPECT_EQ(report.at("captions")[0].get<std::string>().find("of this view wrong"), std::string::npos)
+      << "a share of a coarse map";
+  EXPECT_NE(report.at("settled")[0].get<std::string>().find("of this view wrong"), std::string::npos);
+  EXPECT_NE(report.at("settled")[2].get<std::string>().find("both right "), std::string::npos);
+  fs::remove_all(folder);
+}
+
 TEST(Browser, WithoutWebGlThePanelsShowThePicturesAndSaySo) {
   NEEDS_BROWSER();
   const fs::path folder = folder_of("pictures");
@@ -354,12 +420,13 @@ TEST(Browser, WithoutWebGlThePanelsShowThePicturesAndSaySo) {
   const pixels = document.querySelector('#live-panels canvas').getContext('2d').getImageData(0, 0, 512, 512).data;
   const colours = new Set();
   for (let i = 0; i < pixels.length; i += 4) colours.add(pixels[i] << 16 | pixels[i + 1] << 8 | pixels[i + 2]);
-  report.colours = colours.size;)",
+  report.colours = colours.size;)" + kAgainstRecord + "report.panels = [differ(0), differ(1)];",
                                     "390,800", false);
   EXPECT_EQ(report.at("problems"), nlohmann::json::array());
   EXPECT_FALSE(report.at("webgl").get<bool>());
   EXPECT_NE(report.at("status").get<std::string>().find("no WebGL2"), std::string::npos);
   EXPECT_GE(report.at("colours").get<int>(), 4);
+  for (const auto& panel : report.at("panels")) EXPECT_LT(panel.at("share").get<double>(), 0.01);
   EXPECT_LE(report.at("width").get<int>(), report.at("window").get<int>()) << "the page is wider than a phone";
   fs::remove_all(folder);
 }

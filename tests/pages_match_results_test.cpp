@@ -5,12 +5,14 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <map>
 
 #include "host/evidence/statistics.h"
 #include "host/pages/page.h"
 #include "host/program/words.h"
 #include "tests/program.h"
+#include "tests/support.h"
 
 namespace scalelab::host {
 namespace {
@@ -24,7 +26,7 @@ struct Command {
   Words words;  // but for --out
 };
 
-class PagesMatchResults : public Program, public testing::WithParamInterface<Command> {
+class OfAPage : public Program {
  protected:
   // Text between `begin` and the next `end` of the page.
   std::string part(const std::string& begin, const std::string& end) const {
@@ -32,6 +34,26 @@ class PagesMatchResults : public Program, public testing::WithParamInterface<Com
     if (from == std::string::npos) return "";
     return html_.substr(from, html_.find(end, from) - from);
   }
+  Json chart(const std::string& id) const {
+    const std::string begin = "class=\"description\">";
+    const std::string shown = part("id=\"" + id + "\"", "</script>");
+    return Json::parse(shown.substr(shown.find(begin) + begin.size()));
+  }
+  // The marks of a chart's line, as [x, y, low, high, note].
+  Json marks(const std::string& id, const std::string& line, bool joined = true) const {
+    const Json description = chart(id);
+    for (const Json& one : description["lines"]) {
+      if (one["name"] == line && one["joined"] == joined) return one["marks"];
+    }
+    ADD_FAILURE() << id << " has no line " << line;
+    return Json::array();
+  }
+
+  std::string html_;
+};
+
+class PagesMatchResults : public OfAPage, public testing::WithParamInterface<Command> {
+ protected:
   std::string article(const Json& finding) const {
     return part("<article class=\"finding\" id=\"" + finding["id"].get<std::string>() + "\"", "</article>");
   }
@@ -128,18 +150,6 @@ class PagesMatchResults : public Program, public testing::WithParamInterface<Com
                                      finding["contrasts"].size(), counts["higher"], same, counts["undecided"])),
               std::string::npos)
         << title;
-  }
-
-  // The marks of a chart's line, as [x, y, low, high, note].
-  Json marks(const std::string& chart, const std::string& line, bool joined = true) const {
-    const std::string begin = "class=\"description\">";
-    const std::string shown = part("id=\"" + chart + "\"", "</script>");
-    const Json description = Json::parse(shown.substr(shown.find(begin) + begin.size()));
-    for (const Json& one : description["lines"]) {
-      if (one["name"] == line && one["joined"] == joined) return one["marks"];
-    }
-    ADD_FAILURE() << chart << " has no line " << line;
-    return Json::array();
   }
 
   void expect_series_shown(const Json& document) const {
@@ -347,8 +357,6 @@ class PagesMatchResults : public Program, public testing::WithParamInterface<Com
       EXPECT_NE(shown.find(row), std::string::npos) << row;
     }
   }
-
-  std::string html_;
 };
 
 TEST_P(PagesMatchResults, EveryVerdictIntervalAndCount) {
@@ -427,6 +435,235 @@ INSTANTIATE_TEST_SUITE_P(
                 {"lottery", "--widths", "10", "--levels", "1,4", "--seeds", "0..3", "--n", "60", "--epochs", "20",
                  "--grid", "32", "--density-points", "400"}}),
     [](const auto& info) { return info.param.name; });
+
+// The pages of own data: what they say is counted again from the arrays beside them.
+class PagesOfOwnData : public OfAPage {
+ protected:
+  // 150 rows of four features about three places, so close that some lie nearer to another class, their classes in words,
+  // and a twin of the first row.
+  PagesOfOwnData() {
+    std::vector<float> noise = test::uniform_floats(4 * n_, 11, -2.2F, 2.2F);
+    std::string names, csv = "x,y,class\n";
+    for (std::size_t row = 0; row < n_; ++row) {
+      labels_.push_back(row % 3);
+      for (std::size_t c = 0; c < 4; ++c) rows_.push_back(noise[4 * row + c] + (c == row % 3 ? 2.5F : 0));
+    }
+    for (std::size_t c = 0; c < 4; ++c) rows_[4 * (n_ - 3) + c] = rows_[c];
+    for (std::size_t row = 0; row < n_; ++row) {
+      names += std::string(kNames[labels_[row]]) + "\n";
+      csv += fmt::format("{},{},{}\n", rows_[4 * row], rows_[4 * row + 1], kNames[labels_[row]]);
+    }
+    write_npy("x.npy", rows_, {static_cast<std::int64_t>(n_), 4});
+    write_text(folder_ / "y.txt", names);
+    write_text(folder_ / "p.csv", csv);
+  }
+  // Runs a command, whose page must be that which `show` makes of its result, and returns the result.
+  Json made(Words words) {
+    words.insert(words.end(), {"--out", "o", "--quiet", "--seed", "3"});
+    text_ = good(words);
+    html_ = read_file(folder_ / "o" / "report.html");
+    const Json document = result("o");
+    EXPECT_EQ(document["study"], words[0]);
+    EXPECT_LT(html_.size(), 2U << 20);
+    good({"show", "o", "--quiet"});
+    EXPECT_EQ(read_file(folder_ / "o" / "report.html"), html_);
+    return document;
+  }
+  std::string headline() const { return part("<h1>", "</h1>").substr(4); }
+  // Marks of a line of points: those of `points` for which `take` holds.
+  void expect_points(const std::string& line, const Json& points, const std::function<bool(std::size_t)>& take) const {
+    const Json drawn = marks(html_.find("id=\"plane\"") == std::string::npos ? "map" : "plane", line, false);
+    std::size_t at = 0;
+    for (std::size_t i = 0; i < points["rows"].size(); ++i) {
+      if (!take(i)) continue;
+      ASSERT_LT(at, drawn.size()) << line;
+      EXPECT_EQ(drawn[at][0], points["x"][i]);
+      EXPECT_EQ(drawn[at][1], points["y"][i]);
+      EXPECT_EQ(drawn[at][4].get<std::string>().find(fmt::format("row {}", points["rows"][i].get<int>())), 0U);
+      ++at;
+    }
+    EXPECT_EQ(at, drawn.size()) << line;
+  }
+  // What a confusion says, counted again: of each row its class and what is said of it.
+  void expect_confusion(const Json& confusion, const std::vector<int>& said) const {
+    std::map<std::pair<int, int>, int> counts;
+    int wrong = 0;
+    for (std::size_t row = 0; row < said.size(); ++row) {
+      ++counts[{labels_[row], said[row]}];
+      wrong += labels_[row] != said[row];
+    }
+    EXPECT_GT(wrong, 5);
+    EXPECT_EQ(confusion["wrong"], wrong);
+    EXPECT_EQ(confusion["rows"], said.size());
+    // Wilson's interval: the shares at which so many lie 1.96 standard deviations away.
+    for (const char* end : {"low", "high"}) {
+      const double p = confusion[end], n = static_cast<double>(said.size());
+      EXPECT_NEAR(std::abs(wrong / n - p) / std::sqrt(p * (1 - p) / n), 1.959964, 1e-5) << end;
+    }
+    EXPECT_NE(
+        headline().find(html_escape(fmt::format("{} % ({} to {} %)", percent(wrong / static_cast<double>(said.size())),
+                                                percent(confusion["low"]), percent(confusion["high"])))),
+        std::string::npos)
+        << headline();
+    const std::string map = part("id=\"confusion\"", "</table>");
+    for (int label = 0; label < 3; ++label) {
+      std::string row = fmt::format("<tr><th scope=\"row\">{}</th>", kNames[label]);
+      EXPECT_NE(map.find(row), std::string::npos);
+      const std::string cells = map.substr(map.find(row), map.find("</tr>", map.find(row)) - map.find(row));
+      std::size_t at = 0;
+      for (int other = 0; other < 3; ++other) {
+        at = cells.find(fmt::format(">{}</td>", counts[{label, other}]), at + 1);
+        EXPECT_NE(at, std::string::npos) << kNames[label] << " " << kNames[other] << " " << cells;
+      }
+    }
+  }
+  // The label that most of these rows have, of equally many the smallest.
+  int vote(const std::vector<int>& rows) const {
+    int votes[3] = {};
+    for (const int row : rows) ++votes[labels_[static_cast<std::size_t>(row)]];
+    return static_cast<int>(std::max_element(votes, votes + 3) - votes);
+  }
+  // The k nearest others of a row by its first d features.
+  std::vector<int> others(std::size_t row, std::size_t d, std::size_t k) const {
+    std::vector<std::pair<double, int>> far;
+    for (std::size_t i = 0; i < n_; ++i) {
+      double sum = 0;
+      for (std::size_t c = 0; c < d; ++c)
+        sum += std::pow(static_cast<double>(rows_[4 * i + c]) - rows_[4 * row + c], 2);
+      if (i != row) far.emplace_back(sum, static_cast<int>(i));
+    }
+    std::sort(far.begin(), far.end());
+    std::vector<int> nearest;
+    for (std::size_t j = 0; j < k; ++j) nearest.push_back(far[j].second);
+    return nearest;
+  }
+
+  static constexpr const char* kNames[] = {"ash", "elm", "oak"};
+  const std::size_t n_ = 150;
+  std::vector<float> rows_;  // (n, 4)
+  std::vector<int> labels_;
+  std::string text_;
+};
+
+TEST_F(PagesOfOwnData, ClustersTheirSizesAndTheirLabels) {
+  const Json document = made({"kmeans", "--data", "x.npy", "--labels", "y.txt", "--clusters", "4"});
+  std::vector<int> sizes(4);
+  std::map<std::pair<int, int>, int> with_label;
+  const auto clusters = npy_values<std::int32_t>("o/labels.npy");
+  for (std::size_t row = 0; row < n_; ++row) {
+    ++sizes[static_cast<std::size_t>(clusters[row])];
+    ++with_label[{clusters[row], labels_[row]}];
+  }
+  EXPECT_EQ(document["sizes"], Json(sizes));
+  const auto [least, most] = std::minmax_element(sizes.begin(), sizes.end());
+  EXPECT_EQ(headline(), fmt::format("150 rows in 4 clusters of {} to {} rows", *least, *most));
+  int pure = 0;
+  std::vector<int> sorted = sizes;
+  std::sort(sorted.rbegin(), sorted.rend());
+  const Json drawn = marks("sizes", "");
+  ASSERT_EQ(drawn.size(), 4U);
+  for (int c = 0; c < 4; ++c) {
+    EXPECT_EQ(drawn[c][1], sorted[static_cast<std::size_t>(c)]);
+    const int size = sizes[static_cast<std::size_t>(c)];
+    int best = 0;
+    for (int label = 1; label < 3; ++label) best = with_label[{c, label}] > with_label[{c, best}] ? label : best;
+    pure += with_label[{c, best}];
+    const std::string line = fmt::format(
+        "<tr><td class=\"number\">{}</td><td class=\"number\">{}</td><td class=\"number\">{}</td><td>{}</td><td "
+        "class=\"number\">{}</td>",
+        c, size, percent(size / 150.0), kNames[best], percent(with_label[{c, best}] / static_cast<double>(size)));
+    EXPECT_NE(html_.find(line), std::string::npos) << line;
+    expect_points(fmt::format("cluster {}", c), document["plane"],
+                  [&](std::size_t i) { return clusters[document["plane"]["rows"][i].get<std::size_t>()] == c; });
+  }
+  EXPECT_EQ(document["labelled"]["purity"], pure / 150.0);
+  EXPECT_NE(part("<p class=\"lead\">", "</p>").find(html_escape(percent(pure / 150.0) + " % of the rows")),
+            std::string::npos);
+}
+
+TEST_F(PagesOfOwnData, NeighboursTheirDistancesAndTheirVote) {
+  write_npy("r.npy", rows_, {150, 4});  // another file: each row finds itself, and then others
+  const Json document = made({"knn", "--data", "x.npy", "--queries", "r.npy", "-k", "3"});
+  const auto distances = npy_values<float>("o/distances.npy");
+  std::vector<double> kth;
+  for (std::size_t row = 0; row < n_; ++row) kth.push_back(std::sqrt(static_cast<double>(distances[3 * row + 2])));
+  std::sort(kth.begin(), kth.end());
+  const Json& shown = document["kth_distance"];
+  EXPECT_EQ(shown["median"], kth[74]);
+  EXPECT_EQ(shown["most"], kth[149]);
+  EXPECT_NE(headline().find(fmt::format("within a distance of {:.3g}", kth[74])), std::string::npos) << headline();
+  EXPECT_EQ(document["copies"], 150);
+  const Json drawn = marks("distances", "");
+  ASSERT_EQ(drawn.size(), shown["counts"].size());
+  for (std::size_t bin = 0; bin < drawn.size(); ++bin) {
+    const double low = shown["edges"][bin], high = shown["edges"][bin + 1];
+    const auto inside = std::count_if(kth.begin(), kth.end(), [&](double value) {
+      return value >= low && (bin + 1 == drawn.size() || value < high);
+    });
+    EXPECT_NEAR(drawn[bin][1].get<double>(), static_cast<double>(inside), 1) << bin;  // a value on an edge
+    EXPECT_EQ(drawn[bin][1], shown["counts"][bin]);
+  }
+  EXPECT_FALSE(document.contains("vote"));
+  expect_points("references", document["plane"]["references"], [](std::size_t) { return true; });
+  expect_points("queries", document["plane"]["queries"], [](std::size_t) { return true; });
+}
+
+TEST_F(PagesOfOwnData, TheMapOfABoundaryAndItsErrorsLeftOut) {
+  const Json document = made({"boundary", "--data", "p.csv", "--k", "3", "--grid", "1000", "--extent", "-5,5,-4,6"});
+  std::vector<int> said;
+  for (std::size_t row = 0; row < n_; ++row) said.push_back(vote(others(row, 2, 3)));
+  expect_confusion(document["leave_one_out"], said);
+  EXPECT_NE(text_.find("leave-one-out error "), std::string::npos);
+  const Json drawn = chart("map"), &ground = drawn["ground"];
+  EXPECT_EQ(ground["x"], Json({-5.0, 5.0}));
+  EXPECT_EQ(ground["y"], Json({-4.0, 6.0}));
+  EXPECT_EQ(ground["equal"], true);
+  EXPECT_EQ(ground["picture"], data_uri("image/png", read_file(folder_ / "o" / "map.png")));
+  // A name stands where the map has that class.
+  const auto map = npy_values<std::uint8_t>("o/labels.npy");
+  ASSERT_EQ(ground["names"].size(), 3U);
+  for (int c = 0; c < 3; ++c) {
+    const Json& name = ground["names"][c];
+    EXPECT_EQ(name["text"], kNames[c]);
+    const auto cell = [](double at, double low) { return static_cast<std::size_t>((at - low) * 100); };
+    EXPECT_EQ(map[cell(name["y"], -4) * 1000 + cell(name["x"], -5)], c);
+    expect_points(kNames[c], document["points"], [&](std::size_t i) { return document["points"]["label"][i] == c; });
+    const double area = static_cast<double>(std::count(map.begin(), map.end(), c)) / 1e6;
+    EXPECT_NE(part("id=\"classes\"", "</table>").find(fmt::format("<td class=\"number\">{}</td></tr>", percent(area))),
+              std::string::npos)
+        << kNames[c];
+  }
+}
+
+TEST_F(PagesOfOwnData, TheRowsThatStayAndWhatTheyAreWorth) {
+  const Json document = made({"prune", "--data", "x.npy", "--labels", "y.txt", "--score", "class-mean", "--fraction",
+                              "0.4", "--near-duplicates", "0.0001", "--splits", "3"});
+  const auto kept = npy_values<std::int64_t>("o/kept_ids.npy");
+  const Json& finding = document["worth"]["findings"][0];
+  EXPECT_EQ(headline(), html_escape(finding["title"].get<std::string>()));
+  EXPECT_NE(text_.find(finding["title"].get<std::string>()), std::string::npos);
+  for (const std::string line : {"kept", "removed"}) {
+    expect_points(line, document["plane"], [&](std::size_t i) {
+      return std::binary_search(kept.begin(), kept.end(), document["plane"]["rows"][i].get<std::int64_t>()) ==
+             (line == "kept");
+    });
+  }
+  const Json drawn = marks("scores", "kept");
+  for (std::size_t bin = 0; bin < drawn.size(); ++bin) EXPECT_EQ(drawn[bin][1], document["histogram"]["kept"][bin]);
+  for (int c = 0; c < 3; ++c) {
+    const auto stay = std::count_if(kept.begin(), kept.end(),
+                                    [&](std::int64_t row) { return labels_[static_cast<std::size_t>(row)] == c; });
+    EXPECT_NE(html_.find(fmt::format("<tr><td>{}</td><td class=\"number\">50</td><td class=\"number\">{}</td>",
+                                     kNames[c], stay)),
+              std::string::npos)
+        << kNames[c];
+  }
+  const Json& pair = document["near_duplicates"]["nearest"][0];
+  EXPECT_EQ(pair["row"].get<int>() + pair["matched"].get<int>(), 147);  // the twins
+  EXPECT_NE(html_.find(fmt::format("<td class=\"number\">{:.6f}</td><td class=\"number\">{}</td>",
+                                   pair["cosine"].get<double>(), pair["row"].get<int>())),
+            std::string::npos);
+}
 
 }  // namespace
 }  // namespace scalelab::host

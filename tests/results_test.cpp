@@ -108,7 +108,9 @@ TEST_F(Results, EveryMemberOfAResultIsDocumented) {
     good({"knn", "--data", "points.csv", "--queries", "points.csv", "--k", "2", "--shard", shard, "--out", "shards"});
   }
   good({"merge", "shards"});
-  expect_documented("knn", {"knn", "shards"}, {"environment"});
+  good({"dataset", "--n", "40", "--seed", "2", "--out", "queries.csv"});
+  good({"knn", "--data", "points.csv", "--queries", "queries.csv", "--k", "3", "--out", "vote", "--quiet"});
+  expect_documented("knn", {"knn", "shards", "vote"}, {"environment"});
   good({"kmeans", "--data", "points.csv", "--clusters", "3", "--out", "kmeans", "--quiet"});
   expect_documented("kmeans", {"kmeans"}, {"environment"});
   good({"prune", "--data", "points.csv", "--clusters", "3", "--fraction", "0.5", "--near-duplicates", "0.001", "--out",

@@ -28,6 +28,23 @@ TEST(Statistics, MeanAndSpread) {
   EXPECT_TRUE(std::isnan(summarize({}).mean));
 }
 
+TEST(Statistics, SharesHaveWilsonsInterval) {
+  // Its ends are the shares p with (count / n - p)^2 = z^2 p (1 - p) / n.
+  for (const auto& [count, n] : {std::pair{10, 100}, {1, 7}, {99, 100}, {500, 100000}}) {
+    const Interval interval = share_interval(count, n);
+    for (const double p : {interval.low, interval.high}) {
+      const double away = static_cast<double>(count) / n - p;
+      EXPECT_NEAR(away * away, 3.841458820694124 * p * (1 - p) / n, 1e-15) << count << " of " << n;
+    }
+    EXPECT_LT(interval.low, static_cast<double>(count) / n);
+    EXPECT_GT(interval.high, static_cast<double>(count) / n);
+  }
+  EXPECT_EQ(share_interval(0, 20).low, 0);
+  EXPECT_NEAR(share_interval(0, 20).high, 3.841458820694124 / 23.841458820694124, 1e-15);
+  EXPECT_EQ(share_interval(20, 20).high, 1);
+  EXPECT_TRUE(std::isnan(share_interval(0, 0).low));
+}
+
 TEST(Statistics, StudentAgainstClosedForms) {
   // The distribution functions of 1 to 4 degrees, at the quantile that they should give back.
   const auto cdf = [](double t, int freedom) {

@@ -35,6 +35,28 @@ nlohmann::json to_json(const std::vector<Finding>& findings) {
   return list;
 }
 
+namespace {
+
+std::vector<std::string> texts(const nlohmann::json& list) {
+  std::vector<std::string> items;
+  for (const auto& item : list) items.push_back(text_of(item));
+  return items;
+}
+
+}  // namespace
+
+std::vector<Finding> findings_from(const nlohmann::json& document) {
+  std::vector<Finding> list;
+  for (const auto& entry : document.value("findings", nlohmann::json::array())) {
+    Finding f{.id = entry.value("id", ""), .title = entry.value("title", ""), .text = entry.value("text", "")};
+    f.points = texts(entry.value("points", nlohmann::json::array()));
+    f.columns = texts(entry.value("columns", nlohmann::json::array()));
+    for (const auto& line : entry.value("table", nlohmann::json::array())) f.table.push_back(texts(line));
+    list.push_back(std::move(f));
+  }
+  return list;
+}
+
 void judge(std::vector<Contrast>& contrasts, const std::function<std::string(const Contrast&)>& family) {
   std::map<std::string, std::vector<Contrast*>> families;
   for (Contrast& c : contrasts) families[family ? family(c) : ""].push_back(&c);

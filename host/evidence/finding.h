@@ -23,6 +23,8 @@ struct Finding {
 std::string to_text(const std::vector<Finding>& findings);
 // As result.json holds them: [{id, title, text, points, columns, table, contrasts}].
 nlohmann::json to_json(const std::vector<Finding>& findings);
+// And back from the member `findings` of a document, as far as a page needs them: without their contrasts.
+std::vector<Finding> findings_from(const nlohmann::json& document);
 
 // Ends a finding whose table has a line for each of its contrasts, so far without what the contrast says: judges them,
 // those of one family together (by default all are one), and adds the columns: the difference in points, its interval,

@@ -44,6 +44,15 @@ Summary summarize_fractions(std::span<const double> fractions) {
   return summary;
 }
 
+Interval share_interval(std::int64_t counted, std::int64_t n) {
+  constexpr double kZ = 1.959963984540054;  // of a normal deviate's middle 95 %
+  if (n == 0) return {kNaN, kNaN};
+  const double share = static_cast<double>(counted) / static_cast<double>(n), z2n = kZ * kZ / static_cast<double>(n);
+  const double centre = (share + z2n / 2) / (1 + z2n);
+  const double half = std::sqrt(share * (1 - share) * z2n + z2n * z2n / 4) / (1 + z2n);
+  return {counted == 0 ? 0 : centre - half, counted == n ? 1 : centre + half};
+}
+
 GeometricMean geometric_mean(std::span<const double> values) {
   std::vector<double> logarithms;
   for (const double value : values) logarithms.push_back(value > 0 ? std::log(value) : kNaN);

@@ -25,6 +25,8 @@ Summary summarize(std::span<const double> values);
 // Of fractions, as every error is one: what lies beyond 0 and 1 is no possible mean, and the interval ends there. It
 // covers the mean as often as before.
 Summary summarize_fractions(std::span<const double> fractions);
+// Of a share of n that are each counted or not, independently of the others: Wilson's interval. NaN when n = 0.
+Interval share_interval(std::int64_t counted, std::int64_t n);
 
 // Of positive values whose errors are by factors (ratios, data equivalents): the geometric mean with the interval of
 // the mean logarithm, taken back. NaN for a value that is not positive, and an infinite value leaves no interval.

@@ -1,9 +1,7 @@
 // scalelab boundary: the decision boundary of a model on one's own points: a label for every cell of a large grid, and
 // the picture of it.
 //
-// result.json, schema 1: data {file, n}, model (its options), grid, labels {file, shape, bits_per_cell, bit_order},
-// extent {x_min, x_max, y_min, y_max}, classes [{label, name, points, area (a fraction), colour}], seed, train_error (a
-// fraction; of kNN each point is its own nearest neighbour), seconds {fit, labels}, environment.
+// host/results.md says what result.json holds.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -20,6 +18,9 @@
 #include "host/lab/error_count.h"
 #include "host/lab/model.h"
 #include "host/lab/trial_options.h"
+#include "host/own_data/boundary_page.h"
+#include "host/own_data/confusion.h"
+#include "host/own_data/others.h"
 #include "host/program/command.h"
 #include "host/program/devices.h"
 #include "host/program/environment.h"
@@ -129,8 +130,32 @@ struct Fitted {
   // What paints on a device, as long as the Context lives.
   std::function<Paint(Context&)> painter;
   double train_error = 0;
-  nlohmann::json about;  // the model's options
+  nlohmann::json left_out{};  // of kNN: its errors on points that it does not know
+  nlohmann::json about;       // the model's options
 };
+
+// What the k nearest others of each point would say of it; null where there are no k others, or more than the op finds.
+nlohmann::json leave_one_out(const Options& options, const Dataset& data, View<const float> points, Context& context) {
+  constexpr std::int64_t kChunk = std::int64_t{1} << 16;
+  const std::int64_t n = data.size(), searched = options.k + 1;
+  if (searched > n || searched > kMaxNeighbours) return nullptr;
+  Confusion confusion(data.class_names);
+  for (std::int64_t begin = 0; begin < n; begin += kChunk) {
+    const std::int64_t count = std::min(kChunk, n - begin);
+    const Buffer<int> indices(context, {count, searched});
+    const Buffer<float> distances(context, {count, searched});
+    context.backend().knn(points, points.rows(begin, count), indices, distances, context);
+    std::vector<int> others = indices.to_host();
+    std::vector<float> far = distances.to_host();
+    leave_out_self(begin, options.k, others, far);
+    for (std::int64_t i = 0; i < count; ++i) {
+      const auto own = std::span<const int>(others).subspan(static_cast<std::size_t>(i * options.k),
+                                                            static_cast<std::size_t>(options.k));
+      confusion.add(data.labels[static_cast<std::size_t>(begin + i)], vote(own, data.labels));
+    }
+  }
+  return confusion.json();
+}
 
 Fitted fit_knn(const Options& options, const Dataset& data, const Extent& extent, Session& session) {
   Context& context = session.context;
@@ -140,6 +165,7 @@ Fitted fit_knn(const Options& options, const Dataset& data, const Extent& extent
   const std::array<int, 1> ks = {options.k};
   const Buffer<float> own(context, data.points, Shape{n, 2});
   fitted.train_error = knn_point_errors(own, data.labels, ks, own, data.labels, context)[0];
+  fitted.left_out = leave_one_out(options, data, own, context);
   fitted.about = {{"name", "knn"}, {"k", options.k}};
   const Grid grid{
       .size = options.grid, .x_min = extent.x_min, .x_max = extent.x_max, .y_min = extent.y_min, .y_max = extent.y_max};
@@ -260,11 +286,13 @@ struct MapFiles {
   ClassPicture picture;
   NpyWriter<std::uint8_t> labels;
   PngWriter png;
+  MapPicture map;
 
   MapFiles(const Options& options, const Dataset& data, const Extent& extent)
       : picture(data.classes, options.grid),
         labels(std::filesystem::path(options.out) / "labels.npy", {options.grid, options.row_bytes()}),
-        png(std::filesystem::path(options.out) / "boundary.png", options.grid, options.grid, picture.palette()) {
+        png(std::filesystem::path(options.out) / "boundary.png", options.grid, options.grid, picture.palette()),
+        map(std::filesystem::path(options.out) / "map.png", options.grid, data.classes) {
     picture.set_points(data.points, data.labels, extent.x_min, extent.x_max, extent.y_min, extent.y_max);
   }
 };
@@ -337,6 +365,7 @@ std::vector<std::int64_t> paint(const Options& options, int classes, const Fitte
     for (std::size_t c = 0; c < cells.size(); ++c) cells[c] += band.cells[c];
     files.labels.write_at(band.begin * options.row_bytes(), options.bits ? band.bits : band.labels);
     flip_rows(band.labels, band.rows, size);
+    files.map.add(band.labels, size - band.begin - band.rows);
     files.picture.paint(band.labels, size - band.begin - band.rows);
     for (std::int64_t row = 0; row < band.rows; ++row) {
       files.png.write_row(std::span<const std::uint8_t>(band.labels)
@@ -356,8 +385,13 @@ std::vector<std::int64_t> paint(const Options& options, int classes, const Fitte
   return cells;
 }
 
-nlohmann::json classes_json(const Dataset& data, const std::vector<std::int64_t>& cells, std::int64_t grid) {
+nlohmann::json classes_json(const Dataset& data, const std::vector<std::int64_t>& cells, std::int64_t grid,
+                            const MapPicture& map, const Extent& extent) {
   nlohmann::json classes = nlohmann::json::array();
+  const auto places = map.places_of_names();
+  const auto between = [](double low, double high, double share) {
+    return shortest(static_cast<float>(low + (high - low) * share));
+  };
   for (int c = 0; c < data.classes; ++c) {
     const auto i = static_cast<std::size_t>(c);
     const Rgb colour = class_colour(c, data.classes);
@@ -365,7 +399,11 @@ nlohmann::json classes_json(const Dataset& data, const std::vector<std::int64_t>
                        {"name", data.class_names[i]},
                        {"points", std::count(data.labels.begin(), data.labels.end(), c)},
                        {"area", static_cast<double>(cells[i]) / static_cast<double>(grid * grid)},
+                       {"name_at", nullptr},
                        {"colour", fmt::format("#{:02x}{:02x}{:02x}", colour[0], colour[1], colour[2])}});
+    if (places[i][0] < 0) continue;
+    classes.back()["name_at"] = {{"x", between(extent.x_min, extent.x_max, places[i][0])},
+                                 {"y", between(extent.y_min, extent.y_max, places[i][1])}};
   }
   return classes;
 }
@@ -378,6 +416,9 @@ std::string text_of(const Options& options, const nlohmann::json& document, doub
       100 * document["train_error"].get<double>(),
       options.model == "knn" ? " (each point is its own nearest neighbour)" : "", document["seed"].get<std::uint64_t>(),
       seconds);
+  if (!document["leave_one_out"].is_null()) {
+    text += fmt::format("  leave-one-out error {}\n", error_text(document["leave_one_out"]));
+  }
   if (std::ssize(document["classes"]) > kMostToldApart) {
     text += fmt::format(
         "  more than {} classes: some colours of boundary.png are hard to tell apart; labels.npy "
@@ -408,6 +449,7 @@ Outcome run(const Options& options, Session& session) {
 
   Outcome outcome;
   outcome.document = {{"schema", 1},
+                      {"study", "boundary"},
                       {"data", {{"file", options.data}, {"n", data.size()}}},
                       {"model", fitted.about},
                       {"grid", options.grid},
@@ -421,13 +463,17 @@ Outcome run(const Options& options, Session& session) {
                         {"x_max", shortest(extent.x_max)},
                         {"y_min", shortest(extent.y_min)},
                         {"y_max", shortest(extent.y_max)}}},
-                      {"classes", classes_json(data, cells, options.grid)},
+                      {"classes", classes_json(data, cells, options.grid, files.map, extent)},
+                      {"points", points_to_show(data, session.common.seed)},
                       {"seed", session.common.seed},
                       {"train_error", fitted.train_error},
+                      {"leave_one_out", fitted.left_out},
                       {"seconds", {{"fit", fit_seconds}, {"labels", total - fit_seconds}}},
                       {"environment", environment(session)}};
   outcome.text = text_of(options, outcome.document, total);
-  publish(options.out, json_text(outcome.document), files.labels, files.png);
+  publish(options.out, json_text(outcome.document), files.labels, files.png, files.map);
+  outcome.page = std::make_shared<Page>(boundary_page(outcome.document, options.out));
+  outcome.folder = options.out;
   return outcome;
 }
 
@@ -443,9 +489,10 @@ Command add_boundary(CLI::App& program) {
   app->add_option("--model", o.model, "knn or mlp")->check(one_of({"knn", "mlp"}));
   app->add_option("--grid", o.grid, "Cells a side, G")->check(whole_number(1, kMaxGrid));
   app->add_option("--extent", o.extent, "x0,x1,y0,y1; without it the data's ranges and 5 % on each side");
-  app->add_option("-o,--out", o.out,
-                  "Folder for labels.npy (G, G) uint8, row 0 at the smallest y; boundary.png, largest y on top; and "
-                  "result.json")
+  app->add_option(
+         "-o,--out", o.out,
+         "Folder for labels.npy (G, G) uint8, row 0 at the smallest y; boundary.png, largest y on top; map.png, smaller; "
+         "result.json and report.html")
       ->required();
   app->add_flag("--bits", o.bits,
                 "Two classes only: labels.npy (G, ceil(G / 8)) uint8, a bit a cell, lowest bit first; numpy.unpackbits("

@@ -15,6 +15,7 @@
 #include "host/data/npy.h"
 #include "host/data/source.h"
 #include "host/own_data/kmeans_checkpoint.h"
+#include "host/own_data/kmeans_page.h"
 #include "host/program/command.h"
 #include "host/program/environment.h"
 #include "host/program/error.h"
@@ -70,10 +71,13 @@ class Fit {
       outcome.document["pairs_in_full"] = static_cast<double>(work.full) / static_cast<double>(work.pairs);
     }
     on_all(ranks_, [&] {
+      if (first()) seen_->put_into(outcome.document);
       data_->require_unchanged();
       if (!first()) return;
       publish(options_.out, json_text(outcome.document), *centroids_file_, *labels_file_);
       KmeansCheckpoint::remove(options_.out);
+      outcome.page = std::make_shared<Page>(kmeans_page(outcome.document));
+      outcome.folder = options_.out;
     });
     return outcome;
   }
@@ -97,6 +101,7 @@ class Fit {
     const std::filesystem::path folder = options_.out;
     centroids_file_.emplace(folder / "centroids.npy", std::vector{k_, d_});
     labels_file_.emplace(folder / "labels.npy", std::vector{n_});
+    seen_.emplace(*data_, k_, session_.common.seed);
   }
 
   // Ranks may see different files by the same name.
@@ -234,7 +239,9 @@ class Fit {
         ranks_.broadcast(std::span(labels), rank);
         for (const int label : labels) used[static_cast<std::size_t>(label)] = true;
         on_all(ranks_, [&] {
-          if (first()) labels_file_->write(labels);
+          if (!first()) return;
+          labels_file_->write(labels);
+          seen_->add(labels);
         });
       }
     }
@@ -244,6 +251,7 @@ class Fit {
   Outcome summary(const KmeansResult& result, int resumed_after, std::int64_t empty, double seconds) const {
     Outcome outcome;
     outcome.document = {{"schema", 1},
+                        {"study", "kmeans"},
                         {"data", {{"file", options_.source.data}, {"n", n_}, {"d", d_}}},
                         {"clusters", k_},
                         {"init", options_.init},
@@ -285,6 +293,7 @@ class Fit {
   std::optional<KmeansCheckpoint> checkpoint_;
   std::optional<NpyWriter<float>> centroids_file_;  // of the first rank
   std::optional<NpyWriter<std::int32_t>> labels_file_;
+  std::optional<ClusterSummary> seen_;
 };
 
 // The nearest centroid of the rows of one shard: nothing that needs other rows. Their inertia is left by blocks, which
@@ -368,7 +377,7 @@ Command add_kmeans(CLI::App& program) {
       ->check(real_number(0, HUGE_VAL));
   app->add_option("--init", options->init, "Where to start: k-means++, random (rows), or a .npy file (clusters, d)");
   app->add_option("-o,--out", options->out,
-                  "Folder for centroids.npy (clusters, d) float32, labels.npy (n) int32 and result.json")
+                  "Folder for centroids.npy (clusters, d) float32, labels.npy (n) int32, result.json and report.html")
       ->required();
   app->add_option(
       "--shard", options->shard,

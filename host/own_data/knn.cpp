@@ -11,6 +11,7 @@
 
 #include "host/data/npy.h"
 #include "host/data/source.h"
+#include "host/own_data/knn_page.h"
 #include "host/program/command.h"
 #include "host/program/devices.h"
 #include "host/program/environment.h"
@@ -251,6 +252,8 @@ Outcome run(const Options& options, Session& session) {
   NpyWriter<std::int32_t> indices_file(folder / "indices.npy", {q, k});
   NpyWriter<float> distances_file(folder / "distances.npy", {q, k});
 
+  std::optional<NeighbourSummary> seen;
+  if (part.whole()) seen.emplace(references, queries, k, false, false, session.common.seed);
   Search search(references, queries, part, k, plan, read_bytes);
   Stage stage(session, "knn");
   devices.deal(std::vector<double>(search.chunks(), 1), [&](Session& own) -> Devices::Worker {
@@ -260,6 +263,7 @@ Outcome run(const Options& options, Session& session) {
       return [&, found] {
         indices_file.write(found->indices);
         distances_file.write(found->distances);
+        if (seen) seen->add(found->indices, found->distances);
       };
     };
   });
@@ -269,15 +273,23 @@ Outcome run(const Options& options, Session& session) {
   Outcome outcome;
   outcome.document = {
       {"schema", 1},
+      {"study", "knn"},
       {"references", {{"file", options.references.data}, {"n", references.size()}, {"d", d}, {"pieces", plan.pieces}}},
       {"queries", {{"file", options.queries}, {"n", queries.size()}, {"rows_at_a_time", plan.query_rows}}},
       {"k", k},
+      {"metric", "l2"},
       {"seconds", seconds},
       {"environment", environment(session)}};
   if (!part.whole()) outcome.document["shard"] = part.described();
   outcome.text =
       fmt::format("{}: the {} nearest of {} references{} for {} queries of {} features, {:.3g} s\n", folder.string(), k,
                   n, plan.pieces > 1 ? fmt::format(" (in {} pieces)", plan.pieces) : "", q, d, seconds);
+  if (seen) {
+    seen->put_into(outcome.document);
+    outcome.text += vote_text(outcome.document);
+    outcome.page = std::make_shared<Page>(knn_page(outcome.document));
+    outcome.folder = folder;
+  }
   publish(folder, json_text(outcome.document), indices_file, distances_file);
   return outcome;
 }
@@ -302,8 +314,8 @@ Command add_knn(CLI::App& program) {
   app->add_option("--reference-shard", options->reference_shard,
                   "Only the i-th of n parts of the references, for all queries, likewise");
   app->add_option("-o,--out", options->out,
-                  "Folder for indices.npy (q, k) int32, distances.npy (q, k) float32, squared and ascending, and "
-                  "result.json")
+                  "Folder for indices.npy (q, k) int32, distances.npy (q, k) float32, squared and ascending, "
+                  "result.json and report.html")
       ->required();
   add_notes(*app,
             {"scalelab knn --data references.npy --queries queries.npy -k 10 -o neighbours",

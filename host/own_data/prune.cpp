@@ -328,7 +328,8 @@ void say_duplicates(const PruneOptions& options, const Choosable& rows, const Ch
       {"within", choice.clusters.empty() ? "all rows" : "clusters"},
       {"representative", options.keep == "easy" ? "the easiest row: lowest score, then lowest id"
                                                 : "the hardest row: highest score, then lowest id"},
-      {"across_labels", rows.labels().empty() ? nlohmann::json() : nlohmann::json(across)}};
+      {"across_labels", rows.labels().empty() ? nlohmann::json() : nlohmann::json(across)},
+      {"nearest", nearest_pairs(rows.view(), choice, rows.rows.labels().names)}};
   if (across > 0) {
     outcome.text += fmt::format("{} of the near-duplicates had another label than the row they match\n", across);
   }
@@ -357,6 +358,7 @@ Outcome outcome_of(const PruneOptions& options, const Choosable& rows, const Cho
   Outcome outcome;
   outcome.document = {
       {"schema", 1},
+      {"study", "prune"},
       {"data",
        {{"file", options.source.data}, {"fingerprint", rows.rows.fingerprint()}, {"n", n}, {"d", rows.features()}}},
       {"score", options.score},
@@ -367,6 +369,7 @@ Outcome outcome_of(const PruneOptions& options, const Choosable& rows, const Cho
       {"kept", kept},
       {"removed", {{"near_duplicates", duplicates}, {"fraction", n - kept - duplicates}}},
       {"histogram", score_histogram(choice)},
+      {"plane", choice_plane(rows.view(), choice, session.common.seed)},
       {"ranks", session.context.ranks.size()},
       {"seconds", seconds},
       {"environment", environment(session)}};
@@ -405,7 +408,7 @@ int splits_of(const PruneOptions& options, const Choosable& rows, std::string& w
 }
 
 // What the choice is worth, or why that was not measured.
-std::vector<Finding> say_worth(const PruneOptions& options, const Choosable& rows, Session& session, Outcome& outcome) {
+void say_worth(const PruneOptions& options, const Choosable& rows, Session& session, Outcome& outcome) {
   std::string why_not;
   const int splits = splits_of(options, rows, why_not);
   nlohmann::json& worth = outcome.document["worth"];
@@ -413,14 +416,13 @@ std::vector<Finding> say_worth(const PruneOptions& options, const Choosable& row
   if (splits == 0) {
     worth["why_not"] = why_not;
     outcome.text += "what this choice is worth was not measured: " + why_not + "\n";
-    return {};
+    return;
   }
   const PruneCheck check = check_choice(options.choice(), rows.view(), read_scores(options, rows.size()), splits,
                                         session.common.seed, session);
   if (!check.verdict.empty()) worth["verdict"] = check.verdict;
   worth["findings"] = to_json(std::vector{check.finding});
   outcome.text += to_text(std::vector{check.finding});
-  return {check.finding};
 }
 
 // Writes what was decided, by so many shards, and what it is worth.
@@ -435,11 +437,10 @@ Outcome write(const PruneOptions& options, const Choosable& rows, const ChosenRo
   scores_file.write(choice.scores);
   Outcome outcome = outcome_of(options, rows, choice, seconds, session);
   if (shards > 1) outcome.document["shards"] = shards;
-  const std::vector<Finding> worth = say_worth(options, rows, session, outcome);
+  say_worth(options, rows, session, outcome);
   rows.rows.require_unchanged();
   publish(folder, json_text(outcome.document), kept_file, scores_file, removed_file);
-  outcome.page =
-      std::make_shared<Page>(prune_page(outcome.document, rows.view(), choice, rows.rows.labels().names, worth));
+  outcome.page = std::make_shared<Page>(prune_page(outcome.document));
   outcome.folder = folder;
   return outcome;
 }

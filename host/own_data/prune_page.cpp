@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "host/evidence/finding.h"
 #include "host/own_data/projection.h"
 #include "host/program/environment.h"
 #include "host/program/words.h"
@@ -17,7 +18,6 @@ using Json = nlohmann::json;
 
 constexpr int kBins = 40;
 constexpr std::size_t kMostPairs = 50;  // of near-duplicates on the page; removed.csv has all
-constexpr std::int64_t kMostShown = 8;  // features of a row that a page shows
 
 // Rows by score as three lines over the middles of the bins.
 Chart histogram_chart(const Json& document) {
@@ -49,24 +49,13 @@ Chart histogram_chart(const Json& document) {
 }
 
 // Rows kept and removed where they lie.
-Chart projection_chart(const Json& document, const LabelledRows& rows, const ChosenRows& choice) {
-  const Projection plane = project(rows.values, rows.features, document.at("seed"));
-  Chart chart{.id = "plane",
-              .title = "Where the rows lie that stay",
-              .x = Axis{.title = plane.x_title, .short_name = "x"},
-              .y = Axis{.title = plane.y_title, .short_name = "y"},
-              .command = command_of(document)};
-  const auto shown = std::ssize(plane.rows);
-  chart.subtitle = shown == rows.size() ? "Every row." : fmt::format("{} rows, chosen at random.", grouped(shown));
-  if (rows.features > 2) chart.subtitle += " The plane in which they vary most: most of their features are not seen.";
-  Line kept{.name = "kept", .colour = "blue", .joined = false},
-      removed{.name = "removed", .colour = "orange", .joined = false};
-  for (std::size_t i = 0; i < plane.rows.size(); ++i) {
-    Line& line = choice.stays[static_cast<std::size_t>(plane.rows[i])] ? kept : removed;
-    line.marks.push_back(
-        {.x = plane.points[i][0], .y = plane.points[i][1], .note = fmt::format("row {}", plane.rows[i])});
-  }
-  chart.lines = {std::move(kept), std::move(removed)};
+Chart where_chart(const Json& document) {
+  const Json &plane = document.at("plane"), &data = document.at("data");
+  const std::vector<bool> kept = plane.at("kept");
+  Chart chart = plane_chart(plane, "Where the rows lie that stay", command_of(document));
+  chart.subtitle = shown_rows_text(std::ssize(kept), data.at("n"), "rows", data.at("d"));
+  chart.lines = {points_line(plane, "kept", "blue", [&](std::size_t i) { return kept[i]; }),
+                 points_line(plane, "removed", "orange", [&](std::size_t i) { return !kept[i]; })};
   return chart;
 }
 
@@ -82,39 +71,21 @@ std::string classes_table(const Json& document) {
                     "Classes before and after the choice");
 }
 
-// A row as text: its first features.
-std::string row_text(const LabelledRows& rows, std::int64_t row) {
-  std::string text;
-  for (std::int64_t c = 0; c < std::min(rows.features, kMostShown); ++c) {
-    text += fmt::format("{}{:.4g}", c > 0 ? ", " : "", rows.values[static_cast<std::size_t>(row * rows.features + c)]);
-  }
-  return rows.features > kMostShown ? text + ", \u2026" : text;
-}
-
 // Near-duplicates side by side, the nearest first.
-std::string pairs_table(const LabelledRows& rows, const ChosenRows& choice, const std::vector<std::string>& names) {
-  std::vector<const Duplicate*> pairs;
-  for (const Duplicate& pair : choice.duplicates) pairs.push_back(&pair);
-  const std::size_t shown = std::min(pairs.size(), kMostPairs);
-  std::partial_sort(pairs.begin(), pairs.begin() + static_cast<std::ptrdiff_t>(shown), pairs.end(),
-                    [](const Duplicate* a, const Duplicate* b) {
-                      return a->cosine != b->cosine ? a->cosine > b->cosine : a->row < b->row;
-                    });
-  std::vector<std::string> columns = {"cosine", "removed row", "it holds", "kept row", "it holds"};
-  const bool labelled = !rows.labels.empty();
+std::string pairs_table(const Json& document) {
+  const Json& pairs = document.at("near_duplicates").at("nearest");
+  std::vector<std::string> columns = {"cosine", "removed row", "its features", "kept row", "its features"};
+  const bool labelled = pairs.at(0).contains("row_label");
   if (labelled) columns.insert(columns.end(), {"label removed", "label kept"});
   std::vector<std::vector<std::string>> lines;
-  for (std::size_t i = 0; i < shown; ++i) {
-    const Duplicate& pair = *pairs[i];
-    lines.push_back({fmt::format("{:.6f}", pair.cosine), fmt::format("{}", pair.row), row_text(rows, pair.row),
-                     fmt::format("{}", pair.matched), row_text(rows, pair.matched)});
-    if (!labelled) continue;
-    for (const std::int64_t row : {static_cast<std::int64_t>(pair.row), static_cast<std::int64_t>(pair.matched)}) {
-      lines.back().push_back(names[static_cast<std::size_t>(rows.labels[static_cast<std::size_t>(row)])]);
-    }
+  for (const Json& pair : pairs) {
+    lines.push_back({fmt::format("{:.6f}", pair.at("cosine").get<double>()), text_of(pair.at("row")),
+                     pair.at("row_values"), text_of(pair.at("matched")), pair.at("matched_values")});
+    if (labelled) lines.back().insert(lines.back().end(), {pair.at("row_label"), pair.at("matched_label")});
   }
   return table_html(columns, lines,
-                    fmt::format("The {} nearest of {} near-duplicates", shown, grouped(std::ssize(pairs))));
+                    fmt::format("The {} nearest of {} near-duplicates", lines.size(),
+                                grouped(document.at("removed").at("near_duplicates"))));
 }
 
 }  // namespace
@@ -135,14 +106,49 @@ nlohmann::json score_histogram(const ChosenRows& choice) {
   return {{"edges", edges}, {"kept", kept}, {"near_duplicates", twins}, {"fraction", others}};
 }
 
-Page prune_page(const Json& document, const LabelledRows& rows, const ChosenRows& choice,
-                const std::vector<std::string>& names, const std::vector<Finding>& worth) {
-  const std::string n = grouped(rows.size()), kept = grouped(std::ssize(choice.kept));
+Json choice_plane(const LabelledRows& rows, const ChosenRows& choice, std::uint64_t seed) {
+  const std::vector<std::int64_t> shown = rows_to_show(rows.size(), rows.features, seed);
+  const ReadRow read = row_reader(rows.values, rows.features);
+  const Plane plane(shown, rows.features, read);
+  Json json = plane.titles();
+  json.update(plane.points(shown, read));
+  std::vector<bool> kept;
+  for (const std::int64_t row : shown) kept.push_back(choice.stays[static_cast<std::size_t>(row)]);
+  json["kept"] = kept;
+  return json;
+}
+
+Json nearest_pairs(const LabelledRows& rows, const ChosenRows& choice, const std::vector<std::string>& names) {
+  std::vector<const Duplicate*> pairs;
+  for (const Duplicate& pair : choice.duplicates) pairs.push_back(&pair);
+  const std::size_t shown = std::min(pairs.size(), kMostPairs);
+  std::partial_sort(pairs.begin(), pairs.begin() + static_cast<std::ptrdiff_t>(shown), pairs.end(),
+                    [](const Duplicate* a, const Duplicate* b) {
+                      return a->cosine != b->cosine ? a->cosine > b->cosine : a->row < b->row;
+                    });
+  Json json = Json::array();
+  const auto d = static_cast<std::size_t>(rows.features);
+  for (std::size_t i = 0; i < shown; ++i) {
+    Json& entry = json.emplace_back(Json{{"cosine", pairs[i]->cosine}});
+    for (const auto& [side, row] : {std::pair{std::string("row"), pairs[i]->row}, {"matched", pairs[i]->matched}}) {
+      entry[side] = row;
+      entry[side + "_values"] = row_text(rows.values.subspan(static_cast<std::size_t>(row) * d, d));
+      if (rows.labels.empty()) continue;
+      entry[side + "_label"] = names[static_cast<std::size_t>(rows.labels[static_cast<std::size_t>(row)])];
+    }
+  }
+  return json;
+}
+
+Page prune_page(const Json& document) {
+  const std::vector<Finding> worth = findings_from(document.at("worth"));
+  const std::string n = grouped(document.at("data").at("n")), kept = grouped(document.at("kept"));
   Page page{.title = "Which rows to keep", .kicker = "scalelab prune"};
   page.headline = worth.empty() ? fmt::format("{} of {} rows stay", kept, n) : worth[0].title;
   const Json& removed = document.at("removed");
-  page.lead = fmt::format("Of {} rows of {}, {} stay; {} near-duplicates and {} others are left out.", n, rows.name,
-                          kept, grouped(removed.at("near_duplicates")), grouped(removed.at("fraction")));
+  page.lead = fmt::format("Of {} rows of {}, {} stay; {} near-duplicates and {} others are left out.", n,
+                          text_of(document.at("data").at("file")), kept, grouped(removed.at("near_duplicates")),
+                          grouped(removed.at("fraction")));
   if (worth.empty()) {
     page.lead += " What this choice is worth was not measured: " + text_of(document.at("worth").at("why_not")) + ".";
   } else {
@@ -153,15 +159,15 @@ Page prune_page(const Json& document, const LabelledRows& rows, const ChosenRows
   page.sections.push_back({.id = "rows",
                            .title = "The choice",
                            .html = "<div class=\"panels\">" + chart_html(histogram_chart(document)) +
-                                   chart_html(projection_chart(document, rows, choice)) + "</div>"});
+                                   chart_html(where_chart(document)) + "</div>"});
   if (document.contains("classes")) {
     page.sections.push_back({.id = "classes", .title = "Classes", .html = classes_table(document)});
   }
-  if (!choice.duplicates.empty()) {
+  if (document.contains("near_duplicates") && !document.at("near_duplicates").at("nearest").empty()) {
     page.sections.push_back({.id = "pairs",
                              .title = "Near-duplicates",
                              .note = "Each was removed because the row beside it stays. removed.csv lists all.",
-                             .html = pairs_table(rows, choice, names)});
+                             .html = pairs_table(document)});
   }
   page.methods = {
       fmt::format("Score {}: larger is harder; the {} rows are kept. kept_ids.npy beside this page holds "

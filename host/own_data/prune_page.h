@@ -1,11 +1,11 @@
 // prune_page: the page of `prune`: what the choice is worth, where it cuts, whom it takes, and which rows were twins.
 #pragma once
 
+#include <cstdint>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
-#include "host/evidence/finding.h"
 #include "host/own_data/choice.h"
 #include "host/pages/page.h"
 
@@ -15,8 +15,13 @@ namespace scalelab::host {
 // (bins), near_duplicates (bins), fraction (bins)}, the latter two the rows removed for either reason.
 nlohmann::json score_histogram(const ChosenRows& choice);
 
-// document: result.json. names: of the classes. worth: what was measured, or nothing.
-Page prune_page(const nlohmann::json& document, const LabelledRows& rows, const ChosenRows& choice,
-                const std::vector<std::string>& names, const std::vector<Finding>& worth);
+// Where rows lie that stay and that do not: a plane as projection.h has it, with `kept` for each row.
+nlohmann::json choice_plane(const LabelledRows& rows, const ChosenRows& choice, std::uint64_t seed);
+// The nearest of the near-duplicates, {cosine, row, matched, row_values, matched_values} and, where rows have labels,
+// {row_label, matched_label}.
+nlohmann::json nearest_pairs(const LabelledRows& rows, const ChosenRows& choice, const std::vector<std::string>& names);
+
+// document: result.json.
+Page prune_page(const nlohmann::json& document);
 
 }  // namespace scalelab::host

@@ -97,30 +97,62 @@ vec4 item(int i) { return texelFetch(list, ivec2(i & ${kRow - 1}, i / ${kRow}), 
   const kVertex = `#version 300 es
 void main() { gl_Position = vec4(gl_VertexID == 1 ? 3. : -1., gl_VertexID == 2 ? 3. : -1., 0., 1.); }`;
 
+  // Points lie in the list by the cells of a grid over the domain, each with its label and its place in the data, and
+  // behind them stands where each cell begins, four to a texel. A pixel looks into rings of cells round its own, until
+  // what lies outside is farther than the last neighbour found; of equal distances the lower place in the data is first.
   const knnShader = (k) => kHead + `
-uniform int count;
+uniform int count, side;  // points, and cells a side
+int begin(int cell) { return int(item(count + (cell >> 2))[cell & 3]); }
 void main() {
   vec2 q = gl_FragCoord.xy * area.zw + area.xy;
-  float nearest[${k}], orange[${k}];
-  for (int j = 0; j < ${k}; ++j) { nearest[j] = 3e38; orange[j] = 0.; }
-  for (int i = 0; i < count; ++i) {
-    vec4 p = item(i);
-    vec2 t = q - p.xy;
-    float s = t.x * t.x + t.y * t.y;
-    if (s >= nearest[${k - 1}]) continue;
-    nearest[${k - 1}] = s;
-    orange[${k - 1}] = p.z;
-    for (int j = ${k - 1}; j > 0; --j) {
-      if (nearest[j] >= nearest[j - 1]) break;
-      float d = nearest[j], o = orange[j];
-      nearest[j] = nearest[j - 1]; orange[j] = orange[j - 1];
-      nearest[j - 1] = d; orange[j - 1] = o;
+  float nearest[${k}], orange[${k}], place[${k}];
+  for (int j = 0; j < ${k}; ++j) { nearest[j] = 3e38; orange[j] = 0.; place[j] = 3e38; }
+  float width = 2. / float(side);
+  ivec2 home = clamp(ivec2(floor((q + 1.) / width)), ivec2(0), ivec2(side - 1));
+  for (int ring = 0; ring < side; ++ring) {
+    vec2 low = q + 1. - vec2(home - ring + 1) * width, high = vec2(home + ring) * width - q - 1.;
+    float away = min(min(low.x, low.y), min(high.x, high.y));
+    if (ring > 0 && away > 0. && nearest[${k - 1}] < away * away * .9999) break;
+    for (int row = max(home.y - ring, 0); row <= min(home.y + ring, side - 1); ++row) {
+      bool whole = abs(row - home.y) == ring;  // else the ring has two cells of the row
+      for (int part = 0; part < (whole ? 1 : 2); ++part) {
+        int first = part == 0 ? home.x - ring : home.x + ring, last = whole ? home.x + ring : first;
+        if (last < 0 || first >= side) continue;
+        int end = begin(row * side + min(last, side - 1) + 1);
+        for (int i = begin(row * side + max(first, 0)); i < end; ++i) {
+          vec4 p = item(i);
+          vec2 t = q - p.xy;
+          float s = t.x * t.x + t.y * t.y;
+          if (s > nearest[${k - 1}] || (s == nearest[${k - 1}] && p.w > place[${k - 1}])) continue;
+          nearest[${k - 1}] = s; orange[${k - 1}] = p.z; place[${k - 1}] = p.w;
+          for (int j = ${k - 1}; j > 0; --j) {
+            if (nearest[j] > nearest[j - 1] || (nearest[j] == nearest[j - 1] && place[j] > place[j - 1])) break;
+            vec3 behind = vec3(nearest[j], orange[j], place[j]);
+            nearest[j] = nearest[j - 1]; orange[j] = orange[j - 1]; place[j] = place[j - 1];
+            nearest[j - 1] = behind.x; orange[j - 1] = behind.y; place[j - 1] = behind.z;
+          }
+        }
+      }
     }
   }
   float votes = 0.;
   for (int j = 0; j < ${k}; ++j) votes += orange[j];
   result = vec4(2. * votes > ${k}. ? 1. : 0., votes / ${k}., 0., 1.);
 }`;
+
+  // Cells a side of the grid of n points: two points to a cell.
+  const gridSide = (n) => Math.max(1, Math.min(256, Math.floor(Math.sqrt(n / 2))));
+  // The first n points and their cells, in the order in which the shader reads them.
+  function pointsByCell(n) {
+    const side = gridSide(n), begins = new Float32Array(4 * Math.ceil((side * side + 1) / 4)), list = new Float32Array(4 * n);
+    const axis = (v) => Math.max(0, Math.min(side - 1, Math.floor((v + 1) / 2 * side)));
+    const cells = Int32Array.from({length: n}, (unused, i) => axis(points[2 * i + 1]) * side + axis(points[2 * i]));
+    for (const cell of cells) ++begins[cell + 1];
+    for (let cell = 1; cell <= side * side; ++cell) begins[cell] += begins[cell - 1];
+    const next = begins.slice();
+    for (let i = 0; i < n; ++i) list.set([points[2 * i], points[2 * i + 1], pointLabels[i], i], 4 * next[cells[i]]++);
+    return [...list, ...begins];
+  }
 
   // The angle is computed by arithmetic, as in include/scalelab/math.h: what atan gives may be off by 4096 units in the
   // last place. Layers hold their units in groups of four; units that only fill a group are zero throughout.
@@ -219,9 +251,6 @@ void main() {
       this.framebuffer = gl.createFramebuffer();
       this.size = 0;
       gl.bindVertexArray(gl.createVertexArray());
-      const list = new Float32Array(4 * points.length / 2);
-      for (let i = 0; i < pointLabels.length; ++i) list.set([points[2 * i], points[2 * i + 1], pointLabels[i]], 4 * i);
-      this.points = this.list(list);
     }
     list(values) {
       const {gl} = this, rows = Math.ceil(values.length / 4 / kRow), texture = gl.createTexture();
@@ -246,14 +275,16 @@ void main() {
       }
       gl.linkProgram(program);
       if (!gl.getProgramParameter(program, gl.LINK_STATUS) && !gl.isContextLost()) throw new Error(gl.getProgramInfoLog(program));
-      const made = {program, area: gl.getUniformLocation(program, 'area'), count: gl.getUniformLocation(program, 'count'), rate: 0};
+      const place = (name) => gl.getUniformLocation(program, name);
+      const made = {program, area: place('area'), count: place('count'), side: place('side'), rate: 0};
       this.programs.set(key, made);
       return made;
     }
     listOf(model, n) {
-      if (model.k) return this.points;
-      const key = model.name + ' ' + n;
-      if (!this.lists.has(key)) this.lists.set(key, this.list(new Float32Array(packed(model, model.parameters.get(n)))));
+      const key = model.k ? n : model.name + ' ' + n;
+      if (!this.lists.has(key)) {
+        this.lists.set(key, this.list(new Float32Array(model.k ? pointsByCell(n) : packed(model, model.parameters.get(n)))));
+      }
       return this.lists.get(key);
     }
     // Rows [begin, end) of a map of size x size pixels over [x - half, x + half] x [y - half, y + half]: RGBA, 8 bits.
@@ -272,20 +303,23 @@ void main() {
       gl.useProgram(made.program);
       gl.bindTexture(gl.TEXTURE_2D, this.listOf(model, n));
       gl.uniform4f(made.area, view.x - view.half, view.y - view.half, 2 * view.half / size, 2 * view.half / size);
-      if (made.count) gl.uniform1i(made.count, n);
+      if (model.k) {
+        gl.uniform1i(made.count, n);
+        gl.uniform1i(made.side, gridSide(n));
+      }
       const started = performance.now();
       gl.drawArrays(gl.TRIANGLES, 0, 3);
       gl.readPixels(0, begin, size, end - begin, gl.RGBA, gl.UNSIGNED_BYTE, out.subarray(4 * size * begin, 4 * size * end));
       if (gl.isContextLost()) throw new Error('the WebGL2 context was lost');
-      // Milliseconds a pixel, and of kNN a point: decides how coarse a map is while the view moves.
-      made.rate = (performance.now() - started) / (size * (end - begin)) / (model.k ? n : 1);
+      // Milliseconds a pixel: decides how coarse a map is while the view moves.
+      made.rate = (performance.now() - started) / (size * (end - begin));
     }
     // What a map takes, from the last one of such models; the first time two small ones are made: the shader is
     // compiled with the first, the second is timed.
     milliseconds(model, n, pixels) {
       const made = this.program(model);
       if (!made.rate) for (const size of [4, 24]) this.rows(model, n, whole, size, 0, size, new Uint8Array(4 * size * size));
-      return made.rate * pixels * (model.k ? n : 1);
+      return made.rate * pixels;
     }
   }
 
@@ -331,9 +365,10 @@ void main() {
     return Math.max(64, Math.min(640, Math.round(across)));
   }
 
+  const keyOf = (side, size) => [side.model.name, side.n, view.x, view.y, view.half, size].join(' ');
   // The map of a side at a resolution, in bands that leave the page responsive; null when it is no longer wanted.
   async function mapOf(side, size, wanted) {
-    const key = [side.model.name, side.n, view.x, view.y, view.half, size].join(' ');
+    const key = keyOf(side, size);
     if (side.key === key) return side.map;
     const map = new Uint8Array(4 * size * size);
     const at = {...view};
@@ -360,17 +395,19 @@ void main() {
     return map;
   }
 
+  const kWidestCell = 2;  // pixels: of cells that are wider no edges are drawn
   const buffer = document.createElement('canvas');
-  // Shows a map on a canvas: its colours by pixel, upside up, black where `edge` changes.
+  // Shows a map on a canvas: its colours by pixel, upside up, and where `edge` changes, a line.
   function show(canvas, size, colour, edge, edgeColour) {
-    const across = pixelsAcross();
+    const across = pixelsAcross(), lines = across <= kWidestCell * size;
     if (canvas.width !== across) canvas.width = canvas.height = across;
     buffer.width = buffer.height = size;
     const context = buffer.getContext('2d'), image = context.createImageData(size, size);
     for (let row = 0, i = 0; row < size; ++row) {
       let to = 4 * size * (size - 1 - row);
       for (let column = 0; column < size; ++column, ++i, to += 4) {
-        const here = edge(i), line = (column + 1 < size && edge(i + 1) !== here) || (row + 1 < size && edge(i + size) !== here);
+        const here = edge(i);
+        const line = lines && ((column + 1 < size && edge(i + 1) !== here) || (row + 1 < size && edge(i + size) !== here));
         const [r, g, b] = line ? edgeColour : colour(i);
         image.data[to] = r; image.data[to + 1] = g; image.data[to + 2] = b; image.data[to + 3] = 255;
       }
@@ -395,18 +432,22 @@ void main() {
     }
   }
 
-  function compose(size) {
-    const truths = truthMap(size), cells = size * size;
+  // Shows both maps and where they differ. Shares are told of maps that have a cell for each pixel alone. `pictured`: the
+  // panels already show pictures, which are finer.
+  function compose(size, pictured) {
+    const truths = truthMap(size), cells = size * size, fine = size === pixelsAcross();
     for (const side of sides) {
       const {map, model} = side;
       let wrong = 0;
       for (let i = 0; i < cells; ++i) wrong += (map[4 * i] > 127) !== (truths[i] === 1);
-      side.wrong = wrong / cells;
+      side.wrong = fine ? wrong / cells : undefined;
+      side.canvas.setAttribute('aria-label', `${model.name} at ${grouped(side.n)} points` +
+                               (fine ? `: ${percent(side.wrong)} of this view wrong` : ''));
+      if (pictured) continue;
       const shade = showConfidence.checked
         ? (i) => kStops[Math.round(map[4 * i + 1] / 255 * 8)] : (i) => kAreas[map[4 * i] > 127 ? 1 : 0];
       const context = show(side.canvas, size, shade, (i) => map[4 * i] > 127, [0, 0, 0]);
       if (showPoints.checked) drawPoints(context, side.n);
-      side.canvas.setAttribute('aria-label', `${model.name} at ${grouped(side.n)} points: ${percent(side.wrong)} of this view wrong`);
     }
     const [left, right] = sides.map((side) => side.map);
     const verdict = (i) => {
@@ -416,7 +457,7 @@ void main() {
     const counts = [0, 0, 0, 0];
     for (let i = 0; i < cells; ++i) ++counts[verdict(i)];
     show(panels.difference.canvas, size, (i) => kVerdicts[verdict(i)], (i) => truths[i], [150, 150, 146]);
-    panels.difference.shares = counts.map((count) => count / cells);
+    panels.difference.shares = counts.map((count) => fine ? count / cells : undefined);
   }
 
   const element = (name, text, parent) => {
@@ -454,45 +495,67 @@ void main() {
       ['both right', 'only the left', 'only the right', 'neither'].forEach((text, i) => {
         const entry = element('span', '', list), swatch = element('i', '', entry);
         swatch.style.background = `rgb(${kVerdicts[i]})`;
-        entry.append(`${text} ${percent(shares[i])}`);
+        entry.append(text + (shares[i] === undefined ? '' : ' ' + percent(shares[i])));
       });
     }
     if (pointer) element('span', `here (${pointer.x.toFixed(3)}, ${pointer.y.toFixed(3)}): truly ${named[truth(pointer.x, pointer.y)]}`, caption);
   }
 
-  // The pictures of the page in place of maps.
+  const pictureOf = (side) => document.querySelector(`img[data-model="${CSS.escape(side.model.name)}"][data-n="${side.n}"]`);
+  // The pictures of the page in place of maps, of those sides that have one; whether both have.
   function showPictures() {
+    const pictures = sides.map(pictureOf), across = painter ? pixelsAcross() : 512;
+    sides.forEach(({canvas}, i) => {
+      const picture = pictures[i];
+      if (!picture || !picture.complete) return;
+      canvas.width = canvas.height = across;
+      canvas.getContext('2d').drawImage(picture, 0, 0, across, across);
+    });
+    return pictures.every((picture) => picture && picture.complete);
+  }
+  function whenPicturesLoad(then) {
     for (const side of sides) {
-      const picture = document.querySelector(`img[data-model="${CSS.escape(side.model.name)}"][data-n="${side.n}"]`);
-      const canvas = side.canvas;
-      canvas.width = canvas.height = 512;
-      const context = canvas.getContext('2d');
-      if (picture && picture.complete) context.drawImage(picture, 0, 0, 512, 512);
-      if (picture && !picture.complete) picture.addEventListener('load', showPictures, {once: true});
+      const picture = pictureOf(side);
+      if (picture && !picture.complete) picture.addEventListener('load', then, {once: true});
     }
+  }
+
+  // Maps of this many cells a side, from one that keeps up with the hand to one with a cell for each pixel.
+  function sizesOf(full) {
+    const cost = (size) => sides.reduce((sum, side) => sum + painter.milliseconds(side.model, side.n, size * size), 0);
+    const sizes = [full];
+    while (sizes[0] > 48 && cost(sizes[0]) > 40) sizes.unshift(Math.ceil(sizes[0] / 2));
+    return sizes;
   }
 
   function refresh() {
     const wanted = ++generation;
     if (!painter) {
       showPictures();
+      whenPicturesLoad(() => { if (wanted === generation) showPictures(); });
       captions();
       return;
     }
+    const full = pixelsAcross(), known = sides.every((side) => side.key === keyOf(side, full));
+    let pictured = false;
+    if (!known) {
+      for (const side of sides) side.wrong = undefined;
+      panels.difference.shares = undefined;
+      // The whole plane is there as a picture, until the page has drawn it anew.
+      if (view.half === whole.half && !showConfidence.checked) {
+        pictured = showPictures();
+        whenPicturesLoad(() => { if (wanted === generation && sides[0].wrong === undefined) pictured = showPictures(); });
+      }
+    }
     captions();
     settled = (async () => {
-      // Coarse maps keep up with the hand, the last one is as fine as the device makes it in two seconds.
-      const cost = (size) => sides.reduce((sum, side) => sum + painter.milliseconds(side.model, side.n, size * size), 0);
-      const within = (size, milliseconds) => {
-        while (size > 48 && cost(size) > milliseconds) size = Math.ceil(size / 2);
-        return size;
-      };
-      const full = within(pixelsAcross(), 2000), coarse = within(full, 40);
-      for (const size of coarse < full ? [coarse, full] : [full]) {
-        if (size === full && coarse < full) await new Promise((done) => setTimeout(done, 150));
-        if (wanted !== generation) return;
+      const sizes = known ? [full] : sizesOf(full);
+      for (const [i, size] of sizes.entries()) {
+        const last = i + 1 === sizes.length;
+        if (i === 1) await new Promise((done) => setTimeout(done, 150));  // the hand may not be at rest yet
         for (const side of sides) if (await mapOf(side, size, wanted) === null) return;
-        compose(size);
+        if (wanted !== generation) return;
+        compose(size, pictured && !last);
         captions();
       }
     })().catch((error) => {

@@ -127,8 +127,15 @@ namespace {
 // Around a chart, which is thus found whole.
 constexpr std::string_view kPanelBegins = "<!--panel-->", kPanelEnds = "<!--/panel-->";
 
-bool numeric(const std::string& cell) {
-  return !cell.empty() && (std::isdigit(static_cast<unsigned char>(cell[0])) != 0 || cell[0] == '-' || cell[0] == '+');
+// "1,000", "+1.2 to +3.4", "3 of 5"; a dash and nothing stand for a number that is not known. No list of numbers.
+bool numeric(std::string cell) {
+  for (const std::string word : {" of ", " to "}) {
+    if (const std::size_t at = cell.find(word); at != std::string::npos) cell.erase(at, word.size());
+  }
+  const bool begins =
+      cell.empty() || std::isdigit(static_cast<unsigned char>(cell[0])) != 0 || cell[0] == '-' || cell[0] == '+';
+  return begins && cell.find(", ") == std::string::npos &&
+         cell.find_first_not_of("0123456789+-.,e %") == std::string::npos;
 }
 
 // Enough digits to read back what a plot can show; nothing where there is no number.
@@ -174,13 +181,20 @@ std::string table_html(const std::vector<std::string>& columns, const std::vecto
       "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{0}\"><table><caption>{0}"
       "</caption><thead><tr>",
       html_escape(caption));
-  for (const auto& column : columns) html += "<th scope=\"col\">" + html_escape(column) + "</th>";
+  std::vector<bool> of_numbers;  // by column
+  for (std::size_t c = 0; c < columns.size(); ++c) {
+    of_numbers.push_back(
+        std::all_of(rows.begin(), rows.end(), [c](const auto& row) { return c >= row.size() || numeric(row[c]); }));
+    html +=
+        fmt::format("<th scope=\"col\"{}>{}</th>", of_numbers[c] ? " class=\"number\"" : "", html_escape(columns[c]));
+  }
   html += "</tr></thead><tbody>";
   const std::size_t shown = std::min(rows.size(), kMostTableRows);
   for (std::size_t i = 0; i < shown; ++i) {
     html += "<tr>";
-    for (const auto& cell : rows[i]) {
-      html += fmt::format("<td{}>{}</td>", numeric(cell) ? " class=\"number\"" : "", html_escape(cell));
+    for (std::size_t c = 0; c < rows[i].size(); ++c) {
+      const bool number = c < of_numbers.size() && of_numbers[c];
+      html += fmt::format("<td{}>{}</td>", number ? " class=\"number\"" : "", html_escape(rows[i][c]));
     }
     html += "</tr>";
   }
@@ -222,8 +236,23 @@ std::string findings_html(const std::vector<Finding>& findings) {
   return html + "</div>";
 }
 
+namespace {
+
+nlohmann::json ground_json(const Ground& ground) {
+  auto names = nlohmann::json::array();
+  for (const Ground::Name& name : ground.names) names.push_back({{"text", name.text}, {"x", name.x}, {"y", name.y}});
+  return {{"picture", ground.picture},
+          {"x", {ground.x_min, ground.x_max}},
+          {"y", {ground.y_min, ground.y_max}},
+          {"names", std::move(names)},
+          {"equal", ground.equal}};
+}
+
+}  // namespace
+
 std::string chart_html(const Chart& chart) {
   nlohmann::json description = {{"x", axis_json(chart.x)}, {"y", axis_json(chart.y)}};
+  if (chart.ground) description["ground"] = ground_json(*chart.ground);
   auto& lines = description["lines"] = nlohmann::json::array();
   std::vector<std::vector<std::string>> rows;
   std::map<std::string, std::string> colours;  // lines of one name look alike
@@ -242,17 +271,10 @@ std::string chart_html(const Chart& chart) {
       std::copy_if(from->begin(), from->end(), std::back_inserter(*to), [&](const Mark& m) { return fits(chart, m); });
       hidden += from->size() - to->size();
     }
-    nlohmann::json entry = {{"name", line.name},
-                            {"colour", colour},
-                            {"shape", line.shape},
-                            {"control", line.control},
-                            {"joined", line.joined},
-                            {"dashed", line.dashed},
-                            {"hollow", line.hollow},
-                            {"thin", line.thin},
-                            {"bare", line.bare},
-                            {"marks", marks_json(marks)},
-                            {"samples", marks_json(samples)}};
+    nlohmann::json entry = {{"name", line.name},       {"colour", colour},           {"shape", line.shape},
+                            {"control", line.control}, {"joined", line.joined},      {"dashed", line.dashed},
+                            {"hollow", line.hollow},   {"thin", line.thin},          {"bare", line.bare},
+                            {"bars", line.bars},       {"marks", marks_json(marks)}, {"samples", marks_json(samples)}};
     for (const Mark& mark : line.marks) row(line, mark.note.empty() ? "drawn" : mark.note, mark);
     if (line.law) {
       nlohmann::json law = {{"curve", marks_json(line.law->curve)}};
@@ -280,8 +302,11 @@ std::string chart_html(const Chart& chart) {
       "type=\"application/json\" class=\"description\">{}</script><canvas role=\"img\" aria-label=\"{}\"></canvas>"
       "</div>{}{}</div><!--/panel-->",
       html_escape(chart.id), shown_with(chart.measure), html_escape(chart.title), html_escape(chart.subtitle),
-      chart.low ? " low" : "", script_json(description),
-      html_escape(chart.title + ". " + chart.subtitle + " The data are in the table below."), below,
+      chart.ground ? " ground"
+      : chart.low  ? " low"
+                   : "",
+      script_json(description), html_escape(chart.title + ". " + chart.subtitle + " The data are in the table below."),
+      below,
       data_behind(
           "The data of this chart", chart.id + ".csv",
           {"series", "what", chart.x.title, chart.y.title + (chart.y.percent ? ", as a fraction" : ""), "low", "high"},
@@ -478,7 +503,9 @@ std::string page_html(const Page& page) {
   std::string made;
   if (!page.methods.empty()) made += list_html(page.methods);
   if (!page.command.empty()) {
-    made += "<h3 class=\"space\">The command</h3><pre>" + html_escape(page.command) + "</pre>";
+    made += "<h3 class=\"space\">The command</h3><pre>" + html_escape(page.command) +
+            "</pre><p class=\"space\"><button type=\"button\" class=\"download\" id=\"copy\" hidden>copy the command"
+            "</button></p>";
   }
   made += "<p class=\"space\">" + download_html("result.json", "result.json", "application/json", results) +
           (left_out == 0

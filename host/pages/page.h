@@ -67,12 +67,25 @@ struct Line {
   std::vector<Mark> marks{};    // means or medians
   std::vector<Mark> samples{};  // single seeds, drawn faint
   std::optional<DrawnLaw> law{};
-  bool control = false;          // what the others are held against: grey
-  std::string colour{};          // a colour of page.css (blue, orange, c0 ...); empty: control, or the next of c0 .. c7
+  bool control = false;  // what the others are held against: grey
+  std::string colour{};  // of page.css (blue, orange, c0 ...) or #rrggbb; empty: control, or the next of c0 .. c7
   std::string shape = "circle";  // of the points, as Chart.js names them
   bool joined = true;            // a line through the marks
   bool dashed = false, hollow = false, thin = false;
   bool bare = false;  // no points on the line
+  bool bars = false;  // bars that stand on 0 in place of points and line
+};
+
+// A picture below the marks, with names on it.
+struct Ground {
+  std::string picture;  // a data URI
+  double x_min, x_max, y_min, y_max;
+  struct Name {
+    std::string text;
+    double x, y;
+  };
+  std::vector<Name> names{};
+  bool equal = true;  // a unit is as long on both axes
 };
 
 // Lines of one name share a legend entry.
@@ -82,9 +95,10 @@ struct Chart {
   std::string subtitle{};  // what is measured
   Axis x{}, y{};
   std::vector<Line> lines{};
-  std::string command{};  // that made it
-  std::string measure{};  // "grid", "density": shown when this measure is chosen; empty: always
-  bool low = false;       // a less tall chart
+  std::string command{};           // that made it
+  std::string measure{};           // "grid", "density": shown when this measure is chosen; empty: always
+  bool low = false;                // a less tall chart
+  std::optional<Ground> ground{};  // the axes show what it shows
 };
 
 // Cells coloured by value, blue below and orange above `centre`, which defaults to the middle between the extremes.

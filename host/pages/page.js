@@ -18,6 +18,64 @@
     if (event.target === dialog || event.target.tagName === 'BUTTON') dialog.close();
   });
 
+  // The command goes to the clipboard, or where that is out of reach, is selected.
+  const copy = document.getElementById('copy');
+  if (copy) {
+    const command = copy.parentElement.previousElementSibling;
+    copy.hidden = false;
+    copy.addEventListener('click', async () => {
+      try {
+        await navigator.clipboard.writeText(command.textContent);
+        copy.textContent = 'copied';
+      } catch (refused) {
+        getSelection().selectAllChildren(command);
+        copy.textContent = document.execCommand('copy') ? 'copied' : 'selected: copy it with Ctrl-C';
+      }
+    });
+  }
+
+  // Tables are sorted by a click on a head: numbers by value, the largest first, then the other way round.
+  const valueOf = (row, column) => row.cells[column] ? row.cells[column].textContent.trim() : '';
+  const numberOf = (text) => /^[-+\u2212]?[0-9]/.test(text) ? parseFloat(text.replace('\u2212', '-').replace(/,(?=[0-9]{3})/g, '')) : NaN;
+  function sortBy(head) {
+    const table = head.closest('table'), column = head.cellIndex, body = table.tBodies[0];
+    const rows = [...body.rows], numbers = head.classList.contains('number');
+    const up = head.getAttribute('aria-sort') === (numbers ? 'descending' : 'none');
+    for (const other of table.tHead.rows[0].cells) other.setAttribute('aria-sort', 'none');
+    head.setAttribute('aria-sort', up ? 'ascending' : 'descending');
+    const compare = (a, b) => {
+      const [p, q] = [a, b].map((row) => valueOf(row, column));
+      if (!numbers) return p.localeCompare(q, 'en', {numeric: true});
+      const [x, y] = [p, q].map(numberOf);
+      return Number.isNaN(x) ? (Number.isNaN(y) ? 0 : up ? 1 : -1) : Number.isNaN(y) ? (up ? -1 : 1) : x - y;
+    };
+    rows.sort((a, b) => up ? compare(a, b) : compare(b, a));
+    body.append(...rows);
+  }
+  for (const table of document.querySelectorAll('.scroll table:not(.map)')) {
+    if (!table.tHead || !table.tBodies[0] || table.tBodies[0].rows.length < 3) continue;
+    for (const head of table.tHead.rows[0].cells) {
+      head.setAttribute('aria-sort', 'none');
+      head.tabIndex = 0;
+      head.title = 'sort';
+      head.addEventListener('click', () => sortBy(head));
+      head.addEventListener('keydown', (event) => {
+        if (event.key !== 'Enter' && event.key !== ' ') return;
+        event.preventDefault();
+        sortBy(head);
+      });
+    }
+  }
+
+  // A cell that names a colour shows it.
+  for (const cell of document.querySelectorAll('td')) {
+    if (!/^#[0-9a-f]{6}$/.test(cell.textContent)) continue;
+    const swatch = document.createElement('i');
+    swatch.className = 'swatch';
+    swatch.style.background = cell.textContent;
+    cell.prepend(swatch);
+  }
+
   const root = document.documentElement;
   const css = (name) => getComputedStyle(root).getPropertyValue(name).trim();
   const transparent = (colour, alpha) => colour + Math.round(255 * alpha).toString(16).padStart(2, '0');
@@ -57,7 +115,8 @@
     return ticks.filter((tick, i) => i % stride === 0);
   }
 
-  function scale(axis, values, length, horizontal) {
+  // exact: the two ends of what a ground shows.
+  function scale(axis, values, length, horizontal, exact) {
     const most = Math.max(2, Math.floor(length / (horizontal ? 62 : 34)));
     const finite = values.filter((v) => Number.isFinite(v) && (!axis.logarithmic || v > 0));
     let low = Math.min(...finite), high = Math.max(...finite), ticks = axis.ticks && thinned(axis.ticks, most);
@@ -72,6 +131,7 @@
       if (!(axis.zero && low === 0)) low -= room;
       high += room;
     }
+    if (exact) [low, high] = exact;
     return {
       type: axis.logarithmic ? 'logarithmic' : 'linear', min: low, max: high,
       title: {display: true, text: axis.title, color: css('--soft')},
@@ -123,6 +183,52 @@
     },
   };
 
+  // The picture below the marks, fetched once for a canvas, and the names on it.
+  const pictures = new Map();
+  function groundOf(canvas, ground) {
+    return {
+      id: 'ground',
+      beforeDatasetsDraw(chart) {
+        if (!pictures.has(canvas)) {
+          const picture = new Image();
+          picture.onload = draw;
+          picture.src = ground.picture;
+          pictures.set(canvas, picture);
+        }
+        const {left, top, right, bottom} = chart.chartArea, picture = pictures.get(canvas);
+        if (picture.complete && picture.naturalWidth > 0) chart.ctx.drawImage(picture, left, top, right - left, bottom - top);
+      },
+      afterDatasetsDraw(chart) {
+        const context = chart.ctx, {x, y} = chart.scales;
+        context.save();
+        context.font = '600 13px ' + Chart.defaults.font.family;
+        context.textAlign = 'center';
+        context.textBaseline = 'middle';
+        context.lineJoin = 'round';
+        context.lineWidth = 4;
+        context.strokeStyle = 'rgb(255 255 255 / .85)';
+        context.fillStyle = '#1c1c1a';
+        for (const name of ground.names) {
+          const at = [x.getPixelForValue(name.x), y.getPixelForValue(name.y)];
+          context.strokeText(name.text, ...at);
+          context.fillText(name.text, ...at);
+        }
+        context.restore();
+      },
+    };
+  }
+  // Gives a chart with a ground the size at which a unit is as long on both axes; at most so tall.
+  function fitGround(chart, box, ground) {
+    const ratio = ground.equal ? (ground.y[1] - ground.y[0]) / (ground.x[1] - ground.x[0]) : .75, tallest = 680;
+    for (let pass = 0; pass < 2; ++pass) {  // the legend may wrap at the new width
+      const {left, top, right, bottom} = chart.chartArea, beside = chart.width - (right - left), below = chart.height - (bottom - top);
+      const width = Math.min(box.parentElement.clientWidth - beside - 2 * parseFloat(getComputedStyle(box.parentElement).paddingLeft), tallest / ratio);
+      box.style.width = Math.floor(width + beside) + 'px';
+      box.style.height = Math.round(width * ratio + below) + 'px';
+      chart.resize();
+    }
+  }
+
   // Everything of one series carries its name; labels that begin with ~ stand in no legend.
   function datasets(description) {
     const sets = [], named = new Set();
@@ -131,13 +237,16 @@
       named.add(name);
       return name;
     };
+    const many = description.lines.reduce((sum, line) => sum + (line.joined ? 0 : line.marks.length), 0) > 100;
     for (const line of description.lines) {
-      const colour = css('--' + line.colour), base = {borderColor: colour, pointStyle: line.shape};
+      const colour = line.colour.startsWith('#') ? line.colour : css('--' + line.colour);
+      const base = {borderColor: description.ground ? '#fff' : colour, pointStyle: line.shape};
       const point = (mark) => ({x: mark[0], y: mark[1], low: mark[2], high: mark[3], note: mark[4] || ''});
-      sets.push({...base, label: label(line.name), type: line.joined ? 'line' : 'scatter', data: line.marks.map(point), intervals: true,
-                 backgroundColor: line.hollow ? css('--card') : colour, borderWidth: line.thin ? 1 : 2,
+      sets.push({...base, label: label(line.name), type: line.bars ? 'bar' : line.joined ? 'line' : 'scatter', data: line.marks.map(point), intervals: true,
+                 ...(line.bars ? {grouped: false, barPercentage: 1, categoryPercentage: .92} : {}),
+                 backgroundColor: line.hollow ? css('--card') : colour, borderWidth: line.bars ? 0 : line.thin || (description.ground && many) ? 1 : 2,
                  borderDash: line.dashed ? [5, 4] : [], order: line.control ? 3 : 2,
-                 pointRadius: line.bare ? 0 : line.joined ? 3.5 : line.marks.length > 100 ? 2.5 : 7, pointHoverRadius: line.bare ? 0 : line.joined ? 6 : 9});
+                 pointRadius: line.bare ? 0 : line.joined ? 3.5 : many ? (description.ground && innerWidth > 640 ? 3.5 : 2.5) : 7, pointHoverRadius: line.bare ? 0 : line.joined ? 6 : 9});
       if (line.samples.length > 0) {
         sets.push({...base, label: label(line.name), type: 'scatter', data: line.samples.map(point), borderWidth: 0, pointRadius: 2,
                    backgroundColor: transparent(colour, line.samples.length > 200 ? .2 : .4), order: 4});
@@ -182,13 +291,14 @@
     // An interval that reaches far below everything measured must not flatten the rest.
     const least = Math.min(...description.lines.flatMap((line) => [...line.marks, ...line.samples].map((mark) => mark[1])).filter((y) => y > 0));
     const shown = description.y.logarithmic ? ys.filter((y) => y >= least / 3) : ys;
-    const {x, y} = description;
-    return new Chart(canvas, {
+    const {x, y, ground} = description, box = canvas.parentElement;
+    if (ground) box.style.width = box.style.height = '';
+    const chart = new Chart(canvas, {
       data: {datasets: datasets(description)},
-      plugins: [decorations],
+      plugins: ground ? [decorations, groundOf(canvas, ground)] : [decorations],
       options: {
         held: [...held], maintainAspectRatio: false, animation: false, interaction: {mode: 'nearest', intersect: true},
-        scales: {x: scale(x, xs, canvas.parentElement.clientWidth, true), y: scale(y, shown, canvas.parentElement.clientHeight, false)},
+        scales: {x: scale(x, xs, box.clientWidth, true, ground && ground.x), y: scale(y, shown, box.clientHeight, false, ground && ground.y)},
         plugins: {
           legend: {...legend, display: description.lines.some((line) => line.name), labels: {...legend.labels, color: css('--ink')}},
           tooltip: {callbacks: {
@@ -202,6 +312,8 @@
         },
       },
     });
+    if (ground) fitGround(chart, box, ground);
+    return chart;
   }
 
   const drawable = typeof Chart === 'function' && parseInt(Chart.version, 10) >= 3;
@@ -230,6 +342,10 @@
     });
   }
   matchMedia('(prefers-color-scheme: dark)').addEventListener('change', draw);
+  let resized = 0;
+  if (document.querySelector('.chart.ground')) {  // the others follow by themselves
+    window.addEventListener('resize', () => { clearTimeout(resized); resized = setTimeout(draw, 100); });
+  }
   window.addEventListener('beforeprint', () => { root.classList.add('print'); draw(); });
   window.addEventListener('afterprint', () => { root.classList.remove('print'); draw(); });
   draw();

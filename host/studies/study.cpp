@@ -10,6 +10,10 @@
 #include <memory>
 #include <optional>
 
+#include "host/own_data/boundary_page.h"
+#include "host/own_data/kmeans_page.h"
+#include "host/own_data/knn_page.h"
+#include "host/own_data/prune_page.h"
 #include "host/program/environment.h"
 #include "host/program/error.h"
 #include "host/program/file_lock.h"
@@ -63,12 +67,6 @@ SweepRow row_from(const nlohmann::json& entry) {
   return row;
 }
 
-std::vector<std::string> texts(const nlohmann::json& list) {
-  std::vector<std::string> items;
-  for (const auto& item : list) items.push_back(text_of(item));
-  return items;
-}
-
 }  // namespace
 
 std::vector<SweepRow> rows_from(const nlohmann::json& document) {
@@ -79,18 +77,6 @@ std::vector<SweepRow> rows_from(const nlohmann::json& document) {
 
 bool on_a_file(const std::vector<SweepRow>& rows) {
   return std::any_of(rows.begin(), rows.end(), [](const SweepRow& row) { return !row.trial.fingerprint.empty(); });
-}
-
-std::vector<Finding> findings_from(const nlohmann::json& document) {
-  std::vector<Finding> list;
-  for (const auto& entry : document.value("findings", nlohmann::json::array())) {
-    Finding f{.id = entry.value("id", ""), .title = entry.value("title", ""), .text = entry.value("text", "")};
-    f.points = texts(entry.value("points", nlohmann::json::array()));
-    f.columns = texts(entry.value("columns", nlohmann::json::array()));
-    for (const auto& line : entry.value("table", nlohmann::json::array())) f.table.push_back(texts(line));
-    list.push_back(std::move(f));
-  }
-  return list;
 }
 
 namespace {
@@ -125,6 +111,12 @@ Page page_from(const nlohmann::json& document, const fs::path& folder) {
     if (study == "theory") return theory_page(document);
     if (study == "xor") return xor_page(document);
     if (study == "claims") return claims_page(document);
+    if (study == "boundary") return boundary_page(document, folder);
+    if (document.contains("plane")) {  // the results of shards, and of knn and kmeans joined from them, have none
+      if (study == "knn") return knn_page(document);
+      if (study == "kmeans") return kmeans_page(document);
+      if (study == "prune") return prune_page(document);
+    }
     if (experiment == "compare" && document.contains("planned")) return comparison_page_from(document, folder);
     if (document.contains("planned") && document.contains("rows")) return study_page_from(document);
   } catch (const nlohmann::json::exception& error) {

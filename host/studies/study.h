@@ -69,9 +69,8 @@ inline constexpr const char* kHeldOut =
     "overlap, so that intervals are a little narrow.";
 bool on_a_file(const std::vector<SweepRow>& rows);
 
-// The rows and findings of a result that lies on disk; findings as far as a page needs them, without their contrasts.
+// The rows of a result that lies on disk.
 std::vector<SweepRow> rows_from(const nlohmann::json& document);
-std::vector<Finding> findings_from(const nlohmann::json& document);
 
 // The page of a result that lies on disk, in a folder that holds result.json (or, of an earlier version, results.json,
 // curriculum.json, lottery.json or theory.json). Failure(kBadData) that says what to do where there is none.

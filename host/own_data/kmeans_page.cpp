@@ -1,0 +1,206 @@
+#include "host/own_data/kmeans_page.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <numeric>
+
+#include "host/program/environment.h"
+#include "host/program/words.h"
+
+namespace scalelab::host {
+
+namespace {
+
+using Json = nlohmann::json;
+
+constexpr std::size_t kMostLabels = 5;      // of a cluster, the commonest
+constexpr std::size_t kMostBars = 200;      // of more clusters the sizes are a line
+constexpr std::size_t kMostToldApart = 16;  // clusters that have a colour and a shape of their own
+constexpr std::size_t kColours = 8;         // of page.css
+
+// Clusters, the largest first; of equal ones the lower number.
+std::vector<std::size_t> by_size(const Json& sizes) {
+  std::vector<std::size_t> order(sizes.size());
+  std::iota(order.begin(), order.end(), 0);
+  const std::vector<std::int64_t> rows = sizes;
+  std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return rows[a] > rows[b]; });
+  return order;
+}
+
+Chart sizes_chart(const Json& document) {
+  const Json& sizes = document.at("sizes");
+  Chart chart{.id = "sizes",
+              .title = "Clusters by their size",
+              .subtitle = "Rows of each cluster, the largest first.",
+              .x = Axis{.title = "place by size", .short_name = "place"},
+              .y = Axis{.title = "rows", .zero = true},
+              .command = command_of(document),
+              .low = true};
+  Line line{.name = "", .colour = "blue", .bare = true, .bars = sizes.size() <= kMostBars};
+  double place = 0;
+  for (const std::size_t cluster : by_size(sizes)) {
+    line.marks.push_back({.x = ++place, .y = sizes.at(cluster), .note = fmt::format("cluster {}", cluster)});
+  }
+  chart.lines = {std::move(line)};
+  return chart;
+}
+
+// The rows that are shown, those of the largest clusters each in a colour and a shape of their own.
+Chart where_chart(const Json& document) {
+  const Json& plane = document.at("plane");
+  Chart chart = plane_chart(plane, "Where the clusters lie", command_of(document));
+  chart.subtitle =
+      shown_rows_text(std::ssize(plane.at("rows")), document.at("data").at("n"), "rows", document.at("data").at("d"));
+  const std::vector<int> cluster_of = plane.at("cluster");
+  const std::vector<std::size_t> order = by_size(document.at("sizes"));
+  const std::size_t told_apart = order.size() <= kMostToldApart + 1 ? order.size() : kMostToldApart;
+  const auto note = [&](std::size_t i) { return fmt::format("cluster {}", cluster_of[i]); };
+  std::vector<bool> own(order.size());
+  for (std::size_t place = 0; place < told_apart; ++place) own[order[place]] = true;
+  if (told_apart < order.size()) {
+    chart.subtitle += fmt::format(
+        " The {} largest clusters have a colour and a shape of their own; a point's name says "
+        "which of the others it is of.",
+        told_apart);
+    Line others = points_line(
+        plane, fmt::format("{} other clusters", grouped(std::ssize(order) - static_cast<std::ptrdiff_t>(told_apart))),
+        "control", [&](std::size_t i) { return !own[static_cast<std::size_t>(cluster_of[i])]; }, note);
+    others.control = true;
+    chart.lines.push_back(std::move(others));
+  }
+  static constexpr const char* kShapes[] = {"circle", "triangle", "rectRot"};
+  for (std::size_t place = 0; place < told_apart; ++place) {
+    const auto cluster = static_cast<int>(order[place]);
+    Line line = points_line(plane, fmt::format("cluster {}", cluster), fmt::format("c{}", place % kColours),
+                            [&](std::size_t i) { return cluster_of[i] == cluster; });
+    line.shape = kShapes[place / kColours];
+    chart.lines.push_back(std::move(line));
+  }
+  return chart;
+}
+
+std::string clusters_table(const Json& document) {
+  const Json& sizes = document.at("sizes");
+  const bool labelled = document.contains("labelled");
+  const double n = document.at("data").at("n");
+  std::vector<std::string> columns = {"cluster", "rows", "share, %"};
+  if (labelled) columns.insert(columns.end(), {"commonest label", "of its rows, %", "further labels"});
+  std::vector<std::vector<std::string>> lines;
+  for (const std::size_t cluster : by_size(sizes)) {
+    const double rows = sizes.at(cluster);
+    lines.push_back({fmt::format("{}", cluster), grouped(sizes.at(cluster)), percent(rows / n)});
+    if (!labelled) continue;
+    std::string first = "-", share = "-", further;
+    for (const Json& entry : document.at("labelled").at("clusters").at(cluster).at("labels")) {
+      const std::string part = percent(entry.at("rows").get<double>() / rows);
+      if (first == "-") {
+        first = entry.at("label");
+        share = part;
+      } else {
+        further += fmt::format("{}{} ({} %)", further.empty() ? "" : ", ", entry.at("label").get<std::string>(), part);
+      }
+    }
+    lines.back().insert(lines.back().end(), {first, share, further});
+  }
+  return table_html(columns, lines, "Clusters, the largest first");
+}
+
+}  // namespace
+
+ClusterSummary::ClusterSummary(const Rows& data, std::int64_t clusters, std::uint64_t seed)
+    : data_(data),
+      clusters_(clusters),
+      shown_(rows_to_show(data.size(), data.features(), seed)),
+      sizes_(static_cast<std::size_t>(clusters)),
+      with_label_(data.labels().empty() ? 0 : static_cast<std::size_t>(clusters * data.labels().classes())) {}
+
+void ClusterSummary::add(std::span<const int> labels) {
+  for (const int cluster : labels) {
+    ++sizes_[static_cast<std::size_t>(cluster)];
+    if (!with_label_.empty()) {
+      const int label = data_.labels().of_row[static_cast<std::size_t>(seen_)];
+      ++with_label_[static_cast<std::size_t>(std::int64_t{cluster} * data_.labels().classes() + label)];
+    }
+    if (shown_clusters_.size() < shown_.size() && shown_[shown_clusters_.size()] == seen_) {
+      shown_clusters_.push_back(cluster);
+    }
+    ++seen_;
+  }
+}
+
+Json ClusterSummary::labelled() const {
+  const std::vector<std::string>& names = data_.labels().names;
+  const std::size_t classes = names.size();
+  std::vector<std::int64_t> of_class(classes);
+  std::int64_t commonest = 0;  // rows that have the commonest label of their cluster
+  Json list = Json::array();
+  for (std::size_t cluster = 0; cluster < sizes_.size(); ++cluster) {
+    const auto rows = std::span(with_label_).subspan(cluster * classes, classes);
+    std::vector<std::size_t> order(classes);
+    std::iota(order.begin(), order.end(), 0);
+    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return rows[a] > rows[b]; });
+    commonest += rows[order[0]];
+    for (std::size_t c = 0; c < classes; ++c) of_class[c] += rows[c];
+    Json& labels = list.emplace_back(Json{{"labels", Json::array()}})["labels"];
+    for (std::size_t i = 0; i < std::min(classes, kMostLabels) && rows[order[i]] > 0; ++i) {
+      labels.push_back({{"label", names[order[i]]}, {"rows", rows[order[i]]}});
+    }
+  }
+  const auto share = [&](std::int64_t rows) { return static_cast<double>(rows) / static_cast<double>(seen_); };
+  return {{"classes", classes},
+          {"purity", share(commonest)},
+          {"largest_class", share(*std::max_element(of_class.begin(), of_class.end()))},
+          {"clusters", std::move(list)}};
+}
+
+void ClusterSummary::put_into(Json& document) const {
+  const ReadRow read = [this](std::int64_t row, std::span<float> to) { data_.read(row, 1, to); };
+  const Plane plane(shown_, data_.features(), read);
+  document["sizes"] = sizes_;
+  document["plane"] = plane.titles();
+  document["plane"].update(plane.points(shown_, read));
+  document["plane"]["cluster"] = shown_clusters_;
+  if (!with_label_.empty()) document["labelled"] = labelled();
+}
+
+Page kmeans_page(const Json& document) {
+  const Json& data = document.at("data");
+  const std::vector<std::int64_t> sizes = document.at("sizes");
+  const auto [least, most] = std::minmax_element(sizes.begin(), sizes.end());
+  const std::string n = grouped(data.at("n")), file = data.at("file");
+  Page page{.title = "Clusters", .kicker = "scalelab kmeans"};
+  page.headline = fmt::format("{} rows in {} of {} to {} rows", n, counted(std::ssize(sizes), "cluster"),
+                              grouped(*least), grouped(*most));
+  page.lead = fmt::format("The rows of {}, {} each, by k-means: every row belongs to the nearest of {}.", file,
+                          counted(data.at("d"), "feature"), counted(std::ssize(sizes), "centre"));
+  if (document.contains("labelled")) {
+    const Json& labelled = document.at("labelled");
+    page.lead += fmt::format(
+        " {} % of the rows have the commonest label of their cluster. {} % have the commonest label "
+        "of all, which is what one single cluster would reach; more clusters always reach more.",
+        percent(labelled.at("purity")), percent(labelled.at("largest_class")));
+  }
+  page.sections = {
+      {.id = "where", .title = "Where they lie", .html = chart_html(where_chart(document))},
+      {.id = "clusters",
+       .title = "Sizes",
+       .html = chart_html(sizes_chart(document)) + "<div class=\"panel\">" + clusters_table(document) + "</div>"}};
+  const std::int64_t iterations = document.at("iterations");
+  page.methods = {
+      fmt::format(
+          "Lloyd's k-means from {} (seed {}), {}{}. The squared distances of all rows to their centres add up to "
+          "{:.9g}: that sum is what k-means makes small.",
+          text_of(document.at("init")), document.at("seed").get<std::uint64_t>(), counted(iterations, "iteration"),
+          document.at("converged") ? "" : ", then stopped by --max-iterations", number_of(document.at("inertia"))),
+      "labels.npy beside this page holds the cluster of each row, counted from 0; centroids.npy their centres."};
+  if (document.at("empty") > 0) {
+    page.methods.push_back(fmt::format("{} no row: rows that are equal cannot be divided.",
+                                       counted(document.at("empty"), "cluster has", "clusters have")));
+  }
+  page.command = command_of(document);
+  page.document = document;
+  return page;
+}
+
+}  // namespace scalelab::host
