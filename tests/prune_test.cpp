@@ -377,17 +377,20 @@ TEST(Projection, IsThePlaneOfLargestVariance) {
     const float much = static_cast<float>(i - 50), less = static_cast<float>(i % 7 - 3);
     rows.insert(rows.end(), {0.6F * much, 0.8F * much, less});
   }
-  const Projection plane = project(rows, 3, 1);
-  ASSERT_EQ(plane.rows.size(), 100U);
+  const ReadRow read = row_reader(rows, 3);
+  const Plane plane(rows_to_show(100, 3, 1), 3, read);
   double along = 0, across = 0;
-  for (int i = 0; i < 100; ++i) {
-    along += plane.points[i][0] * (i - 49.5);
-    across += plane.points[i][1] * (i % 7 - 3);
+  for (std::int64_t i = 0; i < 100; ++i) {
+    std::vector<float> row(3);
+    read(i, row);
+    const auto [x, y] = plane.at(row);
+    along += x * (static_cast<double>(i) - 49.5);
+    across += y * (i % 7 - 3);
   }
   EXPECT_NEAR(std::abs(along) / 83325, 1, 1e-3);
   EXPECT_GT(std::abs(across), 300);
-  EXPECT_NE(plane.y_title.find("second principal component"), std::string::npos);
-  EXPECT_EQ(project(rows, 3, 1).points, plane.points);
+  EXPECT_EQ(plane.titles()["y_title"].get<std::string>().find("2nd principal component"), 0U);
+  EXPECT_EQ(Plane(rows_to_show(100, 3, 1), 3, read).at(std::span(rows).first(3)), plane.at(std::span(rows).first(3)));
 }
 
 }  // namespace

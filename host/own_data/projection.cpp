@@ -131,9 +131,9 @@ std::array<double, 2> Plane::at(std::span<const float> row) const {
 Json Plane::titles() const {
   if (features_ <= 2) return {{"x_title", "first feature"}, {"y_title", features_ == 2 ? "second feature" : ""}};
   const auto title = [](const char* which, double share) {
-    return fmt::format("{} principal component, {:.0f} % of the variance", which, 100 * share);
+    return fmt::format("{} principal component, {:.0f} % of variance", which, 100 * share);
   };
-  return {{"x_title", title("first", share_x_)}, {"y_title", title("second", share_y_)}};
+  return {{"x_title", title("1st", share_x_)}, {"y_title", title("2nd", share_y_)}};
 }
 
 Json Plane::points(const std::vector<std::int64_t>& rows, const ReadRow& read) const {

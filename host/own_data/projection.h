@@ -32,7 +32,7 @@ class Plane {
   Plane(const std::vector<std::int64_t>& rows, std::int64_t features, const ReadRow& read);
   std::array<double, 2> at(std::span<const float> row) const;
 
-  // As result.json holds them: {x_title, y_title}, "first principal component, 31 % of the variance"; and of rows
+  // As result.json holds them: {x_title, y_title}, "1st principal component, 31 % of variance"; and of rows
   // {rows (ids), x, y}, six digits of each coordinate.
   nlohmann::json titles() const;
   nlohmann::json points(const std::vector<std::int64_t>& rows, const ReadRow& read) const;
