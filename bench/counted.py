@@ -100,12 +100,12 @@ def execute(program, op, shape):
     axes = [f"{name}={value}" for name, value in shape.items() if not name.startswith("PTX")]
     settings = {name: str(value) for name, value in shape.items() if name.startswith("PTX")}
     kernels, said = counts.execute(program, op, axes, PTX_VERBOSE="1", **settings)
-    launched = re.findall(r"^PTX machine: (.*) <<<(\d+)x(\d+)x(\d+),", said, re.M)
+    launched = re.findall(r"^PTX machine: (.*) <<<(\d+),", said, re.M)
     found = {}
     for name, kernel in kernels.items():
         if op == "mlp" and shape["what"] != "train" and "mlp_train" in name:
             continue  # makes the network that is mapped
-        blocks = [int(x) * int(y) * int(z) for start, x, y, z in launched if name.startswith(start)]
+        blocks = [int(count) for start, count in launched if name.startswith(start)]
         found[name] = (kernel["launches"], sum(blocks) / len(blocks), charged(kernel["opcodes"]))
     return found
 

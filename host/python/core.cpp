@@ -132,8 +132,8 @@ class Out {
     T* memory = view_.data();
     const int device = place_.context->device();
     const nb::capsule owner(device_.release(), [](void* held) noexcept { delete static_cast<OnDevice*>(held); });
-    return nb::cast(nb::ndarray<T>(memory, shape_.size(), shape_.data(), owner, nullptr, nb::dtype<T>(),
-                                   nb::device::cuda::value, device));
+    return nb::cast(nb::ndarray<T, nb::array_api>(memory, shape_.size(), shape_.data(), owner, nullptr, nb::dtype<T>(),
+                                                  nb::device::cuda::value, device));
   }
 
  private:
@@ -501,8 +501,21 @@ nb::object cuda_array(Place& place, std::uintptr_t data, const std::vector<std::
     Context theirs(place.context->backend(), place.context->device(), 0, reinterpret_cast<void*>(stream));
     theirs.synchronize();
   }
-  return nb::cast(nb::ndarray<float>(reinterpret_cast<void*>(data), shape.size(), shape.data(), owner, nullptr,
-                                     nb::dtype<float>(), nb::device::cuda::value, place.context->device()));
+  return nb::cast(nb::ndarray<float, nb::array_api>(reinterpret_cast<void*>(data), shape.size(), shape.data(), owner,
+                                                    nullptr, nb::dtype<float>(), nb::device::cuda::value,
+                                                    place.context->device()));
+}
+
+// What an array is to those that know no DLPack: its address, its shape, and its type as NumPy writes it.
+nb::tuple about(const nb::ndarray<>& array) {
+  nb::list shape;
+  for (std::size_t axis = 0; axis < array.ndim(); ++axis) shape.append(array.shape(axis));
+  const auto code = static_cast<nb::dlpack::dtype_code>(array.dtype().code);
+  const char* const kind = code == nb::dlpack::dtype_code::Int    ? "<i"
+                           : code == nb::dlpack::dtype_code::UInt ? "<u"
+                                                                  : "<f";
+  return nb::make_tuple(reinterpret_cast<std::uintptr_t>(array.data()), nb::tuple(shape),
+                        kind + std::to_string(array.dtype().bits / 8));
 }
 
 // Rows of a GPU in host memory.
@@ -580,6 +593,7 @@ NB_MODULE(_core, module) {
   module.def("mlp_map", mlp_map, "place"_a, "shape"_a, "parameters"_a.noconvert(), "size"_a, "extent"_a);
   module.def("law", law, "n"_a.noconvert(), "seeds"_a.noconvert(), "errors"_a.noconvert(), "seed"_a);
   module.def("cuda_array", cuda_array, "place"_a, "data"_a, "shape"_a, "stream"_a, "owner"_a);
+  module.def("about", about, "array"_a.noconvert());
   module.def("to_host", to_host, "place"_a, rows);
   module.def("devices", devices);
 }

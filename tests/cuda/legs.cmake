@@ -29,6 +29,10 @@ endforeach()
 # A device that refuses clusters of any size, as a part of one may: teams of blocks meet in cooperative launches.
 ptx_test(no_clusters.mlp_twins 600 "${small};PTX_CLUSTERS=0" ptx_mlp_twins --gtest_brief=1 --gtest_filter=*Teams*)
 
+# A device so small that a block scores one network after another.
+ptx_test(small.mlp_twins 120 "${small};PTX_RACE=1;PTX_MULTIPROCESSORS=1" ptx_mlp_twins --gtest_brief=1
+         --gtest_filter=*Scores*)
+
 # Training in launches so short that they end within epochs: the bits of the whole; and a device that ends kernels of more
 # than 16 steps ends none.
 ptx_test(cut.mlp_twins 600 "${small};SCALELAB_LAUNCH_SECONDS=1e-4" ptx_mlp_twins --gtest_brief=1)
@@ -60,3 +64,18 @@ foreach(name AThreadWithAnotherCurrentDeviceMayLaunch MemoryThatThePoolKeepsIsFr
   endif()
   ptx_test(backend.${name} 60 "${setting}" ptx_backend --gtest_filter=*.${name})
 endforeach()
+
+# The Python module, where it is built, for what it does with arrays of a GPU.
+if(SCALELAB_PYTHON)
+  get_directory_property(python DIRECTORY ${CMAKE_SOURCE_DIR}/host/python DEFINITION Python_EXECUTABLE)
+  set(package ${CMAKE_CURRENT_BINARY_DIR}/python/scalelab)
+  add_library(ptx_python MODULE $<TARGET_OBJECTS:ptx_machine> $<TARGET_OBJECTS:scalelab_python>)
+  set_target_properties(ptx_python PROPERTIES PREFIX "" OUTPUT_NAME _core LIBRARY_OUTPUT_DIRECTORY ${package} LINKER_LANGUAGE CXX
+                        CUDA_RUNTIME_LIBRARY None)
+  target_link_libraries(ptx_python PRIVATE nanobind-static scalelab ${ZSTD_LIBRARY} fmt::fmt)
+  add_custom_command(TARGET ptx_python POST_BUILD VERBATIM
+                     COMMAND ${CMAKE_COMMAND} -E copy_directory ${CMAKE_SOURCE_DIR}/host/python/scalelab ${package})
+  add_dependencies(ptx_legs ptx_python)
+  ptx_test(python 600 "PTX_DEVICES=2;PYTHONPATH=${CMAKE_CURRENT_BINARY_DIR}/python;PYTHONDONTWRITEBYTECODE=1" ${python} -m pytest -q
+           -p no:cacheprovider ${CMAKE_SOURCE_DIR}/tests/python/gpu_test.py)
+endif()

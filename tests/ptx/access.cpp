@@ -111,7 +111,7 @@ inline void access(Warp& w, const Inst& in, Mask m, Ref base, bool read, bool wr
     if (w.launch->counts != nullptr) [[unlikely]]
       count::note(w, in, lanes, space, use->at);
     char* const origin = space == Space::global   ? memory::host(0)
-                         : space == Space::shared ? w.block->shared
+                         : space == Space::shared ? w.block->shared.get()
                          : space == Space::local  ? w.local
                                                   : const_cast<char*>(w.launch->parameters.data());
     const u64 stride = space == Space::local ? w.local_stride : 0;
@@ -119,8 +119,7 @@ inline void access(Warp& w, const Inst& in, Mask m, Ref base, bool read, bool wr
   };
   if (in.space != Space::generic) return in_space(m, in.space, 0);
   if (memory::in_arena(a.low) && memory::in_arena(a.high)) return in_space(m, Space::global, 0);
-  Mask shared = 0;
-  for_lanes(m, [&](int l) { shared |= a.at[l] - kSharedWindow < kWindowBytes ? Mask{1} << l : 0; });
+  const Mask shared = m & lanes_where([&](int l) { return a.at[l] - kSharedWindow < kWindowBytes; });
   if (shared != 0) in_space(shared, Space::shared, kSharedWindow);
   if (shared != m) in_space(m & ~shared, Space::global, 0);
 }
@@ -180,26 +179,32 @@ void atomic(Warp& w, const Inst& in, Mask m) {
   });
 }
 
-template <class L>
-Execute load_into(Type type) {
-  const bool is_signed = type.kind == 's';
-  switch (type.bytes) {
-    case 1: return is_signed ? load<s8, L> : load<u8, L>;
-    case 2: return is_signed ? load<s16, L> : load<u16, L>;
-    case 4: return is_signed ? load<s32, L> : load<u32, L>;
-    default: return load<u64, L>;
-  }
+template <class Signed, class Unsigned>
+Execute load_as(Type type, int lane) {
+  if (type.kind == 's') return lane == 8 ? load<Signed, u64> : load<Signed, u32>;
+  return lane == 8 ? load<Unsigned, u64> : load<Unsigned, u32>;
+}
+template <class T>
+Execute store_as(int lane) {
+  return lane == 8 ? store_to<T, u64> : store_to<T, u32>;
 }
 
 }  // namespace
 
-Execute load_of(Type type, int lane) { return lane == 8 ? load_into<u64>(type) : load_into<u32>(type); }
+Execute load_of(Type type, int lane) {
+  switch (type.bytes) {
+    case 1: return load_as<s8, u8>(type, lane);
+    case 2: return load_as<s16, u16>(type, lane);
+    case 4: return load_as<s32, u32>(type, lane);
+    default: return load<u64, u64>;
+  }
+}
 Execute matrix_load_of(bool turned) { return turned ? load_matrices<true> : load_matrices<false>; }
 Execute store_of(Type type, int lane) {
   switch (type.bytes) {
-    case 1: return lane == 8 ? store_to<u8, u64> : store_to<u8, u32>;
-    case 2: return lane == 8 ? store_to<u16, u64> : store_to<u16, u32>;
-    case 4: return lane == 8 ? store_to<u32, u64> : store_to<u32, u32>;
+    case 1: return store_as<u8>(lane);
+    case 2: return store_as<u16>(lane);
+    case 4: return store_as<u32>(lane);
     default: return store_to<u64, u64>;
   }
 }

@@ -7,8 +7,6 @@
 namespace ptx {
 namespace {
 
-using Forms = std::unordered_map<std::string, Form>;
-
 // The types of a result and of its sources. X stands for the type at the end of the opcode, Twice for one of twice its
 // size.
 template <class D, class... A>
@@ -28,7 +26,7 @@ constexpr Shape<X, X, X, X> kXXXX;
 
 template <class T, class D, class... A, class F>
 Form form(Shape<D, A...>, F) {
-  return {map<F, Of<D, T>, Of<A, T>...>, sizeof...(A), {sizeof(Lane<Of<D, T>>), sizeof(Lane<Of<A, T>>)...}};
+  return {map<F, Of<D, T>, Of<A, T>...>, {sizeof(Lane<Of<A, T>>)...}, {sizeof(Lane<Of<D, T>>)}};
 }
 template <class T>
 std::string suffix() {
@@ -84,6 +82,18 @@ u32 permuted(u32 a, u32 b, u32 c) {
   return r;
 }
 
+// Two halves of so many bits.
+template <class Whole, int kBits>
+void unpack(Warp& w, const Inst& in, Mask m) {
+  const Whole* from = w.from<Whole>(in.o[2]);
+  alignas(64) u32 t[kLanes];
+  for (int half = 1; half >= 0; --half) {
+    if (in.o[half] == kNone) continue;
+    for (int l = 0; l < kLanes; ++l) t[l] = static_cast<u32>(from[l] >> half * kBits & ((u64{1} << kBits) - 1));
+    store(w.to<u32>(in.o[half]), t, m);
+  }
+}
+
 void integers(Forms& to) {
   const auto all = [&](const char* name, auto shape, auto f) {
     rows<s16, u16, s32, u32, s64, u64>(to, name, shape, f);
@@ -120,8 +130,14 @@ void integers(Forms& to) {
   rows<u32, u64>(to, "bfi", Shape<X, X, X, u32, u32>(),
                  [](auto a, auto b, u32 c, u32 d) { return inserted(a, b, c, d); });
   rows<u32>(to, "bmsk.clamp", kXXX, [](u32 a, u32 b) { return a >= 32 ? 0 : (b >= 32 ? ~0U : (1U << b) - 1) << a; });
-  to["pack.u32"] = form<u32>(Shape<u32, u16, u16>(), [](u32 low, u32 high) { return low | high << 16; });
-  to["pack.u64"] = form<u64>(Shape<u64, u32, u32>(), [](u64 low, u64 high) { return low | high << 32; });
+  to["mov.b32.pack"] = form<u32>(Shape<u32, u16, u16>(), [](u32 low, u32 high) { return low | high << 16; });
+  to["mov.b64.pack"] = form<u64>(Shape<u64, u32, u32>(), [](u64 low, u64 high) { return low | high << 32; });
+  to["mov.b32.unpack"] = {unpack<u32, 16>, {4}, {4, 4}};
+  to["mov.b64.unpack"] = {unpack<u64, 32>, {8}, {4, 4}};
+  // Between a generic address and one of global memory, which are the same, or of shared memory.
+  to["cvta.global.u64"] = to["cvta.to.global.u64"] = form<u64>(kXX, [](u64 a) { return a; });
+  to["cvta.shared.u64"] = form<u64>(kXX, [](u64 a) { return a + kSharedWindow; });
+  to["cvta.to.shared.u64"] = form<u64>(kXX, [](u64 a) { return a - kSharedWindow; });
   rows<u32>(to, "prmt", kXXXX, [](u32 a, u32 b, u32 c) { return permuted(a, b, c); });
 }
 
@@ -176,40 +192,34 @@ void reals(Forms& to) {
 }
 
 // --- comparisons and choices -----------------------------------------------------------------------------------------
-// The lanes' answers as bits. In two steps, for a loop that gathers bits is no vector loop.
 template <class F, class T>
 void compare(Warp& w, const Inst& in, Mask m) {
-  const Lane<T>*a = w.from<Lane<T>>(in.o[1]), *b = w.from<Lane<T>>(in.o[2]);
-  alignas(64) u32 answers[kLanes];
-  for (int l = 0; l < kLanes; ++l) answers[l] = F()(static_cast<T>(a[l]), static_cast<T>(b[l])) ? 1U << l : 0U;
-  Mask all = 0;
-  for (int l = 0; l < kLanes; ++l) all |= answers[l];
-  store_mask(w.to<Mask>(in.o[0]), all, m);
+  const Lane<T>*a = w.from<Lane<T>>(in.o[2]), *b = w.from<Lane<T>>(in.o[3]);
+  store_mask(w.to<Mask>(in.o[0]), lanes_where([&](int l) { return F()(static_cast<T>(a[l]), static_cast<T>(b[l])); }),
+             m);
 }
 template <class... T, class F>
 void setp(Forms& to, const std::string& how, F) {
-  ((to["setp." + how + suffix<T>()] = {compare<F, T>, 2, {0, sizeof(Lane<T>), sizeof(Lane<T>)}}), ...);
+  ((to["setp." + how + suffix<T>()] = {compare<F, T>, {sizeof(Lane<T>), sizeof(Lane<T>)}, {0}}), ...);
 }
 template <class L>
 void selp(Warp& w, const Inst& in, Mask m) {
-  const Mask p = *w.from<Mask>(in.o[3]) ^ (in.flags & 4 ? kAll : 0);
-  const L *a = w.from<L>(in.o[1]), *b = w.from<L>(in.o[2]);
+  const Mask p = w.predicate(in, 4);
+  const L *a = w.from<L>(in.o[2]), *b = w.from<L>(in.o[3]);
   alignas(64) L t[kLanes];
   for (int l = 0; l < kLanes; ++l) t[l] = p >> l & 1 ? a[l] : b[l];
   store(w.to<L>(in.o[0]), t, m);
 }
 template <class... T>
 void rows_of_choice(Forms& to) {
-  ((to["selp" + suffix<T>()] = {selp<Lane<T>>, 3, {sizeof(Lane<T>), sizeof(Lane<T>), sizeof(Lane<T>), 0}}), ...);
+  ((to["selp" + suffix<T>()] = {selp<Lane<T>>, {sizeof(Lane<T>), sizeof(Lane<T>), 0}, {sizeof(Lane<T>)}}), ...);
 }
-// Of predicates; those of sources that the flags name are negated.
 template <class F>
-void logic(Warp& w, const Inst& in, Mask m) {
-  const auto source = [&](int i) { return *w.from<Mask>(in.o[1 + i]) ^ (in.flags >> i & 1 ? kAll : 0); };
+void logic(Warp& w, const Inst& in, Mask m) {  // of predicates
   if constexpr (std::is_invocable_v<F, Mask>)
-    store_mask(w.to<Mask>(in.o[0]), F()(source(0)), m);
+    store_mask(w.to<Mask>(in.o[0]), F()(w.predicate(in, 2)), m);
   else
-    store_mask(w.to<Mask>(in.o[0]), F()(source(0), source(1)), m);
+    store_mask(w.to<Mask>(in.o[0]), F()(w.predicate(in, 2), w.predicate(in, 3)), m);
 }
 void choices(Forms& to) {
   const auto numbers = [&](const char* how, auto f) { setp<s16, u16, s32, u32, s64, u64, float, double>(to, how, f); };
@@ -228,12 +238,14 @@ void choices(Forms& to) {
   or_nan("geu", [](auto a, auto b) { return !(a < b); });
   or_nan("nan", [](auto a, auto b) { return a != a || b != b; });
   rows_of_choice<u16, s16, u32, s32, float, u64, s64, double>(to);
-  const auto predicates = [&](const char* name, int sources, auto f) { to[name] = {logic<decltype(f)>, sources, {}}; };
-  predicates("and.pred", 2, [](Mask a, Mask b) { return a & b; });
-  predicates("or.pred", 2, [](Mask a, Mask b) { return a | b; });
-  predicates("xor.pred", 2, [](Mask a, Mask b) { return a ^ b; });
-  predicates("not.pred", 1, [](Mask a) { return ~a; });
-  predicates("mov.pred", 1, [](Mask a) { return a; });
+  const auto predicates = [&](const char* name, std::vector<int> sources, auto f) {
+    to[name] = {logic<decltype(f)>, std::move(sources), {0}};
+  };
+  predicates("and.pred", {0, 0}, [](Mask a, Mask b) { return a & b; });
+  predicates("or.pred", {0, 0}, [](Mask a, Mask b) { return a | b; });
+  predicates("xor.pred", {0, 0}, [](Mask a, Mask b) { return a ^ b; });
+  predicates("not.pred", {0}, [](Mask a) { return ~a; });
+  predicates("mov.pred", {0}, [](Mask a) { return a; });
 }
 
 // --- conversions -----------------------------------------------------------------------------------------------------
@@ -287,19 +299,20 @@ void conversions(Forms& to) {
 
 }  // namespace
 
-const Form* find_form(std::string_view opcode) {
+const Form* find_form(const std::string& opcode) {
   static const Forms forms = [] {
     Forms all;
     integers(all);
     reals(all);
     choices(all);
     conversions(all);
+    add_forms_of_lanes(all);
     return all;
   }();
-  std::string name(opcode);
-  if (const std::size_t type = name.rfind('.'); type != std::string::npos && name[type + 1] == 'b')
-    name[type + 1] = 'u';
-  const auto found = forms.find(name);
+  auto found = forms.find(opcode);
+  const std::size_t type = opcode.rfind('.') + 1;
+  if (found == forms.end() && opcode[type] == 'b')  // of bits: as of numbers
+    found = forms.find(opcode.substr(0, type) + 'u' + opcode.substr(type + 1));
   return found == forms.end() ? nullptr : &found->second;
 }
 

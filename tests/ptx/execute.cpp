@@ -1,213 +1,162 @@
-// Runs launches: the lanes of a warp in groups that stand at the same instruction, the warps of a block and the blocks
-// that run together in turns, independent blocks one after the other.
+// Runs launches: lanes of a warp that stand at the same instruction together, the warps of a block and the blocks that
+// run together in turns, independent blocks one after the other.
 #include <fmt/format.h>
 
 #include <algorithm>
 #include <numeric>
-#include <random>
 
 #include "tests/ptx/lanes.h"
 
 namespace ptx {
 namespace {
 
-constexpr u32 kNowhere = 0xffffffff;
-
-std::string text_of(const Dim& d) { return fmt::format("({}, {}, {})", d.x, d.y, d.z); }
+constexpr u32 kNowhere = 0xffffffff;  // where lanes stand that have exited
 
 [[noreturn]] void stop(const Launch& launch, const std::string& report) {
   die(fmt::format("fault in {}\n  grid {}, block {}, dynamic shared memory {} bytes\n{}",
-                  demangled(launch.kernel->name), text_of(launch.grid), text_of(launch.block), launch.dynamic_shared,
-                  report));
+                  demangled(launch.kernel->name), launch.grid, launch.block, launch.dynamic_shared, report));
 }
 
-void put(Warp& w, u32 pc, Mask mask, State state = State::ready) {
-  for (Group& g : w.groups) {
-    if (g.pc != pc || g.state != state) continue;
-    g.mask |= mask;
-    return;
+// --- where lanes stand -----------------------------------------------------------------------------------------------
+void put(Warp& w, u32 pc, Mask lanes, State state = kReady) { store_same(w.stand.data(), pc | state, lanes); }
+Mask lanes_in(const Warp& w, State state) {
+  return lanes_where([&](int l) { return (w.stand[l] & kStates) == state; });
+}
+const Inst& instruction(const Warp& w, u32 stand) { return w.launch->kernel->code[stand & ~kStates]; }
+
+// Calls body(lanes, value) for each set of lanes that have the same value.
+template <class F>
+void for_each_set(Mask lanes, const u32* values, F&& body) {
+  while (lanes != 0) {
+    const u32 value = values[__builtin_ctz(lanes)];
+    const Mask same = lanes & lanes_where([&](int l) { return values[l] == value; });
+    body(same, value);
+    lanes &= ~same;
   }
-  w.groups.push_back({pc, mask, state});
 }
-const Inst& instruction(const Warp& w, const Group& g) { return w.launch->kernel->code[g.pc]; }
 
-// --- the barrier of a block ------------------------------------------------------------------------------------------
+// --- the barriers of a block and of a cluster ------------------------------------------------------------------------
 // Hardware forgives a barrier that some threads never come to, for they have returned, and one whose warps come to it at
 // different instructions; a kernel that does so is rarely meant.
 void check_barrier(Block& block) {
-  u32 pc = kNowhere;
+  u32 first = kNowhere;
   for (Warp& w : block.warps) {
-    for (const Group& g : w.groups) {
-      if (g.state != State::at_barrier) continue;
-      if (block.live < w.launch->block.size())
-        fault(w, instruction(w, g), g.mask, "divergent barrier: some threads of the block have returned before it");
-      if (pc != kNowhere && pc != g.pc)
-        fault(w, instruction(w, g), g.mask, "divergent barrier: other warps are at another one");
-      pc = g.pc;
-    }
+    for_each_set(lanes_in(w, kAtBarrier), w.stand.data(), [&](Mask same, u32 stand) {
+      if (block.live < w.launch->block)
+        fault(w, instruction(w, stand), same, "divergent barrier: some threads of the block have returned before it");
+      if (first != kNowhere && first != stand)
+        fault(w, instruction(w, stand), same, "divergent barrier: other warps are at another one");
+      first = stand;
+    });
   }
 }
-// Lets the threads go on once all that live have come.
-void check_arrivals(Block& block) {
-  const Barrier barrier = block.barrier;
-  if (barrier.arrived == 0 || barrier.arrived < block.live) return;
+// Lets the threads of the blocks go on once all that live have come.
+void open_if_all_came(Barrier& barrier, std::span<Block> blocks, State state) {
+  if (barrier.arrived == 0) return;
+  const u32 live = std::accumulate(blocks.begin(), blocks.end(), 0U, [](u32 n, auto& block) { return n + block.live; });
+  if (barrier.arrived < live) return;
   if (race::on()) {
-    check_barrier(block);
-    race::barrier({&block});
+    if (state == kAtBarrier) check_barrier(blocks[0]);
+    race::barrier(blocks, state == kAtCluster);
   }
-  block.barrier = {};
-  for (Warp& w : block.warps) {
-    for (Group& g : w.groups) {
-      if (g.state != State::at_barrier) continue;
-      const Inst& in = instruction(w, g);
-      const bool passed = barrier.votes >= (in.flags == kVoteAll ? barrier.arrived : 1);
-      if (in.flags != kVotesIgnored) store_mask(w.to<Mask>(in.o[0]), passed ? kAll : 0, g.mask);
-      g = {g.pc + 1, g.mask, State::ready};
+  const Barrier was = std::exchange(barrier, {});
+  for (Block& block : blocks) {
+    for (Warp& w : block.warps) {
+      for_each_set(lanes_in(w, state), w.stand.data(), [&](Mask same, u32 stand) {
+        const Inst& in = instruction(w, stand);
+        const bool passed = was.votes >= (in.flags == kVoteAll ? was.arrived : 1);
+        if (in.flags != kVotesIgnored) store_mask(w.to<Mask>(in.o[0]), passed ? kAll : 0, same);
+        put(w, (stand & ~kStates) + 1, same);
+      });
     }
   }
 }
-void arrive(Warp& w, const Inst& in, u32 pc, Mask m) {
-  Barrier& barrier = w.block->barrier;
-  barrier.arrived += static_cast<u32>(std::popcount(m));
-  if (in.flags != kVotesIgnored) {
-    const Mask p = *w.from<Mask>(in.o[2]) ^ (in.imm != 0 ? kAll : 0);
-    barrier.votes += static_cast<u32>(std::popcount(p & m));
-  }
-  put(w, pc, m, State::at_barrier);
-  check_arrivals(*w.block);
-}
+void arrive_at_block(Block& block) { open_if_all_came(block.barrier, {&block, 1}, kAtBarrier); }
+void arrive_at_cluster(Cluster& cluster) { open_if_all_came(cluster.barrier, cluster.blocks, kAtCluster); }
 
-// --- the barrier of a cluster ----------------------------------------------------------------------------------------
-void check_cluster(Cluster& cluster) {
-  if (cluster.arrived == 0 || cluster.arrived < cluster.live) return;
-  cluster.arrived = 0;
-  ++cluster.phase;
-  if (race::on()) race::cluster_barrier(cluster.blocks);
-}
-// Lanes that have not arrived at the cluster's barrier since it opened last, or for which it has opened since.
-Mask may_pass(const Warp& w, Mask m) {
-  Mask pass = 0;
-  for_lanes(m, [&](int l) {
-    pass |= static_cast<s32>(w.block->cluster->phase - w.cluster_phase[l]) >= 0 ? Mask{1} << l : 0;
-  });
-  return pass;
-}
-void arrive_at_cluster(Warp& w, const Inst& in, Mask m) {
-  Cluster& cluster = *w.block->cluster;
-  if (const Mask again = m & ~may_pass(w, m); again != 0) fault(w, in, again, "arrives at the cluster's barrier twice");
-  for_lanes(m, [&](int l) { w.cluster_phase[l] = cluster.phase + 1; });
-  cluster.arrived += static_cast<u32>(std::popcount(m));
-  check_cluster(cluster);
+void arrive(Warp& w, const Inst& in, u32 pc, Mask m) {
+  const bool of_block = in.kind == Kind::barrier;
+  Barrier& barrier = of_block ? w.block->barrier : w.block->cluster->barrier;
+  barrier.arrived += static_cast<u32>(std::popcount(m));
+  if (in.flags != kVotesIgnored) barrier.votes += static_cast<u32>(std::popcount(w.predicate(in, 2) & m));
+  put(w, pc, m, of_block ? kAtBarrier : kAtCluster);
+  of_block ? arrive_at_block(*w.block) : arrive_at_cluster(*w.block->cluster);
 }
 
 // --- where lanes of a warp meet --------------------------------------------------------------------------------------
-// Calls body(lanes, their member mask) for each set of lanes that named the same; `wants` is the member mask of each.
-template <class F>
-void for_each_set(Mask lanes, const u32* wants, F&& body) {
-  for (Mask rest = lanes; rest != 0;) {
-    const Mask wanted = wants[__builtin_ctz(rest)];
-    Mask same = 0;
-    for_lanes(rest, [&](int l) { same |= wants[l] == wanted ? Mask{1} << l : 0; });
-    body(same, wanted);
-    rest &= ~same;
-  }
-}
-// Of the lanes that stand here, those whose partners have all come.
+// Of the lanes that stand here, those whose partners have all come; `wants` is the member mask of each.
 Mask complete(Warp& w, const Inst& in, Mask here, const u32* wants) {
   Mask go = 0;
   for_each_set(here, wants, [&](Mask same, Mask wanted) {
     if (const Mask outside = same & ~wanted; outside != 0)
       fault(w, in, outside, fmt::format("lane is not in its own member mask {:08x}", wanted));
-    const Mask alive = w.exists & ~w.exited;
-    if (const Mask absent = wanted & ~alive; race::on() && absent != 0)  // hardware forgives these, too
+    if (const Mask absent = wanted & ~w.alive; race::on() && absent != 0)  // hardware forgives these, too
       fault(w, in, same,
             fmt::format("the member mask names lanes that have returned, or that there never were: {:08x}", absent));
-    if ((wanted & alive & ~same) != 0) return;
+    if ((wanted & w.alive & ~same) != 0) return;
     go |= same;
     if (in.meet == Meet::anywhere && race::on()) race::warp_sync(w, same);
   });
   return go;
 }
-// A group has come to where lanes meet. Whether it (or a part of it) goes on now; otherwise it has been put down.
-bool meets(Warp& w, const Inst& in, u32 pc, Mask& m) {
-  const Mask alive = w.exists & ~w.exited;
+// Lanes have come to where they meet others. Of these at pc, those that go on now; the others are left to wait, and what is
+// freed at another instruction stands ready behind it.
+Mask meet(Warp& w, const Inst& in, u32 pc, Mask m) {
   const bool all = in.kind == Kind::barrier || in.meet == Meet::all;
-  const bool named = !all && in.meet == Meet::here && in.named() < 0;  // by a constant
-  if ((all && m == alive) || (named && (*w.from<u32>(in.named()) & alive) == m)) return true;
-  const auto joins = [&](const Group& g) {
-    return g.state == State::at_sync &&
-           (g.pc == pc || (in.meet == Meet::anywhere && instruction(w, g).meet == Meet::anywhere));
-  };
-  put(w, pc, m, State::at_sync);
-  Mask total = 0;
-  u32 wants[kLanes];
-  for (const Group& g : w.groups) {
-    if (!joins(g)) continue;
-    total |= g.mask;
-    const Inst& there = instruction(w, g);
-    if (!all) for_lanes(g.mask, [&](int l) { wants[l] = w.from<u32>(there.named())[l]; });
-  }
-  const Mask go = !all ? complete(w, in, total, wants) : total == alive ? total : 0;
-  // Those that go on leave their groups; of these all but those at pc stand ready behind their own instruction.
-  m = 0;
-  std::vector<Group> behind;
-  for (Group& g : w.groups) {
-    if (g.state != State::at_sync || (g.mask & go) == 0) continue;
-    if (g.pc == pc)
-      m |= g.mask & go;
-    else
-      behind.push_back({g.pc + 1, g.mask & go, State::ready});
-    g.mask &= ~go;
-  }
-  std::erase_if(w.groups, [](const Group& g) { return g.mask == 0; });
-  for (const Group& g : behind) put(w, g.pc, g.mask);
-  return m != 0;
+  const bool by_constant = !all && in.meet == Meet::here && in.named() < 0;
+  if ((all && m == w.alive) || (by_constant && (*w.from<u32>(in.named()) & w.alive) == m)) return m;
+  put(w, pc, m, kAtSync);
+  if (all && lanes_where([&](int l) { return w.stand[l] == (pc | kAtSync); }) != w.alive) return 0;
+  Mask here = 0;
+  std::array<u32, kLanes> wants{};
+  for_each_set(lanes_in(w, kAtSync), w.stand.data(), [&](Mask same, u32 stand) {
+    const Inst& there = instruction(w, stand);
+    if (&there != &in && (in.meet != Meet::anywhere || there.meet != Meet::anywhere)) return;
+    here |= same;
+    for_lanes(same, [&](int l) { wants[l] = all ? w.alive : w.from<u32>(there.named())[l]; });
+  });
+  const Mask go = complete(w, in, here, wants.data());
+  const Mask at_pc = go & lanes_where([&](int l) { return w.stand[l] == (pc | kAtSync); });
+  for_lanes(go, [&](int l) { w.stand[l] = (w.stand[l] & ~kStates) + 1; });
+  return at_pc;
 }
 // Executes a sync for each set of lanes that named each other.
 void run_sync(Warp& w, const Inst& in, Mask m) {
   if (in.meet != Meet::here || in.named() < 0) return in.run(w, in, m);
-  u32 wants[kLanes];  // the instruction may overwrite them
-  std::copy_n(w.from<u32>(in.named()), kLanes, wants);
-  for_each_set(m, wants, [&](Mask same, Mask) { in.run(w, in, same); });
+  std::array<u32, kLanes> wants;  // the instruction may overwrite them
+  std::copy_n(w.from<u32>(in.named()), kLanes, wants.data());
+  for_each_set(m, wants.data(), [&](Mask same, Mask) { in.run(w, in, same); });
 }
 
 // --- a warp's turn ---------------------------------------------------------------------------------------------------
 void leave(Warp& w, Mask m) {
-  Block& block = *w.block;
-  const auto count = static_cast<u32>(std::popcount(m));
-  w.exited |= m;
-  block.live -= count;
-  for (Group& g : w.groups) {
-    if (g.state == State::at_sync) g.state = State::ready;  // asks again
+  w.alive &= ~m;
+  w.block->live -= static_cast<u32>(std::popcount(m));
+  store_same(w.stand.data(), kNowhere, m);
+  for (u32& stand : w.stand) {
+    if ((stand & kStates) == kAtSync) stand &= ~kStates;  // asks again
   }
-  check_arrivals(block);
-  block.cluster->live -= count;
-  check_cluster(*block.cluster);
+  arrive_at_block(*w.block);
+  arrive_at_cluster(*w.block->cluster);
 }
 
-// What is neither simple nor a branch. Whether the lanes go on together, from pc; otherwise they have been put down.
+// What is neither simple nor a branch. Whether the lanes go on together, from pc; otherwise each stands where it has to.
 bool control(Warp& w, const Inst& in, u32& pc, Mask& m) {
   switch (in.kind) {
     case Kind::sync:
-      if (!meets(w, in, pc, m)) return false;
+      m = meet(w, in, pc, m);
+      if (m == 0) return false;
       run_sync(w, in, m);
       ++pc;
-      if (w.groups.empty()) return true;
+      if (m == w.alive) return true;
       put(w, pc, m);  // others may have been freed
       return false;
     case Kind::barrier:
-      if (meets(w, in, pc, m)) arrive(w, in, pc, m);
+      m = meet(w, in, pc, m);
+      if (m != 0) arrive(w, in, pc, m);
       return false;
-    case Kind::cluster_arrive:
-      arrive_at_cluster(w, in, m);
-      ++pc;
-      return true;
-    case Kind::cluster_wait: {
-      const Mask pass = may_pass(w, m);
-      if (pass != m) put(w, pc, m & ~pass, State::at_cluster);
-      if (pass != 0) put(w, pc + 1, pass);
-      return false;
-    }
+    case Kind::cluster_arrive: ++pc; return true;
+    case Kind::cluster_wait: arrive(w, in, pc, m); return false;
     case Kind::yield:
       put(w, pc + 1, m);
       w.rotate = true;
@@ -252,117 +201,45 @@ u64 go(Warp& w, u32& pc, Mask mask, u32 limit, u64 most) {
   }
 }
 
-// The ready group with the least pc, or where they take turns the next behind the last one, around.
-int choose(const Warp& w, u32 last_pc) {
-  const u32 from = w.rotate ? last_pc + 1 : 0;
-  int chosen = -1;
-  for (int i = 0; i < static_cast<int>(w.groups.size()); ++i) {
-    if (w.groups[i].state == State::ready && (chosen < 0 || w.groups[i].pc - from < w.groups[chosen].pc - from))
-      chosen = i;
-  }
-  return chosen;
-}
 // Until all lanes wait or have exited, or about `budget` instructions are done. How many were.
 u64 run(Warp& w, u64 budget) {
-  constexpr u64 kSlice = 10000;  // where other groups are ready, too
+  constexpr u64 kSlice = 10000;  // where other lanes are ready, too
   u64 done = 0;
-  u32 last_pc = 0;
-  for (Group& g : w.groups) {
-    if (g.state == State::at_cluster) g.state = State::ready;  // asks again
-  }
+  u32 pc = 0;
+  const auto least = [&](auto&& of) {
+    u32 found = kNowhere;
+    for (const u32 stand : w.stand) found = std::min(found, of(stand));
+    return found;
+  };
   while (done < budget) {
-    const int chosen = choose(w, last_pc);
+    // The ready lanes with the least pc, or where they take turns the next behind the last one, around.
+    const u32 from = w.rotate ? pc + 1 : 0;
+    const u32 next = least([&](u32 stand) { return stand < kAtSync ? (stand - from) & ~kStates : kNowhere; });
     w.rotate = false;
-    if (chosen < 0) return done;
-    const Group group = w.groups[chosen];
-    w.groups[chosen] = w.groups.back();
-    w.groups.pop_back();
-    u32 limit = kNowhere;
-    bool others = false;
-    for (const Group& g : w.groups) {
-      others |= g.state == State::ready;
-      if (g.state == State::ready && g.pc > group.pc) limit = std::min(limit, g.pc);
-    }
-    last_pc = group.pc;
-    done += go(w, last_pc, group.mask, limit, others ? std::min(kSlice, budget - done) : budget - done);
+    if (next == kNowhere) return done;
+    pc = (next + from) & ~kStates;
+    const Mask mask = lanes_where([&](int l) { return w.stand[l] == pc; });
+    const bool all = mask == w.alive;
+    const u32 limit = all ? kNowhere : least([&](u32 stand) { return stand > pc ? stand : kNowhere; });
+    const bool others = !all && (limit < kAtSync || from != 0);
+    done += go(w, pc, mask, limit, others ? std::min(kSlice, budget - done) : budget - done);
   }
   return done;
 }
-bool can_run(const Warp& w) {
-  return std::any_of(w.groups.begin(), w.groups.end(), [&](const Group& g) {
-    return g.state == State::ready || (g.state == State::at_cluster && may_pass(w, g.mask) == g.mask);
-  });
-}
 
-// --- blocks ----------------------------------------------------------------------------------------------------------
-// Room for one block, used by one after another.
-struct Slot {
-  Block block;
-  Pages registers, local, shared;
-  std::vector<int> order;
-
-  explicit Slot(Launch& launch) {
-    const Kernel& kernel = *launch.kernel;
-    const std::size_t threads = launch.block.size(), warps = (threads + kLanes - 1) / kLanes;
-    const u32 stride = (kernel.local_bytes + 15) / 16 * 16 + 64;
-    registers = pages_of(warps * kernel.register_bytes + 64);
-    local = pages_of(kernel.local_bytes > 0 ? warps * kLanes * stride : 0);
-    shared = pages_of(launch.shared_bytes + 4096);
-    block.shared = shared.get();
-    block.warps.resize(warps);
-    for (std::size_t i = 0; i < warps; ++i) {
-      Warp& w = block.warps[i];
-      w.registers = registers.get() + i * kernel.register_bytes;
-      w.constants = kernel.constants.data();
-      w.local = local.get() + i * kLanes * stride;
-      w.local_stride = stride;
-      w.block = &block;
-      w.launch = &launch;
-      w.index = static_cast<int>(i);
-      w.exists = kAll >> (kLanes - std::min<std::size_t>(kLanes, threads - i * kLanes));
-    }
-    order.resize(warps);
-    std::iota(order.begin(), order.end(), 0);
-  }
-  void begin(const Launch& launch, u32 index, u32 together, Cluster& cluster, std::mt19937_64* random) {
-    block.linear = index;
-    block.index = {index % launch.grid.x, index / launch.grid.x % launch.grid.y, index / launch.grid.x / launch.grid.y};
-    block.live = static_cast<u32>(launch.block.size());
-    block.barrier = {};
-    block.cluster = &cluster;
-    poison(block.shared + kSharedStart, launch.shared_bytes - kSharedStart);
-    poison(local.get(), local.get_deleter().bytes);
-    for (Warp& w : block.warps) {
-      w.exited = 0;
-      w.rotate = false;
-      w.groups.assign(1, {0, w.exists, State::ready});
-      std::fill(std::begin(w.cluster_phase), std::end(w.cluster_phase), cluster.phase);
-    }
-    if (random != nullptr) std::shuffle(order.begin(), order.end(), *random);
-    if (race::on()) race::block_begins(block, launch, together);
-  }
-};
-
-struct Set {  // blocks that run together
-  std::vector<std::unique_ptr<Slot>> slots;
-  Cluster cluster;
-  bool lives() const {
-    return std::any_of(slots.begin(), slots.end(), [](const auto& slot) { return slot->block.live > 0; });
-  }
-};
-using Sets = std::vector<std::unique_ptr<Set>>;
-
-[[noreturn]] void hung(const Launch& launch, const Sets& sets, const std::string& why) {
-  static const char* const states[] = {"ready", "waits for lanes of its warp", "waits at a barrier",
-                                       "waits at the cluster's barrier"};
+[[noreturn]] void hung(const Launch& launch, const std::vector<std::unique_ptr<Cluster>>& resident,
+                       const std::string& why) {
+  static const char* const states[] = {"are ready", "wait for lanes of their warp", "wait at a barrier",
+                                       "wait at the cluster's barrier"};
   std::vector<std::string> lines;
-  for (const auto& set : sets) {
-    for (const auto& slot : set->slots) {
-      for (const Warp& w : slot->block.warps) {
-        for (const Group& g : w.groups)
-          lines.push_back(fmt::format("  block {} warp {} lanes {:08x} {}, exited {:08x}, at {}",
-                                      text_of(slot->block.index), w.index, g.mask, states[static_cast<int>(g.state)],
-                                      w.exited, place_of(*launch.kernel, instruction(w, g))));
+  for (const auto& cluster : resident) {
+    for (const Block& block : cluster->blocks) {
+      for (const Warp& w : block.warps) {
+        for_each_set(w.alive, w.stand.data(), [&](Mask same, u32 stand) {
+          lines.push_back(fmt::format("  block {} warp {} lanes {:08x} of {:08x} {}, at {}", block.index, w.index, same,
+                                      w.alive, states[stand / kAtSync],
+                                      place_of(*launch.kernel, instruction(w, stand))));
+        });
       }
     }
   }
@@ -389,11 +266,11 @@ class Work {
     constexpr u64 kSpin = 3000000;  // instructions of warps after which a block that spins gets company
     static const u64 most = std::stoull(setting("PTX_LIMIT", "0"));
     while (!resident_.empty() || admit()) {
-      const bool alone = together_ == 1 && launch_.block.size() <= kLanes && resident_.size() == 1;
       bool progress = false;
-      for (const auto& set : resident_) progress |= turn(*set, alone ? kSpin : 16384);
-      const auto gone =
-          std::stable_partition(resident_.begin(), resident_.end(), [](auto& set) { return set->lives(); });
+      for (const auto& cluster : resident_) progress |= turn(*cluster);
+      const auto gone = std::stable_partition(resident_.begin(), resident_.end(), [](auto& cluster) {
+        return std::ranges::any_of(cluster->blocks, [](const Block& block) { return block.live > 0; });
+      });
       if (gone != resident_.end()) {
         std::move(gone, resident_.end(), std::back_inserter(unused_));
         resident_.erase(gone, resident_.end());
@@ -414,28 +291,25 @@ class Work {
   bool admit() {
     if (next_ == order_.size()) return false;
     if (unused_.empty()) {
-      unused_.push_back(std::make_unique<Set>());
-      for (u32 i = 0; i < together_; ++i) unused_.back()->slots.push_back(std::make_unique<Slot>(launch_));
+      unused_.push_back(std::make_unique<Cluster>());
+      unused_.back()->blocks.reserve(together_);
+      for (u32 i = 0; i < together_; ++i) unused_.back()->blocks.emplace_back(launch_);
     }
-    auto set = std::move(unused_.back());
+    auto cluster = std::move(unused_.back());
     unused_.pop_back();
-    set->cluster = {0, 0, static_cast<u32>(launch_.block.size() * together_), {}};
-    for (auto& slot : set->slots) set->cluster.blocks.push_back(&slot->block);
     for (u32 i = 0; i < together_; ++i)
-      set->slots[i]->begin(launch_, order_[next_] * together_ + i, together_, set->cluster, random_);
+      cluster->blocks[i].begin(launch_, order_[next_] * together_ + i, *cluster, random_);
     ++next_;
-    resident_.push_back(std::move(set));
+    resident_.push_back(std::move(cluster));
     return true;
   }
-  // Every warp of the set's blocks that can do something, once. Whether any did.
-  bool turn(Set& set, u64 budget) {
+  // Every warp of the blocks that can do something, once. Whether any did.
+  bool turn(Cluster& cluster) {
     bool progress = false;
-    for (auto& slot : set.slots) {
-      for (const int i : slot->order) {
-        Warp& w = slot->block.warps[static_cast<std::size_t>(i)];
-        if (!can_run(w)) continue;
-        progress = true;
-        const u64 done = ptx::run(w, budget);
+    for (Block& block : cluster.blocks) {
+      for (const int i : block.order) {
+        const u64 done = ptx::run(block.warps[static_cast<std::size_t>(i)], 16384);
+        progress |= done > 0;
         since_ += done;
         total_ += done;
       }
@@ -448,11 +322,47 @@ class Work {
   std::size_t next_ = 0;
   const u32 together_;
   std::mt19937_64* const random_;
-  Sets resident_, unused_;
+  std::vector<std::unique_ptr<Cluster>> resident_, unused_;
   u64 since_ = 0, total_ = 0;
 };
 
 }  // namespace
+
+Block::Block(Launch& launch) {
+  const Kernel& kernel = *launch.kernel;
+  const u32 stride = round_up(kernel.local_bytes, 16) + 64;
+  warps.resize((launch.block + kLanes - 1) / kLanes);
+  order.resize(warps.size());
+  std::iota(order.begin(), order.end(), 0);
+  registers = pages_of(warps.size() * kernel.register_bytes + 64);
+  local = pages_of(kernel.local_bytes > 0 ? warps.size() * kLanes * stride : 0);
+  shared = pages_of(launch.shared_bytes + 4096);
+  for (const int i : order) {
+    Warp& w = warps[i];
+    w.registers = registers.get() + i * kernel.register_bytes;
+    w.constants = kernel.constants.data();
+    w.local = local.get() + i * kLanes * stride;
+    w.local_stride = stride;
+    w.launch = &launch;
+    w.index = i;
+  }
+}
+void Block::begin(const Launch& launch, u32 number, Cluster& its_cluster, std::mt19937_64* random) {
+  index = number;
+  live = launch.block;
+  cluster = &its_cluster;
+  poison(shared.get() + kSharedStart, launch.shared_bytes - kSharedStart);
+  poison(local.get(), local.get_deleter().bytes);
+  for (Warp& w : warps) {
+    w.block = this;
+    w.alive = kAll >> (kLanes - std::min<u32>(kLanes, live - w.index * kLanes));
+    w.rotate = false;
+    w.stand.fill(kNowhere);
+    put(w, 0, w.alive);
+  }
+  if (random != nullptr) std::shuffle(order.begin(), order.end(), *random);
+  if (race::on()) race::block_begins(*this, launch);
+}
 
 std::string place_of(const Kernel& kernel, const Inst& inst) {
   const Origin& origin = kernel.origins[static_cast<std::size_t>(&inst - kernel.code.data())];
@@ -461,16 +371,14 @@ std::string place_of(const Kernel& kernel, const Inst& inst) {
 }
 
 void fault(Warp& w, const Inst& inst, Mask lanes, const std::string& what) {
-  const Dim& block = w.launch->block;
-  const auto thread = static_cast<u32>(w.index * kLanes + std::countr_zero(lanes | 1U << 31));
-  const Dim at{thread % block.x, thread / block.x % block.y, thread / block.x / block.y};
-  stop(*w.launch, fmt::format("  {}\n  block {}, thread {}, lanes {:08x}\n  at {}", what, text_of(w.block->index),
-                              text_of(at), lanes, place_of(*w.launch->kernel, inst)));
+  stop(*w.launch,
+       fmt::format("  {}\n  block {}, thread {}, lanes {:08x}\n  at {}", what, w.block->index,
+                   w.index * kLanes + std::countr_zero(lanes | 1U << 31), lanes, place_of(*w.launch->kernel, inst)));
 }
 
 void execute(Launch& launch) {
-  const u32 together = static_cast<u32>(launch.cooperative ? launch.grid.size() : launch.cluster.size());
-  std::vector<u32> order(launch.grid.size() / together);
+  const u32 together = launch.cooperative ? launch.grid : launch.cluster;
+  std::vector<u32> order(launch.grid / together);
   std::iota(order.begin(), order.end(), 0);
   if (std::mt19937_64* const random = random_order(); random != nullptr) {
     // A device, too, begins blocks nearly in order, and CUB relies on it.

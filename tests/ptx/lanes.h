@@ -34,16 +34,25 @@ template <class L>
 inline void store_same(L* to, L value, Mask m) {
   for (int l = 0; l < kLanes; ++l) to[l] = m >> l & 1 ? value : to[l];
 }
+// The lanes for which is(lane). In two steps, for a loop that gathers bits is no vector loop.
+template <class F>
+inline Mask lanes_where(F&& is) {
+  alignas(64) u32 bits[kLanes];
+  for (int l = 0; l < kLanes; ++l) bits[l] = is(l) ? 1U << l : 0U;
+  Mask all = 0;
+  for (int l = 0; l < kLanes; ++l) all |= bits[l];
+  return all;
+}
 inline void store_mask(Mask* to, Mask value, Mask m) { *to = (*to & ~m) | (value & m); }
 
-// o[0] becomes F of o[1], o[2] ..., which have types A, in the lanes of the mask.
+// o[0] becomes F of o[2], o[3] ..., which have types A, in the lanes of the mask.
 template <class F, class D, class... A>
 void map(Warp& w, const Inst& in, Mask m) {
   alignas(64) Lane<D> result[kLanes];
   const auto loop = [&](const Lane<A>*... from) {
     for (int l = 0; l < kLanes; ++l) result[l] = to_lane<D>(F()(static_cast<A>(from[l])...));
   };
-  [&]<std::size_t... i>(std::index_sequence<i...>) { loop(w.from<Lane<A>>(in.o[1 + i])...); }
+  [&]<std::size_t... i>(std::index_sequence<i...>) { loop(w.from<Lane<A>>(in.o[2 + i])...); }
   (std::index_sequence_for<A...>());
   store(w.to<Lane<D>>(in.o[0]), result, m);
 }
@@ -63,25 +72,25 @@ inline double canonical(double x) { return x == x ? x : std::bit_cast<double>(0x
 
 enum AtomicOp : u8 { kAdd, kMin, kMax };
 
-// What an opcode does where its operands are registers of one width each: the loop, and bytes a lane of the result and of
-// each source (0: a predicate).
+// What an opcode does where its operands are registers of one width each: bytes a lane of its sources and of its results (0:
+// a predicate). Results lie at places 0, 1 ..., sources behind them, but not before place 2.
 struct Form {
   Execute run = nullptr;
-  int sources = 0;
-  std::array<u8, 5> bytes{};
+  std::vector<int> sources = {}, results = {};
+  Kind kind = Kind::simple;
+  u8 flags = 0;
+  Meet meet = Meet::here;
 };
-const Form* find_form(std::string_view opcode);  // null: none (arithmetic.cpp)
+using Forms = std::unordered_map<std::string, Form>;
+const Form* find_form(const std::string& opcode);  // null: none (arithmetic.cpp)
+void add_forms_of_lanes(Forms& to);                // what lanes do together, and what moves control (together.cpp)
 
-// Memory accesses (access.cpp), with registers of so many bytes a lane, and what lanes do together (together.cpp).
+// Memory accesses, with registers of so many bytes a lane (access.cpp).
 Execute load_of(Type type, int lane);
 Execute matrix_load_of(bool turned);
 Execute store_of(Type type, int lane);
 Execute atomic_of(Type type);
 void fence(Warp& w, const Inst&, Mask m);
-enum ShuffleMode : u8 { kUpwards, kDownwards, kButterfly, kIndexed };
-void shuffle(Warp& w, const Inst& in, Mask m);
 enum VoteMode : u8 { kVotesIgnored, kVoteAll, kVoteAny, kVoteBallot };
-void vote(Warp& w, const Inst& in, Mask m);
-void multiply_tiles(Warp& w, const Inst& in, Mask m);
 
 }  // namespace ptx

@@ -7,7 +7,9 @@
 #include <map>
 #include <memory>
 #include <mutex>
+#include <random>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -67,7 +69,7 @@ inline bool in_arena(u64 address) { return address - kArena < kArenaBytes; }
 std::string describe(u64 address);
 std::size_t total();
 std::size_t used();
-// Initialised bytes, where PTX_INITCHECK is on: one bit a byte of the arena.
+// Initialised bytes, where PTX_INITCHECK is on.
 bool tracks_init();
 void mark_init(u64 address, std::size_t bytes);
 bool is_init(u64 address, std::size_t bytes);
@@ -75,10 +77,11 @@ bool is_init(u64 address, std::size_t bytes);
 
 inline constexpr u32 kPoison = 0x7fa5a5a5;  // NaN as a float, as a double, a large integer
 void poison(void* memory, std::size_t bytes);
+constexpr u64 round_up(u64 value, u64 to) { return (value + to - 1) / to * to; }
 
 // --- code ------------------------------------------------------------------------------------------------------------
 struct Type {
-  char kind = 0;  // b, u, s, f; h: bf16; p: a predicate; 0: none
+  char kind = 0;  // b, u, s, f; p: a predicate; 0: none
   int bytes = 0;
   int lane() const { return bytes == 0 || bytes >= 8 ? bytes : 4; }  // bytes of a register, a lane
 };
@@ -92,8 +95,7 @@ struct Inst;
 using Execute = void (*)(Warp&, const Inst&, Mask);
 
 enum class Kind : u8 { simple, branch, exit, sync, barrier, cluster_arrive, cluster_wait, trap, yield };
-enum class Meet : u8 { here, anywhere, all };    // of a sync: lanes that a mask names, at any sync, all
-using Special = u32 (*)(const Warp&, u32 lane);  // what a special register holds
+enum class Meet : u8 { here, anywhere, all };  // of a sync: lanes that a mask names, at any sync, all
 
 struct Inst {
   Execute run = nullptr;
@@ -109,9 +111,8 @@ struct Inst {
   Ref guard = kNone;
   std::array<Ref, 14> o;  // operands: destinations first; of a sync the last may name its lanes
   u16 defs = 0;           // which of them are written
-  s64 imm = 0;            // an address's offset; a branch's target
-  Special special = nullptr;
-  u32 cache = 0;  // index of a memory access
+  s64 imm = 0;            // an address's offset; a branch's target; else which of the operands are negated
+  u32 cache = 0;          // index of a memory access
   Inst() { o.fill(kNone); }
   Ref named() const { return o.back(); }
 };
@@ -166,18 +167,13 @@ std::string source_of(const Kernel& kernel, std::string_view loc);
 std::string text_of(const Kernel& kernel, u32 line);
 
 // --- execution -------------------------------------------------------------------------------------------------------
-struct Dim {
-  u32 x = 1, y = 1, z = 1;
-  u64 size() const { return u64{x} * y * z; }
-};
-
 struct MemoryCache {  // of a memory access: the allocation or variable it met last
   Range range;
   Space space = Space::generic;
 };
 struct Launch {
   Kernel* kernel = nullptr;
-  Dim grid, block, cluster;
+  u32 grid = 1, block = 1, cluster = 1;  // blocks, threads of one, blocks that run together
   bool cooperative = false;
   u32 dynamic_shared = 0;
   std::vector<char> parameters;
@@ -190,12 +186,8 @@ struct Launch {
 void execute(Launch& launch);
 
 struct Block;
-enum class State : u8 { ready, at_sync, at_barrier, at_cluster };
-struct Group {  // lanes of a warp that stand at the same instruction
-  u32 pc = 0;
-  Mask mask = 0;
-  State state = State::ready;
-};
+// Where a lane stands: the instruction that it executes next, and above it whether it waits there.
+enum State : u32 { kReady = 0, kAtSync = 1U << 28, kAtBarrier = 2U << 28, kAtCluster = 3U << 28, kStates = 15U << 28 };
 
 struct Warp {
   char* registers = nullptr;
@@ -204,11 +196,10 @@ struct Warp {
   u32 local_stride = 0;
   Block* block = nullptr;
   Launch* launch = nullptr;
-  Mask exited = 0, exists = kAll;
   int index = 0;
-  bool rotate = false;
-  u32 cluster_phase[kLanes] = {};
-  std::vector<Group> groups;
+  Mask alive = 0;       // lanes that have not exited
+  bool rotate = false;  // whether lanes that stand elsewhere are to have their turn
+  alignas(64) std::array<u32, kLanes> stand{};
 
   template <class T>
   T* to(Ref ref) const {
@@ -218,55 +209,48 @@ struct Warp {
   const T* from(Ref ref) const {
     return reinterpret_cast<const T*>(ref >= 0 ? registers + ref : constants + ~ref);
   }
+  Mask predicate(const Inst& in, int place) const {  // a source, negated where it is written so
+    return *from<Mask>(in.o[place]) ^ (in.imm >> place & 1 ? kAll : 0);
+  }
 };
 
 struct Barrier {
   u32 arrived = 0, votes = 0;  // threads
 };
 
-struct Cluster {
-  u32 arrived = 0, phase = 0, live = 0;
-  std::vector<Block*> blocks;
+struct Cluster;
+namespace race {
+struct BlockClock;
+}
+// A block, and room for it: one after another uses it.
+struct Block {
+  explicit Block(Launch& launch);
+  void begin(const Launch& launch, u32 number, Cluster& its_cluster, std::mt19937_64* random);
+
+  u32 index = 0;
+  Pages registers, local, shared;
+  std::vector<Warp> warps;
+  std::vector<int> order;  // of the warps' turns
+  u32 live = 0;            // threads that have not exited
+  Barrier barrier;
+  Cluster* cluster = nullptr;
+  std::shared_ptr<race::BlockClock> clock;  // where races are looked for
+};
+struct Cluster {  // blocks that run together: of a cluster, of a cooperative grid, or one
+  std::vector<Block> blocks;
+  Barrier barrier;
 };
 
 // --- the race detector (race.cpp) ------------------------------------------------------------------------------------
 namespace race {
-struct Known;
-struct Thread;
-struct Cell;
-using KnownPtr = std::shared_ptr<const Known>;
-struct WarpClock {  // stamps: each lane knows all earlier accesses of another
-  u32 all = 0;
-  std::array<std::array<u32, kLanes>, kLanes> known{};
-};
-struct BlockClock {
-  u32 start = 0, barrier = 0, cluster = 0;  // stamps of the last of each
-  u32 together = 1;                         // blocks of a cluster
-  std::vector<WarpClock> warps;
-  std::vector<Thread> threads;  // none until one of them knows something
-  std::vector<Cell> shared;     // of each word
-  std::unordered_map<u64, KnownPtr> published;
-};
 bool on();
 void launch_begins(const Launch& launch);
-void block_begins(Block& block, const Launch& launch, u32 together);
-void barrier(const std::vector<Block*>& blocks);  // all their threads have arrived at one of a block, or of the cluster
-void cluster_barrier(const std::vector<Block*>& blocks);
+void block_begins(Block& block, const Launch& launch);
+void barrier(std::span<Block> blocks, bool of_cluster);  // all their threads have arrived
 void warp_sync(Warp& warp, Mask lanes);
 void fence(Warp& warp, Mask lanes);
 void note(Warp& warp, const Inst& inst, Mask lanes, Space space, const u64* addresses, bool reads, bool writes);
 }  // namespace race
-
-struct Block {
-  std::shared_ptr<race::BlockClock> clock;  // where races are looked for
-  Dim index;
-  u32 linear = 0;
-  char* shared = nullptr;
-  std::vector<Warp> warps;
-  u32 live = 0;  // threads that have not exited
-  Barrier barrier;
-  Cluster* cluster = nullptr;
-};
 
 // --- counts (count.cpp) ----------------------------------------------------------------------------------------------
 namespace count {

@@ -1,4 +1,4 @@
-// Global memory: exact bounds, redzones, and freed addresses that stay out of use for a while.
+// Global memory: exact bounds, redzones, and freed addresses that stay out of use.
 #include <fmt/format.h>
 #include <signal.h>
 #include <sys/mman.h>
@@ -44,12 +44,9 @@ void poison(void* memory, std::size_t bytes) {
 namespace memory {
 namespace {
 
-struct Allocation {
-  std::size_t bytes = 0, reserved = 0;
-};
-constexpr std::size_t kRedzone = 256, kAlign = 512, kPage = 4096, kLarge = 16 * kPage, kQuarantine = 256;
+constexpr std::size_t kRedzone = 256, kPage = 4096;  // allocations begin at a page of their own
+std::size_t pages_for(std::size_t bytes) { return round_up(bytes + kRedzone, kPage); }
 
-std::size_t round_up(std::size_t bytes, std::size_t to) { return (bytes + to - 1) / to * to; }
 void reserve(u64 address, int protection) {
   void* const at = reinterpret_cast<void*>(address);
   const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE;
@@ -61,12 +58,11 @@ void host_touched(int, siginfo_t* info, void*) {
 }
 
 struct State {
-  std::map<u64, Allocation> live;
-  std::deque<std::pair<u64, Allocation>> freed;   // the last ones, for reports
-  std::map<std::size_t, std::deque<u64>> unused;  // by reserved bytes
+  std::map<u64, std::size_t> live;                // bytes, by address
+  std::deque<std::pair<u64, std::size_t>> freed;  // the last ones, for reports: no address is used twice
   u64 next = kArena + (1 << 20);
   std::size_t used = 0;
-  Pages init;  // a bit a byte
+  Pages init;  // a byte for each
   std::mutex lock;
   State() {
     reserve(kArena, PROT_NONE);
@@ -75,34 +71,20 @@ struct State {
     action.sa_sigaction = host_touched;
     action.sa_flags = SA_SIGINFO | SA_RESETHAND;
     sigaction(SIGSEGV, &action, nullptr);
-    if (is_on("PTX_INITCHECK")) init = pages_of(kArenaBytes / 8);
+    if (is_on("PTX_INITCHECK")) init = pages_of(kArenaBytes);
   }
 };
 State& state() {
   static State* s = new State;
   return *s;
 }
-u64* init_bits() { return reinterpret_cast<u64*>(state().init.get()); }
-void set_init(u64 address, std::size_t bytes, bool value) {
-  u64* const init = init_bits();
-  for (u64 at = address - kArena, end = at + bytes; at < end;) {
-    const u64 bit = at % 64, count = std::min<u64>(64 - bit, end - at);
-    const u64 mask = ~0ULL >> (64 - count) << bit;
-    init[at / 64] = value ? init[at / 64] | mask : init[at / 64] & ~mask;
-    at += count;
-  }
-}
+char* init_of(u64 address) { return state().init.get() + (address - kArena); }
 
 }  // namespace
 
 bool tracks_init() { return state().init.get() != nullptr; }
-void mark_init(u64 address, std::size_t bytes) { set_init(address, bytes, true); }
-bool is_init(u64 address, std::size_t bytes) {
-  for (u64 at = address - kArena, end = at + bytes; at < end; ++at) {
-    if ((init_bits()[at / 64] >> at % 64 & 1) == 0) return false;
-  }
-  return true;
-}
+void mark_init(u64 address, std::size_t bytes) { std::memset(init_of(address), 1, bytes); }
+bool is_init(u64 address, std::size_t bytes) { return std::memchr(init_of(address), 0, bytes) == nullptr; }
 
 std::size_t total() { return std::size_t{8} << 30; }
 std::size_t used() { return state().used; }
@@ -110,22 +92,12 @@ std::size_t used() { return state().used; }
 u64 allocate(std::size_t bytes) {
   State& s = state();
   const std::lock_guard hold(s.lock);
-  if (s.used + bytes > total()) return 0;
-  std::size_t reserved = round_up(bytes + kRedzone, kAlign);
-  if (reserved > kLarge) reserved = round_up(reserved, kPage);
-  u64 at = 0;
-  if (auto& pool = s.unused[reserved]; pool.size() > kQuarantine) {
-    at = pool.front();
-    pool.pop_front();
-  } else {
-    at = reserved > kLarge ? round_up(s.next, kPage) : s.next;
-    s.next = at + reserved;
-    if (s.next > kArena + kArenaBytes) return 0;
-  }
-  s.live[at] = {bytes, reserved};
+  const u64 at = s.next;
+  if (s.used + bytes > total() || at + pages_for(bytes) > kArena + kArenaBytes) return 0;
+  s.next += pages_for(bytes);
+  s.live[at] = bytes;
   s.used += bytes;
   poison(host(at), bytes);
-  if (tracks_init()) set_init(at, reserved, false);
   return at;
 }
 
@@ -134,11 +106,10 @@ bool release(u64 address) {
   const std::lock_guard hold(s.lock);
   const auto found = s.live.find(address);
   if (found == s.live.end()) return false;
-  s.used -= found->second.bytes;
-  s.freed.emplace_back(address, found->second);
+  s.used -= found->second;
+  s.freed.push_back(*found);
   if (s.freed.size() > 4096) s.freed.pop_front();
-  if (found->second.reserved > kLarge) madvise(host(address), found->second.reserved, MADV_DONTNEED);
-  s.unused[found->second.reserved].push_back(address);
+  madvise(host(address), pages_for(found->second), MADV_DONTNEED);
   s.live.erase(found);
   return true;
 }
@@ -148,8 +119,8 @@ bool find(u64 address, Range& range) {  // launches and allocations do not overl
   auto after = s.live.upper_bound(address);
   if (after == s.live.begin()) return false;
   --after;
-  if (address >= after->first + after->second.bytes) return false;
-  range = {after->first, after->first + after->second.bytes};
+  if (address >= after->first + after->second) return false;
+  range = {after->first, after->first + after->second};
   return true;
 }
 
@@ -164,18 +135,17 @@ std::string describe(u64 address) {
   State& s = state();
   std::string result = fmt::format("{:#x}", address);
   if (!in_arena(address)) return result + (address < 4096 ? " (null)" : " (no device memory)");
-  const auto note = [&](u64 distance, const char* how, const Allocation& of) {
-    result += fmt::format(" ({} bytes {} allocation of {} bytes)", distance, how, of.bytes);
+  const auto note = [&](u64 distance, const char* how, std::size_t of) {
+    result += fmt::format(" ({} bytes {} allocation of {} bytes)", distance, how, of);
   };
   const auto after = s.live.upper_bound(address);
   if (after != s.live.begin()) {
-    const auto& [at, was] = *std::prev(after);
-    const bool within = address < at + was.bytes;
-    within ? note(address - at, "into an", was) : note(address - at - was.bytes, "behind an", was);
+    const auto& [at, bytes] = *std::prev(after);
+    address < at + bytes ? note(address - at, "into an", bytes) : note(address - at - bytes, "behind an", bytes);
   }
   if (after != s.live.end()) note(after->first - address, "before an", after->second);
   const auto freed = std::find_if(s.freed.rbegin(), s.freed.rend(),
-                                  [&](const auto& gone) { return address - gone.first < gone.second.bytes; });
+                                  [&](const auto& gone) { return address - gone.first < gone.second; });
   if (freed != s.freed.rend()) note(address - freed->first, "into a FREED", freed->second);
   return result;
 }

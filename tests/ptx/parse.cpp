@@ -75,8 +75,6 @@ bool number_of(std::string_view token, u64& bits) {
   return true;
 }
 
-u32 round_up(u32 value, u32 to) { return (value + to - 1) / to * to; }
-
 // .align N .type name[count][count]... as in every declaration; the leading directive has been taken. name[] has no bytes.
 Variable declaration(Lexer& in) {
   Variable result;
@@ -214,7 +212,9 @@ class Decoder {
     }
     while (in.peek() != ';') {
       s.operands.push_back(operand(in));
-      if (!in.take(',')) break;
+      const bool paired = in.take('|');
+      s.paired |= paired;
+      if (!paired && !in.take(',')) break;
     }
     in.expect(';');
     try {
@@ -227,7 +227,7 @@ class Decoder {
     kernel_.code.push_back(inst);
     kernel_.origins.push_back({token, loc_, line});
   }
-  // {a, b}, [a + b], !a, a|b, or a sum of names and numbers.
+  // {a, b}, [a + b], !a, or a sum of names and numbers.
   Operand operand(Lexer& in) {
     Operand result;
     if (in.take('{')) {
@@ -241,7 +241,6 @@ class Decoder {
     result.negated = in.take('!');
     do term(in, result);
     while (in.take('+') || in.peek() == '-');
-    if (in.take('|')) result.second = register_named(in.next());
     if (!address) return result;
     result.kind = Operand::address;
     in.expect(']');
@@ -304,16 +303,13 @@ std::unique_ptr<Kernel> entry(Lexer& in, const Module& module) {
 }  // namespace
 
 Type type_named(std::string_view name) {
-  if (name == "pred") return {'p', 0};
-  const bool bf16 = name.starts_with("bf");
-  const std::string_view size = name.substr(std::min<std::size_t>(bf16 ? 2 : 1, name.size()));
-  for (const int bytes : {1, 2, 4, 8, 16}) {
-    const std::string bits = std::to_string(8 * bytes);
-    const int parts = size == bits ? 1 : size == bits + "x2" ? 2 : 0;
-    if (parts > 0 && std::string_view("busf").find(name[0]) != std::string_view::npos)
-      return {bf16 ? 'h' : name[0], bytes * parts};
-  }
-  return {};
+  static const std::unordered_map<std::string_view, Type> types{
+      {"pred", {'p', 0}}, {"b8", {'b', 1}},    {"b16", {'b', 2}}, {"b32", {'b', 4}},
+      {"b64", {'b', 8}},  {"b128", {'b', 16}}, {"u8", {'u', 1}},  {"u16", {'u', 2}},
+      {"u32", {'u', 4}},  {"u64", {'u', 8}},   {"s8", {'s', 1}},  {"s16", {'s', 2}},
+      {"s32", {'s', 4}},  {"s64", {'s', 8}},   {"f32", {'f', 4}}, {"f64", {'f', 8}}};
+  const auto found = types.find(name);
+  return found == types.end() ? Type{} : found->second;
 }
 
 std::unique_ptr<Module> parse_module(std::string text) {

@@ -16,254 +16,259 @@
 
 #include "tests/ptx/lanes.h"
 
-namespace ptx {
+namespace ptx::race {
+namespace {
 
-// What a thread knows of others beyond its barriers: accesses with earlier stamps than these.
-using Stamps = std::map<u32, u32>;
-struct race::Known {
-  Stamps threads, blocks;
-};
-struct race::Thread {
+// What a thread knows of others beyond its barriers: accesses with earlier stamps than these, by the thread's number in the
+// launch, or kBlocks and the block's.
+using Known = std::map<u64, u32>;
+using KnownPtr = std::shared_ptr<const Known>;
+constexpr u64 kBlocks = u64{1} << 40;
+
+struct Thread {
   KnownPtr acquired;  // known
   KnownPtr pending;   // read by an atomic; known after the next fence
   KnownPtr released;  // what atomics publish: what was known at the last fence
 };
 
-namespace race {
-namespace {
-
-struct Reads {   // of one word, of equal rank: by lanes of a warp; with no lanes: by several warps of a block
-  u32 warp = 0;  // 1 + the number of the (first) warp in the launch; 0: none
+// Accesses of equal rank: of lanes of a warp; with no lanes: of several warps of a block. Warps are numbered through the
+// launch, from 1 on: 0 is no access.
+struct Access {
+  u32 warp = 0;
   Mask lanes = 0;
   u32 stamp = 0, at = 0;  // of the last; its instruction
 };
-}  // namespace
+constexpr u32 kAnyBlock = 0xffffffff;   // for the warp: of many blocks
+constexpr u32 kElsewhere = 0xfffffffe;  // for the warp: `at` is the index of a list, or of cells of bytes
+constexpr u32 kAtomic = 0x80000000;     // beside the instruction
+constexpr u32 kLastStamp = 0xffffffff;
+constexpr std::size_t kMostReads = 64;  // blocks told apart among the readers of one word
 
 struct Cell {
-  u32 writer = 0;  // 1 + the number of the thread in the launch; 0: none; kSplit: see cells of bytes
-  u32 stamp = 0, at = 0;
-  u32 more = 0;  // 1 + index of the list that holds the reads in the place of `reads`; kSplit: of the bytes
-  Reads reads;
+  Access write;  // the last; kElsewhere: each byte has a cell of its own
+  Access reads;  // since then; kElsewhere: they are in a list
+};
+std::vector<std::array<Cell, 4>> bytes_of_words;
+std::vector<std::vector<Access>> lists;
+std::vector<u32> unused_lists;
+
+struct WarpClock {  // stamps: each lane knows all earlier accesses of another
+  u32 all = 0;
+  std::array<std::array<u32, kLanes>, kLanes> known{};
+  u32 of(int lane, int other) const { return std::max(all, known[lane][other]); }
+};
+}  // namespace
+
+struct BlockClock {
+  u32 start = 0, barrier = 0, cluster = 0;  // stamps of the last of each
+  std::vector<WarpClock> warps;
+  std::vector<Thread> threads;  // none until one of them knows something
+  std::vector<Cell> shared;     // of each word
+  std::unordered_map<u64, KnownPtr> published;
 };
 
 namespace {
 
-constexpr u32 kSplit = 0xffffffff, kAtomic = 0x80000000, kAnyBlock = 0xffffffff;
-constexpr std::size_t kMostLists = 64;  // blocks told apart among the readers of one word
-
 u32 now = 1, launch_start = 1;
-u32 threads_in_block = 1, warps_in_block = 1;
+u32 warps_in_block = 1;
 Cell* global_cells = nullptr;
-std::vector<std::array<Cell, 4>> bytes_of_words;
-std::vector<std::vector<Reads>> lists;
-std::vector<u32> unused_lists;
 std::unordered_map<u64, KnownPtr> published;  // by address of the atomic
 
 enum Kind { kRead, kWrite, kAtomicLoad, kAtomicStore, kUpdate };
 const char* const kNames[] = {"read", "write", "atomic load", "atomic store", "atomic"};
 
+// The access under way.
 struct Me {
   Warp& warp;
   const Inst& inst;
   int lane;
-  u32 thread;  // in the launch
-  u32 floor;   // stamps before it are of other launches, or of blocks that had this shared memory before
-  BlockClock& block;
-  const Known* known;
+  Kind kind;
   bool shared;
+  BlockClock& clock;
+  const Known* known;
+  u32 floor;  // stamps before it are of other launches, or of blocks that had this shared memory before
+  Access access;
 };
 
 KnownPtr joined(const KnownPtr& a, const KnownPtr& b) {
   if (a == nullptr || a == b) return b;
   if (b == nullptr) return a;
   auto both = std::make_shared<Known>(*a);
-  for (const auto& [thread, stamp] : b->threads) both->threads[thread] = std::max(both->threads[thread], stamp);
-  for (const auto& [block, stamp] : b->blocks) both->blocks[block] = std::max(both->blocks[block], stamp);
+  for (const auto& [whom, stamp] : *b) (*both)[whom] = std::max((*both)[whom], stamp);
   return both;
 }
-bool knows(const Me& me, Stamps Known::*of, u32 whom, u32 stamp) {
+bool knows(const Me& me, u64 whom, u32 stamp) {
   if (me.known == nullptr) return false;
-  const auto found = (me.known->*of).find(whom);
-  return found != (me.known->*of).end() && stamp < found->second;
+  const auto found = me.known->find(whom);
+  return found != me.known->end() && stamp < found->second;
 }
-bool by_barriers(const Me& me, u32 block, u32 stamp) {
-  if (block == me.warp.block->linear) return stamp < me.block.barrier;
-  return block / me.block.together == me.warp.block->linear / me.block.together && stamp < me.block.cluster;
-}
-bool by_lane(const Me& me, int lane, u32 stamp) {
-  const WarpClock& clock = me.block.warps[me.warp.index];
-  return lane == me.lane || stamp < std::max(clock.all, clock.known[me.lane][lane]);
-}
+u32 number_of(const Warp& warp) { return warp.block->index * warps_in_block + static_cast<u32>(warp.index) + 1; }
+u32 block_of(const Access& access) { return (access.warp - 1) / warps_in_block; }
+u64 thread_of(u32 warp, int lane) { return u64{warp} * kLanes + static_cast<u32>(lane); }
 
-// Whether the access of `thread` comes before the one under way.
-bool ordered(const Me& me, u32 thread, u32 stamp) {
-  if (stamp < me.floor || thread == me.thread) return true;
-  const u32 block = thread / threads_in_block, index = thread % threads_in_block;
-  if (by_barriers(me, block, stamp)) return true;
-  if (block == me.warp.block->linear && static_cast<int>(index / kLanes) == me.warp.index &&
-      by_lane(me, static_cast<int>(index % kLanes), stamp))
-    return true;
-  return knows(me, &Known::threads, thread, stamp) || knows(me, &Known::blocks, block, stamp);
-}
-// The same of all of these reads. Of those not told apart by warp or block, whoever has acquired something is believed.
-bool ordered(const Me& me, const Reads& reads) {
-  if (reads.warp == 0 || reads.stamp < me.floor) return true;
-  if (reads.warp == kAnyBlock) return me.known != nullptr;
-  const u32 block = (reads.warp - 1) / warps_in_block, warp = (reads.warp - 1) % warps_in_block;
-  if (by_barriers(me, block, reads.stamp) || knows(me, &Known::blocks, block, reads.stamp)) return true;
-  if (reads.lanes == 0) return block == me.warp.block->linear && me.known != nullptr;
-  const bool own = block == me.warp.block->linear && static_cast<int>(warp) == me.warp.index;
+// Whether these accesses come before the one under way. Of those not told apart by warp or block, whoever has acquired
+// something is believed.
+bool ordered(const Me& me, const Access& before) {
+  if (before.warp == 0 || before.stamp < me.floor) return true;
+  if (before.warp == kAnyBlock) return me.known != nullptr;
+  const u32 block = block_of(before), mine = me.warp.block->index;
+  const auto together = static_cast<u32>(me.warp.block->cluster->blocks.size());
+  if (block == mine && before.stamp < me.clock.barrier) return true;
+  if (before.stamp < me.clock.cluster && block / together == mine / together) return true;
+  if (knows(me, kBlocks + block, before.stamp)) return true;
+  if (before.lanes == 0) return block == mine && me.known != nullptr;
   bool all = true;
-  for_lanes(reads.lanes, [&](int lane) {
-    const u32 thread = block * threads_in_block + warp * kLanes + static_cast<u32>(lane);
-    all &= (own && by_lane(me, lane, reads.stamp)) || knows(me, &Known::threads, thread, reads.stamp);
+  for_lanes(before.lanes, [&](int lane) {
+    const bool by_lanes = before.warp == me.access.warp &&
+                          (lane == me.lane || before.stamp < me.clock.warps[me.warp.index].of(me.lane, lane));
+    all &= by_lanes || knows(me, thread_of(before.warp, lane), before.stamp);
   });
   return all;
 }
 
-std::string name_of(u32 thread) {
-  return fmt::format("block {}, thread {}", thread / threads_in_block, thread % threads_in_block);
-}
-std::string name_of(const Reads& reads) {
-  if (reads.warp == kAnyBlock) return "many blocks";
-  const u32 block = (reads.warp - 1) / warps_in_block, warp = (reads.warp - 1) % warps_in_block;
-  if (reads.lanes == 0) return fmt::format("block {}, several warps", block);
-  return fmt::format("block {}, warp {}, lane {}", block, warp, std::countr_zero(reads.lanes));
-}
-[[noreturn]] void report(const Me& me, Kind kind, u64 address, const std::string& whose, u32 at) {
+[[noreturn]] void report(const Me& me, u64 address, const Access& other) {
   const Kernel& kernel = *me.warp.launch->kernel;
+  const std::string whose = other.warp == kAnyBlock ? "many blocks"
+                            : other.lanes == 0
+                                ? fmt::format("block {}, several warps", block_of(other))
+                                : fmt::format("block {}, warp {}, lane {}", block_of(other),
+                                              (other.warp - 1) % warps_in_block, std::countr_zero(other.lanes));
   fault(me.warp, me.inst, Mask{1} << me.lane,
-        fmt::format("race: {} at {}\n  is not ordered after the access by {}\n  at {}", kNames[kind],
+        fmt::format("race: {} at {}\n  is not ordered after the access by {}\n  at {}", kNames[me.kind],
                     me.shared ? fmt::format("shared memory, offset {}", address) : memory::describe(address), whose,
-                    place_of(kernel, kernel.code[at & ~kAtomic])));
+                    place_of(kernel, kernel.code[other.at & ~kAtomic])));
 }
 
-std::span<Reads> reads_of(Cell& cell) {
-  return cell.more != 0 ? std::span(lists[cell.more - 1]) : std::span(&cell.reads, 1);
+std::span<Access> reads_of(Cell& cell) {
+  return cell.reads.warp == kElsewhere ? std::span(lists[cell.reads.at]) : std::span(&cell.reads, 1);
 }
 void forget(Cell& cell) {
-  if (cell.more != 0) {
-    lists[cell.more - 1].clear();
-    unused_lists.push_back(cell.more - 1);
+  if (cell.reads.warp == kElsewhere) {
+    lists[cell.reads.at].clear();
+    unused_lists.push_back(cell.reads.at);
   }
-  cell.more = 0;
   cell.reads = {};
 }
-
-// Adds the read under way to reads that it need not follow; whether they could take it.
-bool add(Reads& reads, const Me& me, const Reads& mine) {
-  if (reads.warp == kAnyBlock) {
-    reads.stamp = now;
-    return true;
-  }
-  if ((reads.warp - 1) / warps_in_block != me.warp.block->linear) return false;
-  reads.lanes = reads.warp == mine.warp && reads.lanes != 0 ? reads.lanes | mine.lanes : 0;
-  reads.stamp = now;
-  reads.at = mine.at;
-  return true;
-}
-void note_read(Cell& cell, const Me& me, u32 at) {
-  const Reads mine{me.warp.block->linear * warps_in_block + static_cast<u32>(me.warp.index) + 1, Mask{1} << me.lane,
-                   now, at};
-  if (cell.more == 0) {
-    Reads& reads = cell.reads;
-    if (reads.stamp == now && reads.warp == mine.warp && reads.lanes != 0) {
-      reads.lanes |= mine.lanes;
-    } else if (ordered(me, reads)) {
-      reads = mine;
-    } else if (!add(reads, me, mine)) {
-      if (unused_lists.empty()) {
-        unused_lists.push_back(static_cast<u32>(lists.size()));
-        lists.emplace_back();
-      }
-      cell.more = unused_lists.back() + 1;
-      unused_lists.pop_back();
-      lists[cell.more - 1] = {reads, mine};
-    }
+// One more beside the reads that are there.
+void add(Cell& cell, const Access& read) {
+  if (cell.reads.warp == 0) {
+    cell.reads = read;
     return;
   }
-  std::vector<Reads>& list = lists[cell.more - 1];
-  std::erase_if(list, [&](const Reads& reads) { return ordered(me, reads); });
-  for (Reads& reads : list) {
-    if (add(reads, me, mine)) return;
+  if (cell.reads.warp != kElsewhere) {
+    if (unused_lists.empty()) {
+      unused_lists.push_back(static_cast<u32>(lists.size()));
+      lists.emplace_back();
+    }
+    lists[unused_lists.back()] = {cell.reads};
+    cell.reads = {kElsewhere, 0, 0, unused_lists.back()};
+    unused_lists.pop_back();
   }
-  list.push_back(mine);
-  if (list.size() > kMostLists) list = {{kAnyBlock, 0, now, at}};
+  std::vector<Access>& list = lists[cell.reads.at];
+  list.push_back(read);
+  if (list.size() > kMostReads) list = {{kAnyBlock, 0, now, read.at}};
+}
+// The read under way: with those of its block that it need not follow, or in the place of one that it follows.
+void note_read(Cell& cell, const Me& me) {
+  Access* followed = nullptr;
+  for (Access& read : reads_of(cell)) {
+    const bool same_warp = read.warp == me.access.warp && read.lanes != 0;
+    if (same_warp && read.stamp == now) {
+      read.lanes |= me.access.lanes;
+      return;
+    }
+    if (ordered(me, read)) {
+      followed = &read;
+    } else if (read.warp == kAnyBlock || block_of(read) == me.warp.block->index) {
+      if (read.warp != kAnyBlock) read.lanes = same_warp ? read.lanes | me.access.lanes : 0;
+      read.stamp = now;
+      read.at = me.access.at;
+      return;
+    }
+  }
+  if (followed != nullptr)
+    *followed = me.access;
+  else
+    add(cell, me.access);
 }
 
-void note(Cell& cell, const Me& me, Kind kind, u64 address, u32 at) {
-  const bool written = cell.writer != 0 && cell.stamp >= me.floor;
-  const bool both_atomic = kind >= kAtomicLoad && (cell.at & kAtomic) != 0;
-  if (written && !both_atomic && !ordered(me, cell.writer - 1, cell.stamp))
-    report(me, kind, address, name_of(cell.writer - 1), cell.at);
-  if (kind == kRead) {
+void note(Cell& cell, const Me& me, u64 address) {
+  const bool written = cell.write.warp != 0 && cell.write.stamp >= me.floor;
+  const bool both_atomic = me.kind >= kAtomicLoad && (cell.write.at & kAtomic) != 0;
+  if (written && !both_atomic && !ordered(me, cell.write)) report(me, address, cell.write);
+  if (me.kind == kRead) {
     if (!written && me.shared)
       fault(me.warp, me.inst, Mask{1} << me.lane,
             "reads shared memory that nobody has written: offset " + std::to_string(address));
-    return note_read(cell, me, at);
+    return note_read(cell, me);
   }
-  if (kind == kAtomicLoad) return;
-  for (const Reads& reads : reads_of(cell)) {
-    if (!ordered(me, reads)) report(me, kind, address, name_of(reads), reads.at);
+  if (me.kind == kAtomicLoad) return;
+  for (const Access& read : reads_of(cell)) {
+    if (!ordered(me, read)) report(me, address, read);
   }
   forget(cell);
-  cell.writer = me.thread + 1;
-  cell.stamp = now;
-  cell.at = at | (kind >= kAtomicLoad ? kAtomic : 0);
+  cell.write = me.access;
+  cell.write.at |= me.kind >= kAtomicLoad ? kAtomic : 0;
 }
 
-void split(Cell& cell) {
-  std::array<Cell, 4> bytes;
-  bytes.fill(cell);
-  for (int i = 1; i < 4 && cell.more != 0; ++i) {  // each byte has its own list of reads
-    lists.push_back(std::vector<Reads>(lists[cell.more - 1]));
-    bytes[static_cast<std::size_t>(i)].more = static_cast<u32>(lists.size());
+// The cells of a word's bytes, which are one cell until some are accessed alone.
+std::array<Cell, 4>& bytes_of(Cell& cell) {
+  if (cell.write.warp != kElsewhere) {
+    std::array<Cell, 4> bytes;
+    for (Cell& byte : bytes) {
+      byte.write = cell.write;
+      for (const Access& read : reads_of(cell)) add(byte, read);
+    }
+    forget(cell);
+    cell.write = {kElsewhere, 0, 0, static_cast<u32>(bytes_of_words.size())};
+    bytes_of_words.push_back(bytes);
   }
-  bytes_of_words.push_back(bytes);
-  cell = {};
-  cell.writer = kSplit;
-  cell.more = static_cast<u32>(bytes_of_words.size() - 1);
+  return bytes_of_words[cell.write.at];
 }
 
 // Gives all of these threads what any of them has learnt by atomics and fences.
-template <class Threads>
-void share(const Threads& threads) {
+void share(const std::vector<Thread*>& threads) {
   for (KnownPtr Thread::*field : {&Thread::acquired, &Thread::pending, &Thread::released}) {
     KnownPtr all;
-    for (Thread* thread : threads) {
-      if (thread->*field != nullptr) all = joined(all, thread->*field);
-    }
+    for (Thread* thread : threads) all = joined(all, thread->*field);
     for (Thread* thread : threads) thread->*field = all;
   }
 }
-// The thread's knowledge; room for it is made when the first of its block needs some.
-Thread& thread_of(Block& block, u32 index) {
-  BlockClock& clock = *block.clock;
-  if (clock.threads.empty()) clock.threads.resize(threads_in_block);
-  return clock.threads[index];
+// What the thread knows; room for it is made when the first of its block needs some.
+Thread& thread_at(const Warp& warp, int lane) {
+  BlockClock& clock = *warp.block->clock;
+  if (clock.threads.empty()) clock.threads.resize(warps_in_block * kLanes);
+  return clock.threads[warp.index * kLanes + lane];
 }
 
 void tick() {
-  if (++now == kSplit) die("the race detector's clock has run out");
+  if (++now == kLastStamp) die("the race detector's clock has run out");
 }
 
 void fence(Warp& warp, int lane) {
-  Block& block = *warp.block;
-  const auto index = static_cast<u32>(warp.index * kLanes + lane), first = block.linear * threads_in_block;
-  Thread& thread = thread_of(block, index);
+  const BlockClock& clock = *warp.block->clock;
+  Thread& thread = thread_at(warp, lane);
   thread.acquired = joined(thread.acquired, thread.pending);
   auto released = thread.acquired == nullptr ? std::make_shared<Known>() : std::make_shared<Known>(*thread.acquired);
-  const BlockClock& clock = *block.clock;
-  auto& of_block = released->blocks[block.linear];
-  of_block = std::max(of_block, clock.barrier);
-  const WarpClock& lanes = clock.warps[warp.index];
-  for (u32 other = 0; other < kLanes; ++other) {
-    const u32 stamp = other == static_cast<u32>(lane) ? now + 1 : std::max(lanes.all, lanes.known[lane][other]);
-    if (stamp <= clock.barrier) continue;
-    auto& of_thread = released->threads[first + static_cast<u32>(warp.index * kLanes + other)];
-    of_thread = std::max(of_thread, stamp);
+  const auto learn = [&](u64 whom, u32 stamp) { (*released)[whom] = std::max((*released)[whom], stamp); };
+  learn(kBlocks + warp.block->index, clock.barrier);
+  for (int other = 0; other < kLanes; ++other) {
+    const u32 stamp = other == lane ? now + 1 : clock.warps[warp.index].of(lane, other);
+    if (stamp > clock.barrier) learn(thread_of(number_of(warp), other), stamp);
   }
   thread.released = released;
+}
+
+// An atomic publishes what its thread's last fence covered, and takes up what others published here, to be known after
+// the next fence.
+void publish(Warp& warp, int lane, bool shared, u64 address, bool reads, bool writes) {
+  auto& of_space = shared ? warp.block->clock->published : published;
+  const auto found = of_space.find(address);
+  if (warp.block->clock->threads.empty() && found == of_space.end()) return;
+  Thread& thread = thread_at(warp, lane);
+  if (reads && found != of_space.end()) thread.pending = joined(thread.pending, found->second);
+  if (writes && !reads) of_space[address] = thread.released;
+  if (writes && reads && thread.released != nullptr) of_space[address] = joined(of_space[address], thread.released);
 }
 
 }  // namespace
@@ -274,43 +279,41 @@ bool on() {
 }
 
 void launch_begins(const Launch& launch) {
-  if (launch.grid.size() * launch.block.size() >= kSplit)
-    die("a launch of 2^32 threads is too large for the race detector");
   static const Pages memory = pages_of(kArenaBytes / 4 * sizeof(Cell));
   global_cells = reinterpret_cast<Cell*>(memory.get());
+  warps_in_block = static_cast<u32>((launch.block + kLanes - 1) / kLanes);
+  if (u64{launch.grid} * warps_in_block >= kElsewhere - 1)
+    die("a launch of 2^32 warps is too large for the race detector");
   tick();
   launch_start = now;
-  threads_in_block = static_cast<u32>(launch.block.size());
-  warps_in_block = (threads_in_block + kLanes - 1) / kLanes;
   published.clear();
 }
 
-void block_begins(Block& block, const Launch& launch, u32 together) {
+void block_begins(Block& block, const Launch& launch) {
   if (block.clock == nullptr) block.clock = std::make_shared<BlockClock>();
   BlockClock& clock = *block.clock;
   tick();
   clock.start = clock.barrier = now;
   clock.cluster = 0;
-  clock.together = together;
-  clock.warps.resize(block.warps.size());
-  for (WarpClock& warp : clock.warps) warp = {};
+  clock.warps.assign(block.warps.size(), {});
   clock.threads.clear();
   clock.published.clear();
   clock.shared.resize(launch.shared_bytes / 4 + 1);
 }
 
-void cluster_barrier(const std::vector<Block*>& blocks) {
-  for (Block* block : blocks) block->clock->cluster = now + 1;
-  barrier(blocks);
-}
-void barrier(const std::vector<Block*>& blocks) {
+void barrier(std::span<Block> blocks, bool of_cluster) {
   tick();
+  bool any = false;
+  for (Block& block : blocks) {
+    block.clock->barrier = now;
+    if (of_cluster) block.clock->cluster = now;
+    any |= !block.clock->threads.empty();
+  }
+  if (!any) return;
   std::vector<Thread*> all;
-  for (Block* block : blocks) block->clock->barrier = now;
-  if (std::all_of(blocks.begin(), blocks.end(), [](Block* block) { return block->clock->threads.empty(); })) return;
-  for (Block* block : blocks) {
-    thread_of(*block, 0);
-    for (Thread& thread : block->clock->threads) all.push_back(&thread);
+  for (Block& block : blocks) {
+    thread_at(block.warps[0], 0);
+    for (Thread& thread : block.clock->threads) all.push_back(&thread);
   }
   share(all);
 }
@@ -318,7 +321,7 @@ void barrier(const std::vector<Block*>& blocks) {
 void warp_sync(Warp& warp, Mask lanes) {
   WarpClock& clock = warp.block->clock->warps[warp.index];
   tick();
-  if (lanes == (warp.exists & ~warp.exited)) {
+  if (lanes == warp.alive) {
     clock.all = now;
   } else {
     std::array<u32, kLanes> known{};
@@ -330,26 +333,13 @@ void warp_sync(Warp& warp, Mask lanes) {
   }
   if (warp.block->clock->threads.empty()) return;
   std::vector<Thread*> present;
-  for_lanes(lanes, [&](int l) { present.push_back(&thread_of(*warp.block, warp.index * kLanes + l)); });
+  for_lanes(lanes, [&](int l) { present.push_back(&thread_at(warp, l)); });
   share(present);
 }
 
 void fence(Warp& warp, Mask lanes) {
   for_lanes(lanes, [&](int l) { fence(warp, l); });
   tick();
-}
-
-// An atomic publishes what its thread's last fence covered, and takes up what others published here, to be known after
-// the next fence.
-void publish(Warp& warp, int lane, bool shared, u64 address, bool reads, bool writes) {
-  auto& of_space = shared ? warp.block->clock->published : published;
-  const auto found = of_space.find(address);
-  const auto index = static_cast<u32>(warp.index * kLanes + lane);
-  if (warp.block->clock->threads.empty() && found == of_space.end()) return;
-  Thread& thread = thread_of(*warp.block, index);
-  if (reads && found != of_space.end()) thread.pending = joined(thread.pending, found->second);
-  if (writes && !reads) of_space[address] = thread.released;
-  if (writes && reads && thread.released != nullptr) of_space[address] = joined(of_space[address], thread.released);
 }
 
 void note(Warp& warp, const Inst& inst, Mask lanes, Space space, const u64* addresses, bool reads, bool writes) {
@@ -361,33 +351,28 @@ void note(Warp& warp, const Inst& inst, Mask lanes, Space space, const u64* addr
                                     : kRead;
   const auto at = static_cast<u32>(&inst - warp.launch->kernel->code.data());
   BlockClock& clock = *warp.block->clock;
-  for (Mask rest = lanes; rest != 0; rest &= rest - 1) {
-    const int lane = __builtin_ctz(rest);
-    const auto index = static_cast<u32>(warp.index * kLanes + lane);
-    const u64 address = addresses[lane];
-    const Me me{warp,
-                inst,
-                lane,
-                warp.block->linear * threads_in_block + index,
-                shared ? clock.start : launch_start,
-                clock,
-                clock.threads.empty() ? nullptr : clock.threads[index].acquired.get(),
-                shared};
-    Cell* const first = shared ? &clock.shared[address / 4] : &global_cells[(address - kArena) / 4];
-    for (u32 word = 0; word < std::max<u32>(inst.bytes / 4, 1); ++word) {
-      Cell& cell = first[word];
-      if (inst.bytes < 4 && cell.writer != kSplit) split(cell);
-      if (cell.writer != kSplit) {
-        note(cell, me, kind, address + 4 * word, at);
+  for_lanes(lanes, [&](int lane) {
+    const Me me{.warp = warp,
+                .inst = inst,
+                .lane = lane,
+                .kind = kind,
+                .shared = shared,
+                .clock = clock,
+                .known = clock.threads.empty() ? nullptr : thread_at(warp, lane).acquired.get(),
+                .floor = shared ? clock.start : launch_start,
+                .access = {number_of(warp), Mask{1} << lane, now, at}};
+    const u64 begin = addresses[lane], end = begin + inst.bytes;
+    for (u64 address = begin; address < end; address = (address / 4 + 1) * 4) {
+      Cell& cell = shared ? clock.shared[address / 4] : global_cells[(address - kArena) / 4];
+      if (inst.bytes >= 4 && cell.write.warp != kElsewhere) {
+        note(cell, me, address);
         continue;
       }
-      const u32 begin = inst.bytes < 4 ? address % 4 : 0, end = inst.bytes < 4 ? begin + inst.bytes : 4;
-      for (u32 byte = begin; byte < end; ++byte)
-        note(bytes_of_words[cell.more][byte], me, kind, address / 4 * 4 + 4 * word + byte, at);
+      for (u64 byte = address; byte < std::min(end, (address / 4 + 1) * 4); ++byte)
+        note(bytes_of(cell)[byte % 4], me, byte);
     }
-    if (atomic) publish(warp, lane, shared, address, reads, writes);
-  }
+    if (atomic) publish(warp, lane, shared, begin, reads, writes);
+  });
 }
 
-}  // namespace race
-}  // namespace ptx
+}  // namespace ptx::race

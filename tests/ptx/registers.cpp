@@ -8,12 +8,11 @@
 namespace ptx {
 namespace {
 
-using Live = std::vector<u64>;  // one bit for each register
-
 struct Flow {  // instructions that are always executed one after the other
   std::size_t begin = 0, end = 0;
-  std::vector<std::size_t> next;  // flows that may come behind it
-  Live in;                        // at its begin
+  std::vector<std::size_t> before;  // flows that it may come behind
+  std::vector<bool> live;           // registers whose value is read here or later, before anything else is written
+  std::vector<bool> defined;        // registers that are written here, whatever guards say
 };
 struct Interval {
   std::size_t begin = SIZE_MAX, end = 0;
@@ -23,77 +22,56 @@ struct Interval {
   }
 };
 
-bool leaves(const Inst& in) { return in.kind == Kind::branch || in.kind == Kind::exit; }
-
-std::vector<Flow> flows_of(const std::vector<Inst>& code, std::size_t words) {
+std::vector<Flow> flows_of(const std::vector<Inst>& code, std::size_t registers) {
   const std::vector<bool> begins = begins_of(code);
   std::vector<Flow> flows;
   std::vector<std::size_t> flow_of(code.size());
   for (std::size_t i = 0; i < code.size(); ++i) {
-    if (begins[i]) flows.push_back({i, i, {}, Live(words)});
+    if (begins[i]) flows.push_back({i, i, {}, std::vector<bool>(registers), std::vector<bool>(registers)});
     flow_of[i] = flows.size() - 1;
     flows.back().end = i + 1;
   }
-  for (Flow& flow : flows) {
-    const Inst& last = code[flow.end - 1];
-    if (last.kind == Kind::branch) flow.next.push_back(flow_of[static_cast<std::size_t>(last.imm)]);
-    if ((!leaves(last) || last.guard != kNone) && flow.end < code.size()) flow.next.push_back(flow_of[flow.end]);
+  for (std::size_t f = 0; f < flows.size(); ++f) {
+    const Inst& last = code[flows[f].end - 1];
+    const bool leaves = last.kind == Kind::branch || last.kind == Kind::exit;
+    if (last.kind == Kind::branch) flows[flow_of[static_cast<std::size_t>(last.imm)]].before.push_back(f);
+    if ((!leaves || last.guard != kNone) && f + 1 < flows.size()) flows[f + 1].before.push_back(f);
   }
   return flows;
 }
 
-template <class F>
-void for_registers(const Live& live, F&& body) {
-  for (std::size_t word = 0; word < live.size(); ++word) {
-    for (u64 rest = live[word]; rest != 0; rest &= rest - 1) body(word * 64 + std::countr_zero(rest));
-  }
-}
-// From what is live behind an instruction to what is before it: what it defines is not, but where a guard may keep it.
-void step_back(const Inst& in, Live& live) {
-  const auto set = [&](Ref r, bool value) {
-    if (r < 0) return;
-    const u64 bit = u64{1} << r % 64;
-    u64& word = live[static_cast<std::size_t>(r / 64)];
-    word = value ? word | bit : word & ~bit;
-  };
-  for (std::size_t k = 0; k < in.o.size(); ++k) {
-    if ((in.defs >> k & 1) != 0 && in.guard == kNone) set(in.o[k], false);
-  }
-  for (std::size_t k = 0; k < in.o.size(); ++k) {
-    if ((in.defs >> k & 1) == 0 || in.guard != kNone) set(in.o[k], true);
-  }
-  set(in.guard, true);
-}
-
-// Where each register is live, from the first to the last instruction: what flows out of one is what flows into the next.
+// Where each register is live, from the first to the last instruction: back from each read to what has written it, on every
+// way. A write that a guard may leave out is a read, too.
 std::vector<Interval> intervals_of(const std::vector<Inst>& code, std::size_t registers) {
-  const std::size_t words = (registers + 63) / 64;
-  std::vector<Flow> flows = flows_of(code, words);
-  const auto out_of = [&](const Flow& flow) {
-    Live out(words);
-    for (const std::size_t next : flow.next) {
-      for (std::size_t w = 0; w < words; ++w) out[w] |= flows[next].in[w];
-    }
-    return out;
+  std::vector<Flow> flows = flows_of(code, registers);
+  std::vector<Interval> intervals(registers);
+  std::vector<std::pair<std::size_t, std::size_t>> reached;  // flows at whose begin a register is live
+  const auto reach = [&](std::size_t f, std::size_t r) {
+    intervals[r].hold(flows[f].begin);
+    if (!flows[f].live[r]) reached.emplace_back(f, r);
+    flows[f].live[r] = true;
   };
-  for (bool changed = true; changed;) {
-    changed = false;
-    for (auto flow = flows.rbegin(); flow != flows.rend(); ++flow) {
-      Live live = out_of(*flow);
-      for (std::size_t i = flow->end; i-- > flow->begin;) step_back(code[i], live);
-      changed |= live != flow->in;
-      flow->in = std::move(live);
+  for (std::size_t f = 0; f < flows.size(); ++f) {
+    for (std::size_t i = flows[f].begin; i < flows[f].end; ++i) {
+      const Inst& in = code[i];
+      const auto use = [&](Ref r, bool reads) {
+        if (r < 0) return;
+        intervals[static_cast<std::size_t>(r)].hold(i);
+        if (reads && !flows[f].defined[r]) reach(f, r);
+      };
+      use(in.guard, true);
+      for (std::size_t k = 0; k < in.o.size(); ++k) use(in.o[k], (in.defs >> k & 1) == 0 || in.guard != kNone);
+      for (std::size_t k = 0; k < in.o.size(); ++k) {
+        if ((in.defs >> k & 1) != 0 && in.o[k] >= 0) flows[f].defined[in.o[k]] = true;
+      }
     }
   }
-  std::vector<Interval> intervals(registers);
-  for (const Flow& flow : flows) {
-    for_registers(flow.in, [&](std::size_t r) { intervals[r].hold(flow.begin); });
-    for_registers(out_of(flow), [&](std::size_t r) { intervals[r].hold(flow.end); });
-    for (std::size_t i = flow.begin; i < flow.end; ++i) {
-      if (code[i].guard >= 0) intervals[static_cast<std::size_t>(code[i].guard)].hold(i);
-      for (const Ref r : code[i].o) {
-        if (r >= 0) intervals[static_cast<std::size_t>(r)].hold(i);
-      }
+  while (!reached.empty()) {
+    const auto [f, r] = reached.back();
+    reached.pop_back();
+    for (const std::size_t before : flows[f].before) {
+      intervals[r].hold(flows[before].end);
+      if (!flows[before].defined[r]) reach(before, r);
     }
   }
   return intervals;
@@ -149,7 +127,7 @@ void place_registers(Kernel& kernel, const std::vector<Type>& registers) {
     if (inst.guard >= 0) inst.guard = place[static_cast<std::size_t>(inst.guard)];
     for (Ref& o : inst.o) o = o >= 0 ? place[static_cast<std::size_t>(o)] : o;
   }
-  kernel.register_bytes = (used + 4095) / 4096 * 4096 + 64 * 3;  // not a multiple of 4096: warps in different sets
+  kernel.register_bytes = round_up(used, 4096) + 64 * 3;  // not a multiple of 4096: warps in different sets
 }
 
 }  // namespace ptx

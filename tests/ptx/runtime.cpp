@@ -7,10 +7,7 @@
 #include <atomic>
 #include <cstdio>
 #include <deque>
-#include <map>
-#include <set>
 #include <tuple>
-#include <unordered_map>
 
 #include "tests/ptx/machine.h"
 
@@ -36,9 +33,15 @@ bool has_clusters() { return is_on("PTX_CLUSTERS", "1"); }
 std::map<int, CUmemPoolHandle_st> default_pools;  // by device
 std::set<cudaMemPool_t> pools;                    // these, and those made by cudaMemPoolCreate
 std::unordered_map<void*, std::pair<cudaMemPool_t, std::size_t>> pool_pieces;
+std::recursive_mutex lock;
+
 cudaError_t returns(cudaError_t error) {
   if (error != cudaSuccess) last_error = error;
   return error;
+}
+cudaError_t returns(bool is_valid) { return returns(is_valid ? cudaSuccess : cudaErrorInvalidValue); }
+cudaError_t check_device(int device) {
+  return returns(device >= 0 && device < device_count() ? cudaSuccess : cudaErrorInvalidDevice);
 }
 // PTX_LOST=DEVICE:N: from its N-th launch on this device fails in all that it is asked, as one that a kernel has broken.
 struct Lost {
@@ -55,13 +58,11 @@ cudaError_t answer_of(int device, int launches = 0) {
   if (device != lost.device) return cudaSuccess;
   return returns((lost.left -= launches) > 0 ? cudaSuccess : cudaErrorIllegalAddress);
 }
-std::recursive_mutex lock;
-cudaError_t check_device(int device) {
-  return returns(device >= 0 && device < device_count() ? cudaSuccess : cudaErrorInvalidDevice);
-}
+u64 address_of(const void* at) { return reinterpret_cast<u64>(at); }
 
+// --- kernels, as nvcc has left them in the program -------------------------------------------------------------------
 struct FatBinary {
-  const void* data = nullptr;
+  const char* data = nullptr;
   std::unique_ptr<Module> module;
   bool loaded = false;
 };
@@ -92,31 +93,30 @@ T read(const char* from) {
   return value;
 }
 // An entry of a fat binary: its kind, the size of its header, and of what lies behind it, which may be packed by zstd.
-constexpr std::uint16_t kPtx = 1;
-constexpr std::uint64_t kPacked = 0x8000, kPackedOtherwise = 0x2000;
+constexpr u16 kPtx = 1;
+constexpr u64 kPacked = 0x8000, kPackedOtherwise = 0x2000;
 std::string ptx_of(const char* entry) {
-  const char* const text = entry + read<std::uint32_t>(entry + 4);
-  const auto flags = read<std::uint64_t>(entry + 40);
+  const char* const text = entry + read<u32>(entry + 4);
+  const u64 flags = read<u64>(entry + 40);
   if (flags & kPackedOtherwise) die("the PTX is packed in a way that this machine does not know");
-  if ((flags & kPacked) == 0) return std::string(text, strnlen(text, read<std::uint64_t>(entry + 8)));
-  std::string unpacked(read<std::uint64_t>(entry + 56), '\0');
-  const std::size_t got = ZSTD_decompress(unpacked.data(), unpacked.size(), text, read<std::uint32_t>(entry + 16));
+  if ((flags & kPacked) == 0) return std::string(text, strnlen(text, read<u64>(entry + 8)));
+  std::string unpacked(read<u64>(entry + 56), '\0');
+  const std::size_t got = ZSTD_decompress(unpacked.data(), unpacked.size(), text, read<u32>(entry + 16));
   if (ZSTD_isError(got)) die(std::string("the PTX cannot be unpacked: ") + ZSTD_getErrorName(got));
   unpacked.resize(strnlen(unpacked.data(), got));
   return unpacked;
 }
 
-// The newest PTX of the fat binary that the device takes.
+// The newest PTX of the fat binary that the device takes; null: there is none.
 Module* load(FatBinary& binary) {
-  if (binary.loaded) return binary.module.get();
-  binary.loaded = true;
-  const char* at = static_cast<const char*>(binary.data);
-  if (read<std::uint32_t>(at) != 0xBA55ED50) die("no fat binary where one was registered");
-  const char* const end = at + read<std::uint16_t>(at + 6) + read<std::uint64_t>(at + 8);
+  if (std::exchange(binary.loaded, true)) return binary.module.get();
+  const char* at = binary.data;
+  if (read<u32>(at) != 0xBA55ED50) die("no fat binary where one was registered");
+  const char* const end = at + read<u16>(at + 6) + read<u64>(at + 8);
   std::string best;
   const int own = device().major * 10 + device().minor;
-  for (at += read<std::uint16_t>(at + 6); at < end; at += read<std::uint32_t>(at + 4) + read<std::uint64_t>(at + 8)) {
-    if (read<std::uint16_t>(at) != kPtx) continue;
+  for (at += read<u16>(at + 6); at < end; at += read<u32>(at + 4) + read<u64>(at + 8)) {
+    if (read<u16>(at) != kPtx) continue;
     std::string text = ptx_of(at);
     const int arch = arch_of(text);
     const bool exact_only = text.find(".target sm_" + std::to_string(arch) + "a") != std::string::npos;
@@ -126,18 +126,18 @@ Module* load(FatBinary& binary) {
   return binary.module.get();
 }
 
-// The kernel of a function of the host, decoded.
+// Decodes the kernel of a function of the host.
 cudaError_t find(const void* function, Entry*& entry) {
   const std::lock_guard hold(lock);
   const auto found = known().entries.find(function);
-  if (found == known().entries.end()) return returns(cudaErrorInvalidDeviceFunction);
+  if (found == known().entries.end()) return cudaErrorInvalidDeviceFunction;
   entry = &found->second;
   if (entry->kernel != nullptr) return cudaSuccess;
   try {
     Module* const module = load(*entry->binary);
-    if (module == nullptr) return returns(cudaErrorNoKernelImageForDevice);
+    if (module == nullptr) return cudaErrorNoKernelImageForDevice;
     const auto kernel = module->kernels.find(entry->name);
-    if (kernel == module->kernels.end()) return returns(cudaErrorInvalidDeviceFunction);
+    if (kernel == module->kernels.end()) return cudaErrorInvalidDeviceFunction;
     decode(*kernel->second);
     entry->kernel = kernel->second.get();
   } catch (const std::exception& error) {
@@ -145,77 +145,101 @@ cudaError_t find(const void* function, Entry*& entry) {
   }
   return cudaSuccess;
 }
+// What body(entry) returns of the function's kernel.
+template <class F>
+cudaError_t with_kernel(const void* function, F&& body) {
+  Entry* entry = nullptr;
+  const cudaError_t status = find(function, entry);
+  return returns(status == cudaSuccess ? body(*entry) : status);
+}
 
+// --- launches --------------------------------------------------------------------------------------------------------
 // The default streams belong to whichever device is current.
-int stream_device(cudaStream_t stream) {
-  return reinterpret_cast<std::uintptr_t>(stream) <= 2 ? current_device : stream->device;
+int stream_device(cudaStream_t stream) { return address_of(stream) <= 2 ? current_device : stream->device; }
+
+// Of a grid, a block or a cluster; what has no thread is one of no size.
+u32 size_of(dim3 d) {
+  if (d.x != 0 && (d.y != 1 || d.z != 1)) die("launches of more than one dimension are not known");
+  return d.x;
 }
 
 // What a real launch would check, in its words.
 cudaError_t check_launch(const Launch& run, int dynamic_shared_limit) {
   const Device& d = device();
-  const Dim &grid = run.grid, &block = run.block, &cluster = run.cluster;
   const Kernel& kernel = *run.kernel;
-  const int shared = static_cast<int>(run.dynamic_shared), threads = static_cast<int>(block.size());
-  if (grid.size() == 0 || block.size() == 0) return cudaErrorInvalidConfiguration;
-  if (block.size() > 1024 || block.z > 64) return cudaErrorInvalidConfiguration;
-  if (grid.x > 0x7fffffff || grid.y > 65535 || grid.z > 65535) return cudaErrorInvalidConfiguration;
+  const int shared = static_cast<int>(run.dynamic_shared), threads = static_cast<int>(run.block);
+  if (run.grid == 0 || run.block == 0 || run.block > 1024 || run.grid > 0x7fffffff)
+    return cudaErrorInvalidConfiguration;
   if (threads > kernel.max_threads || shared > dynamic_shared_limit ||
       shared + static_cast<int>(kernel.static_shared) > d.shared_optin)
     return cudaErrorInvalidValue;
-  if (cluster.size() > 1) {
+  if (run.cluster > 1) {
     if (d.major < 9) return cudaErrorInvalidValue;
-    if (!has_clusters()) return cudaErrorInvalidClusterSize;
-    if (cluster.size() > 8 || grid.x % cluster.x != 0) return cudaErrorInvalidClusterSize;
-    if (cluster.y != 1 || cluster.z != 1) die("clusters of more than one dimension are not known");
+    if (!has_clusters() || run.cluster > 8 || run.grid % run.cluster != 0) return cudaErrorInvalidClusterSize;
   }
   const int resident = resident_blocks(kernel, threads, run.dynamic_shared);
   if (resident == 0) return cudaErrorLaunchOutOfResources;
-  const bool fits = grid.size() <= static_cast<std::uint64_t>(resident) * d.sms;
+  const bool fits = run.grid <= static_cast<u64>(resident) * d.sms;
   return run.cooperative && !fits ? cudaErrorCooperativeLaunchTooLarge : cudaSuccess;
 }
 
 cudaError_t launch(const void* function, dim3 grid, dim3 block, void** arguments, std::size_t shared,
-                   cudaStream_t stream, Dim cluster = {}, bool cooperative = false) {
+                   cudaStream_t stream, u32 cluster = 1, bool cooperative = false) {
   if (stream_device(stream) != current_device) return returns(cudaErrorInvalidResourceHandle);
   if (const cudaError_t status = answer_of(current_device, 1); status != cudaSuccess) return status;
-  Entry* entry;
-  if (const cudaError_t status = find(function, entry); status != cudaSuccess) return status;
-  Kernel* const kernel = entry->kernel;
-  Launch run;
-  run.kernel = kernel;
-  run.grid = {grid.x, grid.y, grid.z};
-  run.block = {block.x, block.y, block.z};
-  run.cluster = cluster;
-  run.cooperative = cooperative;
-  run.dynamic_shared = static_cast<std::uint32_t>(shared);
-  const cudaError_t status = check_launch(run, entry->dynamic_shared_limit);
-  const std::lock_guard hold(lock);
-  if (is_on("PTX_VERBOSE"))
-    std::fprintf(stderr, "PTX machine: %s%s <<<%ux%ux%u, %ux%ux%u, %zu>>>%s cluster %u\n",
-                 status == cudaSuccess ? "" : (std::string("refused, ") + cudaGetErrorName(status) + ": ").c_str(),
-                 demangled(entry->name).substr(0, 100).c_str(), grid.x, grid.y, grid.z, block.x, block.y, block.z,
-                 shared, cooperative ? " cooperative" : "", cluster.x);
-  if (status != cudaSuccess) return returns(status);
-  run.parameters.assign(kernel->parameter_bytes + 16, 0);
-  for (std::size_t i = 0; i < kernel->parameters.size(); ++i)
-    std::memcpy(&run.parameters[kernel->parameters[i].at], arguments[i], kernel->parameters[i].bytes);
-  run.shared = kernel->shared;
-  run.shared_bytes = (kernel->shared_end + 1023) / 1024 * 1024;
-  if (shared > 0) run.shared.push_back({"dynamic", run.shared_bytes, shared, 16});
-  run.shared_bytes += run.dynamic_shared;
-  execute(run);
-  return cudaSuccess;
+  return with_kernel(function, [&](Entry& entry) {
+    Kernel* const kernel = entry.kernel;
+    Launch run;
+    run.kernel = kernel;
+    run.grid = size_of(grid);
+    run.block = size_of(block);
+    run.cluster = cluster;
+    run.cooperative = cooperative;
+    run.dynamic_shared = static_cast<u32>(shared);
+    const cudaError_t status = check_launch(run, entry.dynamic_shared_limit);
+    const std::lock_guard hold(lock);
+    if (is_on("PTX_VERBOSE"))
+      std::fprintf(stderr, "PTX machine: %s%s <<<%u, %u, %zu>>>%s cluster %u\n",
+                   status == cudaSuccess ? "" : (std::string("refused, ") + cudaGetErrorName(status) + ": ").c_str(),
+                   demangled(entry.name).substr(0, 100).c_str(), run.grid, run.block, shared,
+                   cooperative ? " cooperative" : "", cluster);
+    if (status != cudaSuccess) return status;
+    run.parameters.assign(kernel->parameter_bytes + 16, 0);
+    for (std::size_t i = 0; i < kernel->parameters.size(); ++i)
+      std::memcpy(&run.parameters[kernel->parameters[i].at], arguments[i], kernel->parameters[i].bytes);
+    run.shared = kernel->shared;
+    run.shared_bytes = round_up(kernel->shared_end, 1024);
+    if (shared > 0) run.shared.push_back({"dynamic", run.shared_bytes, shared, 16});
+    run.shared_bytes += run.dynamic_shared;
+    execute(run);
+    return cudaSuccess;
+  });
+}
+u32 cluster_of(const cudaLaunchConfig_t& config, bool& cooperative) {
+  u32 cluster = 1;
+  for (unsigned i = 0; i < config.numAttrs; ++i) {
+    const auto& [id, padding, value] = config.attrs[i];
+    if (id == cudaLaunchAttributeCooperative)
+      cooperative = value.cooperative != 0;
+    else if (id == cudaLaunchAttributeClusterDimension)
+      cluster = size_of({value.clusterDim.x, value.clusterDim.y, value.clusterDim.z});
+    else
+      die("launch attribute " + std::to_string(id) + " is not known");
+  }
+  return cluster;
 }
 
 // A copy's sides must be what its kind says, and lie in what was allocated.
-bool fits(const void* memory, std::size_t bytes, bool on_device) {
-  const bool in = memory::in_arena(reinterpret_cast<std::uint64_t>(memory));
+bool fits(const void* at, std::size_t bytes, bool on_device) {
+  const bool in = memory::in_arena(address_of(at));
   if (!on_device) return !in;
-  if (in && memory::holds(memory, bytes)) return true;
+  if (in && memory::holds(at, bytes)) return true;
   std::fprintf(stderr, "PTX machine: a copy or fill of %zu bytes at %s does not fit\n", bytes,
-               memory::describe(reinterpret_cast<std::uint64_t>(memory)).c_str());
+               memory::describe(address_of(at)).c_str());
   return false;
+}
+char* place_of(const void* at, bool on_device) {
+  return on_device ? memory::host(address_of(at)) : static_cast<char*>(const_cast<void*>(at));
 }
 
 }  // namespace
@@ -226,12 +250,11 @@ extern "C" {
 void** __cudaRegisterFatBinary(void* wrapper) {
   const std::lock_guard hold(lock);
   FatBinary& binary = known().binaries.emplace_back();
-  std::memcpy(&binary.data, static_cast<char*>(wrapper) + 8, sizeof(void*));
+  binary.data = read<const char*>(static_cast<char*>(wrapper) + 8);
   return reinterpret_cast<void**>(&binary);
 }
 void __cudaRegisterFatBinaryEnd(void**) {}
 void __cudaUnregisterFatBinary(void**) {}
-char __cudaInitModule(void**) { return 1; }
 void __cudaRegisterFunction(void** handle, const char* host, char*, const char* name, int, uint3*, uint3*, dim3*, dim3*,
                             int*) {
   const std::lock_guard hold(lock);
@@ -257,61 +280,49 @@ cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void*
                                cudaStream_t stream) {
   return launch(kernel, grid, block, arguments, shared, stream);
 }
-// --- launches
+
+// --- launches, and what is known of kernels
 cudaError_t cudaLaunchCooperativeKernel(const void* function, dim3 grid, dim3 block, void** arguments,
                                         std::size_t shared, cudaStream_t stream) {
-  return launch(function, grid, block, arguments, shared, stream, {}, true);
-}
-static Dim cluster_of(const cudaLaunchConfig_t& config, bool& cooperative) {
-  Dim cluster;
-  for (unsigned i = 0; i < config.numAttrs; ++i) {
-    const auto& [id, padding, value] = config.attrs[i];
-    if (id == cudaLaunchAttributeCooperative)
-      cooperative = value.cooperative != 0;
-    else if (id == cudaLaunchAttributeClusterDimension)
-      cluster = {value.clusterDim.x, value.clusterDim.y, value.clusterDim.z};
-    else
-      die("launch attribute " + std::to_string(id) + " is not known");
-  }
-  return cluster;
+  return launch(function, grid, block, arguments, shared, stream, 1, true);
 }
 cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* function, void** arguments) {
   bool cooperative = false;
-  const Dim cluster = cluster_of(*config, cooperative);
+  const u32 cluster = cluster_of(*config, cooperative);
   return launch(function, config->gridDim, config->blockDim, arguments, config->dynamicSmemBytes, config->stream,
                 cluster, cooperative);
 }
 cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute attribute, int value) {
-  Entry* entry;
-  if (const cudaError_t status = find(function, entry); status != cudaSuccess) return status;
-  const bool fits = value >= 0 && value + static_cast<int>(entry->kernel->static_shared) <= device().shared_optin;
-  if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize || !fits) return returns(cudaErrorInvalidValue);
-  entry->dynamic_shared_limit = value;
-  return cudaSuccess;
+  return with_kernel(function, [&](Entry& entry) {
+    const bool fits = value >= 0 && value + static_cast<int>(entry.kernel->static_shared) <= device().shared_optin;
+    if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize || !fits) return cudaErrorInvalidValue;
+    entry.dynamic_shared_limit = value;
+    return cudaSuccess;
+  });
 }
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* function) {
-  Entry* entry;
-  if (const cudaError_t status = find(function, entry); status != cudaSuccess) return status;
-  const Kernel& kernel = *entry->kernel;
-  *attributes = {};
-  attributes->sharedSizeBytes = kernel.static_shared;
-  attributes->localSizeBytes = kernel.local_bytes;
-  attributes->maxThreadsPerBlock = kernel.max_threads;
-  attributes->numRegs = registers_of(kernel);
-  attributes->ptxVersion = arch_of(kernel.module->text);
-  attributes->binaryVersion = device().major * 10 + device().minor;
-  attributes->maxDynamicSharedSizeBytes = entry->dynamic_shared_limit;
-  return cudaSuccess;
+  return with_kernel(function, [&](const Entry& entry) {
+    const Kernel& kernel = *entry.kernel;
+    *attributes = {};
+    attributes->sharedSizeBytes = kernel.static_shared;
+    attributes->localSizeBytes = kernel.local_bytes;
+    attributes->maxThreadsPerBlock = kernel.max_threads;
+    attributes->numRegs = registers_of(kernel);
+    attributes->ptxVersion = arch_of(kernel.module->text);
+    attributes->binaryVersion = device().major * 10 + device().minor;
+    attributes->maxDynamicSharedSizeBytes = entry.dynamic_shared_limit;
+    return cudaSuccess;
+  });
 }
 cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, const void* function, int threads,
                                                                    std::size_t shared, unsigned) {
-  Entry* entry;
   *blocks = 0;
-  if (const cudaError_t status = find(function, entry); status != cudaSuccess) return status;
-  if (threads <= 0 || threads > entry->kernel->max_threads) return returns(cudaErrorInvalidValue);
-  if (static_cast<int>(shared) <= entry->dynamic_shared_limit)
-    *blocks = resident_blocks(*entry->kernel, threads, shared);
-  return cudaSuccess;
+  return with_kernel(function, [&](const Entry& entry) {
+    if (threads <= 0 || threads > entry.kernel->max_threads) return cudaErrorInvalidValue;
+    if (static_cast<int>(shared) <= entry.dynamic_shared_limit)
+      *blocks = resident_blocks(*entry.kernel, threads, shared);
+    return cudaSuccess;
+  });
 }
 cudaError_t cudaOccupancyMaxActiveClusters(int* clusters, const void* function, const cudaLaunchConfig_t* config) {
   int blocks = 0;
@@ -319,42 +330,33 @@ cudaError_t cudaOccupancyMaxActiveClusters(int* clusters, const void* function, 
   if (device().major < 9) return returns(cudaErrorNotSupported);
   if (!has_clusters()) return returns(cudaErrorInvalidClusterSize);
   bool cooperative = false;
-  const int size = static_cast<int>(cluster_of(*config, cooperative).size());
-  const dim3 b = config->blockDim;
+  const int size = static_cast<int>(cluster_of(*config, cooperative));
   const cudaError_t status = cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(
-      &blocks, function, static_cast<int>(b.x * b.y * b.z), config->dynamicSmemBytes, 0);
+      &blocks, function, static_cast<int>(size_of(config->blockDim)), config->dynamicSmemBytes, 0);
   if (status == cudaSuccess)  // in GPCs of 16 to 18 multiprocessors
     *clusters = device().sms / 18 * (16 * blocks / size) + device().sms % 18 * blocks / size;
   return status;
 }
 cudaError_t cudaFuncGetName(const char** name, const void* function) {
-  Entry* entry;
-  if (const cudaError_t status = find(function, entry); status != cudaSuccess) return status;
-  *name = entry->name.c_str();
-  return cudaSuccess;
+  return with_kernel(function, [&](const Entry& entry) { return *name = entry.name.c_str(), cudaSuccess; });
 }
 
 // --- memory
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
-  *total = memory::total();
   const std::lock_guard hold(lock);
+  *total = memory::total();
   *free = memory::total() - memory::used();
   for (const cudaMemPool_t pool : pools) *free -= pool->reserved - pool->used;
   return cudaSuccess;
 }
 cudaError_t cudaMalloc(void** to, std::size_t bytes) {
-  *to = nullptr;
-  if (bytes == 0) return cudaSuccess;
-  *to = reinterpret_cast<void*>(memory::allocate(bytes));
-  return returns(*to != nullptr ? cudaSuccess : cudaErrorMemoryAllocation);
+  *to = bytes == 0 ? nullptr : reinterpret_cast<void*>(memory::allocate(bytes));
+  return returns(bytes == 0 || *to != nullptr ? cudaSuccess : cudaErrorMemoryAllocation);
 }
-cudaError_t cudaFree(void* at) {
-  return returns(at == nullptr || memory::release(reinterpret_cast<std::uint64_t>(at)) ? cudaSuccess
-                                                                                       : cudaErrorInvalidValue);
-}
+cudaError_t cudaFree(void* at) { return returns(at == nullptr || memory::release(address_of(at))); }
 cudaError_t cudaMallocFromPoolAsync(void** to, std::size_t bytes, cudaMemPool_t pool, cudaStream_t stream) {
-  if (!has_pools()) return returns(cudaErrorNotSupported);
   if (const cudaError_t status = answer_of(stream_device(stream)); status != cudaSuccess) return status;
+  if (!has_pools()) return returns(cudaErrorNotSupported);
   const std::lock_guard hold(lock);
   const cudaError_t status = cudaMalloc(to, bytes);
   if (status != cudaSuccess || bytes == 0) return status;
@@ -365,11 +367,7 @@ cudaError_t cudaMallocFromPoolAsync(void** to, std::size_t bytes, cudaMemPool_t 
 }
 cudaError_t cudaFreeAsync(void* at, cudaStream_t) {
   const std::lock_guard hold(lock);
-  const auto piece = pool_pieces.find(at);
-  if (piece != pool_pieces.end()) {
-    piece->second.first->used -= piece->second.second;
-    pool_pieces.erase(piece);
-  }
+  if (const auto piece = pool_pieces.extract(at)) piece.mapped().first->used -= piece.mapped().second;
   return cudaFree(at);
 }
 cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind) {
@@ -377,11 +375,8 @@ cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpy
   const bool to_device = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
   const bool from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
   if (!fits(to, bytes, to_device) || !fits(from, bytes, from_device)) return returns(cudaErrorInvalidValue);
-  const auto place = [](const void* at, bool device) {
-    return device ? memory::host(reinterpret_cast<std::uint64_t>(at)) : static_cast<char*>(const_cast<void*>(at));
-  };
-  std::memmove(place(to, to_device), place(from, from_device), bytes);
-  if (to_device && memory::tracks_init()) memory::mark_init(reinterpret_cast<std::uint64_t>(to), bytes);
+  std::memmove(place_of(to, to_device), place_of(from, from_device), bytes);
+  if (to_device && memory::tracks_init()) memory::mark_init(address_of(to), bytes);
   return cudaSuccess;
 }
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
@@ -391,8 +386,8 @@ cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaM
 cudaError_t cudaMemset(void* at, int value, std::size_t bytes) {
   if (bytes == 0) return cudaSuccess;
   if (!fits(at, bytes, true)) return returns(cudaErrorInvalidValue);
-  std::memset(memory::host(reinterpret_cast<std::uint64_t>(at)), value, bytes);
-  if (memory::tracks_init()) memory::mark_init(reinterpret_cast<std::uint64_t>(at), bytes);
+  std::memset(place_of(at, true), value, bytes);
+  if (memory::tracks_init()) memory::mark_init(address_of(at), bytes);
   return cudaSuccess;
 }
 cudaError_t cudaMemsetAsync(void* at, int value, std::size_t bytes, cudaStream_t) {
@@ -419,19 +414,17 @@ cudaError_t cudaMemPoolDestroy(cudaMemPool_t pool) {
 }
 cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribute, void* value) {
   if (attribute != cudaMemPoolAttrReleaseThreshold) return returns(cudaErrorInvalidValue);
-  pool->keeps = *static_cast<std::uint64_t*>(value);
+  pool->keeps = *static_cast<u64*>(value);
   return cudaSuccess;
 }
 cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribute, void* value) {
   const std::lock_guard hold(lock);
-  const auto is = [&](cudaMemPoolAttr asked, std::uint64_t bytes) {
-    if (attribute == asked) *static_cast<std::uint64_t*>(value) = bytes;
-    return attribute == asked;
-  };
-  const bool known = is(cudaMemPoolAttrReleaseThreshold, pool->keeps) ||
-                     is(cudaMemPoolAttrReservedMemCurrent, pool->reserved) ||
-                     is(cudaMemPoolAttrUsedMemCurrent, pool->used);
-  return returns(known ? cudaSuccess : cudaErrorInvalidValue);
+  const std::map<cudaMemPoolAttr, u64> values{{cudaMemPoolAttrReleaseThreshold, pool->keeps},
+                                              {cudaMemPoolAttrReservedMemCurrent, pool->reserved},
+                                              {cudaMemPoolAttrUsedMemCurrent, pool->used}};
+  const auto found = values.find(attribute);
+  if (found != values.end()) *static_cast<u64*>(value) = found->second;
+  return returns(found != values.end());
 }
 cudaError_t cudaMemPoolTrimTo(cudaMemPool_t pool, std::size_t keep) {
   const std::lock_guard hold(lock);
@@ -444,10 +437,7 @@ cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
   *stream = new CUstream_st{current_device};
   return cudaSuccess;
 }
-cudaError_t cudaStreamDestroy(cudaStream_t stream) {
-  delete stream;
-  return cudaSuccess;
-}
+cudaError_t cudaStreamDestroy(cudaStream_t stream) { return delete stream, cudaSuccess; }
 cudaError_t cudaStreamSynchronize(cudaStream_t stream) {
   const std::lock_guard hold(lock);
   for (const cudaMemPool_t pool : pools) pool->trim(pool->keeps);
@@ -497,27 +487,20 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int ord
 }
 
 // --- errors
-cudaError_t cudaGetLastError() {
-  const cudaError_t error = last_error;
-  last_error = cudaSuccess;
-  return error;
-}
+cudaError_t cudaGetLastError() { return std::exchange(last_error, cudaSuccess); }
 cudaError_t cudaPeekAtLastError() { return last_error; }
 const char* cudaGetErrorName(cudaError_t error) {
-  switch (error) {
 #define PTX_NAMED(name) \
-  case name: return #name
-    // clang-format off
-    PTX_NAMED(cudaSuccess); PTX_NAMED(cudaErrorInvalidValue); PTX_NAMED(cudaErrorMemoryAllocation);
-    PTX_NAMED(cudaErrorInvalidConfiguration); PTX_NAMED(cudaErrorInvalidDevice); PTX_NAMED(cudaErrorNotSupported);
-    PTX_NAMED(cudaErrorNoKernelImageForDevice); PTX_NAMED(cudaErrorLaunchOutOfResources);
-    PTX_NAMED(cudaErrorCooperativeLaunchTooLarge); PTX_NAMED(cudaErrorInvalidClusterSize);
-    PTX_NAMED(cudaErrorInvalidDeviceFunction); PTX_NAMED(cudaErrorInvalidResourceHandle);
-    PTX_NAMED(cudaErrorIllegalAddress);
-    // clang-format on
-    default: return "cudaError (of the PTX machine)";
-  }
+  { cudaError##name, "cudaError" #name }
+  static const std::unordered_map<int, const char*> names{
+      {cudaSuccess, "cudaSuccess"},      PTX_NAMED(InvalidValue),         PTX_NAMED(MemoryAllocation),
+      PTX_NAMED(InvalidConfiguration),   PTX_NAMED(InvalidDevice),        PTX_NAMED(NotSupported),
+      PTX_NAMED(NoKernelImageForDevice), PTX_NAMED(LaunchOutOfResources), PTX_NAMED(CooperativeLaunchTooLarge),
+      PTX_NAMED(InvalidClusterSize),     PTX_NAMED(IllegalAddress),       PTX_NAMED(InvalidDeviceFunction),
+      PTX_NAMED(InvalidResourceHandle)};
 #undef PTX_NAMED
+  const auto found = names.find(error);
+  return found == names.end() ? "cudaError (of the PTX machine)" : found->second;
 }
 const char* cudaGetErrorString(cudaError_t error) {
   return error == cudaErrorMemoryAllocation ? "out of memory" : cudaGetErrorName(error);

@@ -2,7 +2,8 @@
 
 Arrays are (rows, features) of float32. NumPy arrays of that type in C order are used as they are; other types and orders,
 lists and data frames are copied once. An array on a GPU (torch, CuPy, JAX: anything with DLPack or
-``__cuda_array_interface__``) is used there, and results come back as arrays of the same kind on the same GPU.
+``__cuda_array_interface__``) is used there, and results come back as arrays of the same kind on the same GPU; of one that
+has no DLPack, as a ``GpuArray``.
 
 Arguments that functions share:
 
@@ -36,7 +37,7 @@ import numpy as np
 from . import _core
 
 __all__ = [
-    "Clusters", "DecisionMap", "Duplicates", "KMeans", "KNeighborsClassifier", "Kept", "Law", "MLPClassifier", "Neighbors",
+    "Clusters", "DecisionMap", "Duplicates", "GpuArray", "KMeans", "KNeighborsClassifier", "Kept", "Law", "MLPClassifier", "Neighbors",
     "Network", "decision_map", "devices", "kmeans", "knn", "law", "mlp_predict", "mlp_scores", "mlp_train",
     "near_duplicates", "prune",
 ]  # fmt: skip
@@ -60,6 +61,25 @@ def __getattr__(name: str) -> Any:
 # --- arrays and devices -----------------------------------------------------------------------------------------------
 
 _CPU, _CUDA, _CUDA_HOST, _CUDA_MANAGED = 1, 2, 3, 13  # DLPack's kinds of memory
+
+
+class GpuArray:
+    """An array on a GPU that is of no library: what comes of one that has no more than ``__cuda_array_interface__``.
+
+    ``torch.from_dlpack``, ``cupy.from_dlpack``, ``numba.cuda.as_cuda_array`` and their like read it without a copy.
+    """
+
+    def __init__(self, held: Any) -> None:
+        self._held = held
+        address, self.shape, kind = _core.about(held)
+        self.dtype = np.dtype(kind)
+        self.__cuda_array_interface__ = {"shape": self.shape, "typestr": kind, "data": (address, False), "strides": None, "version": 3}
+
+    def __dlpack__(self, **how: Any) -> Any:
+        return self._held.__dlpack__(**how)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return self._held.__dlpack_device__()
 
 
 def _where(array: Any) -> tuple[str, int]:
@@ -122,7 +142,7 @@ def _on_gpu(array: Any, name: str) -> Any:
     if about.get("strides") is not None:
         raise TypeError(f"{name}: is not in C order on a GPU: copy it there first")
     place = _core.Place("cuda", _where(array)[1], 0, True)
-    return _core.cuda_array(place, about["data"][0], list(about["shape"]), about.get("stream") or 0, array)
+    return GpuArray(_core.cuda_array(place, about["data"][0], list(about["shape"]), about.get("stream") or 0, array))
 
 
 def _rows(array: Any, name: str = "X", checked: bool = True) -> Any:
@@ -156,17 +176,31 @@ def _host_rows(array: Any, place: Any, name: str = "X") -> np.ndarray:
     return rows if isinstance(rows, np.ndarray) else _core.to_host(place, rows)
 
 
-def _like(result: Any, given: Any) -> Any:
-    """A result as an array of the kind that was given."""
-    if isinstance(given, np.ndarray):
-        return result
+def _from_dlpack(given: Any) -> Any:
+    """What makes an array of the kind that was given; None where that has no DLPack."""
     if hasattr(given, "__array_namespace__") and hasattr(given, "__dlpack__"):
-        return given.__array_namespace__().from_dlpack(result)
+        return given.__array_namespace__().from_dlpack
     if type(given).__module__.partition(".")[0] == "torch":
         import torch
 
-        return torch.from_dlpack(result)
-    return result  # of a list or data frame, a NumPy array; of others on a GPU, an array with __dlpack__
+        return torch.from_dlpack
+    return None
+
+
+def _like(result: Any, given: Any) -> Any:
+    """A result as an array of the kind that was given; of a list or data frame a NumPy array."""
+    if isinstance(given, np.ndarray):
+        return result
+    make = _from_dlpack(given)
+    if make is not None:
+        return make(result)
+    return result if isinstance(result, np.ndarray) else GpuArray(result)
+
+
+def _require_library(array: Any, name: str = "X") -> None:
+    """Networks are computed with in Python too, for which an array needs more than a place on a GPU."""
+    if _where(array)[0] == "cuda" and _from_dlpack(array) is None:
+        raise TypeError(f"{name}: is an array on a GPU of no library: for networks give one of torch, CuPy or JAX")
 
 
 def _root(squared: Any) -> Any:
@@ -493,6 +527,7 @@ def mlp_train(
     polar-trig; ``solver`` adam or sgd; ``schedule`` constant or cosine; ``batch_size`` 0 means all rows. A network whose loss
     or weights stopped being finite is a ``FloatingPointError``.
     """
+    _require_library(X)
     place = _place(X, device, n_jobs)
     rows = _rows(X)
     n, d = rows.shape
@@ -529,6 +564,7 @@ def mlp_scores(network: Network, X: Any, *, n_jobs: int | None = None, device: s
 
     Two classes have one output, the logit of the second class; more have one each, which softmax makes probabilities.
     """
+    _require_library(X)
     place = _place(X, device, n_jobs)
     rows = _rows(X)
     if rows.shape[1] != network.inputs:
