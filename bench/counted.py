@@ -226,7 +226,7 @@ def main(arguments):
         entry["bound"], seconds = floor_of(entry)
         entry["floor_seconds"] = float(f"{seconds:.5g}")
         entries[name] = entry
-    document = {"about": "Counts of executed PTX of sm_90a, charged and scaled: not measured on any GPU. Made by tests/ptx/counted.py.",
+    document = {"about": "Counts of executed PTX of sm_90a, charged and scaled: not measured on any GPU. Made by bench/counted.py.",
                 "ceilings": {k: float(f"{v:.5g}") for k, v in CEILINGS.items()}, "cases": entries}
     cases_text = ",\n".join(f"{json.dumps(name)}: {json.dumps(entry)}" for name, entry in entries.items())
     head = json.dumps({k: v for k, v in document.items() if k != "cases"})[:-1]

@@ -1,5 +1,5 @@
-// knn: neighbours of arbitrary queries, beside nanoflann, SciPy, scikit-learn, its Intel extension, FAISS, PyTorch and KeOps on as
-// many threads, and with a GPU beside PyTorch, CuPy and KeOps on it. Building an index counts, ours and theirs.
+// knn: neighbours of arbitrary queries, beside nanoflann, SciPy, scikit-learn, its Intel extension, FAISS, PyTorch and
+// KeOps on as many threads, and with a GPU beside PyTorch, CuPy and KeOps on it. Building an index counts, ours and theirs.
 #include "scalelab/knn.h"
 
 #include "bench/bench.h"

@@ -72,9 +72,9 @@ bool has_pools(int device) {
   return cudaDeviceGetAttribute(&pools, cudaDevAttrMemoryPoolsSupported, device) == cudaSuccess && pools != 0;
 }
 
-// A pool for each device that has a Context without one of the caller's, and how many share it. What an op releases stays in it, so that the next op
-// need not ask the driver again; with the device's last such Context all of it goes back. It is not the device's default pool,
-// which belongs to everybody in the process.
+// A pool for each device that has a Context without one of the caller's, and how many share it. What an op releases stays
+// in it, so that the next op need not ask the driver again; with the device's last such Context all of it goes back. It is
+// not the device's default pool, which belongs to everybody in the process.
 class Pools {
  public:
   void join(int device) {

@@ -34,8 +34,9 @@ __global__ void write_kernel(float4* to, std::int64_t count, int steps) {
   }
 }
 
-// Sums the same `count` float4s over and over: those that L2 holds come from there from the second pass on. In each pass a block takes the
-// share that its neighbour took before, or its multiprocessor would find its own in L1. `sink` keeps the loop alive.
+// Sums the same `count` float4s over and over: those that L2 holds come from there from the second pass on. In each pass a
+// block takes the share that its neighbour took before, or its multiprocessor would find its own in L1. `sink` keeps the
+// loop alive.
 __global__ void read_kernel(const float4* from, std::int64_t count, int steps, float* sink) {
   float sum = 0;
   for (int step = 0; step < steps; ++step) {

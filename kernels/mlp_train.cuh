@@ -319,7 +319,7 @@ __device__ inline double total(const double* sums) {
 template <int kWidth>
 inline constexpr int kTrainBlocks = kWidth == 16 ? 3 : 1;
 #else
-#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ < 900  // 100 or 164 KB of it
+#if defined(__CUDA_ARCH__) && (__CUDA_ARCH__ < 900 || __CUDA_ARCH__ >= 1200)  // 100 or 164 KB of shared memory
 inline constexpr int kTrainBlocksOf64 = 1;
 #else
 inline constexpr int kTrainBlocksOf64 = 2;

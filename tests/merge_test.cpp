@@ -88,7 +88,7 @@ class MergePrune : public Merge {
     write_npy("y.npy", labels, {kRows});
   }
   static Words prune(const Words& more) {
-    Words words = {"prune", "--data", "p.npy", "--labels", "y.npy", "--seed", "3"};
+    Words words = {"prune", "--data", "p.npy", "--labels", "y.npy", "--seed", "3", "--quiet"};
     words.insert(words.end(), more.begin(), more.end());
     return words;
   }
@@ -132,6 +132,9 @@ TEST_F(MergePrune, WhatDoesNotFitIsSaid) {
       "--shard: clusters");
   bad(prune({"--score", "random", "--fraction", "0.1", "--shard", "1/5001", "--out", "out"}), 2,
       "holds only 5000 rows");
+  bad({"prune", "--data", "p.npy", "--score", "random", "--fraction", "0.1", "--splits", "3", "--shard", "1/2", "--out",
+       "out"},
+      2, "--splits: without labels there is no error to measure");
   bad(prune({"--clusters-from", "none", "--fraction", "0.3", "--out", "out"}), 3, "none/centroids.npy: cannot be read");
   good({"kmeans", "--data", "x.npy", "--clusters", "5", "--out", "others"});
   bad(prune({"--clusters-from", "others", "--fraction", "0.3", "--out", "out"}), 3,

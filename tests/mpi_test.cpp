@@ -220,6 +220,11 @@ TEST_F(Mpi, WhatIsWrongIsSaidOnceAndNobodyWaits) {
       "rank 1 of 2: the command differs from that of rank 0: '--clusters 4 --init k-means++ --seed 0 --tolerance "
       "0.0001 --max-iterations 300', not '--clusters 3 --init k-means++ --seed 0 --tolerance 0.0001 --max-iterations "
       "300'");
+  const Finished unlike = shell(std::string(SCALELAB_MPIRUN) + " -n 1 " + SCALELAB_PROGRAM +
+                                " prune --data x.npy --fraction 0.5 -o out --clusters 3 : -n 1 " + SCALELAB_PROGRAM +
+                                " prune --data x.npy --fraction 0.5 -o out --clusters 4");
+  EXPECT_EQ(unlike.code, 2) << unlike.err;
+  EXPECT_EQ(said(unlike).find("scalelab: rank 1 of 2: the command differs from that of rank 0: "), 0U) << unlike.err;
   // A value that only the second rank reads.
   std::vector<float> points(8192 * 2, 1.0F);
   points[8000 * 2] = std::numeric_limits<float>::quiet_NaN();

@@ -343,6 +343,18 @@ TEST_F(PruneWorth, WhatCannotBeMeasuredSaysWhy) {
       "--splits: without labels there is no error to measure");
 }
 
+// A share that comes to less than half a row of a split is one row, as it is of all rows.
+TEST_F(PruneWorth, OneRowIsTheFewest) {
+  good({"prune", "--data", "x.npy", "--labels", "y.npy", "--score", "random", "--fraction", "0.001", "--splits", "2",
+        "--out", "one"});
+  EXPECT_EQ(result("one")["kept"], 1);
+  const auto worth = result("one")["worth"];
+  EXPECT_EQ(worth["splits"], 2);
+  EXPECT_TRUE(worth["verdict"].is_null());  // nothing stands beside a random choice but all rows
+  const std::string text = worth["findings"][0]["text"].get<std::string>();
+  EXPECT_NE(text.find("models learn from 1 of the other 240"), std::string::npos) << text;
+}
+
 TEST_F(PruneWorth, ScoresOfNetworksAndOfFilesChooseLikeAnyOther) {
   good({"prune", "--data", "x.npy", "--labels", "y.npy", "--score", "boundary", "--fraction", "0.3", "--splits", "0",
         "--out", "a"});

@@ -226,14 +226,6 @@ std::vector<float> ddd(const Trial& trial, const Dataset& train, Session& sessio
   return counts;
 }
 
-// Rows `which` of (n, d).
-std::vector<float> gathered(std::span<const float> rows, std::int64_t d, std::span<const int> which) {
-  std::vector<float> some;
-  some.reserve(which.size() * static_cast<std::size_t>(d));
-  for (const int row : which) some.insert(some.end(), rows.begin() + row * d, rows.begin() + (row + 1) * d);
-  return some;
-}
-
 std::vector<float> boundary(std::span<const float> rows, std::int64_t d, const Dataset& train, Session& session) {
   Context& context = session.context;
   const std::int64_t n = train.size();
@@ -272,8 +264,8 @@ std::vector<float> boundary(std::span<const float> rows, std::int64_t d, const D
       for (const int row : queries) result[row] = -std::numeric_limits<float>::max();
       continue;
     }
-    const Buffer<float> references(context, gathered(rows, d, others), {r, d});
-    const Buffer<float> from(context, gathered(rows, d, queries), {q, d});
+    const Buffer<float> references(context, rows_at(rows, d, others), {r, d});
+    const Buffer<float> from(context, rows_at(rows, d, queries), {q, d});
     Buffer<int> indices(context, {q, 1});
     Buffer<float> distances(context, {q, 1});
     context.backend().knn(references, from, indices, distances, context);
@@ -317,6 +309,14 @@ const ScoreKind& score_kind(const std::string& name) {
     names += fmt::format("{}{}", names.empty() ? "" : ", ", kind.name);
   }
   throw Failure(kMisuse, fmt::format("'{}' is no score; there are {}", name, names));
+}
+
+std::vector<float> rows_at(std::span<const float> rows, std::int64_t features, std::span<const int> which) {
+  std::vector<float> some;
+  some.reserve(which.size() * static_cast<std::size_t>(features));
+  for (const int row : which)
+    some.insert(some.end(), rows.begin() + row * features, rows.begin() + (row + 1) * features);
+  return some;
 }
 
 std::vector<float> spiral_distances(const Spiral& spiral, std::span<const float> points, Session& session) {

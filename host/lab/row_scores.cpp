@@ -16,7 +16,8 @@ namespace scalelab::host {
 
 namespace {
 
-// Lanes of Stream::rows: 0 for `keep` random and the score `random`, 1 + j for the j-th halving.
+// Lanes of Stream::rows: 0 for `keep` random and the score `random`, 1 + j for the j-th halving, from 100 on for the
+// splits of prune_check.
 std::uint64_t random_key(std::uint64_t seed, std::int64_t row, int lane) {
   const Words words =
       random_words(seed, Stream::rows, static_cast<std::uint64_t>(row), static_cast<std::uint32_t>(lane));

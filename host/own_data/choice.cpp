@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "host/data/dataset.h"
 #include "host/lab/difficulty.h"
 #include "host/lab/evaluate.h"
 
@@ -13,19 +12,14 @@ namespace scalelab::host {
 
 namespace {
 
-// The rows as networks see them.
+// The rows as networks and `boundary` see them.
 Dataset scaled(const ChoiceOptions& options, const LabelledRows& rows) {
   if (rows.classes > kMostClasses) {
-    throw Failure(kMisuse, fmt::format("--score {}: {} has {} classes, and networks tell {} apart at most; use another "
-                                       "score",
+    throw Failure(kMisuse, fmt::format("--score {}: {} has {} classes, and this score tells {} apart at most; use "
+                                       "another",
                                        options.score, rows.name, rows.classes, kMostClasses));
   }
-  Dataset data;
-  data.points.assign(rows.values.begin(), rows.values.end());
-  data.labels.assign(rows.labels.begin(), rows.labels.end());
-  data.features = static_cast<int>(rows.features);
-  data.classes = rows.classes;
-  data.pixels = rows.pixels;
+  Dataset data = dataset_of(rows);
   scale_features(data);
   return data;
 }
@@ -36,6 +30,16 @@ const std::vector<std::string>& own_scores() {
   static const std::vector<std::string> names = {"kmeans", "kmeans-cosine", "class-mean", "boundary",
                                                  "el2n",   "forgetting",    "ddd",        "random"};
   return names;
+}
+
+Dataset dataset_of(const LabelledRows& rows) {
+  Dataset data;
+  data.points.assign(rows.values.begin(), rows.values.end());
+  data.labels.assign(rows.labels.begin(), rows.labels.end());
+  data.features = static_cast<int>(rows.features);
+  data.classes = rows.classes;
+  data.pixels = rows.pixels;
+  return data;
 }
 
 bool score_needs_labels(const std::string& score) { return score != "file" && needs_labels(score, "input"); }
@@ -58,6 +62,8 @@ std::vector<float> plain_scores(const ChoiceOptions& options, const LabelledRows
 
 void choose_among_left(const ChoiceOptions& options, const LabelledRows& rows, std::uint64_t seed, ChosenRows& choice) {
   const std::int64_t n = rows.size();
+  std::sort(choice.duplicates.begin(), choice.duplicates.end(),
+            [](const Duplicate& a, const Duplicate& b) { return a.row < b.row; });
   choice.duplicate_of.resize(static_cast<std::size_t>(n));
   for (const Duplicate& duplicate : choice.duplicates) choice.duplicate_of[duplicate.row] = &duplicate;
   choice.wanted = std::clamp<std::int64_t>(std::llround(options.share * static_cast<double>(n)), 1, n);

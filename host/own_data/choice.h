@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "host/data/dataset.h"
 #include "host/lab/row_scores.h"
 #include "host/own_data/near_duplicates.h"
 #include "host/program/command.h"
@@ -42,9 +43,12 @@ struct LabelledRows {
   std::int64_t size() const { return std::ssize(values) / features; }
 };
 
+// The rows as data with labels.
+Dataset dataset_of(const LabelledRows& rows);
+
 // Scores that need no clusters, (n), larger where a row is harder; `given`: those of "file". Networks that score are 64
-// wide with 3 hidden layers, and see a million rows each (10 epochs at least, 10,000 at most). Failure(kMisuse) where a
-// network cannot tell so many classes.
+// wide with 3 hidden layers, and see a million rows each (10 epochs at least, 10,000 at most). Failure(kMisuse) for a
+// score that works on a Dataset, where there are more than kMostClasses.
 std::vector<float> plain_scores(const ChoiceOptions& options, const LabelledRows& rows, std::span<const float> given,
                                 std::uint64_t seed, Session& session);
 
@@ -53,14 +57,14 @@ struct ChosenRows {
   std::vector<int> clusters;                   // (n), for the score and to look for near-duplicates within; or empty
   std::optional<Prototypes> fit;               // where the clusters were made here
   std::vector<float> scores;                   // (n)
-  std::vector<Duplicate> duplicates;           // removed first
+  std::vector<Duplicate> duplicates;           // removed first; in the end by row, ascending
   std::vector<const Duplicate*> duplicate_of;  // (n), null where a row is none
   std::int64_t wanted = 0, left = 0;           // rows that the share asks for; rows that are no near-duplicates
   std::vector<std::int64_t> kept;              // ids, ascending
   std::vector<bool> stays;                     // (n)
   std::vector<std::int64_t> kept_of_class;
 };
-// Ends a choice that has its scores and duplicates: among what these leave.
+// Ends a choice that has its scores and, in any order, its duplicates: among what these leave.
 void choose_among_left(const ChoiceOptions& options, const LabelledRows& rows, std::uint64_t seed, ChosenRows& choice);
 
 }  // namespace scalelab::host

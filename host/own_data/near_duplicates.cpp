@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
+#include "host/lab/difficulty.h"
 #include "scalelab/buffer.h"
 #include "scalelab/knn.h"
 
@@ -14,17 +15,17 @@ namespace {
 constexpr std::int64_t kBlock = kMaxNeighbours;
 
 // One cluster's rows in the order in which they are visited.
-void visit_cluster(const CopyUnitRows& copy_unit, std::int64_t d, std::span<const int> members, double eps,
+void visit_cluster(const UnitRowsAt& unit_rows_at, std::int64_t d, std::span<const int> members, double eps,
                    Session& session, std::vector<Duplicate>& removed) {
   Context& context = session.context;
   const Backend& backend = context.backend();
   const auto size = std::ssize(members);
   const Buffer<float> stayed(context, {size, d});  // rows that stay, in the order in which they were visited
   std::vector<int> stayed_rows;
-  std::vector<float> values;
   for (std::int64_t begin = 0; begin < size; begin += kBlock) {
     const std::int64_t count = std::min(kBlock, size - begin);
-    copy_unit(members.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count)), values);
+    const std::vector<float> values =
+        unit_rows_at(members.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(count)));
     const Buffer<float> block(context, values, {count, d});
     // The nearest row that stayed before this block, and all pairs within it.
     std::vector<int> before(static_cast<std::size_t>(count), -1);
@@ -85,17 +86,11 @@ std::vector<int> preference(std::span<const float> difficulty, bool hard) {
 std::vector<Duplicate> near_duplicates(std::span<const float> unit, std::int64_t features,
                                        std::span<const int> clusters, std::span<const int> order, double eps,
                                        Session& session) {
-  const auto copy_unit = [&](std::span<const int> rows, std::vector<float>& values) {
-    values.clear();
-    for (const int row : rows) {
-      const auto from = unit.begin() + row * features;
-      values.insert(values.end(), from, from + features);
-    }
-  };
-  return near_duplicates(copy_unit, features, clusters, order, eps, {}, session);
+  const auto unit_rows_at = [&](std::span<const int> rows) { return rows_at(unit, features, rows); };
+  return near_duplicates(unit_rows_at, features, clusters, order, eps, {}, session);
 }
 
-std::vector<Duplicate> near_duplicates(const CopyUnitRows& copy_unit, std::int64_t features,
+std::vector<Duplicate> near_duplicates(const UnitRowsAt& unit_rows_at, std::int64_t features,
                                        std::span<const int> clusters, std::span<const int> order, double eps,
                                        const ClusterShare& share, Session& session) {
   std::vector<std::vector<int>> members;
@@ -114,7 +109,7 @@ std::vector<Duplicate> near_duplicates(const CopyUnitRows& copy_unit, std::int64
     const auto size = std::ssize(cluster);
     if (size == 0) continue;
     stage.part(done, done + size, all);
-    visit_cluster(copy_unit, features, cluster, eps, session, removed);
+    visit_cluster(unit_rows_at, features, cluster, eps, session, removed);
     done += size;
   }
   std::sort(removed.begin(), removed.end(), [](const Duplicate& a, const Duplicate& b) { return a.row < b.row; });

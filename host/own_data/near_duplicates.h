@@ -30,14 +30,14 @@ std::vector<Duplicate> near_duplicates(std::span<const float> unit, std::int64_t
                                        std::span<const int> clusters, std::span<const int> order, double eps,
                                        Session& session);
 
-// The same of every cluster whose number leaves `index` when divided by `of`. `copy_unit` makes `values` the given rows
-// at length 1, one behind the other.
+// The same of every cluster whose number leaves `index` when divided by `of`. `unit_rows_at` gives the rows asked for, at
+// length 1 and one behind the other: (rows, d).
 struct ClusterShare {
   int index = 0, of = 1;
   bool has(int cluster) const { return cluster % of == index; }
 };
-using CopyUnitRows = std::function<void(std::span<const int> rows, std::vector<float>& values)>;
-std::vector<Duplicate> near_duplicates(const CopyUnitRows& copy_unit, std::int64_t features,
+using UnitRowsAt = std::function<std::vector<float>(std::span<const int> rows)>;
+std::vector<Duplicate> near_duplicates(const UnitRowsAt& unit_rows_at, std::int64_t features,
                                        std::span<const int> clusters, std::span<const int> order, double eps,
                                        const ClusterShare& share, Session& session);
 

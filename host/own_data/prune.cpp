@@ -19,6 +19,7 @@
 
 #include "host/data/npy.h"
 #include "host/data/source.h"
+#include "host/lab/difficulty.h"
 #include "host/lab/row_scores.h"
 #include "host/lab/trial_options.h"
 #include "host/own_data/choice.h"
@@ -223,16 +224,11 @@ void cluster(const PruneOptions& options, const Choosable& rows, ChosenRows& cho
 std::vector<Duplicate> duplicates_of(const PruneOptions& options, const Choosable& rows, const ChosenRows& choice,
                                      const ClusterShare& share, Session& session) {
   const std::int64_t d = rows.features();
-  const auto copy_unit = [&](std::span<const int> members, std::vector<float>& unit) {
-    unit.clear();
-    for (const int row : members) {
-      const auto from = rows.values.begin() + row * d;
-      unit.insert(unit.end(), from, from + d);
-    }
-    unit = unit_rows(unit, d);
+  const auto unit_rows_at = [&](std::span<const int> members) {
+    return unit_rows(rows_at(rows.values, d, members), d);
   };
   const std::vector<int> one_cluster(choice.clusters.empty() ? static_cast<std::size_t>(rows.size()) : 0);
-  return near_duplicates(copy_unit, d, choice.clusters.empty() ? one_cluster : choice.clusters,
+  return near_duplicates(unit_rows_at, d, choice.clusters.empty() ? one_cluster : choice.clusters,
                          preference(choice.scores, options.keep == "hard"), options.near_duplicates, share, session);
 }
 
@@ -246,17 +242,11 @@ std::vector<float> scores_in(const Choosable& rows, const GivenClusters& given, 
   for (std::int64_t row = 0; row < rows.size(); ++row) {
     if (share.has(given.labels[row])) members[given.labels[row]].push_back(static_cast<int>(row));
   }
-  std::vector<float> values;
   for (std::size_t c = 0; c < members.size(); ++c) {
     if (members[c].empty()) continue;
-    values.clear();
-    for (const int row : members[c]) {
-      const auto from = rows.values.begin() + row * d;
-      values.insert(values.end(), from, from + d);
-    }
     const auto centroid =
         std::span(given.centroids).subspan(c * static_cast<std::size_t>(d), static_cast<std::size_t>(d));
-    const std::vector<float> distances = nearest(values, centroid, d, context).distances;
+    const std::vector<float> distances = nearest(rows_at(rows.values, d, members[c]), centroid, d, context).distances;
     for (std::size_t i = 0; i < distances.size(); ++i) scores[members[c][i]] = distances[i];
   }
   const std::vector<float> distances = nearest(rows, given, own, folder, context).distances;
@@ -277,8 +267,6 @@ ChosenRows choice_of(const PruneOptions& options, const Choosable& rows, Session
   }
   if (options.duplicates()) {
     choice.duplicates = ranks.gather(duplicates_of(options, rows, choice, {ranks.rank(), ranks.size()}, session));
-    std::sort(choice.duplicates.begin(), choice.duplicates.end(),
-              [](const Duplicate& a, const Duplicate& b) { return a.row < b.row; });
   }
   choose_among_left(options.choice(), rows.view(), session.common.seed, choice);
   return choice;
@@ -429,7 +417,7 @@ std::vector<Finding> say_worth(const PruneOptions& options, const Choosable& row
   }
   const PruneCheck check = check_choice(options.choice(), rows.view(), read_scores(options, rows.size()), splits,
                                         session.common.seed, session);
-  worth["verdict"] = check.verdict;
+  if (!check.verdict.empty()) worth["verdict"] = check.verdict;
   worth["findings"] = to_json(std::vector{check.finding});
   outcome.text += to_text(std::vector{check.finding});
   return {check.finding};
@@ -456,7 +444,7 @@ Outcome write(const PruneOptions& options, const Choosable& rows, const ChosenRo
   return outcome;
 }
 
-// The options on which the answer depends, for `merge`.
+// The options on which the answer depends: the same in all shards, for `merge`, and in all ranks.
 nlohmann::json job_of(const PruneOptions& options, std::uint64_t seed) {
   return {{"data", options.source.data},
           {"labels", options.source.labels},
@@ -468,6 +456,7 @@ nlohmann::json job_of(const PruneOptions& options, std::uint64_t seed) {
           {"fraction", options.fraction ? nlohmann::json(*options.fraction) : nlohmann::json()},
           {"class_floor", options.class_floor},
           {"near_duplicates", options.near_duplicates},
+          {"clusters", options.clusters},
           {"clusters_from", options.clusters_from},
           {"seed", seed}};
 }
@@ -482,6 +471,7 @@ PruneOptions options_of(const nlohmann::json& job) {
   if (!job.at("fraction").is_null()) options.fraction = job.at("fraction").get<double>();
   options.class_floor = job.at("class_floor");
   options.near_duplicates = job.at("near_duplicates");
+  options.clusters = job.at("clusters");
   options.clusters_from = job.at("clusters_from");
   return options;
 }
@@ -538,6 +528,8 @@ Outcome run_shard(const PruneOptions& options, const Shard& shard, Session& sess
   check_options(options);
   const Choosable rows(options.source);
   check_rows(options, rows);
+  std::string why_not;
+  splits_of(options, rows, why_not);  // what `merge` would refuse when all shards are done
   const std::int64_t n = rows.size(), d = rows.features();
   const Share own = shard.share(n);
   if (own.count == 0)
@@ -598,8 +590,6 @@ Outcome finish_prune(const nlohmann::json& job, const std::filesystem::path& fol
   ChosenRows choice;
   choice.scores = std::move(scores);
   choice.duplicates = std::move(duplicates);
-  std::sort(choice.duplicates.begin(), choice.duplicates.end(),
-            [](const Duplicate& a, const Duplicate& b) { return a.row < b.row; });
   if (std::ssize(choice.scores) != n ||
       !std::all_of(choice.duplicates.begin(), choice.duplicates.end(),
                    [&](const Duplicate& one) { return is_row(one.row) && is_row(one.matched); })) {

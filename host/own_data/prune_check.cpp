@@ -10,9 +10,11 @@
 #include <utility>
 
 #include "host/data/dataset.h"
+#include "host/lab/difficulty.h"
 #include "host/lab/error_count.h"
 #include "host/lab/evaluate.h"
 #include "host/lab/model.h"
+#include "host/lab/trial.h"
 #include "host/program/words.h"
 #include "scalelab/buffer.h"
 
@@ -25,15 +27,6 @@ constexpr int kNeighbours = 5;
 constexpr std::int64_t kSamples = 100000;  // rows that a network sees, each as often as it takes
 constexpr int kLane = 100;                 // of the random orders that splits are cut from
 const std::array<std::string, 2> kModels = {"5-nearest-neighbours", "network"};
-
-Model small_network(int features, int classes) {
-  Model model = parse_model("mlp-xy");
-  model.shape.inputs = features;
-  model.shape.width = 64;
-  model.shape.hidden_layers = 3;
-  model.shape.outputs = classes == 2 ? 1 : classes;
-  return model;
-}
 
 // A Context that works without its other ranks meanwhile.
 class Alone {
@@ -49,10 +42,9 @@ class Alone {
 
 // Some rows, in memory of their own.
 struct SomeRows {
-  SomeRows(const LabelledRows& all, std::span<const float> given, const std::vector<int>& ids) {
+  SomeRows(const LabelledRows& all, std::span<const float> given, const std::vector<int>& ids)
+      : values(rows_at(all.values, all.features, ids)) {
     for (const int id : ids) {
-      const auto begin = all.values.begin() + id * all.features;
-      values.insert(values.end(), begin, begin + all.features);
       of_row.push_back(all.labels[static_cast<std::size_t>(id)]);
       if (!given.empty()) scores.push_back(given[static_cast<std::size_t>(id)]);
     }
@@ -63,16 +55,6 @@ struct SomeRows {
   std::vector<float> values, scores;
   std::vector<int> of_row;
   LabelledRows rows;
-
-  Dataset dataset() const {
-    Dataset data;
-    data.points = values;
-    data.labels.assign(of_row.begin(), of_row.end());
-    data.features = static_cast<int>(rows.features);
-    data.classes = rows.classes;
-    data.pixels = rows.pixels;
-    return data;
-  }
 };
 
 struct Split {
@@ -150,14 +132,14 @@ class Measured {
     const ChosenRows scored = scored_rows(options_, train, seed_, session_);
     train_rows = train.rows.size();
     test_rows = test.rows.size();
-    kept = std::llround(options_.share * static_cast<double>(train_rows));
+    kept = std::max<std::int64_t>(1, std::llround(options_.share * static_cast<double>(train_rows)));
     std::vector<std::vector<int>> rows;
     const std::vector<std::string> arms = arms_of(options_);
     for (const std::string& arm : arms) {
       rows.push_back(rows_of_arm(arm, options_, train, scored, kept, seed_, session_));
       if (rows.size() == 1) kept = std::ssize(rows[0]);
     }
-    Dataset learn = train.dataset(), judge = test.dataset();
+    Dataset learn = dataset_of(train.rows), judge = dataset_of(test.rows);
     for (std::size_t a = 0; a < arms.size(); ++a) {
       errors[{arms[a], kModels[0]}].by_draw[draw] = neighbours_error(learn, judge, rows[a]);
     }
@@ -168,13 +150,9 @@ class Measured {
  private:
   double neighbours_error(const Dataset& train, const Dataset& test, const std::vector<int>& rows) {
     const auto d = static_cast<std::int64_t>(train.features);
-    std::vector<float> some;
     std::vector<std::uint8_t> labels;
-    for (const int row : rows) {
-      some.insert(some.end(), train.points.begin() + row * d, train.points.begin() + (row + 1) * d);
-      labels.push_back(train.labels[static_cast<std::size_t>(row)]);
-    }
-    const Buffer<float> references(context_, some, {std::ssize(rows), d});
+    for (const int row : rows) labels.push_back(train.labels[static_cast<std::size_t>(row)]);
+    const Buffer<float> references(context_, rows_at(train.points, d, rows), {std::ssize(rows), d});
     const Buffer<float> queries(context_, test.points, {test.size(), d});
     const std::array<int, 1> ks = {static_cast<int>(std::min<std::int64_t>(kNeighbours, std::ssize(rows)))};
     return knn_point_errors(references, labels, ks, queries, test.labels, context_)[0];
@@ -184,7 +162,7 @@ class Measured {
   void networks(const Dataset& train, const Dataset& test, const std::vector<std::vector<int>>& rows,
                 const std::vector<std::string>& arms, const Draw& draw) {
     const std::int64_t d = train.features;
-    const Model model = small_network(train.features, train.classes);
+    const Model model = network_of(Trial(), "mlp-xy", train.features, train.classes);
     const std::uint64_t start_seed = seed_ ^ draw.seed << 32;
     const Buffer<float> inputs(context_, train.points, {train.size(), d}),
         judged(context_, test.points, {test.size(), d});
@@ -331,9 +309,9 @@ PruneCheck check_choice(const ChoiceOptions& options, const LabelledRows& rows, 
     finding.points.push_back(
         fmt::format("{}: {} against {}: {}", c.place.at("model").get<std::string>(), c.what, c.against, c.worded()));
   }
-  check.verdict = options.score == "random"
-                      ? "undecided"
-                      : verdict_of(shown(finding.contrasts, arm_name(options.keep, options), "random"));
+  if (options.score != "random") {
+    check.verdict = verdict_of(shown(finding.contrasts, arm_name(options.keep, options), "random"));
+  }
   word(options, check.verdict, finding);
   return check;
 }

@@ -17,7 +17,7 @@
 namespace scalelab::host {
 
 struct PruneCheck {
-  // Beside a random choice: "better", "worse", "mixed" (by the models), "undecided".
+  // Beside a random choice: "better", "worse", "mixed" (by the models), "undecided"; empty where the choice is random.
   std::string verdict;
   Finding finding;  // its title is the advice
 };

@@ -16,7 +16,8 @@ namespace scalelab::host {
 
 namespace {
 
-volatile std::sig_atomic_t caught_signal = 0;
+std::atomic<int> caught_signal = 0;  // written by a handler, read by every thread
+static_assert(std::atomic<int>::is_always_lock_free);
 thread_local int signals_held = 0;  // by how many
 
 // What a handler may read: memory that is there from the beginning, an entry valid while its `used` says so.
