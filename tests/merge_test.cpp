@@ -88,7 +88,7 @@ class MergePrune : public Merge {
     write_npy("y.npy", labels, {kRows});
   }
   static Words prune(const Words& more) {
-    Words words = {"prune", "--data", "p.npy", "--labels", "y.npy", "--seed", "3"};
+    Words words = {"prune", "--data", "p.npy", "--labels", "y.npy", "--seed", "3", "--quiet"};
     words.insert(words.end(), more.begin(), more.end());
     return words;
   }

@@ -29,6 +29,10 @@ endforeach()
 # A device that refuses clusters of any size, as a part of one may: teams of blocks meet in cooperative launches.
 ptx_test(no_clusters.mlp_twins 600 "${small};PTX_CLUSTERS=0" ptx_mlp_twins --gtest_brief=1 --gtest_filter=*Teams*)
 
+# A device so small that a block scores one network after another.
+ptx_test(small.mlp_twins 120 "${small};PTX_RACE=1;PTX_MULTIPROCESSORS=1" ptx_mlp_twins --gtest_brief=1
+         --gtest_filter=*Scores*)
+
 # Training in launches so short that they end within epochs: the bits of the whole; and a device that ends kernels of more
 # than 16 steps ends none.
 ptx_test(cut.mlp_twins 600 "${small};SCALELAB_LAUNCH_SECONDS=1e-4" ptx_mlp_twins --gtest_brief=1)

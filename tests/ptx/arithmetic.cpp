@@ -26,7 +26,7 @@ constexpr Shape<X, X, X, X> kXXXX;
 
 template <class T, class D, class... A, class F>
 Form form(Shape<D, A...>, F) {
-  return {map<F, Of<D, T>, Of<A, T>...>, {sizeof(Lane<Of<A, T>>)...}, sizeof(Lane<Of<D, T>>)};
+  return {map<F, Of<D, T>, Of<A, T>...>, {sizeof(Lane<Of<A, T>>)...}, {sizeof(Lane<Of<D, T>>)}};
 }
 template <class T>
 std::string suffix() {
@@ -82,6 +82,18 @@ u32 permuted(u32 a, u32 b, u32 c) {
   return r;
 }
 
+// Two halves of so many bits.
+template <class Whole, int kBits>
+void unpack(Warp& w, const Inst& in, Mask m) {
+  const Whole* from = w.from<Whole>(in.o[2]);
+  alignas(64) u32 t[kLanes];
+  for (int half = 1; half >= 0; --half) {
+    if (in.o[half] == kNone) continue;
+    for (int l = 0; l < kLanes; ++l) t[l] = static_cast<u32>(from[l] >> half * kBits & ((u64{1} << kBits) - 1));
+    store(w.to<u32>(in.o[half]), t, m);
+  }
+}
+
 void integers(Forms& to) {
   const auto all = [&](const char* name, auto shape, auto f) {
     rows<s16, u16, s32, u32, s64, u64>(to, name, shape, f);
@@ -118,8 +130,14 @@ void integers(Forms& to) {
   rows<u32, u64>(to, "bfi", Shape<X, X, X, u32, u32>(),
                  [](auto a, auto b, u32 c, u32 d) { return inserted(a, b, c, d); });
   rows<u32>(to, "bmsk.clamp", kXXX, [](u32 a, u32 b) { return a >= 32 ? 0 : (b >= 32 ? ~0U : (1U << b) - 1) << a; });
-  to["pack.u32"] = form<u32>(Shape<u32, u16, u16>(), [](u32 low, u32 high) { return low | high << 16; });
-  to["pack.u64"] = form<u64>(Shape<u64, u32, u32>(), [](u64 low, u64 high) { return low | high << 32; });
+  to["mov.b32.pack"] = form<u32>(Shape<u32, u16, u16>(), [](u32 low, u32 high) { return low | high << 16; });
+  to["mov.b64.pack"] = form<u64>(Shape<u64, u32, u32>(), [](u64 low, u64 high) { return low | high << 32; });
+  to["mov.b32.unpack"] = {unpack<u32, 16>, {4}, {4, 4}};
+  to["mov.b64.unpack"] = {unpack<u64, 32>, {8}, {4, 4}};
+  // Between a generic address and one of global memory, which are the same, or of shared memory.
+  to["cvta.global.u64"] = to["cvta.to.global.u64"] = form<u64>(kXX, [](u64 a) { return a; });
+  to["cvta.shared.u64"] = form<u64>(kXX, [](u64 a) { return a + kSharedWindow; });
+  to["cvta.to.shared.u64"] = form<u64>(kXX, [](u64 a) { return a - kSharedWindow; });
   rows<u32>(to, "prmt", kXXXX, [](u32 a, u32 b, u32 c) { return permuted(a, b, c); });
 }
 
@@ -182,7 +200,7 @@ void compare(Warp& w, const Inst& in, Mask m) {
 }
 template <class... T, class F>
 void setp(Forms& to, const std::string& how, F) {
-  ((to["setp." + how + suffix<T>()] = {compare<F, T>, {sizeof(Lane<T>), sizeof(Lane<T>)}, 0}), ...);
+  ((to["setp." + how + suffix<T>()] = {compare<F, T>, {sizeof(Lane<T>), sizeof(Lane<T>)}, {0}}), ...);
 }
 template <class L>
 void selp(Warp& w, const Inst& in, Mask m) {
@@ -194,7 +212,7 @@ void selp(Warp& w, const Inst& in, Mask m) {
 }
 template <class... T>
 void rows_of_choice(Forms& to) {
-  ((to["selp" + suffix<T>()] = {selp<Lane<T>>, {sizeof(Lane<T>), sizeof(Lane<T>), 0}, sizeof(Lane<T>)}), ...);
+  ((to["selp" + suffix<T>()] = {selp<Lane<T>>, {sizeof(Lane<T>), sizeof(Lane<T>), 0}, {sizeof(Lane<T>)}}), ...);
 }
 template <class F>
 void logic(Warp& w, const Inst& in, Mask m) {  // of predicates
@@ -221,7 +239,7 @@ void choices(Forms& to) {
   or_nan("nan", [](auto a, auto b) { return a != a || b != b; });
   rows_of_choice<u16, s16, u32, s32, float, u64, s64, double>(to);
   const auto predicates = [&](const char* name, std::vector<int> sources, auto f) {
-    to[name] = {logic<decltype(f)>, std::move(sources), 0};
+    to[name] = {logic<decltype(f)>, std::move(sources), {0}};
   };
   predicates("and.pred", {0, 0}, [](Mask a, Mask b) { return a & b; });
   predicates("or.pred", {0, 0}, [](Mask a, Mask b) { return a | b; });
@@ -281,7 +299,7 @@ void conversions(Forms& to) {
 
 }  // namespace
 
-const Form* find_form(std::string_view opcode) {
+const Form* find_form(const std::string& opcode) {
   static const Forms forms = [] {
     Forms all;
     integers(all);
@@ -291,13 +309,10 @@ const Form* find_form(std::string_view opcode) {
     add_forms_of_lanes(all);
     return all;
   }();
-  std::string name(opcode);
-  auto found = forms.find(name);
-  const std::size_t type = name.rfind('.') + 1;
-  if (found == forms.end() && name[type] == 'b') {  // of bits: as of numbers
-    name[type] = 'u';
-    found = forms.find(name);
-  }
+  auto found = forms.find(opcode);
+  const std::size_t type = opcode.rfind('.') + 1;
+  if (found == forms.end() && opcode[type] == 'b')  // of bits: as of numbers
+    found = forms.find(opcode.substr(0, type) + 'u' + opcode.substr(type + 1));
   return found == forms.end() ? nullptr : &found->second;
 }
 

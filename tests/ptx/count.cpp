@@ -6,7 +6,7 @@
 #include <fstream>
 #include <nlohmann/json.hpp>
 
-#include "tests/ptx/machine.h"
+#include "tests/ptx/lanes.h"
 
 namespace ptx::count {
 namespace {
@@ -53,25 +53,18 @@ void write() {
 }
 
 u64 sectors_of(Mask lanes, const u64* at) {
-  std::array<u64, kLanes> sectors;
-  int count = 0;
-  for (Mask rest = lanes; rest != 0; rest &= rest - 1) sectors[count++] = at[__builtin_ctz(rest)] / 32;
-  std::sort(sectors.begin(), sectors.begin() + count);
-  return static_cast<u64>(std::unique(sectors.begin(), sectors.begin() + count) - sectors.begin());
+  std::set<u64> sectors;
+  for_lanes(lanes, [&](int l) { sectors.insert(at[l] / 32); });
+  return sectors.size();
 }
 // Each bank gives one word a pass, to all lanes that want it.
-u64 passes_of(Mask lanes, const u64* at, int bytes) {
-  std::array<std::vector<u64>, 32> words;
-  std::size_t most = 1;
-  for (Mask rest = lanes; rest != 0; rest &= rest - 1) {
-    for (int k = 0; k < std::max(bytes / 4, 1); ++k) {
-      const u64 word = at[__builtin_ctz(rest)] / 4 + static_cast<u64>(k);
-      auto& bank = words[word % 32];
-      if (std::find(bank.begin(), bank.end(), word) == bank.end()) bank.push_back(word);
-      most = std::max(most, bank.size());
-    }
-  }
-  return most;
+u64 passes_of(Mask lanes, const u64* at, u64 bytes) {
+  std::set<u64> words;
+  std::array<u64, 32> of_bank{};
+  for_lanes(lanes, [&](int l) {
+    for (u64 word = at[l] / 4; word <= (at[l] + bytes - 1) / 4; ++word) of_bank[word % 32] += words.insert(word).second;
+  });
+  return *std::max_element(of_bank.begin(), of_bank.end());
 }
 
 }  // namespace

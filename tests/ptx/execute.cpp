@@ -106,6 +106,7 @@ Mask meet(Warp& w, const Inst& in, u32 pc, Mask m) {
   const bool by_constant = !all && in.meet == Meet::here && in.named() < 0;
   if ((all && m == w.alive) || (by_constant && (*w.from<u32>(in.named()) & w.alive) == m)) return m;
   put(w, pc, m, kAtSync);
+  if (all && lanes_where([&](int l) { return w.stand[l] == (pc | kAtSync); }) != w.alive) return 0;
   Mask here = 0;
   std::array<u32, kLanes> wants{};
   for_each_set(lanes_in(w, kAtSync), w.stand.data(), [&](Mask same, u32 stand) {
@@ -218,12 +219,9 @@ u64 run(Warp& w, u64 budget) {
     if (next == kNowhere) return done;
     pc = (next + from) & ~kStates;
     const Mask mask = lanes_where([&](int l) { return w.stand[l] == pc; });
-    if (mask == w.alive) {
-      done += go(w, pc, mask, kNowhere, budget - done);
-      continue;
-    }
-    const u32 limit = least([&](u32 stand) { return stand > pc ? stand : kNowhere; });
-    const bool others = lanes_in(w, kReady) != mask;
+    const bool all = mask == w.alive;
+    const u32 limit = all ? kNowhere : least([&](u32 stand) { return stand > pc ? stand : kNowhere; });
+    const bool others = !all && (limit < kAtSync || from != 0);
     done += go(w, pc, mask, limit, others ? std::min(kSlice, budget - done) : budget - done);
   }
   return done;
@@ -268,9 +266,8 @@ class Work {
     constexpr u64 kSpin = 3000000;  // instructions of warps after which a block that spins gets company
     static const u64 most = std::stoull(setting("PTX_LIMIT", "0"));
     while (!resident_.empty() || admit()) {
-      const bool alone = together_ == 1 && launch_.block <= kLanes && resident_.size() == 1;
       bool progress = false;
-      for (const auto& cluster : resident_) progress |= turn(*cluster, alone ? kSpin : 16384);
+      for (const auto& cluster : resident_) progress |= turn(*cluster);
       const auto gone = std::stable_partition(resident_.begin(), resident_.end(), [](auto& cluster) {
         return std::ranges::any_of(cluster->blocks, [](const Block& block) { return block.live > 0; });
       });
@@ -307,11 +304,11 @@ class Work {
     return true;
   }
   // Every warp of the blocks that can do something, once. Whether any did.
-  bool turn(Cluster& cluster, u64 budget) {
+  bool turn(Cluster& cluster) {
     bool progress = false;
     for (Block& block : cluster.blocks) {
       for (const int i : block.order) {
-        const u64 done = ptx::run(block.warps[static_cast<std::size_t>(i)], budget);
+        const u64 done = ptx::run(block.warps[static_cast<std::size_t>(i)], 16384);
         progress |= done > 0;
         since_ += done;
         total_ += done;

@@ -72,27 +72,25 @@ inline double canonical(double x) { return x == x ? x : std::bit_cast<double>(0x
 
 enum AtomicOp : u8 { kAdd, kMin, kMax };
 
-// What an opcode does where its operands are registers of one width each: bytes a lane of its sources and of its result (0:
-// a predicate; kNothing: there is none). They lie at places 2, 3 ... and 0; at 1 the second half of a result.
-constexpr int kNothing = -1;
+// What an opcode does where its operands are registers of one width each: bytes a lane of its sources and of its results (0:
+// a predicate). Results lie at places 0, 1 ..., sources behind them, but not before place 2.
 struct Form {
   Execute run = nullptr;
-  std::vector<int> sources = {};
-  int result = kNothing;
+  std::vector<int> sources = {}, results = {};
   Kind kind = Kind::simple;
   u8 flags = 0;
+  Meet meet = Meet::here;
 };
 using Forms = std::unordered_map<std::string, Form>;
-const Form* find_form(std::string_view opcode);  // null: none (arithmetic.cpp)
-void add_forms_of_lanes(Forms& to);              // what lanes do together, and what moves control (together.cpp)
+const Form* find_form(const std::string& opcode);  // null: none (arithmetic.cpp)
+void add_forms_of_lanes(Forms& to);                // what lanes do together, and what moves control (together.cpp)
 
-// Memory accesses, with registers of so many bytes a lane (access.cpp), and products of tiles (together.cpp).
+// Memory accesses, with registers of so many bytes a lane (access.cpp).
 Execute load_of(Type type, int lane);
 Execute matrix_load_of(bool turned);
 Execute store_of(Type type, int lane);
 Execute atomic_of(Type type);
 void fence(Warp& w, const Inst&, Mask m);
 enum VoteMode : u8 { kVotesIgnored, kVoteAll, kVoteAny, kVoteBallot };
-void multiply_tiles(Warp& w, const Inst& in, Mask m);
 
 }  // namespace ptx

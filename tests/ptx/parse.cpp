@@ -212,7 +212,9 @@ class Decoder {
     }
     while (in.peek() != ';') {
       s.operands.push_back(operand(in));
-      if (!in.take(',')) break;
+      const bool paired = in.take('|');
+      s.paired |= paired;
+      if (!paired && !in.take(',')) break;
     }
     in.expect(';');
     try {
@@ -225,7 +227,7 @@ class Decoder {
     kernel_.code.push_back(inst);
     kernel_.origins.push_back({token, loc_, line});
   }
-  // {a, b}, [a + b], !a, a|b, or a sum of names and numbers.
+  // {a, b}, [a + b], !a, or a sum of names and numbers.
   Operand operand(Lexer& in) {
     Operand result;
     if (in.take('{')) {
@@ -239,7 +241,6 @@ class Decoder {
     result.negated = in.take('!');
     do term(in, result);
     while (in.take('+') || in.peek() == '-');
-    if (in.take('|')) result.second = register_named(in.next());
     if (!address) return result;
     result.kind = Operand::address;
     in.expect(']');

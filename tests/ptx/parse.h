@@ -11,7 +11,6 @@ namespace ptx {
 struct Operand {
   enum Kind { reg, number, address, vector, name, sink } kind = sink;
   int id = -1;            // reg: the virtual register; address: its base or -1
-  int second = -1;        // reg: the q of p|q
   Type type;              // of the register
   bool negated = false;   // !p
   u64 bits = 0;           // number; of an address the offset
@@ -24,6 +23,7 @@ struct Statement {
   std::string_view opcode;
   std::vector<std::string_view> parts;  // of the opcode, between dots
   std::vector<Operand> operands;
+  bool paired = false;  // two of them are written p|q
   bool has(std::string_view part) const { return std::find(parts.begin() + 1, parts.end(), part) != parts.end(); }
 };
 

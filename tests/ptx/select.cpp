@@ -23,38 +23,6 @@ Ref constant(Kernel& kernel, u64 bits, int bytes) {
   return found->second = ~static_cast<Ref>(at);
 }
 
-// What a special register holds, in each lane.
-template <auto kOf>
-void read_special(Warp& w, const Inst& in, Mask m) {
-  alignas(64) u32 t[kLanes];
-  for (int l = 0; l < kLanes; ++l) t[l] = kOf(w, static_cast<u32>(l));
-  store(w.to<u32>(in.o[0]), t, m);
-}
-Execute special_named(std::string_view name) {
-  static const std::unordered_map<std::string_view, Execute> all{
-      {"%tid.x", read_special<[](const Warp& w, u32 l) { return (w.index * kLanes + l) % w.launch->block; }>},
-      {"%ntid.x", read_special<[](const Warp& w, u32) { return w.launch->block; }>},
-      {"%ctaid.x", read_special<[](const Warp& w, u32) { return w.block->index; }>},
-      {"%nctaid.x", read_special<[](const Warp& w, u32) { return w.launch->grid; }>},
-      {"%laneid", read_special<[](const Warp&, u32 l) { return l; }>},
-      {"%lanemask_le", read_special<[](const Warp&, u32 l) { return (2U << l) - 1; }>},
-      {"%lanemask_ge", read_special<[](const Warp&, u32 l) { return ~((1U << l) - 1); }>}};
-  const auto found = all.find(name);
-  if (found == all.end()) unknown("special register");
-  return found->second;
-}
-// Two halves of so many bits.
-template <class Whole, int kBits>
-void unpack(Warp& w, const Inst& in, Mask m) {
-  const Whole* from = w.from<Whole>(in.o[2]);
-  alignas(64) u32 t[kLanes];
-  for (int half = 1; half >= 0; --half) {
-    if (in.o[half] == kNone) continue;
-    for (int l = 0; l < kLanes; ++l) t[l] = static_cast<u32>(from[l] >> half * kBits & ((u64{1} << kBits) - 1));
-    store(w.to<u32>(in.o[half]), t, m);
-  }
-}
-
 class Selector {
  public:
   Selector(const Statement& statement, Inst& inst, Kernel& into) : s(statement), in(inst), kernel(into) {
@@ -65,11 +33,10 @@ class Selector {
   void select() {
     using Part = void (Selector::*)();
     static const std::unordered_map<std::string_view, Part> parts{
-        {"mov", &Selector::move},    {"cvt", &Selector::convert}, {"cvta", &Selector::convert_address},
-        {"ld", &Selector::load},     {"st", &Selector::store},    {"ldmatrix", &Selector::load_tiles},
-        {"atom", &Selector::atomic}, {"mma", &Selector::multiply}};
+        {"mov", &Selector::move}, {"cvt", &Selector::convert},         {"ld", &Selector::load},
+        {"st", &Selector::store}, {"ldmatrix", &Selector::load_tiles}, {"atom", &Selector::atomic}};
     const auto part = parts.find(s.parts[0]);
-    part != parts.end() ? (this->*part->second)() : by_form(s.opcode);
+    (this->*(part == parts.end() ? &Selector::by_opcode : part->second))();
     const bool arrived = !kernel.code.empty() && kernel.code.back().kind == Kind::cluster_arrive;
     if (arrived != (in.kind == Kind::cluster_wait)) unknown("a cluster's barrier in two parts");
   }
@@ -84,6 +51,15 @@ class Selector {
   const Operand& operand(std::size_t i) const {
     if (i >= s.operands.size()) unknown("too few operands");
     return s.operands[i];
+  }
+  // The registers of {a, b} or of a alone.
+  static std::span<const Operand> parts_of(const Operand& o) {
+    return o.kind == Operand::vector ? std::span(o.parts) : std::span(&o, 1);
+  }
+  std::vector<Operand> registers() const {
+    std::vector<Operand> all;
+    for (const Operand& o : s.operands) all.insert(all.end(), parts_of(o).begin(), parts_of(o).end());
+    return all;
   }
   // A source of so many bytes a lane; 0: a predicate.
   Ref source(const Operand& o, int bytes) {
@@ -116,78 +92,45 @@ class Selector {
   }
 
   // --- one register for each operand
-  void by_form(std::string_view opcode) {
+  void by_form(const std::string& opcode, const std::vector<Operand>& operands) {
     const Form* form = find_form(opcode);
     if (form == nullptr) unknown("opcode");
-    in.kind = form->kind;
     in.run = form->run;
+    in.kind = form->kind;
     in.flags = form->flags;
-    std::size_t next = 0;
-    if (form->result != kNothing) {
-      result(0, operand(0), form->result);
-      if (operand(0).second >= 0) {
-        if (in.kind != Kind::sync) unknown("a second result");
-        in.o[1] = operand(0).second;
-        in.defs |= 2;
-      }
-      ++next;
+    in.meet = form->meet;
+    auto next = operands.begin();
+    const auto take = [&]() -> const Operand& {
+      if (next == operands.end()) unknown("too few operands");
+      return *next++;
+    };
+    for (std::size_t i = 0; i < form->results.size(); ++i) result(static_cast<int>(i), take(), form->results[i]);
+    if (in.kind == Kind::barrier && take().bits != 0) unknown("named barriers");
+    for (std::size_t i = 0; i < form->sources.size(); ++i) {
+      const std::size_t place = std::max<std::size_t>(form->results.size(), 2) + i;
+      const Operand& o = take();
+      in.o[place] = source(o, form->sources[i]);
+      if (o.negated) in.imm |= s64{1} << place;
     }
-    if (in.kind == Kind::barrier && (operand(next).kind != Operand::number || operand(next++).bits != 0))
-      unknown("named barriers");
-    for (std::size_t i = 0; i < form->sources.size(); ++i, ++next) {
-      in.o[2 + i] = source(operand(next), form->sources[i]);
-      if (operand(next).negated) in.imm |= s64{4} << i;
-    }
-    if (in.kind == Kind::sync) in.o.back() = source(operand(next++), 4);
-    if (opcode == "bar.warp.sync") in.meet = Meet::anywhere;
-    if (in.kind == Kind::branch && operand(next++).kind != Operand::name) unknown("a label was expected");
-    if (next < s.operands.size()) unknown("number of operands");
+    if (in.kind == Kind::sync && in.meet != Meet::all) in.o.back() = source(take(), 4);
+    if (in.kind == Kind::branch && take().kind != Operand::name) unknown("a label was expected");
+    if (next != operands.end()) unknown("number of operands");
   }
+  void by_opcode() { by_form(std::string(s.opcode) + (s.paired ? "|" : ""), registers()); }
   void convert() {
     const bool wide = s.operands.size() == 2 && operand(1).type.bytes == 8 && type.bytes < 8;
-    by_form(std::string(s.opcode) + (wide ? ".wide" : ""));
+    by_form(std::string(s.opcode) + (wide ? ".wide" : ""), s.operands);
   }
   void move() {
     const Operand &to = operand(0), &from = operand(1);
-    if (from.kind == Operand::name) {
-      if (type.bytes != 4) unknown("special register of another width");
-      result(0, to, 4);
-      in.run = special_named(from.text);
-    } else if (from.kind == Operand::vector || to.kind == Operand::vector) {
-      const auto& halves = from.kind == Operand::vector ? from.parts : to.parts;
-      if (halves.size() != 2 || (type.bytes != 4 && type.bytes != 8)) unknown("vector");
-      for (int i = 0; i < 2; ++i) {
-        if (from.kind == Operand::vector)
-          in.o[2 + i] = source(halves[i], 4);
-        else
-          result(i, halves[i], 4);
-      }
-      if (from.kind == Operand::vector) {
-        result(0, to, type.bytes);
-        in.run = find_form(type.bytes == 8 ? "pack.b64" : "pack.b32")->run;
-      } else {
-        in.o[2] = source(from, type.bytes);
-        in.run = type.bytes == 8 ? unpack<u64, 32> : unpack<u32, 16>;
-      }
-    } else {
-      by_form(s.opcode);
-    }
-  }
-  // Between a generic address and one of global memory, which are the same, or of shared memory.
-  void convert_address() {
-    find_space();
-    if (type.bytes != 8 || (in.space != Space::global && in.space != Space::shared)) unknown("width or space");
-    result(0, operand(0), 8);
-    in.o[2] = source(operand(1), 8);
-    const u64 window = in.space == Space::shared ? kSharedWindow : 0;
-    in.o[3] = constant(kernel, s.has("to") ? -window : window, 8);
-    in.run = find_form("add.u64")->run;
+    const char* const how = from.kind == Operand::vector ? ".pack" : to.kind == Operand::vector ? ".unpack" : "";
+    from.kind == Operand::name ? by_form(std::string(from.text), {to})
+                               : by_form(std::string(s.opcode) + how, registers());
   }
 
   // --- memory
   void data(const Operand& o, bool reads) {
-    const std::vector<Operand> one{o};
-    const auto& values = o.kind == Operand::vector ? o.parts : one;
+    const auto values = parts_of(o);
     in.count = static_cast<u8>(values.size());
     in.bytes = static_cast<u8>(type.bytes * in.count);
     if (in.count > 4 || in.bytes > 16) unknown("vector");
@@ -235,24 +178,6 @@ class Selector {
     address(operand(1), 1);
     in.o[2] = source(operand(2), type.bytes);
     in.run = atomic_of(type);
-  }
-  void multiply() {
-    if (s.opcode != "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32") unknown("shape or types of mma");
-    in.kind = Kind::sync;
-    in.meet = Meet::all;
-    std::size_t place = 0;
-    for (const Operand& fragment : s.operands) {
-      for (const Operand& part : fragment.parts) {
-        if (place >= in.o.size()) unknown("fragments");
-        if (place < 4)
-          result(static_cast<int>(place), part, 4);
-        else
-          in.o[place] = source(part, 4);
-        ++place;
-      }
-    }
-    if (place != in.o.size()) unknown("fragments");
-    in.run = multiply_tiles;
   }
 };
 

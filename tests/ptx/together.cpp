@@ -64,8 +64,6 @@ void add_products(Sums how, const float (&a)[16], const float (&b)[16][8], float
   }
 }
 
-}  // namespace
-
 // mma.m16n8k16 of bf16, with sums in fp32. With g = lane / 4 and t = lane % 4, A's element i lies in row
 // g (i = 0, 1, 4, 5) or g + 8, column 2t + i % 2 (+ 8 for i >= 4); B's in row 2t + i % 2 (+ 8 for i >= 2), column g; C's and
 // D's in row g (i < 2) or g + 8, column 2t + i % 2.
@@ -90,27 +88,50 @@ void multiply_tiles(Warp& w, const Inst& in, Mask m) {
   }
 }
 
+// What a special register holds, in each lane.
+template <class F>
+void read_special(Warp& w, const Inst& in, Mask m) {
+  alignas(64) u32 t[kLanes];
+  for (int l = 0; l < kLanes; ++l) t[l] = F()(w, static_cast<u32>(l));
+  store(w.to<u32>(in.o[0]), t, m);
+}
+
+}  // namespace
+
 void add_forms_of_lanes(Forms& to) {
-  const auto nothing = [](Warp&, const Inst&, Mask) {};
-  const std::vector<int> words{4, 4, 4}, predicate{0};
-  to["shfl.sync.up.b32"] = {shuffle, words, 4, Kind::sync, kUpwards};
-  to["shfl.sync.down.b32"] = {shuffle, words, 4, Kind::sync, kDownwards};
-  to["shfl.sync.bfly.b32"] = {shuffle, words, 4, Kind::sync, kButterfly};
-  to["shfl.sync.idx.b32"] = {shuffle, words, 4, Kind::sync, kIndexed};
-  to["vote.sync.all.pred"] = {vote, predicate, 0, Kind::sync, kVoteAll};
-  to["vote.sync.any.pred"] = {vote, predicate, 0, Kind::sync, kVoteAny};
-  to["vote.sync.ballot.b32"] = to["vote.ballot.sync.b32"] = {vote, predicate, 4, Kind::sync, kVoteBallot};
-  to["bar.warp.sync"] = {nothing, {}, kNothing, Kind::sync};
-  to["bar.sync"] = {nullptr, {}, kNothing, Kind::barrier};
-  to["bar.red.and.pred"] = {nullptr, predicate, 0, Kind::barrier, kVoteAll};
-  to["bar.red.or.pred"] = {nullptr, predicate, 0, Kind::barrier, kVoteAny};
-  to["barrier.cluster.arrive.release"] = {nullptr, {}, kNothing, Kind::cluster_arrive};
-  to["barrier.cluster.wait.acquire"] = {nullptr, {}, kNothing, Kind::cluster_wait};
+  const std::vector<int> word{4}, words{4, 4, 4}, predicate{0};
+  const auto shuffles = [&](const char* name, u8 mode) {
+    to[name] = {shuffle, words, word, Kind::sync, mode};
+    to[std::string(name) + "|"] = {shuffle, words, {4, 0}, Kind::sync, mode};
+  };
+  shuffles("shfl.sync.up.b32", kUpwards);
+  shuffles("shfl.sync.down.b32", kDownwards);
+  shuffles("shfl.sync.bfly.b32", kButterfly);
+  shuffles("shfl.sync.idx.b32", kIndexed);
+  to["vote.sync.all.pred"] = {vote, predicate, predicate, Kind::sync, kVoteAll};
+  to["vote.sync.any.pred"] = {vote, predicate, predicate, Kind::sync, kVoteAny};
+  to["vote.sync.ballot.b32"] = to["vote.ballot.sync.b32"] = {vote, predicate, word, Kind::sync, kVoteBallot};
+  to["mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32"] = {
+      multiply_tiles, std::vector<int>(10, 4), std::vector<int>(4, 4), Kind::sync, 0, Meet::all};
+  to["bar.warp.sync"] = {[](Warp&, const Inst&, Mask) {}, {}, {}, Kind::sync, 0, Meet::anywhere};
+  to["bar.sync"] = {nullptr, {}, {}, Kind::barrier};
+  to["bar.red.and.pred"] = {nullptr, predicate, predicate, Kind::barrier, kVoteAll};
+  to["bar.red.or.pred"] = {nullptr, predicate, predicate, Kind::barrier, kVoteAny};
+  to["barrier.cluster.arrive.release"] = {nullptr, {}, {}, Kind::cluster_arrive};
+  to["barrier.cluster.wait.acquire"] = {nullptr, {}, {}, Kind::cluster_wait};
   to["membar.cta"] = to["membar.gl"] = {fence};
-  to["bra"] = to["bra.uni"] = {nullptr, {}, kNothing, Kind::branch};
-  to["ret"] = to["exit"] = {nullptr, {}, kNothing, Kind::exit};
-  to["trap"] = {nullptr, {}, kNothing, Kind::trap};
-  to["nanosleep.u32"] = {nullptr, {4}, kNothing, Kind::yield};
+  to["bra"] = to["bra.uni"] = {nullptr, {}, {}, Kind::branch};
+  to["ret"] = to["exit"] = {nullptr, {}, {}, Kind::exit};
+  to["trap"] = {nullptr, {}, {}, Kind::trap};
+  to["nanosleep.u32"] = {nullptr, word, {}, Kind::yield};
+  const auto special = [&]<class F>(const char* name, F) { to[name] = {read_special<F>, {}, word}; };
+  special("%tid.x", [](const Warp& w, u32 l) { return (w.index * kLanes + l) % w.launch->block; });
+  special("%ntid.x", [](const Warp& w, u32) { return w.launch->block; });
+  special("%ctaid.x", [](const Warp& w, u32) { return w.block->index; });
+  special("%nctaid.x", [](const Warp& w, u32) { return w.launch->grid; });
+  special("%laneid", [](const Warp&, u32 l) { return l; });
+  special("%lanemask_le", [](const Warp&, u32 l) { return (2U << l) - 1; });
+  special("%lanemask_ge", [](const Warp&, u32 l) { return ~((1U << l) - 1); });
 }
 
 }  // namespace ptx
