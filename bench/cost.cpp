@@ -94,7 +94,8 @@ struct Measuring {
   }
 
   // Goes up a line's values until one of its limits is met.
-  nlohmann::json measure(const Op& op, const CostLine& line, const std::string& progress) const {
+  // `say`: called with the share of the line's values that are done.
+  nlohmann::json measure(const Op& op, const CostLine& line, const std::function<void(double)>& say) const {
     constexpr double kBrief = 0.05;   // of the budget: longer runs are repeated less, the rounds are what counts
     constexpr std::size_t kLast = 5;  // sizes that the growth is fitted to, 1.5 decades or so: the small ones bend it
     nlohmann::json entry = entry_of(op, line);
@@ -102,7 +103,7 @@ struct Measuring {
     const Clock::time_point start = Clock::now();
     const auto end = [&entry](const char* why) { entry["ended"] = why; };
     for (std::size_t i = 0; i < line.values.size(); ++i) {
-      session.progress.update(progress, static_cast<std::int64_t>(i), std::ssize(line.values));
+      say(static_cast<double>(i) / static_cast<double>(line.values.size()));
       const std::int64_t value = line.values[i];
       if (options.most > 0 && value > options.most) break;
       Parameters parameters = line.fixed;
@@ -243,7 +244,7 @@ nlohmann::json measure_cost(const CostOptions& options, host::Session& session) 
     op_named("knn").make(smallest, *gpu).run_once();
     start_seconds = seconds_since(before);
   }
-  session.progress.update("bench cost: ceilings", 0, 1);
+  session.progress.update("bench cost, ceilings", 0, 1);
   Context& main = gpu ? *gpu : cpu;
   const Ceilings ceilings = main.backend().measure_ceilings(kCeilingSeconds, main);
   host::Session of_main{session.common, main, session.progress};
@@ -272,9 +273,14 @@ nlohmann::json measure_cost(const CostOptions& options, host::Session& session) 
                                 of_device ? power.get() : nullptr,
                                 options.max_bytes > 0 ? options.max_bytes : free / 2,
                                 document["rows"]};
-      const std::string progress =
-          fmt::format("bench cost: {} on {}, {} of {}", line->group, context->backend().name, i + 1, lines.size());
-      document["lines"].push_back(measuring.measure(*op, *line, progress));
+      const std::string name =
+          fmt::format("bench cost, {} on {}, {} of {}", line->group, context->backend().name, i + 1, lines.size());
+      const double before = static_cast<double>(i) + (context == &cpu ? 0 : 0.5), each = gpu ? 0.5 : 1;
+      document["lines"].push_back(measuring.measure(*op, *line, [&](double share) {
+        constexpr double kSteps = 1000;  // of a line
+        session.progress.update(name, std::llround(kSteps * (before + each * share)),
+                                std::llround(kSteps * static_cast<double>(lines.size())));
+      }));
     }
   }
   document["crossings"] = crossings_of(document);

@@ -174,7 +174,7 @@ std::string announcement(std::size_t cases, const RunOptions& options) {
 nlohmann::json measure_cases(const std::vector<Case>& chosen, const RunOptions& options, host::Session& session) {
   Context& context = session.context;
   context.progress = nullptr;  // the bench says itself how far it is
-  session.progress.update("bench run: ceilings", 0, 1);
+  session.progress.update("bench run, ceilings", 0, 1);
   const Ceilings before = context.backend().measure_ceilings(kCeilingSeconds, context);
   nlohmann::json document = document_of(before, session);
   document["clock"] = options.clock;

@@ -10,6 +10,7 @@
 #include "host/data/dataset.h"
 #include "host/data/png.h"
 #include "host/data/source.h"
+#include "host/lab/directions.h"
 #include "host/program/command.h"
 #include "tests/program.h"
 #include "tests/support.h"
@@ -442,6 +443,216 @@ TEST_F(Program, KnnFindsTheNearest) {
   }
   EXPECT_EQ(result("o")["k"], 7);
   EXPECT_EQ(result("o")["references"]["n"], 200);
+}
+
+// Whole numbers from 0 to 2 in so many rows: many of them equal.
+std::vector<float> rows_with_twins(std::int64_t n, std::int64_t d) {
+  std::vector<float> rows = test::uniform_floats(static_cast<std::size_t>(n * d), 5, 0, 3);
+  for (float& value : rows) value = std::floor(value);
+  return rows;
+}
+
+TEST_F(Program, WithoutQueriesARowIsNotItsOwnNeighbour) {
+  // Among three features rows have more twins than neighbours are asked for; of eight, none often.
+  for (const std::size_t d : {3U, 8U}) {
+    const std::size_t n = 300, k = 6;
+    const auto rows = rows_with_twins(300, static_cast<std::int64_t>(d));
+    write_npy<float>("x.npy", rows, {300, static_cast<std::int64_t>(d)});
+    std::vector<std::int32_t> want;
+    std::vector<float> apart;
+    for (std::size_t i = 0; i < n; ++i) {
+      auto others = nearest(rows, d, &rows[d * i], n);
+      std::erase(others, static_cast<int>(i));
+      others.resize(k);
+      for (const int other : others) {
+        want.push_back(other);
+        apart.push_back(canonical(&rows[d * i], &rows[d * static_cast<std::size_t>(other)], d));
+      }
+    }
+    if (d == 3) EXPECT_EQ(apart[0], 0) << "a twin";
+    // Whole; in pieces of the references; and by shards of either.
+    good({"knn", "--data", "x.npy", "-k", "6", "--out", "whole"});
+    EXPECT_EQ(result("whole")["queries"]["file"], nullptr);
+    good({"knn", "--data", "x.npy", "-k", "6", "--max-mem", "16K", "--out", "pieces"});
+    EXPECT_GT(result("pieces")["references"]["pieces"], 1);
+    for (const std::string divided : {"--shard", "--reference-shard"}) {
+      for (const char* part : {"1/2", "2/2"}) {
+        good({"knn", "--data", "x.npy", "-k", "6", divided, part, "--out", "by" + divided});
+      }
+      good({"merge", "by" + divided});
+    }
+    for (const char* folder : {"whole", "pieces", "by--shard", "by--reference-shard"}) {
+      EXPECT_EQ(npy_values<std::int32_t>(fs::path(folder) / "indices.npy"), want) << folder << ", d = " << d;
+      EXPECT_EQ(npy_values<float>(fs::path(folder) / "distances.npy"), apart) << folder << ", d = " << d;
+    }
+  }
+  write_npy<float>("x.npy", {0, 1, 2, 3}, {4, 1});
+  bad({"knn", "--data", "x.npy", "-k", "4", "--out", "out"}, 2,
+      "--k 4: x.npy holds only 4 rows, and a row is not its own");
+  bad({"knn", "--data", "x.npy", "-k", "128", "--out", "out"}, 2, "127 at most");
+}
+
+TEST_F(Program, ByCosineOnlyDirectionsCount) {
+  const std::size_t d = 5;
+  auto rows = test::uniform_floats(120 * d, 8, -1, 1), queries = test::uniform_floats(30 * d, 9, -1, 1);
+  for (std::size_t i = 0; i < rows.size(); ++i) rows[i] *= std::pow(10.0F, static_cast<float>(i / d % 7) - 3);
+  write_npy<float>("x.npy", rows, {120, 5});
+  write_npy<float>("q.npy", queries, {30, 5});
+  good({"knn", "--data", "x.npy", "--queries", "q.npy", "--metric", "cosine", "-k", "9", "--out", "o"});
+  EXPECT_EQ(result("o")["metric"], "cosine");
+  const auto indices = npy_values<std::int32_t>("o/indices.npy");
+  const auto distances = npy_values<float>("o/distances.npy");
+  const auto unit = unit_rows(rows, 5), asked = unit_rows(queries, 5);
+  for (std::size_t q = 0; q < 30; ++q) {
+    const auto want = nearest(unit, d, &asked[d * q], 9);
+    for (std::size_t j = 0; j < 9; ++j) {
+      ASSERT_EQ(indices[9 * q + j], want[j]);
+      double dot = 0, own = 0, other = 0;
+      for (std::size_t c = 0; c < d; ++c) {
+        const double a = queries[d * q + c], b = rows[d * static_cast<std::size_t>(want[j]) + c];
+        dot += a * b;
+        own += a * a;
+        other += b * b;
+      }
+      // The rounding of two unit rows and of their distance, each some 2^-24 of at most 2.
+      ASSERT_NEAR(distances[9 * q + j], 1 - dot / std::sqrt(own * other), 16 * 0x1p-24);
+    }
+  }
+  for (const char* command : {"knn", "kmeans"}) {
+    std::fill_n(rows.begin() + 7 * d, d, 0.0F);
+    write_npy<float>("zero.npy", rows, {120, 5});
+    const Words words = {command, "--data", "zero.npy", "--metric", "cosine", "--out", "out"};
+    Words more = words;
+    if (std::string(command) == "kmeans") more.insert(more.end(), {"--clusters", "3"});
+    bad(more, 3, "zero.npy: row 7 is all zeros and has no direction; take it out, or use --metric l2");
+  }
+}
+
+TEST_F(Program, KmeansByCosineHasCentroidsOfLengthOne) {
+  const std::size_t d = 4, k = 6;
+  auto rows = test::uniform_floats(700 * d, 21, -1, 1);
+  for (std::size_t i = 0; i < rows.size(); ++i) rows[i] *= static_cast<float>(1 + i / d % 5);
+  write_npy<float>("x.npy", rows, {700, 4});
+  good({"kmeans", "--data", "x.npy", "--clusters", "6", "--metric", "cosine", "--tolerance", "0", "--out", "o"});
+  const auto labels = npy_values<std::int32_t>("o/labels.npy");
+  const auto centroids = NpyMatrix(folder_ / "o" / "centroids.npy").read_all(), unit = unit_rows(rows, 4);
+  std::vector<double> sums(k * d), sizes(k);
+  double inertia = 0;
+  for (std::size_t i = 0; i < labels.size(); ++i) {
+    const auto own = static_cast<std::size_t>(labels[i]);
+    EXPECT_EQ(labels[i], nearest(centroids, d, &unit[d * i], 1)[0]);
+    ++sizes[own];
+    double cosine = 0;
+    for (std::size_t c = 0; c < d; ++c) {
+      cosine += double{unit[d * i + c]} * centroids[d * own + c];
+      sums[d * own + c] += unit[d * i + c];
+    }
+    inertia += 1 - cosine;
+  }
+  EXPECT_TRUE(result("o")["converged"].get<bool>());
+  EXPECT_NEAR(result("o")["inertia"].get<double>(), inertia, 1e-6 * 700);
+  for (std::size_t j = 0; j < k; ++j) {  // a fixed point: the direction of the mean of its rows
+    EXPECT_EQ(result("o")["sizes"][j], sizes[j]);
+    double length = 0;
+    for (std::size_t c = 0; c < d; ++c) length += sums[d * j + c] * sums[d * j + c];
+    for (std::size_t c = 0; c < d; ++c) EXPECT_NEAR(centroids[d * j + c], sums[d * j + c] / std::sqrt(length), 1e-6);
+  }
+  // A start from a file may have any length, and shards of an assignment say the same.
+  auto longer = centroids;
+  for (float& value : longer) value *= 4;
+  write_npy<float>("c.npy", longer, {6, 4});
+  const Words again = {"kmeans", "--data", "x.npy", "--clusters",       "6", "--metric",
+                       "cosine", "--init", "c.npy", "--max-iterations", "0", "--out"};
+  const auto with = [&](Words more) {
+    Words words = again;
+    words.insert(words.end(), more.begin(), more.end());
+    return words;
+  };
+  good(with({"once"}));
+  good(with({"shards", "--shard", "1/1"}));
+  EXPECT_EQ(npy_values<std::int32_t>("once/labels.npy"), labels);
+  EXPECT_EQ(result("once")["inertia"], result("o")["inertia"]);
+}
+
+TEST_F(Program, OfSeveralStartsTheBestIsKept) {
+  write_npy<float>("x.npy", test::uniform_floats(3 * 500, 4), {500, 3});
+  const auto kmeans = [&](const std::string& seed, const std::string& restarts, const std::string& out) {
+    return good({"kmeans", "--data", "x.npy", "--clusters", "9", "--seed", seed, "--restarts", restarts, "--out", out});
+  };
+  std::vector<nlohmann::json> alone;
+  for (const char* seed : {"3", "4", "5", "6", "7"}) {
+    kmeans(seed, "1", seed);
+    alone.push_back(result(seed));
+  }
+  const std::string said = kmeans("3", "5", "best");
+  const auto best = std::min_element(alone.begin(), alone.end(), [](const auto& a, const auto& b) {
+    return a["inertia"].template get<double>() < b["inertia"].template get<double>();
+  });
+  ASSERT_NE(best + 1, alone.end()) << "the last start is no test of one before it";
+  const std::string seed = std::to_string((*best)["seed"].get<int>());
+  EXPECT_NE(said.find("the best of 5 starts is that of seed " + seed), std::string::npos) << said;
+  for (const char* file : {"labels.npy", "centroids.npy"}) {
+    EXPECT_EQ(read_file(folder_ / "best" / file), read_file(folder_ / seed / file)) << file;
+  }
+  const auto found = result("best");
+  for (const char* key : {"inertia", "iterations", "converged", "sizes", "empty"}) EXPECT_EQ(found[key], (*best)[key]);
+  for (std::size_t i = 0; i < alone.size(); ++i) {
+    EXPECT_EQ(found["restarts"][i]["inertia"], alone[i]["inertia"]);
+    EXPECT_EQ(found["restarts"][i]["seed"], 3 + i);
+  }
+  std::vector<int> sizes(9);
+  for (const int label : npy_values<std::int32_t>("best/labels.npy")) ++sizes[static_cast<std::size_t>(label)];
+  EXPECT_EQ(found["sizes"], sizes);
+  write_npy<float>("c.npy", test::uniform_floats(27, 4), {9, 3});
+  bad({"kmeans", "--data", "x.npy", "--clusters", "9", "--init", "c.npy", "--restarts", "2", "--out", "out"}, 2,
+      "--restarts 2: --init c.npy is one start");
+}
+
+// Stopped in a start after the first, at whatever iteration: what the first came to is not lost.
+TEST_F(Program, AStoppedFitGoesOnInItsStart) {
+  write_npy<float>("x.npy", test::uniform_floats(8 * 6000, 4), {6000, 8});
+  for (const std::string metric : {"l2", "cosine"}) {
+    const auto into = [&](const std::string& folder) {
+      return Words{"kmeans",
+                   "--data",
+                   "x.npy",
+                   "--clusters",
+                   "40",
+                   "--tolerance",
+                   "0",
+                   "--restarts",
+                   "10",
+                   "--max-iterations",
+                   "12",
+                   "--metric",
+                   metric,
+                   "--checkpoint-every",
+                   "0",
+                   "--out",
+                   metric + folder,
+                   "--quiet"};
+    };
+    const fs::path got = folder_ / (metric + "got"), want = folder_ / (metric + "want");
+    good(into("want"));
+    for (int code = 0, attempt = 0; code == 0; ++attempt) {  // it may have ended before it hears the signal
+      ASSERT_LT(attempt, 100);
+      fs::remove_all(got);
+      fs::create_directory(got);
+      const Watch watch(got);
+      const pid_t fit = start(into("got"));
+      while (watch.changed(fit) && read_file(got / "checkpoint").find("\"done\":[{") == std::string::npos) continue;
+      ::kill(fit, SIGTERM);
+      code = finish(fit).code;
+      ASSERT_TRUE(code == 0 || code == 75 || code == 128 + SIGTERM) << code;  // the last: between two iterations
+    }
+    EXPECT_TRUE(fs::exists(got / "checkpoint"));
+    good(into("got"));
+    EXPECT_GT(result(got)["resumed_after"], 12);
+    for (const char* file : {"labels.npy", "centroids.npy"})
+      EXPECT_EQ(read_file(got / file), read_file(want / file)) << file;
+    EXPECT_EQ(result(got)["restarts"], result(want)["restarts"]);
+    EXPECT_FALSE(fs::exists(got / "checkpoint"));
+  }
 }
 
 TEST_F(Program, KmeansFindsTheClusters) {

@@ -48,8 +48,9 @@ TEST_F(ProgressTest, ATerminalsLineIsRewrittenTenTimesASecondAtMost) {
 TEST_F(ProgressTest, ElsewhereALineComesEveryTenSeconds) {
   Progress progress(false, screen(false), clock());
   for (int i = 0; i <= 30; ++i, now_ += 1) progress.update("work", i, 30);
-  EXPECT_EQ(writes_, (std::vector<std::string>{"work: 33 %, 10 s, about 20 s left\n",
-                                               "work: 67 %, 20 s, about 10 s left\n", "work: 100 %, 30 s\n"}));
+  EXPECT_EQ(writes_,
+            (std::vector<std::string>{"work: 33 %, 10 s, about 20 s left\n", "work: 67 %, 20 s, about 10 s left\n",
+                                      "work: 99 %, 30 s, about 0 s left\n"}));
 }
 
 // A stage that another interrupts is timed from its own beginning.
@@ -119,30 +120,83 @@ TEST_F(ProgressTest, TheLineIsRemovedBeforeAnythingElseIsSaid) {
   EXPECT_EQ(writes_, std::vector<std::string>{"work: 0 %, 0 s\n"});
 }
 
-TEST_F(ProgressTest, OpsReportUnderTheNameOfTheirStage) {
-  const Common common;
-  Context context(cpu_backend(), 0, 1);
-  Progress progress(false, screen(false), clock());
-  Session session{common, context, progress};
-  now_ += 10;
-  int outer = 0;
-  context.progress = [&](std::int64_t, std::int64_t) { ++outer; };
-  {
-    Stage stage(session, "stage");
-    now_ += 12;
-    context.progress(1, 2);
-    EXPECT_EQ(stage.seconds(), 12);
+// What was said is not taken back: what an op reports anew goes on from there.
+TEST_F(ProgressTest, TheShareNeverFalls) {
+  Progress progress(false, screen(true), clock());
+  for (const int done : {10, 60, 20, 60, 80, 100}) {
     now_ += 10;
-    stage.part(3, 4, 4);
-    now_ += 10;
-    context.progress(1, 2);
+    progress.update("work", done, 100);
   }
-  EXPECT_EQ(outer, 0);
-  context.progress(1, 2);
-  EXPECT_EQ(outer, 1);
+  EXPECT_EQ(writes_, (std::vector<std::string>{
+                         "\rwork: 10 %, 0 s, about 0 s left\x1b[K", "\rwork: 60 %, 10 s, about 7 s left\x1b[K",
+                         "\rwork: 60 %, 20 s, about 13 s left\x1b[K", "\rwork: 60 %, 30 s, about 20 s left\x1b[K",
+                         "\rwork: 80 %, 40 s, about 10 s left\x1b[K", "\rwork: 99 %, 50 s, about 1 s left\x1b[K"}));
+}
+
+class StageTest : public ProgressTest {
+ protected:
+  void say(std::int64_t done, std::int64_t total) {
+    now_ += 10;
+    context_.progress(done, total);
+  }
+  const Common common_;
+  Context context_{cpu_backend(), 0, 1};
+  Progress progress_{false, screen(false), clock()};
+  Session session_{common_, context_, progress_};
+};
+
+TEST_F(StageTest, OpsReportUnderTheNameOfTheirStage) {
+  Stage stage(session_, "stage");
+  say(1, 2);
+  say(3, 4);
+  EXPECT_EQ(stage.seconds(), 20);
   EXPECT_EQ(writes_,
-            (std::vector<std::string>{"stage: 50 %, 0 s, about 0 s left\n", "stage: 75 %, 10 s, about 3 s left\n",
-                                      "stage: 88 %, 20 s, about 3 s left\n"}));
+            (std::vector<std::string>{"stage: 50 %, 0 s, about 0 s left\n", "stage: 75 %, 10 s, about 3 s left\n"}));
+}
+
+// One line and one estimate for the whole, whatever works in it: it never falls, and 100 % is not said.
+TEST_F(StageTest, APartOfAPartIsOneOfTheWhole) {
+  {
+    Stage whole(session_, "prune");
+    whole.part(0, 1, 4);
+    {
+      const Stage same(session_, "prune");  // a name within itself is said once
+      say(1, 1);
+    }
+    whole.part(1, 4, 4);
+    for (int split = 0; split < 2; ++split) {
+      Stage splits(session_, "splits");
+      splits.part(split, split + 1, 2);
+      Stage inner(session_, "training");
+      say(1, 2);
+      inner.rename("testing");
+      say(1, 1);
+    }
+  }
+  EXPECT_FALSE(context_.progress) << "nobody listens any more";
+  std::vector<std::string> names;
+  int last = 0;
+  for (const std::string& line : writes_) {
+    const std::size_t colon = line.find(": ");
+    names.push_back(line.substr(0, colon));
+    const int percent = std::stoi(line.substr(colon + 2));
+    EXPECT_GE(percent, last) << line;
+    EXPECT_LT(percent, 100) << line;
+    last = percent;
+  }
+  EXPECT_EQ(names, (std::vector<std::string>{"prune", "prune, splits, training", "prune, splits, testing",
+                                             "prune, splits, training", "prune, splits, testing"}));
+  EXPECT_EQ(writes_[1], "prune, splits, training: 44 %, 20 s, about 26 s left\n");  // 1/4 + 3/4 * 1/2 * 1/2
+  EXPECT_EQ(last, 99);
+}
+
+// A command that is run again begins at its beginning.
+TEST_F(StageTest, ANewWholeBeginsAnew) {
+  for (int i = 0; i < 2; ++i) {
+    const Stage stage(session_, "story");
+    say(1, 2);
+  }
+  EXPECT_EQ(writes_, std::vector<std::string>(2, "story: 50 %, 0 s, about 0 s left\n"));
 }
 
 }  // namespace

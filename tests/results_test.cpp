@@ -112,9 +112,10 @@ TEST_F(Results, EveryMemberOfAResultIsDocumented) {
   good({"knn", "--data", "points.csv", "--queries", "queries.csv", "--k", "3", "--out", "vote", "--quiet"});
   expect_documented("knn", {"knn", "shards", "vote"}, {"environment"});
   good({"kmeans", "--data", "points.csv", "--clusters", "3", "--out", "kmeans", "--quiet"});
-  expect_documented("kmeans", {"kmeans"}, {"environment"});
-  good({"prune", "--data", "points.csv", "--clusters", "3", "--fraction", "0.5", "--near-duplicates", "0.001", "--out",
-        "prune", "--quiet"});
+  good({"kmeans", "--data", "points.csv", "--clusters", "auto", "--restarts", "2", "--out", "auto", "--quiet"});
+  expect_documented("kmeans", {"kmeans", "auto"}, {"environment"});
+  good({"prune", "--data", "points.csv", "--clusters", "auto", "--fraction", "0.5", "--near-duplicates", "0.001",
+        "--out", "prune", "--quiet"});
   for (const char* shard : {"1/2", "2/2"}) {
     good({"prune", "--data", "points.csv", "--clusters-from", "kmeans", "--fraction", "0.5", "--shard", shard, "--out",
           "parts", "--quiet"});

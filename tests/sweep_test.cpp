@@ -44,7 +44,11 @@ TEST(Trial, JsonAndBack) {
   trial.keep = "hard";
   trial.score = "kmeans";
   EXPECT_EQ(trial_from_json(to_json(trial)), trial);
+  EXPECT_FALSE(to_json(trial).contains("learning_rate")) << "left open";
+  trial.training = {0.25, 1e-3, 7, "sgd", "constant", 1.5, "gelu"};
+  EXPECT_EQ(trial_from_json(to_json(trial)), trial);
   EXPECT_EQ(to_json(trial).size(), member_names().size());
+  EXPECT_EQ(trial_from_json({{"batch_size", nullptr}}), Trial{});
   EXPECT_EQ(trial_from_json(Json::object()), Trial{});
   EXPECT_EQ(trial_from_json({{"n", 1e3}}).n, 1000);
 }
@@ -80,12 +84,43 @@ TEST(Trial, WhatCannotMatterDoesNotChangeTheId) {
                                     {{"density_points", 10}},
                                     {{"density_points", 10}, {"test_seed", 1}},
                                     {{"world", 1}},
-                                    {{"start", 1}}};
+                                    {{"start", 1}},
+                                    {{"learning_rate", 0.01}},
+                                    {{"batch_size", 0}},
+                                    {{"weight_decay", 0.1}},
+                                    {{"optimizer", "sgd"}},
+                                    {{"schedule", "constant"}},
+                                    {{"focal_gamma", 1}},
+                                    {{"activation", "tanh"}}};
   for (const Json& other : others) {
     Json members = base;
     members.update(other);
     EXPECT_TRUE(ids.insert(id(members)).second) << other;
   }
+}
+
+// Training as a model has it is that model, whether it is said or not; a kNN has none, but for the networks that score.
+TEST(Trial, TrainingThatIsTheModelsOwnIsNoOther) {
+  const auto id = [](const Json& members) { return trial_id(resolved(trial_from_json(members))); };
+  const Json own = {{"learning_rate", 0.003}, {"batch_size", 64}, {"weight_decay", 0},   {"optimizer", "adam"},
+                    {"schedule", "cosine"},   {"focal_gamma", 0}, {"activation", "relu"}};
+  const Json of_sgd = {{"learning_rate", 0.1}, {"batch_size", 0}, {"optimizer", "sgd"}, {"schedule", "constant"}};
+  const Json of_extras = {{"weight_decay", 0.01}, {"focal_gamma", 2}};
+  for (const auto& [model, members] :
+       {std::pair{"mlp-xy", own}, std::pair{"mlp-xy+sgd", of_sgd}, std::pair{"mlp-xy+extras", of_extras}}) {
+    Json said = members;
+    said["model"] = model;
+    EXPECT_EQ(id(said), id({{"model", model}}));
+    const Trial open = resolved(trial_from_json({{"model", model}}));
+    for (const auto& [name, value] : members.items())
+      EXPECT_EQ(member_value(open, name), value) << model << " " << name;
+  }
+  EXPECT_EQ(id({{"model", "knn-1"}, {"learning_rate", 0.5}}), id({{"model", "knn-1"}}));
+  EXPECT_TRUE(member_value(resolved(trial_from_json({{"model", "knn-1"}})), "learning_rate").is_null());
+  const Json scored = {{"model", "knn-1"}, {"keep", "hard"}, {"score", "el2n"}, {"fraction", 0.5}};
+  Json otherwise = scored;
+  otherwise["learning_rate"] = 0.5;
+  EXPECT_NE(id(otherwise), id(scored));
 }
 
 // The ids of trials from before there was a choice of precision, world, start, labels or the test's draws are still theirs.
@@ -123,6 +158,11 @@ TEST(Trial, WhatDoesNotFitIsNamed) {
   EXPECT_NE(why({{"model", "perceptron"}}).find("needs data"), std::string::npos);
   EXPECT_NE(why({{"n", 50}, {"keep", "hard"}, {"score", "kmeans"}}).find("'clusters' are 100"), std::string::npos);
   EXPECT_EQ(why({{"model", "knn-5"}, {"n", 5}}), "was taken");
+  EXPECT_NE(why({{"learning_rate", 0}}).find("'learning_rate' must be above 0"), std::string::npos);
+  EXPECT_NE(why({{"learning_rate", "0.1"}}).find("'learning_rate' must be a number from 0 to 1000"), std::string::npos);
+  EXPECT_NE(why({{"batch_size", -1}}).find("'batch_size' must be a whole number from 0"), std::string::npos);
+  EXPECT_NE(why({{"optimizer", "adamw"}}).find("'optimizer' must be one of adam, sgd, and is \"adamw\""),
+            std::string::npos);
 }
 
 TEST(Sweep, AGridStandsForEveryCombination) {
@@ -133,6 +173,7 @@ TEST(Sweep, AGridStandsForEveryCombination) {
   EXPECT_EQ(ids.size(), 24U);
   for (std::size_t i = 0; i < 4; ++i) EXPECT_EQ(trials[i].seed, i);  // a row's seeds stand together
   EXPECT_EQ(expanded(R"({"grids": [{"n": 10, "seeds": "0..3"}, {"n": [10, 20], "seeds": "2..5"}]})").size(), 10U);
+  EXPECT_EQ(expanded(R"({"grids": [{"n": 10, "worlds": "0..3", "seeds": "0..1"}]})").size(), 8U);
 }
 
 TEST(Sweep, AGridWithoutSeedsHasTheOneOfTheCommandLine) {
@@ -232,10 +273,16 @@ TEST_F(SweepProgram, RunsOnceAndIsThenDone) {
   EXPECT_EQ(read_file(folder_ / "a" / "rows-1-of-1.jsonl"), store);
   EXPECT_EQ(again.err.find("other trials"), std::string::npos) << again.err;
   expect_same(rows("a"), done);
-  // Another sweep in the same folder: what is there stays, and that it is not shown is said.
+  // Another sweep is not put into the folder of this one. One that has grown out of it is: what is no longer in it stays,
+  // and that it is not shown is said.
   write_text(folder_ / "other.json", R"({"grids": [{"model": "knn-1", "n": 33, "grid": 16, "density_points": 100}]})");
-  const Finished other = run({"sweep", "other.json", "--out", "a", "--dry-run"});
-  EXPECT_NE(other.err.find("31 rows of other trials stay in a, not on the page"), std::string::npos) << other.err;
+  bad({"sweep", "other.json", "--out", "a"}, 2,
+      "a: holds 31 trials of another sweep and none of this one; choose another");
+  expect_same(rows("a"), done);
+  write_text(folder_ / "more.json", R"({"grids": [
+    {"model": "knn-1", "n": 50, "seed": 0, "grid": 32, "density_points": 200}, {"model": "knn-1", "n": 33, "grid": 16}]})");
+  const Finished more = run({"sweep", "more.json", "--out", "a", "--dry-run"});
+  EXPECT_NE(more.err.find("30 rows of other trials stay in a, not on the page"), std::string::npos) << more.err;
 }
 
 // Every rung trains, says so, and leads to another network.
@@ -252,6 +299,29 @@ TEST_F(SweepProgram, PrecisionIsAnAxis) {
   }
   EXPECT_EQ(precisions, (std::set<std::string>{"fp32", "bf16x3", "bf16"}));
   EXPECT_EQ(errors.size(), 3U);
+}
+
+// Each way to train leads to another network; the chart goes along the one that is a number.
+TEST_F(SweepProgram, TrainingIsAnAxis) {
+  write_text(folder_ / "t.json", R"({"title": "Rates", "grids": [
+    {"n": 400, "epochs": 200, "width": 32, "learning_rate": [0.001, 0.003, 0.03], "grid": 256},
+    {"n": 400, "epochs": 200, "width": 32, "batch_size": 10, "grid": 256},
+    {"n": 400, "epochs": 200, "width": 32, "weight_decay": 1, "grid": 256},
+    {"n": 400, "epochs": 200, "width": 32, "focal_gamma": 3, "grid": 256},
+    {"n": 400, "epochs": 200, "width": 32, "activation": "tanh", "grid": 256},
+    {"n": 400, "epochs": 200, "width": 32, "schedule": "constant", "grid": 256},
+    {"n": 400, "epochs": 200, "width": 32, "optimizer": "sgd", "learning_rate": 0.1, "grid": 256},
+    {"n": 400, "epochs": 200, "width": 32, "grid": 256}]})");
+  const Finished finished = run({"sweep", "t.json", "--out", "a", "--quiet"});
+  ASSERT_EQ(finished.code, 0) << finished.err;
+  std::set<double> errors;
+  for (const auto& [id, row] : rows("a"))
+    errors.insert(row["train_error"].get<double>() + row["grid_error"].get<double>());
+  EXPECT_EQ(rows("a").size(), 9U) << "a rate of 0.003 is the model's own";
+  EXPECT_EQ(errors.size(), 9U);
+  EXPECT_NE(finished.out.find("learning_rate  batch_size"), std::string::npos) << finished.out;
+  EXPECT_NE(read_file(folder_ / "a/rows.csv").find("learning_rate"), std::string::npos);
+  EXPECT_NE(read_file(folder_ / "a/report.html").find("Rates"), std::string::npos);
 }
 
 TEST_F(SweepProgram, ShardsAndThreadsAndOrderGiveTheSameRows) {

@@ -32,7 +32,7 @@ bool has(const std::vector<std::string>& names, const std::string& name) {
 }
 
 bool absent(const std::string& member, const nlohmann::json& value) {
-  return value.is_number() && value.get<double>() == 0 && kMayBeAbsent.contains(member);
+  return value.is_null() || (value.is_number() && value.get<double>() == 0 && kMayBeAbsent.contains(member));
 }
 
 // The trial without the members named: equal for what differs in those alone.
@@ -50,8 +50,9 @@ bool is_control(const Trial& trial, const std::vector<std::string>& varying) {
 
 // The member along x: the first that varies of these.
 std::string axis_of(const std::vector<std::string>& varying) {
-  for (const char* member : {"n", "width", "fraction", "level", "clusters", "noise", "epochs", "hidden_layers",
-                             "probe_angle", "dimension"}) {
+  for (const char* member :
+       {"n", "width", "fraction", "level", "clusters", "noise", "epochs", "hidden_layers", "probe_angle", "dimension",
+        "learning_rate", "batch_size", "weight_decay", "focal_gamma"}) {
     if (has(varying, member)) return member;
   }
   return "";
@@ -141,10 +142,17 @@ std::vector<Series> series_of(const std::vector<SweepRow>& rows) {
 }
 
 std::vector<std::string> varying_members(const std::vector<Series>& list) {
+  std::set<std::string> given;  // how a network trains counts only where a trial says it
+  for (const Series& series : list) {
+    const nlohmann::json members = to_json(series.trial);
+    for (const auto& [name, value] : members.items()) given.insert(name);
+  }
   std::map<std::string, std::set<std::string>> seen;
   for (const Series& series : list) {
     const nlohmann::json members = to_json(series.trial);
-    for (const auto& [name, value] : members.items()) {
+    for (const std::string& name : given) {
+      const auto found = members.find(name);
+      const nlohmann::json value = found != members.end() ? *found : member_value(series.trial, name);
       if (!absent(name, value)) seen[name].insert(value.dump());
     }
   }
@@ -172,11 +180,10 @@ std::string share_name(const Trial& trial) {
 std::string series_name(const Trial& trial, const std::vector<std::string>& members, const std::string& axis) {
   static const std::set<std::string> kOfTheChoice = {"keep",     "score",       "fraction",   "clusters",
                                                      "features", "class_floor", "probe_angle"};
-  const nlohmann::json values = to_json(trial);
   std::vector<std::string> parts;
   bool chosen = false;
   for (const auto& member : members) {
-    const nlohmann::json& value = values.at(member);
+    const nlohmann::json value = member_value(trial, member);
     chosen = chosen || kOfTheChoice.contains(member);
     if (kOfTheChoice.contains(member) || absent(member, value)) continue;
     if (member == "noise") {
@@ -196,7 +203,7 @@ std::string series_name(const Trial& trial, const std::vector<std::string>& memb
 std::string member_text(const Trial& trial, const std::string& member) {
   if (member == "fraction" && trial.fraction == kByRule) return "rule";
   if (member == "class_floor" && trial.keep != "hard" && trial.keep != "easy") return "-";
-  const nlohmann::json value = to_json(trial).at(member);
+  const nlohmann::json value = member_value(trial, member);
   return absent(member, value) || (member == "score" && trial.score == "none") ? "-" : text_of(value);
 }
 
@@ -276,7 +283,11 @@ std::string Curves::axis() const {
                                                              {"noise", "label noise"},
                                                              {"hidden_layers", "hidden layers"},
                                                              {"probe_angle", "degrees between probe and teacher"},
-                                                             {"dimension", "dimensions"}};
+                                                             {"dimension", "dimensions"},
+                                                             {"learning_rate", "learning rate"},
+                                                             {"batch_size", "rows of a batch"},
+                                                             {"weight_decay", "weight decay"},
+                                                             {"focal_gamma", "gamma of the focal loss"}};
   if (kept) return "rows kept";
   const auto title = kTitles.find(x);
   return title == kTitles.end() ? x : title->second;
@@ -307,7 +318,8 @@ Curves curves_of(const std::vector<SweepRow>& rows, std::uint64_t seed) {
   for (const Series& series : all.series) {
     const auto [found, added] = numbers.try_emplace(key_without(series.trial, along), all.curves.size());
     if (added) all.curves.push_back({series.trial, "", is_control(series.trial, all.varying), {}, {}});
-    const double member = to_json(series.trial).at(all.x).get<double>();
+    const nlohmann::json value = member_value(series.trial, all.x);
+    const double member = value.is_null() ? 0 : value.get<double>();
     all.curves[found->second].points[member] = {all.kept ? series.kept() : member, &series};
   }
   name_curves(all);

@@ -443,6 +443,7 @@ std::string difficulty_key(const Trial& trial) {
     key.hidden_layers = trial.hidden_layers;
     key.epochs = trial.epochs;
     key.precision = trial.precision;
+    key.training = trial.training;
   }
   return to_json(key).dump();
 }

@@ -258,6 +258,7 @@ class Evaluation {
     std::vector<std::size_t> networks, tickets;
     std::map<std::pair<std::int64_t, int>, std::vector<std::size_t>> perceptrons;
     std::map<std::string, std::vector<std::size_t>> searches;
+    watch(0);  // scores of difficulty are of no trial alone
     for (std::size_t i = 0; i < trials_.size(); ++i) {
       const Trial& trial = trials_[i];
       guarded({i}, [&] {

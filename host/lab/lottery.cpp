@@ -210,7 +210,7 @@ void train_level(int level, std::vector<Entrant>& entrants, std::span<const Lott
   }
   double seconds = 0;
   if (!runs.empty()) {
-    const Stage stage(session, fmt::format("lottery, level {}: training {} networks", level, runs.size()));
+    const Stage stage(session, fmt::format("training {} networks of level {}", runs.size(), level));
     context.backend().mlp_train(runs, context);
     context.synchronize();
     seconds = stage.seconds();
@@ -257,7 +257,9 @@ void run_lottery(std::span<const LotteryChain> chains, Session& session,
     states.push_back(plan(chain));
     for (const Ticket& ticket : chain.wanted) deepest = std::max(deepest, ticket.level);
   }
+  Stage levels(session, "tickets");
   for (int level = 0; level <= deepest; ++level) {
+    levels.part(level, level + 1, deepest + 1);
     std::vector<Entrant> entrants;
     for (std::size_t i = 0; i < chains.size(); ++i) {
       for (Entrant& entrant : entrants_at(level, i, chains[i], states[i])) entrants.push_back(std::move(entrant));

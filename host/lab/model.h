@@ -51,6 +51,11 @@ std::vector<Model> parse_models(const std::string& names);
 inline constexpr std::array kPrecisions = {"fp32", "bf16x3", "bf16"};
 Precision parse_precision(const std::string& name);
 
+// The words of an activation, an optimiser and a schedule, each in the order of its enumeration.
+inline constexpr std::array kActivations = {"relu", "tanh", "gelu"};
+inline constexpr std::array kOptimizers = {"adam", "sgd"};
+inline constexpr std::array kSchedules = {"constant", "cosine"};
+
 // Those of the main comparison. 1/4 is near the weight at which the spiral's bands run at 45 degrees; it was picked on
 // world 0, so that other worlds judge it.
 const std::vector<std::string>& default_models();

@@ -24,13 +24,16 @@ std::uint64_t random_key(std::uint64_t seed, std::int64_t row, int lane) {
   return static_cast<std::uint64_t>(words[0]) << 32 | words[1];
 }
 
-// k-means++ centroids, as k-means begins.
-std::vector<float> start_centroids(View<const float> points, int k, std::uint64_t seed, Context& context) {
+// k-means++ centroids, as k-means begins; `stage` is that of the whole fit.
+std::vector<float> start_centroids(View<const float> points, int k, std::uint64_t seed, Stage& stage,
+                                   Context& context) {
   const std::int64_t n = points.extent(0), d = points.extent(1);
   if (k < 1 || (k > n && context.ranks.size() == 1))
     throw Failure(kMisuse, fmt::format("{} clusters of {} rows", k, n));
   Buffer<float> centroids(context, {k, d});
+  stage.part(0, 1, 3);
   context.backend().kmeans_plus_plus(points, seed, centroids, context);
+  stage.part(1, 3, 3);
   return centroids.to_host();
 }
 
@@ -53,19 +56,6 @@ std::vector<float> random_scores(std::int64_t n, std::uint64_t seed) {
   return scores;
 }
 
-std::vector<float> unit_rows(std::span<const float> rows, std::int64_t features) {
-  std::vector<float> unit(rows.begin(), rows.end());
-  for (std::size_t begin = 0; begin < unit.size(); begin += static_cast<std::size_t>(features)) {
-    const auto row = std::span(unit).subspan(begin, static_cast<std::size_t>(features));
-    double squares = 0;
-    for (const float value : row) squares += static_cast<double>(value) * value;
-    if (squares == 0) continue;
-    const double length = std::sqrt(squares);
-    for (float& value : row) value = static_cast<float>(value / length);
-  }
-  return unit;
-}
-
 namespace {
 
 // Each row's nearest centroid, and the squared distance to it, beside what the fit did.
@@ -84,7 +74,8 @@ Prototypes euclidean_prototypes(std::span<const float> rows, std::int64_t featur
   Context& context = session.context;
   const auto n = static_cast<std::int64_t>(rows.size()) / features;
   const Input<float> points(context, rows, {n, features});
-  Buffer<float> centroids(context, start_centroids(points, k, seed, context), {k, features});
+  Stage stage(session, "clusters");
+  Buffer<float> centroids(context, start_centroids(points, k, seed, stage, context), {k, features});
   Buffer<int> labels(context, {n});
   const KmeansResult fit = context.backend().kmeans_fit(points, centroids, labels, {}, context);
   Prototypes result = assigned(points, centroids, fit, context);
@@ -97,27 +88,10 @@ Prototypes cosine_prototypes(std::span<const float> unit, std::int64_t features,
   Context& context = session.context;
   const auto n = static_cast<std::int64_t>(unit.size()) / features;
   const Input<float> points(context, unit, {n, features});
-  std::vector<float> at = start_centroids(points, k, seed, context);
-  Buffer<float> centroids(context, at, {k, features});
+  Stage stage(session, "clusters");
+  Buffer<float> centroids(context, start_centroids(points, k, seed, stage, context), {k, features});
   Buffer<int> labels(context, {n});
-  KmeansOptions one_step;
-  one_step.max_iterations = 1;
-  const int limit = KmeansOptions{}.max_iterations;
-  KmeansResult fit;
-  while (fit.iterations < limit && !fit.converged) {
-    fit.repaired += context.backend().kmeans_fit(points, centroids, labels, one_step, context).repaired;
-    ++fit.iterations;
-    std::vector<float> moved = unit_rows(centroids.to_host(), features);
-    double movement = 0;
-    for (std::size_t i = 0; i < moved.size(); ++i) {
-      const double step = static_cast<double>(moved[i]) - at[i];
-      movement += step * step;
-    }
-    at = std::move(moved);
-    centroids.upload(at);
-    // KmeansOptions' tolerance, with rows of length 1 in place of the variance.
-    fit.converged = movement <= KmeansOptions{}.tolerance / static_cast<double>(features);
-  }
+  const KmeansResult fit = spherical_fit(points, centroids, labels, {}, context);
   Prototypes result = assigned(points, centroids, fit, context);
   for (float& distance : result.distances) distance *= 0.5F;  // |a - b|^2 = 2 (1 - a.b)
   return result;

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "host/lab/directions.h"
 #include "host/program/command.h"
 
 namespace scalelab::host {
@@ -34,9 +35,6 @@ std::vector<int> random_order(std::int64_t n, std::uint64_t seed, int lane);
 // The score `random`: a number in [0, 1) for each of n rows.
 std::vector<float> random_scores(std::int64_t n, std::uint64_t seed);
 
-// Rows scaled to length 1, the length summed in fp64; a row of zeros stays zero.
-std::vector<float> unit_rows(std::span<const float> rows, std::int64_t features);
-
 // k prototypes of (n, d) rows and what lies nearest to which. Where the session's Context has ranks (kmeans.h), all call
 // this, each with rows of its own, and have labels and distances of those.
 struct Prototypes {
@@ -49,8 +47,7 @@ struct Prototypes {
 // k-means from a k-means++ start, 300 iterations at most (kmeans.h).
 Prototypes euclidean_prototypes(std::span<const float> rows, std::int64_t features, int k, std::uint64_t seed,
                                 Session& session);
-// Spherical k-means of rows that have length 1 (unit_rows): as above, but after every iteration the centroids are
-// scaled to length 1.
+// The same by spherical_fit (directions.h), of rows that have length 1.
 Prototypes cosine_prototypes(std::span<const float> unit, std::int64_t features, int k, std::uint64_t seed,
                              Session& session);
 // Distance to the mean of the row's own class.

@@ -107,7 +107,8 @@ void add_sweep_options(CLI::App& app, SweepOptions& options) {
   } else {
     out->capture_default_str();
   }
-  app.add_option("--shard", options.shard, "Run the i-th of n parts, as i/n");
+  app.add_option("--shard", options.shard,
+                 "Run the i-th of n parts, as i/n; 0/n is the last, for arrays that count from 0");
   app.add_option("--retry", options.retry, "failed: run again what failed before")
       ->check(CLI::IsMember({"none", "failed"}));
   app.add_flag("--dry-run", options.dry_run, "Show the plan and stop");
@@ -126,7 +127,7 @@ std::vector<Trial> expand_sweep(const nlohmann::json& file, const std::string& n
   const auto grids = file.find("grids");
   if (grids == file.end() || !grids->is_array() || grids->empty()) refuse("'grids' must be a list of objects");
   std::vector<std::string> keys = member_names();
-  keys.insert(keys.end(), {"seeds", "samples"});
+  keys.insert(keys.end(), {"worlds", "seeds", "samples"});
   std::vector<Trial> trials;
   std::set<std::string> ids;
   for (std::size_t g = 0; g < grids->size(); ++g) {
@@ -229,7 +230,7 @@ struct Plan {
   std::vector<std::size_t> pending;
   std::vector<std::vector<std::size_t>> groups;  // of those, run together
   std::int64_t before = 0, networks = 0;         // trials done before; networks among the pending
-  std::int64_t others = 0;                       // rows of trials that are none of these
+  std::int64_t known = 0, others = 0;            // rows of these trials, and of trials that are none of them
   double seconds = 0, bytes = 0;                 // core seconds of all, memory of the largest group
 };
 
@@ -255,7 +256,8 @@ Plan plan_of(const std::vector<Trial>& trials, const Records& records, const Swe
   for (const std::string& id : plan.ids) {
     if (records.contains(id)) known.insert(id);
   }
-  plan.others = static_cast<std::int64_t>(records.size() - known.size());
+  plan.known = std::ssize(known);
+  plan.others = static_cast<std::int64_t>(records.size()) - plan.known;
   plan.groups = grouped_work(trials, plan.pending, threads, devices);
   for (const auto& group : plan.groups) {
     double sum = 0;
@@ -302,9 +304,12 @@ class GroupRuns {
       double& cost = costs.emplace_back(0);
       for (const std::size_t i : group) cost += estimated_seconds(trials_[i]);
     }
-    const auto outer = session_.context.progress;
+    const auto counts = [&] { return fmt::format("{} of {} trials", count_.load(), plan_.pending.size()); };
+    Stage stage(session_, counts());
+    const auto share = session_.context.progress;
     session_.context.progress = [&](std::int64_t done, std::int64_t whole) {
-      session_.progress.update(fmt::format("sweep, {} of {} trials", count_.load(), plan_.pending.size()), done, whole);
+      stage.rename(counts());
+      share(done, whole);
     };
     try {
       Devices(session_).deal(costs, [this](Session& own) -> Devices::Worker {
@@ -318,7 +323,7 @@ class GroupRuns {
                                           "from there",
                                           plan_.before + count_, plan_.before + std::ssize(plan_.pending)));
     }
-    session_.context.progress = outer;
+    session_.context.progress = share;
   }
 
  private:
@@ -395,6 +400,10 @@ SweepResult run_sweep(const std::vector<Trial>& trials, const SweepOptions& opti
   }
   const Plan plan = plan_of(trials, store ? store->records() : Records::in(options.out), options, threads,
                             static_cast<int>(session.common.devices.size()));
+  if (plan.others > 0 && plan.known == 0) {
+    throw Failure(kMisuse, fmt::format("{}: holds {} of another sweep and none of this one; choose another --out",
+                                       options.out.string(), counted(plan.others, "trial")));
+  }
   if (!session.common.quiet || options.dry_run) session.progress.say(worded(plan, options, threads));
   if (store) GroupRuns(trials, plan, *store, measured, session).run();
   store.reset();

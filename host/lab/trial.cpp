@@ -2,6 +2,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <concepts>
@@ -61,6 +62,24 @@ void read(const nlohmann::json& value, const char* name, std::string& out, std::
                              : fmt::format("must be one of {}, and is {}", fmt::join(words, ", "), value.dump()));
 }
 
+// null leaves open what may be.
+template <class T, class... MayBe>
+void read(const nlohmann::json& value, const char* name, std::optional<T>& out, const MayBe&... may_be) {
+  out.reset();
+  if (!value.is_null()) read(value, name, out.emplace(), may_be...);
+}
+
+template <class T, class Visit>
+void each_training_member(T& training, Visit&& visit) {
+  visit("learning_rate", training.learning_rate, 0, 1000);
+  visit("batch_size", training.batch_size, 0, 2147483647.0);
+  visit("weight_decay", training.weight_decay, 0, 1000);
+  visit("optimizer", training.optimizer, kOptimizers);
+  visit("schedule", training.schedule, kSchedules);
+  visit("focal_gamma", training.focal_gamma, 0, 100);
+  visit("activation", training.activation, kActivations);
+}
+
 // Every member of a trial, with its name and what it may be: visit(name, member, range or words).
 template <class T, class Visit>
 void each_member(T& trial, Visit&& visit) {
@@ -79,6 +98,7 @@ void each_member(T& trial, Visit&& visit) {
   visit("hidden_layers", trial.hidden_layers, 0, kMaxHiddenLayers);
   visit("epochs", trial.epochs, 0, 1e7);
   visit("precision", trial.precision, kPrecisions);
+  each_training_member(trial.training, visit);
   visit("keep", trial.keep, kKeeps);
   visit("score", trial.score, kScores);
   visit("fraction", trial.fraction, 0, 1);
@@ -103,9 +123,69 @@ bool Trial::is_file() const { return data != "spiral" && data != "perceptron"; }
 // Bits 32 to 39 are for the draws of scores and tickets (difficulty.h, lottery.h).
 std::uint64_t Trial::start_seed() const { return seed | start << 40; }
 
+namespace {
+
+template <class T>
+void put(nlohmann::json& object, const char* name, const T& member) {
+  object[name] = member;
+}
+template <class T>
+void put(nlohmann::json& object, const char* name, const std::optional<T>& member) {
+  if (member) object[name] = *member;
+}
+
+// A number of fp32 as people write it: 0.003.
+double decimal(float value) { return std::stod(fmt::format("{}", value)); }
+
+// How a model trains.
+Training training_of(const Model& model) {
+  const auto word = [](const auto& words, auto value) -> std::string { return words[static_cast<std::size_t>(value)]; };
+  return {.learning_rate = decimal(model.learning_rate),
+          .weight_decay = decimal(model.weight_decay),
+          .batch_size = model.batch_size,
+          .optimizer = word(kOptimizers, model.optimizer),
+          .schedule = word(kSchedules, model.schedule),
+          .focal_gamma = decimal(model.loss.focal_gamma),
+          .activation = word(kActivations, model.shape.activation)};
+}
+
+// How a network of this trial's model trains by itself.
+nlohmann::json own_training(const Trial& trial) {
+  nlohmann::json object = nlohmann::json::object();
+  const Training own = training_of(parse_model(trial.is_network() ? trial.model : "mlp-xy"));
+  each_training_member(own, [&](const char* name, const auto& member, auto&&...) { put(object, name, member); });
+  return object;
+}
+
+template <class Words>
+auto number_of(const Words& words, const std::string& word) {
+  return std::find(words.begin(), words.end(), word) - words.begin();
+}
+
+void train_as(const Training& training, Model& model) {
+  if (training.learning_rate) model.learning_rate = static_cast<float>(*training.learning_rate);
+  if (training.weight_decay) model.weight_decay = static_cast<float>(*training.weight_decay);
+  if (training.batch_size) model.batch_size = *training.batch_size;
+  if (training.optimizer) model.optimizer = static_cast<Optimizer>(number_of(kOptimizers, *training.optimizer));
+  if (training.schedule) model.schedule = static_cast<Schedule>(number_of(kSchedules, *training.schedule));
+  if (training.focal_gamma) model.loss.focal_gamma = static_cast<float>(*training.focal_gamma);
+  if (training.activation) {
+    model.shape.activation = static_cast<Activation>(number_of(kActivations, *training.activation));
+  }
+}
+
+}  // namespace
+
+nlohmann::json member_value(const Trial& trial, const std::string& member) {
+  const nlohmann::json given = to_json(trial), none;
+  const auto found = given.find(member);
+  if (found != given.end()) return *found;
+  return trial.is_network() ? own_training(trial).value(member, none) : none;
+}
+
 nlohmann::json to_json(const Trial& trial) {
   nlohmann::json object = nlohmann::json::object();
-  each_member(trial, [&](const char* name, const auto& member, auto&&...) { object[name] = member; });
+  each_member(trial, [&](const char* name, const auto& member, auto&&...) { put(object, name, member); });
   return object;
 }
 
@@ -121,7 +201,9 @@ Trial trial_from_json(const nlohmann::json& object) {
   });
   if (known == object.size()) return trial;
   for (const auto& [key, value] : object.items()) {
-    if (!to_json(trial).contains(key)) throw Failure(kMisuse, "trial: " + not_known(key, member_names()));
+    const auto& names = member_names();
+    if (std::find(names.begin(), names.end(), key) == names.end())
+      throw Failure(kMisuse, "trial: " + not_known(key, member_names()));
   }
   return trial;
 }
@@ -130,7 +212,7 @@ const std::vector<std::string>& member_names() {
   static const std::vector<std::string> names = [] {
     std::vector<std::string> list;
     Trial trial;
-    each_member(trial, [&](const char* name, auto&&...) { list.push_back(name); });
+    each_member(trial, [&](const char* name, auto&&...) { list.emplace_back(name); });
     return list;
   }();
   return names;
@@ -164,8 +246,10 @@ Trial resolved(Trial trial) {
     if (!trains) {
       trial.width = trial.hidden_layers = trial.epochs = 0;
       trial.precision = "fp32";
+      trial.training = {};
     }
   }
+  if (trial.training.learning_rate == 0) refuse("learning_rate", "must be above 0");
   if (!trial.is_spiral()) {
     if (trial.noise != 0) refuse("noise", "is for the spiral alone");
     if (trial.world != 0) refuse("world", "is for the spiral alone");
@@ -217,6 +301,7 @@ Model network_of(const Trial& trial, const std::string& name, int features, int 
   model.shape.hidden_layers = trial.hidden_layers;
   model.shape.outputs = classes == 2 ? 1 : classes;
   model.precision = parse_precision(trial.precision);
+  train_as(trial.training, model);
   return model;
 }
 
@@ -229,6 +314,12 @@ std::string trial_id(const Trial& trial) {
     if (object.at(seed) == 0) object.erase(seed);
   }
   if (trial.class_floor == kClassFloor) object.erase("class_floor");
+  if (trial.training != Training{}) {
+    const nlohmann::json own = own_training(trial);
+    for (const auto& [name, value] : own.items()) {
+      if (object.contains(name) && object[name] == value) object.erase(name);
+    }
+  }
   if (trial.is_file()) object["split"] = "by seed";  // what earlier versions held out was the same for every seed
   object["numerics"] = kNumerics;
   return fingerprint_of_text(object.dump());

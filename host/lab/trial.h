@@ -6,6 +6,7 @@
 
 #include <cstdint>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -16,6 +17,17 @@ namespace scalelab::host {
 
 // Raised when a change of the numerics changes what any trial measures: old rows are then not mixed with new ones.
 inline constexpr int kNumerics = 1;
+
+// How a network trains where it is not as its model has it (model.h): each value replaces the model's own, and what is
+// left open stays as it is there.
+struct Training {
+  std::optional<double> learning_rate, weight_decay;
+  std::optional<int> batch_size;                   // 0: all rows at once
+  std::optional<std::string> optimizer, schedule;  // adam, sgd; constant, cosine (to 0)
+  std::optional<double> focal_gamma;               // of the loss; 0: cross-entropy
+  std::optional<std::string> activation;           // relu, tanh, gelu
+  bool operator==(const Training&) const = default;
+};
 
 struct Trial {
   // Data. "spiral": the mixture and the manifold of scalelab/spiral.h. "perceptron": Gaussian inputs, labelled by the
@@ -37,6 +49,7 @@ struct Trial {
   int width = 64, hidden_layers = 3;
   int epochs = 1000;               // passes over the rows kept
   std::string precision = "fp32";  // in which networks train: fp32, bf16x3, bf16 (mlp.h)
+  Training training;               // its members stand in JSON beside the others, where they are not left open
 
   // Choice of rows (difficulty.h). keep: all, hard, easy, random.
   std::string keep = "all", score = "none";
@@ -75,19 +88,22 @@ struct Trial {
 // model.
 Trial resolved(Trial trial);
 
-// The model named, as networks of this trial are: of its width, layers and precision, for data of so many features and
-// classes.
+// The model named, as networks of this trial are: of its width, layers, precision and training, for data of so many
+// features and classes.
 Model network_of(const Trial& trial, const std::string& name, int features, int classes);
 
-// A JSON object with every member under its own name, and back. Reading takes members that are absent as above, and
+// The value of a member as in JSON; of one that a network's trial leaves open, the model's own; of others null.
+nlohmann::json member_value(const Trial& trial, const std::string& member);
+
+// A JSON object with every member under its own name, but for what is left open, and back. Reading takes members that are absent as above, and
 // refuses unknown ones and values out of range: Failure(kMisuse) naming the member and what it may be.
 nlohmann::json to_json(const Trial& trial);
 Trial trial_from_json(const nlohmann::json& object);
 const std::vector<std::string>& member_names();  // in the order in which they stand above
 
 // 16 hex digits: a hash of the canonical JSON of a resolved trial and of kNumerics. A file counts by its fingerprint;
-// its name and that of its labels do not count, nor do fp32, world 0, start 0, test seed 0 and the usual class floor,
-// which trials had no others of at first.
+// its name and that of its labels do not count, nor do fp32, world 0, start 0, test seed 0, the usual class floor and
+// training as the model has it, which trials had no others of at first.
 std::string trial_id(const Trial& trial);
 
 }  // namespace scalelab::host

@@ -356,7 +356,7 @@ class BandPainter {
 // labels.npy.
 std::vector<std::int64_t> paint(const Options& options, int classes, const Fitted& fitted, MapFiles& files,
                                 Session& session) {
-  Stage painting(session, "labels");
+  const Stage painting(session, "labels");
   Devices devices(session);
   const std::int64_t size = options.grid, each = (size + devices.count() - 1) / devices.count();
   const std::int64_t band_rows = std::clamp<std::int64_t>(kBandCells / size, 1, each);
@@ -439,11 +439,17 @@ Outcome run(const Options& options, Session& session) {
   check_extent(extent, data, options);
   make_output_folder(options.out);
 
-  const Stage stage(session, options.model == "knn" ? "neighbours" : "training");
+  Stage stage(session, "boundary");
+  // Maps of networks are painted quickly; a map by kNN is all there is to do.
+  const int fit_percent = options.model == "knn" ? 5 : 80;
+  stage.part(0, fit_percent, 100);
   MapFiles files(options, data, extent);
-  const Fitted fitted =
-      options.model == "knn" ? fit_knn(options, data, extent, session) : fit_mlp(options, data, extent, session);
+  const Fitted fitted = [&] {
+    const Stage fitting(session, options.model == "knn" ? "neighbours" : "training");
+    return options.model == "knn" ? fit_knn(options, data, extent, session) : fit_mlp(options, data, extent, session);
+  }();
   const double fit_seconds = stage.seconds();
+  stage.part(fit_percent, 100, 100);
   const auto cells = paint(options, data.classes, fitted, files, session);
   const double total = stage.seconds();
 

@@ -187,13 +187,24 @@ Page kmeans_page(const Json& document) {
        .title = "Sizes",
        .html = chart_html(sizes_chart(document)) + "<div class=\"panel\">" + clusters_table(document) + "</div>"}};
   const std::int64_t iterations = document.at("iterations");
+  const bool cosine = document.at("metric") == "cosine";
   page.methods = {
       fmt::format(
-          "Lloyd's k-means from {} (seed {}), {}{}. The squared distances of all rows to their centres add up to "
-          "{:.9g}: that sum is what k-means makes small.",
+          "{} from {} (seed {}), {}{}. {} of all rows to their centres add up to {:.9g}: that sum is what k-means makes "
+          "small.",
+          cosine ? "Spherical k-means, of rows and centres scaled to length 1," : "Lloyd's k-means",
           text_of(document.at("init")), document.at("seed").get<std::uint64_t>(), counted(iterations, "iteration"),
-          document.at("converged") ? "" : ", then stopped by --max-iterations", number_of(document.at("inertia"))),
+          document.at("converged") ? "" : ", then stopped by --max-iterations",
+          cosine ? "1 - cosine" : "The squared distances", number_of(document.at("inertia"))),
       "labels.npy beside this page holds the cluster of each row, counted from 0; centroids.npy their centres."};
+  if (const Json& restarts = document.at("restarts"); restarts.size() > 1) {
+    double worst = 0;
+    for (const Json& start : restarts) worst = std::max(worst, number_of(start.at("inertia")));
+    page.methods.push_back(
+        fmt::format("The best of {} starts, those of this seed and the ones after it; the worst came to {:.9g}.",
+                    restarts.size(), worst));
+  }
+  if (document.at("auto").is_object()) page.methods.push_back(text_of(document.at("auto").at("reason")) + ".");
   if (document.at("empty") > 0) {
     page.methods.push_back(fmt::format("{} no row: rows that are equal cannot be divided.",
                                        counted(document.at("empty"), "cluster has", "clusters have")));

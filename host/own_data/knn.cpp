@@ -1,7 +1,5 @@
-// scalelab knn: the exact k nearest references of every query, from files of rows to .npy files.
-//
-// result.json, schema 1: references {file, n, d, pieces}, queries {file, n, rows_at_a_time}, k, seconds, environment; and
-// of a shard (merge.cpp): shard.
+// scalelab knn: the exact k nearest references of every query, or of rows among themselves, from files of rows to .npy
+// files. host/results.md says what result.json holds; that of a shard has `shard` besides (merge.cpp).
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -11,7 +9,9 @@
 
 #include "host/data/npy.h"
 #include "host/data/source.h"
+#include "host/lab/directions.h"
 #include "host/own_data/knn_page.h"
+#include "host/own_data/others.h"
 #include "host/program/command.h"
 #include "host/program/devices.h"
 #include "host/program/environment.h"
@@ -27,12 +27,31 @@ namespace {
 
 struct Options {
   Source references;
-  std::string queries, out, shard = "1/1", reference_shard = "1/1";
+  std::string queries, out, shard = "1/1", reference_shard = "1/1", metric = "l2";
   int k = 5;
   std::int64_t max_memory = 0;  // bytes, 0: what is free
 
+  bool cosine() const { return metric == "cosine"; }
+  // Without queries the references are asked for their neighbours among the others.
+  bool among_others() const { return queries.empty(); }
+  // Neighbours that are searched for: the row itself is one of them.
+  int searched() const { return k + (among_others() ? 1 : 0); }
   // Columns and types as those of the references.
   Source query_source() const { return {queries, references.labels.empty() ? "" : "none", references.round_float64}; }
+};
+
+// The rows that are searched for the neighbours of each query.
+struct Files {
+  explicit Files(const Options& options) : references(options.references) {
+    if (!options.among_others()) given.emplace(options.query_source(), Rows::Part::test);
+    if (queries().features() == references.features()) return;
+    throw Failure(kBadData, fmt::format("{}: has {} features where {} has {}", queries().name(), queries().features(),
+                                        references.name(), references.features()));
+  }
+  const Rows& queries() const { return given ? *given : references; }
+
+  Rows references;
+  std::optional<Rows> given;
 };
 
 // How much of the references and of the queries is in memory at a time.
@@ -85,8 +104,9 @@ class SeenRanges {
   FeatureRanges ranges_;
 };
 
-// Rows [first, first + count) of a file in backend memory, by way of `read_bytes` of host memory. Widens `ranges`.
-Buffer<float> load_rows(const Rows& file, std::int64_t first, std::int64_t count, std::int64_t read_bytes,
+// Rows [first, first + count) of a file in backend memory, by way of `read_bytes` of host memory; with `cosine` at length
+// 1. Widens `ranges`.
+Buffer<float> load_rows(const Rows& file, std::int64_t first, std::int64_t count, bool cosine, std::int64_t read_bytes,
                         SeenRanges& ranges, Context& context) {
   const std::int64_t d = file.features(), step = std::max<std::int64_t>(read_bytes / (4 * d), 1);
   Buffer<float> rows(context, {count, d});
@@ -95,6 +115,10 @@ Buffer<float> load_rows(const Rows& file, std::int64_t first, std::int64_t count
     const std::int64_t some = std::min(step, count - begin);
     values.resize(static_cast<std::size_t>(some * d));
     file.read(first + begin, some, values);
+    if (cosine) {
+      require_directions(values, d, first + begin, file.name(), "--metric l2");
+      scale_to_unit(values, d);
+    }
     ranges.add(values);
     context.backend().upload(rows.view().data() + begin * d, values.data(), values.size() * sizeof(float), context);
   }
@@ -124,7 +148,8 @@ struct Part {
   }
 };
 
-Part part_of(const Options& options, const Rows& references, const Rows& queries) {
+Part part_of(const Options& options, const Files& files) {
+  const Rows &references = files.references, &queries = files.queries();
   const Shard of_queries = parse_shard(options.shard),
               of_references = parse_shard(options.reference_shard, "--reference-shard");
   if (!of_queries.whole() && !of_references.whole()) {
@@ -136,33 +161,31 @@ Part part_of(const Options& options, const Rows& references, const Rows& queries
     throw Failure(kMisuse,
                   fmt::format("--shard {}: {} holds only {} queries", options.shard, queries.name(), queries.size()));
   }
-  if (options.k > part.of_references.count) {
-    throw Failure(kMisuse, fmt::format("--k {}: {} holds only {} references{}", options.k, references.name(),
-                                       part.of_references.count, of_references.whole() ? "" : " in this shard"));
+  if (options.searched() > kMaxNeighbours) {
+    throw Failure(kMisuse, fmt::format("--k {}: without --queries a row is searched for together with its neighbours: "
+                                       "{} at most",
+                                       options.k, kMaxNeighbours - 1));
+  }
+  if (options.searched() > part.of_references.count) {
+    throw Failure(kMisuse,
+                  fmt::format("--k {}: {} holds only {} {}{}", options.k, references.name(), part.of_references.count,
+                              options.among_others() ? "rows, and a row is not its own neighbour" : "references",
+                              of_references.whole() ? "" : " in this shard"));
   }
   return part;
-}
-
-void check_rows(const Rows& references, const Rows& queries) {
-  const std::int64_t d = references.features();
-  if (queries.features() != d) {
-    throw Failure(kBadData, fmt::format("{}: has {} features where {} has {}", queries.name(), queries.features(),
-                                        references.name(), d));
-  }
 }
 
 // The neighbours of the queries of a part, chunk by chunk, on any number of devices.
 class Search {
  public:
-  Search(const Rows& references, const Rows& queries, const Part& part, int k, const Plan& plan,
-         std::int64_t read_bytes)
-      : references_(references),
-        queries_(queries),
+  Search(const Options& options, const Files& files, const Part& part, const Plan& plan, std::int64_t read_bytes)
+      : options_(options),
+        references_(files.references),
+        queries_(files.queries()),
         part_(part),
-        k_(k),
         plan_(plan),
         read_bytes_(read_bytes),
-        ranges_(references.features()) {}
+        ranges_(files.references.features()) {}
 
   std::size_t chunks() const {
     return static_cast<std::size_t>((part_.of_queries.count + plan_.query_rows - 1) / plan_.query_rows);
@@ -190,17 +213,18 @@ class Search {
   std::int64_t first_of(std::int64_t piece) const { return part_.of_references.count * piece / plan_.pieces; }
   Buffer<float> load_piece(std::int64_t piece, Context& context) {
     return load_rows(references_, part_.of_references.first + first_of(piece), first_of(piece + 1) - first_of(piece),
-                     read_bytes_, ranges_, context);
+                     options_.cosine(), read_bytes_, ranges_, context);
   }
 
   Found search(std::size_t chunk, const Buffer<float>* whole, Context& context) {
     const std::int64_t begin = static_cast<std::int64_t>(chunk) * plan_.query_rows;
     const std::int64_t count = std::min(plan_.query_rows, part_.of_queries.count - begin);
+    const std::int64_t first_query = part_.of_queries.first + begin, k = options_.searched();
     const Buffer<float> some =
-        load_rows(queries_, part_.of_queries.first + begin, count, read_bytes_, ranges_, context);
+        load_rows(queries_, first_query, count, options_.cosine(), read_bytes_, ranges_, context);
     ranges_.require_near(queries_.name());
-    Buffer<int> indices(context, {count, k_});
-    Buffer<float> distances(context, {count, k_});
+    Buffer<int> indices(context, {count, k});
+    Buffer<float> distances(context, {count, k});
     const auto outer = context.progress;
     for (std::int64_t piece = 0; piece < plan_.pieces; ++piece) {
       context.progress = [&](std::int64_t done, std::int64_t total) {
@@ -216,36 +240,39 @@ class Search {
         context.backend().knn(points, some, indices, distances, context);
         continue;
       }
-      Buffer<int> more(context, {count, k_});
-      Buffer<float> more_distances(context, {count, k_});
+      Buffer<int> more(context, {count, k});
+      Buffer<float> more_distances(context, {count, k});
       context.backend().knn(points, some, more, more_distances, context);
       context.backend().knn_merge(more, more_distances, first_of(piece), indices, distances, context);
     }
     context.progress = outer;
     Found found{indices.to_host(), distances.to_host()};
     for (int& index : found.indices) index += static_cast<int>(part_.of_references.first);
+    if (options_.among_others()) leave_out_self(first_query, options_.k, found.indices, found.distances);
+    if (options_.cosine()) {
+      for (float& distance : found.distances) distance *= 0.5F;  // |a - b|^2 = 2 (1 - a.b)
+    }
     return found;
   }
 
+  const Options& options_;
   const Rows &references_, &queries_;
   const Part part_;
-  const int k_;
   const Plan plan_;
   const std::int64_t read_bytes_;
   SeenRanges ranges_;
 };
 
 Outcome run(const Options& options, Session& session) {
-  const Rows references(options.references), queries(options.query_source(), Rows::Part::test);
-  check_rows(references, queries);
-  const Part part = part_of(options, references, queries);
-  const std::int64_t n = part.of_references.count, d = references.features(), q = part.of_queries.count;
+  const Files files(options);
+  const Part part = part_of(options, files);
+  const std::int64_t n = part.of_references.count, d = files.references.features(), q = part.of_queries.count;
   const int k = options.k;
   Devices devices(session);
   // A fifth of what is free is left to others.
   const std::int64_t memory = options.max_memory > 0 ? options.max_memory : devices.memory_free() / 5 * 4;
   const std::int64_t read_bytes = std::min(kReadBytes, memory / 8);
-  Plan plan = make_plan(n, q, d, k, memory - read_bytes);
+  Plan plan = make_plan(n, q, d, options.searched(), memory - read_bytes);
   plan.query_rows = std::min(plan.query_rows, (q + devices.count() - 1) / devices.count());  // some for each
   const std::filesystem::path folder = part.folder(options.out);
   make_output_folder(folder);
@@ -253,8 +280,10 @@ Outcome run(const Options& options, Session& session) {
   NpyWriter<float> distances_file(folder / "distances.npy", {q, k});
 
   std::optional<NeighbourSummary> seen;
-  if (part.whole()) seen.emplace(references, queries, k, false, false, session.common.seed);
-  Search search(references, queries, part, k, plan, read_bytes);
+  if (part.whole()) {
+    seen.emplace(files.references, files.queries(), k, options.cosine(), options.among_others(), session.common.seed);
+  }
+  Search search(options, files, part, plan, read_bytes);
   Stage stage(session, "knn");
   devices.deal(std::vector<double>(search.chunks(), 1), [&](Session& own) -> Devices::Worker {
     const auto find = search.on(own.context);
@@ -271,19 +300,24 @@ Outcome run(const Options& options, Session& session) {
   const double seconds = stage.seconds();
 
   Outcome outcome;
+  const nlohmann::json queries_file = options.among_others() ? nlohmann::json() : nlohmann::json(options.queries);
   outcome.document = {
       {"schema", 1},
       {"study", "knn"},
-      {"references", {{"file", options.references.data}, {"n", references.size()}, {"d", d}, {"pieces", plan.pieces}}},
-      {"queries", {{"file", options.queries}, {"n", queries.size()}, {"rows_at_a_time", plan.query_rows}}},
+      {"references",
+       {{"file", options.references.data}, {"n", files.references.size()}, {"d", d}, {"pieces", plan.pieces}}},
+      {"queries", {{"file", queries_file}, {"n", files.queries().size()}, {"rows_at_a_time", plan.query_rows}}},
       {"k", k},
-      {"metric", "l2"},
+      {"metric", options.metric},
       {"seconds", seconds},
       {"environment", environment(session)}};
   if (!part.whole()) outcome.document["shard"] = part.described();
-  outcome.text =
-      fmt::format("{}: the {} nearest of {} references{} for {} queries of {} features, {:.3g} s\n", folder.string(), k,
-                  n, plan.pieces > 1 ? fmt::format(" (in {} pieces)", plan.pieces) : "", q, d, seconds);
+  const std::string pieces = plan.pieces > 1 ? fmt::format(" (in {} pieces)", plan.pieces) : "";
+  const std::string whose = options.among_others() ? fmt::format("others of each of {} rows{}{}", q,
+                                                                 q < n ? fmt::format(" among {}", n) : "", pieces)
+                                                   : fmt::format("of {} references{} for {} queries", n, pieces, q);
+  outcome.text = fmt::format("{}: the {} nearest {} of {} features{}, {:.3g} s\n", folder.string(), k, whose, d,
+                             options.cosine() ? " by cosine" : "", seconds);
   if (seen) {
     seen->put_into(outcome.document);
     outcome.text += vote_text(outcome.document);
@@ -300,9 +334,14 @@ Command add_knn(CLI::App& program) {
   auto options = std::make_shared<Options>();
   CLI::App* app = program.add_subcommand("knn", "Exact k nearest neighbours of rows");
   add_rows(*app, options->references)->description("References (n, d): .npy, IDX or text, see the end");
-  app->add_option("--queries", options->queries,
-                  "Queries (q, d), likewise; may be the references. Of a data set with a test set: that")
-      ->required();
+  app->add_option(
+      "--queries", options->queries,
+      "Queries (q, d), likewise. Of a data set with a test set: that. Without it each row of --data is asked "
+      "for its neighbours among the others: it is no neighbour of itself, and rows equal to it are, at 0");
+  app->add_option("--metric", options->metric,
+                  "l2: squared Euclidean distances. cosine: 1 - cosine, half the squared distance of rows scaled to "
+                  "length 1")
+      ->check(one_of({"l2", "cosine"}));
   app->add_option("-k,--k", options->k, "Neighbours of each query")->check(whole_number(1, kMaxNeighbours));
   app->add_option("--max-mem", options->max_memory,
                   "Memory for points and neighbours, on the backend, about: 512M, 8G; without it 80 % of what is free. "
@@ -314,17 +353,18 @@ Command add_knn(CLI::App& program) {
   app->add_option("--reference-shard", options->reference_shard,
                   "Only the i-th of n parts of the references, for all queries, likewise");
   app->add_option("-o,--out", options->out,
-                  "Folder for indices.npy (q, k) int32, distances.npy (q, k) float32, squared and ascending, "
+                  "Folder for indices.npy (q, k) int32, distances.npy (q, k) float32, by --metric, ascending, "
                   "result.json and report.html")
       ->required();
   add_notes(*app,
             {"scalelab knn --data references.npy --queries queries.npy -k 10 -o neighbours",
+             "scalelab knn --data embeddings.npy --metric cosine -k 10 -o neighbours",
              "scalelab knn --data fashion-mnist --queries fashion-mnist -k 5 -o neighbours"},
             {kFormatsHelp});
   const auto needs = [options] {
-    const Rows references(options->references), queries(options->query_source(), Rows::Part::test);
-    const auto n = static_cast<double>(references.size()), q = static_cast<double>(queries.size());
-    const auto d = static_cast<double>(references.features());
+    const Files files(*options);
+    const auto n = static_cast<double>(files.references.size()), q = static_cast<double>(files.queries().size());
+    const auto d = static_cast<double>(files.references.features());
     Needs needs{{{Work::knn_near, n + q}}, "--max-mem"};
     if (d > kTreeFeatures) needs.parts = {{Work::knn_far, n * q * d}};
     return needs;

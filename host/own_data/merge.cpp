@@ -2,7 +2,8 @@
 //
 // A shard is a folder shard-i-of-n (rows of queries or of data) or references-i-of-n (all queries, some references) with a
 // result.json that has, beside what it has alone, shard {index, of, first (its first row), rows, joined (files joined by
-// rows), equal (files that are the same in all), inertia_blocks}. Of prune it has `prune`, and prune.cpp finishes the job.
+// rows), equal (files that are the same in all), inertia_blocks,
+// sizes (rows of each cluster)}. Of prune it has `prune`, and prune.cpp finishes the job.
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
@@ -237,11 +238,15 @@ Outcome run(const fs::path& folder, Session& session) {
     }
   }
   double seconds = 0, inertia = 0;
+  std::vector<std::int64_t> sizes(shards.shard(0).value("sizes", json::array()).size());
   for (std::size_t i = 0; i < shards.results.size(); ++i) {
     seconds += shards.results[i].value("seconds", 0.0);
     for (const double block : shards.shard(i).value("inertia_blocks", json::array())) inertia += block;
+    const json own = shards.shard(i).value("sizes", json::array());
+    for (std::size_t c = 0; c < std::min(sizes.size(), own.size()); ++c) sizes[c] += own[c].get<std::int64_t>();
   }
   if (shards.shard(0).contains("inertia_blocks")) outcome.document["inertia"] = inertia;
+  if (!sizes.empty()) outcome.document["sizes"] = sizes;
   outcome.document["shards"] = shards.results.size();
   outcome.document["seconds"] = seconds;
   outcome.document["environment"] = environment(session);

@@ -23,6 +23,7 @@
 #include "host/lab/row_scores.h"
 #include "host/lab/trial_options.h"
 #include "host/own_data/choice.h"
+#include "host/own_data/cluster_count.h"
 #include "host/own_data/near_duplicates.h"
 #include "host/own_data/prune.h"
 #include "host/own_data/prune_check.h"
@@ -46,17 +47,18 @@ struct PruneOptions {
   double near_duplicates = -1, class_floor = kClassFloor;
   std::optional<double> fraction;
   std::optional<int> splits;
-  int clusters = 0;
+  int clusters = 0;                      // or kAutoClusters
+  std::optional<ClusterCount> chosen{};  // where they were to be counted
 
-  // Of the folder's clusters where they come from one.
+  // Of the folder's clusters where they come from one; of those that are not counted yet, the most.
   int cluster_count() const {
     return clusters_from.empty()
-               ? clusters
+               ? (clusters == kAutoClusters ? kMostAutoClusters : clusters)
                : static_cast<int>(NpyMatrix(std::filesystem::path(clusters_from) / "centroids.npy").rows());
   }
   ChoiceOptions choice() const { return {score, keep, near_duplicates, class_floor, share(), cluster_count()}; }
   bool clustered() const { return score == "kmeans" || score == "kmeans-cosine"; }
-  bool has_clusters() const { return clusters > 0 || !clusters_from.empty(); }
+  bool has_clusters() const { return clusters != 0 || !clusters_from.empty(); }
   bool duplicates() const { return near_duplicates >= 0; }
   double share() const { return fraction.value_or(1); }  // of all rows, to keep
 };
@@ -82,16 +84,16 @@ void check_clusters(const PruneOptions& options) {
   if (options.clustered() && !options.has_clusters()) {
     // Near-duplicates are looked for without clusters as well: it is the default score that asks for them.
     const char* why = options.duplicates() ? " (the score says which of the near-duplicates stays)" : "";
-    throw Failure(kMisuse, fmt::format("--score {} needs --clusters{}: give --clusters 100, or --score random, which "
-                                       "does without",
+    throw Failure(kMisuse, fmt::format("--score {} needs --clusters{}: give --clusters auto or a number, or --score "
+                                       "random, which does without",
                                        options.score, why));
   }
   if (!options.clustered() && !options.duplicates() && options.has_clusters()) {
     throw Failure(kMisuse, fmt::format("{} is of no use to --score {} without --near-duplicates",
-                                       options.clusters > 0 ? "--clusters" : "--clusters-from", options.score));
+                                       options.clusters != 0 ? "--clusters" : "--clusters-from", options.score));
   }
   if (options.clusters_from.empty()) return;
-  if (options.clusters > 0)
+  if (options.clusters != 0)
     throw Failure(kMisuse, "--clusters and --clusters-from: one of them says what the clusters are");
   if (options.score == "kmeans-cosine") {
     throw Failure(kMisuse,
@@ -122,14 +124,8 @@ void check_rows(const PruneOptions& options, const Choosable& rows) {
     throw Failure(kMisuse, fmt::format("--score {} needs --labels, or data that bring their labels", options.score));
   }
   if (!options.duplicates() && options.score != "kmeans-cosine") return;
-  const std::int64_t d = rows.features();
-  for (std::int64_t row = 0; row < rows.size(); ++row) {
-    const auto begin = rows.values.begin() + row * d;
-    if (std::any_of(begin, begin + d, [](float value) { return value != 0; })) continue;
-    throw Failure(kBadData, fmt::format("{}: row {} is all zeros and has no direction; take it out, or use {}",
-                                        options.source.data, row,
-                                        options.duplicates() ? "no --near-duplicates" : "--score kmeans"));
-  }
+  require_directions(rows.values, rows.features(), 0, options.source.data,
+                     options.duplicates() ? "no --near-duplicates" : "--score kmeans");
 }
 
 // What `kmeans` left in a folder.
@@ -254,6 +250,26 @@ std::vector<float> scores_in(const Choosable& rows, const GivenClusters& given, 
   return scores;
 }
 
+// --clusters auto: the first rank counts them for all.
+void set_cluster_count(PruneOptions& options, const Choosable& rows, Session& session) {
+  if (options.clusters != kAutoClusters) return;
+  Communicator& ranks = session.context.ranks;
+  on_all(ranks, [&] {
+    if (ranks.rank() != 0) return;
+    const std::int64_t d = rows.features();
+    std::vector<float> sample;
+    for (const int row : sampled_rows(rows.size(), d, session.common.seed)) {
+      const auto begin = rows.values.begin() + row * d;
+      sample.insert(sample.end(), begin, begin + d);
+    }
+    const bool cosine = options.score == "kmeans-cosine";
+    if (cosine) scale_to_unit(sample, d);
+    options.chosen = count_clusters(sample, d, cosine, session.common.seed, session);
+    options.clusters = options.chosen->clusters;
+  });
+  ranks.broadcast(std::span(&options.clusters, 1), 0);
+}
+
 // By all ranks, which all have the answer.
 ChosenRows choice_of(const PruneOptions& options, const Choosable& rows, Session& session) {
   Communicator& ranks = session.context.ranks;
@@ -302,7 +318,11 @@ void say_clusters(const PruneOptions& options, const ChosenRows& choice, Outcome
   const auto empty = std::count(sizes.begin(), sizes.end(), 0);
   const auto [least, largest] = std::minmax_element(sizes.begin(), sizes.end());
   nlohmann::json& document = outcome.document["clusters"];
-  document = {{"k", k}, {"empty", empty}, {"sizes", sizes}};
+  document = {{"k", k}, {"empty", empty}, {"sizes", sizes}, {"auto", nullptr}};
+  if (options.chosen) {
+    document["auto"] = to_json(*options.chosen);
+    outcome.text += reason(*options.chosen) + "\n";
+  }
   outcome.text += fmt::format("{} clusters of {} to {} rows", k, *least, *largest);
   if (!choice.fit) {
     document["metric"] = "euclidean";
@@ -445,6 +465,20 @@ Outcome write(const PruneOptions& options, const Choosable& rows, const ChosenRo
   return outcome;
 }
 
+// Milliseconds of a core, very roughly, for the shares that progress is told in.
+struct Costs {
+  std::int64_t count, choice,
+      worth;  // the number of clusters; scores, clusters and near-duplicates; what that is worth
+  std::int64_t whole() const { return count + choice + worth; }
+};
+Costs costs_of(const PruneOptions& options, const Choosable& rows) {
+  std::string why_not;
+  const int splits = splits_of(options, rows, why_not);
+  const double worth = splits > 0 ? check_seconds(options.choice(), rows.view(), splits) : 0;
+  return {options.clusters == kAutoClusters ? 3000 : 0,
+          std::llround(1000 * choice_seconds(options.choice(), rows.view())) + 1, std::llround(1000 * worth) + 1};
+}
+
 // The options on which the answer depends: the same in all shards, for `merge`, and in all ranks.
 nlohmann::json job_of(const PruneOptions& options, std::uint64_t seed) {
   return {{"data", options.source.data},
@@ -478,7 +512,7 @@ PruneOptions options_of(const nlohmann::json& job) {
 }
 
 // By all ranks: the first writes.
-Outcome run(const PruneOptions& options, Session& session) {
+Outcome run(PruneOptions options, Session& session) {
   Communicator& ranks = session.context.ranks;
   std::optional<Choosable> rows;
   std::string looks;
@@ -494,7 +528,12 @@ Outcome run(const PruneOptions& options, Session& session) {
   require_equal(ranks, {{"the command", job_of(options, session.common.seed).dump()},
                         {options.source.data, fmt::format("{} rows, some of them {}", rows->size(), looks)}});
   Stage stage(session, "prune");
+  const Costs costs = costs_of(options, *rows);
+  stage.part(0, costs.count, costs.whole());
+  set_cluster_count(options, *rows, session);
+  stage.part(costs.count, costs.count + costs.choice, costs.whole());
   const ChosenRows choice = choice_of(options, *rows, session);
+  stage.part(costs.count + costs.choice, costs.whole(), costs.whole());
   Outcome outcome;
   on_all(ranks, [&] {
     if (ranks.rank() == 0) outcome = write(options, *rows, choice, stage.seconds(), 1, session);
@@ -616,10 +655,7 @@ Command add_prune(CLI::App& program) {
                   "Share of all n rows to keep; without it all that are no near-duplicates")
       ->check(real_number(0, 1))
       ->default_str("");
-  app->add_option("--clusters", options->clusters,
-                  "k of k-means; with --near-duplicates alone, clusters to look within")
-      ->check(whole_number(1, INT32_MAX))
-      ->default_str("");
+  add_cluster_count(*app, options->clusters, "k of k-means; with --near-duplicates alone, clusters to look within");
   app->add_option("--clusters-from", options->clusters_from,
                   "In place of --clusters: the folder of a kmeans of the same rows")
       ->type_name("FOLDER");
@@ -649,9 +685,9 @@ Command add_prune(CLI::App& program) {
   scores.erase(margin, scores.find('\n', margin) + 1 - margin);
   scores += "  random         a random number, which every other score has to beat\n";
   add_notes(*app,
-            {"scalelab prune --data rows.npy --clusters 100 --keep hard --fraction 0.4 -o kept",
+            {"scalelab prune --data rows.npy --clusters auto --keep hard --fraction 0.4 -o kept",
              "scalelab prune --data rows.npy --labels labels.npy --score el2n --fraction 0.4 -o kept"},
-            {scores, kFormatsHelp});
+            {scores, kAutoClustersHelp, kFormatsHelp});
   const auto start = [options](Session& session) {
     if (!options->score_file.empty()) options->score = "file";
     const Shard shard = parse_shard(options->shard);

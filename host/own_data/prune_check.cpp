@@ -15,6 +15,7 @@
 #include "host/lab/evaluate.h"
 #include "host/lab/model.h"
 #include "host/lab/trial.h"
+#include "host/program/ranks.h"
 #include "host/program/words.h"
 #include "scalelab/buffer.h"
 
@@ -27,18 +28,6 @@ constexpr int kNeighbours = 5;
 constexpr std::int64_t kSamples = 100000;  // rows that a network sees, each as often as it takes
 constexpr int kLane = 100;                 // of the random orders that splits are cut from
 const std::array<std::string, 2> kModels = {"5-nearest-neighbours", "network"};
-
-// A Context that works without its other ranks meanwhile.
-class Alone {
- public:
-  explicit Alone(Context& context) : context_(context), together_(std::exchange(context.ranks, Communicator())) {}
-  ~Alone() { context_.ranks = std::move(together_); }
-  Alone(const Alone&) = delete;
-
- private:
-  Context& context_;
-  Communicator together_;
-};
 
 // Some rows, in memory of their own.
 struct SomeRows {
@@ -120,13 +109,17 @@ std::vector<int> rows_of_arm(const std::string& arm, const ChoiceOptions& option
 // Errors by arm and model, a split after the other.
 class Measured {
  public:
-  Measured(const ChoiceOptions& options, std::uint64_t seed, Session& session)
-      : options_(options), seed_(seed), session_(session), context_(session.context) {}
+  // scoring: of the cost of a split, the share that scoring and choosing are.
+  Measured(const ChoiceOptions& options, double scoring, std::uint64_t seed, Session& session)
+      : options_(options), scoring_(scoring), seed_(seed), session_(session), context_(session.context) {}
 
   std::map<std::pair<std::string, std::string>, SeedErrors> errors;  // (arm, model)
   std::int64_t kept = 0, train_rows = 0, test_rows = 0;              // of the last split
 
   void add(const SomeRows& train, const SomeRows& test, int split) {
+    Stage stage(session_, fmt::format("split {}", split + 1));
+    const std::int64_t scored_at = std::llround(900 * scoring_), voted_at = scored_at + 50;
+    stage.part(0, scored_at, 1000);
     const Draw draw{0, static_cast<std::uint64_t>(split), 0};
     options_.clusters = static_cast<int>(std::min<std::int64_t>(options_.clusters, train.rows.size()));
     const ChosenRows scored = scored_rows(options_, train, seed_, session_);
@@ -139,10 +132,12 @@ class Measured {
       rows.push_back(rows_of_arm(arm, options_, train, scored, kept, seed_, session_));
       if (rows.size() == 1) kept = std::ssize(rows[0]);
     }
+    stage.part(scored_at, voted_at, 1000);
     Dataset learn = dataset_of(train.rows), judge = dataset_of(test.rows);
     for (std::size_t a = 0; a < arms.size(); ++a) {
       errors[{arms[a], kModels[0]}].by_draw[draw] = neighbours_error(learn, judge, rows[a]);
     }
+    stage.part(voted_at, 1000, 1000);
     scale_features(learn, &judge);
     networks(learn, judge, rows, arms, draw);
   }
@@ -196,6 +191,7 @@ class Measured {
   }
 
   ChoiceOptions options_;
+  double scoring_;
   std::uint64_t seed_;
   Session& session_;
   Context& context_;
@@ -260,16 +256,34 @@ void word(const ChoiceOptions& options, const std::string& verdict, Finding& fin
 
 }  // namespace
 
+namespace {
+
+// Of a network that learns from a row.
+double sample_seconds(const LabelledRows& rows) {
+  const double weights = 64 * (static_cast<double>(rows.features) + 2 * 64 + rows.classes);
+  return 6 * weights / 5e10 + 3e-7;
+}
+
+double choice_seconds(const ChoiceOptions& options, const LabelledRows& rows, double n) {
+  const auto d = static_cast<double>(rows.features);
+  double seconds = n * options.clusters * d * 30 / 1e10;
+  if (options.score == "el2n") seconds += 1e6 * sample_seconds(rows);
+  if (options.score == "forgetting" || options.score == "ddd") seconds += 5e6 * sample_seconds(rows);
+  if (options.score == "boundary" || options.duplicates()) seconds += n * n * d / 2e10;
+  return seconds;
+}
+
+}  // namespace
+
+double choice_seconds(const ChoiceOptions& options, const LabelledRows& rows) {
+  return choice_seconds(options, rows, static_cast<double>(rows.size()));
+}
+
 double check_seconds(const ChoiceOptions& options, const LabelledRows& rows, int splits) {
   const double n = 0.8 * static_cast<double>(rows.size()), d = static_cast<double>(rows.features), test = n / 4;
-  const double weights = 64 * (d + 2 * 64 + rows.classes), sample = 6 * weights / 5e10 + 3e-7;
   const double arms = static_cast<double>(arms_of(options).size());
-  double seconds =
-      arms * static_cast<double>(kSamples) * sample + test * n * (1 + (arms - 1) * options.share) * d / 2e10;
-  seconds += n * options.clusters * d * 30 / 1e10;
-  if (options.score == "el2n") seconds += 1e6 * sample;
-  if (options.score == "forgetting" || options.score == "ddd") seconds += 5e6 * sample;
-  if (options.score == "boundary" || options.duplicates()) seconds += n * n * d / 2e10;
+  const double seconds = arms * static_cast<double>(kSamples) * sample_seconds(rows) +
+                         test * n * (1 + (arms - 1) * options.share) * d / 2e10 + choice_seconds(options, rows, n);
   return splits * seconds;
 }
 
@@ -277,7 +291,9 @@ PruneCheck check_choice(const ChoiceOptions& options, const LabelledRows& rows, 
                         int splits, std::uint64_t seed, Session& session) {
   Stage stage(session, "what the choice is worth");
   const Alone alone(session.context);
-  Measured measured(options, seed, session);
+  const double all = check_seconds(options, rows, splits);
+  Measured measured(options, splits * choice_seconds(options, rows) / (all + splits * choice_seconds(options, rows)),
+                    seed, session);
   for (int i = 0; i < splits; ++i) {
     stage.part(i, i + 1, splits);
     const Split split = split_of(rows.size(), i, seed);

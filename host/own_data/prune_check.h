@@ -22,7 +22,8 @@ struct PruneCheck {
   Finding finding;  // its title is the advice
 };
 
-// Core seconds that so many splits take, very roughly.
+// Core seconds that scoring and choosing take, and that so many splits take, very roughly.
+double choice_seconds(const ChoiceOptions& options, const LabelledRows& rows);
 double check_seconds(const ChoiceOptions& options, const LabelledRows& rows, int splits);
 
 // By this process alone, whatever its Context's ranks do meanwhile.

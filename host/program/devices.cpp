@@ -187,11 +187,14 @@ void Devices::deal(const std::vector<double>& weights, const std::function<Worke
     context.progress = [&parts, device](std::int64_t done, std::int64_t total) { parts.progress(device, done, total); };
     parts.work(device, [&] { return open(own); });
   };
-  Progress silent(true);  // one line is enough for all
   std::vector<std::jthread> threads;
   for (std::size_t i = 0; i < others_.size(); ++i) {
-    threads.emplace_back([&, i] { work(static_cast<int>(i) + 1, *others_[i], silent); });
+    threads.emplace_back([&, i] {
+      Progress silent(true);  // one line is enough for all
+      work(static_cast<int>(i) + 1, *others_[i], silent);
+    });
   }
+  Progress silent(true);
   work(0, session_.context, others_.empty() ? session_.progress : silent);
   threads.clear();
   session_.context.progress = outer;

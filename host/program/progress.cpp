@@ -4,6 +4,7 @@
 #include <sys/ioctl.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <cstdio>
@@ -65,13 +66,13 @@ void Progress::update(const std::string& stage, std::int64_t done, std::int64_t 
   throw_if_interrupted();
   if (quiet_) return;
   const double now = clock_();
-  // A name goes on behind a comma with what changes: "sweep, 34 of 720 trials".
-  const double began = stages_.try_emplace(stage.substr(0, stage.find(',')), now).first->second;
+  Heard& heard = heard_.try_emplace(stage.substr(0, stage.find(',')), Heard{now, 0}).first->second;
+  if (total > 0) heard.share = std::max(heard.share, static_cast<double>(done) / static_cast<double>(total));
   if (now - started_ < kPatience || now - last_ < (screen_.terminal ? kBetween : kBetweenLines)) return;
   last_ = now;
-  const double share = total > 0 ? static_cast<double>(done) / static_cast<double>(total) : 0;
-  std::string line = fmt::format("{}: {:.0f} %, {:.0f} s", stage, 100 * share, now - began);
-  if (share > 0.02 && share < 1) line += fmt::format(", about {:.0f} s left", (now - began) / share * (1 - share));
+  const double share = std::min(heard.share, 0.99), passed = now - heard.began;
+  std::string line = fmt::format("{}: {:.0f} %, {:.0f} s", stage, 100 * share, passed);
+  if (share > 0.02) line += fmt::format(", about {:.0f} s left", passed / share * (1 - share));
   if (!screen_.terminal) {
     screen_.write(line + "\n");
     return;
@@ -102,12 +103,25 @@ Stage::Stage(Session& session, std::string name)
       name_(std::move(name)),
       outer_(session.context.progress),
       started_(session.progress.seconds()) {
+  Progress& progress = session.progress;
+  if (!outer_) progress.heard_.erase(name_);  // a command may be run again, as by story
+  progress.stages_.push_back(this);
   session.context.progress = [this](std::int64_t done, std::int64_t total) {
     constexpr std::int64_t kSteps = 1000;  // that a part is counted in
     const double share = total > 0 ? static_cast<double>(done) / static_cast<double>(total) : 0;
     const double at = static_cast<double>(begin_) + static_cast<double>(end_ - begin_) * share;
-    session_.progress.update(name_, std::llround(at * kSteps), whole_ * kSteps);
+    if (outer_) return outer_(std::llround(at * kSteps), whole_ * kSteps);
+    session_.progress.update(names(), std::llround(at * kSteps), whole_ * kSteps);
   };
+}
+
+std::string Stage::names() const {
+  std::string all, last;
+  for (const Stage* stage : session_.progress.stages_) {
+    if (stage->name_ != last) all += (all.empty() ? "" : ", ") + stage->name_;
+    last = stage->name_;
+  }
+  return all;
 }
 
 void Stage::part(std::int64_t begin, std::int64_t end, std::int64_t whole) {
@@ -117,7 +131,10 @@ void Stage::part(std::int64_t begin, std::int64_t end, std::int64_t whole) {
   session_.context.progress(0, 1);
 }
 
-Stage::~Stage() { session_.context.progress = std::move(outer_); }
+Stage::~Stage() {
+  session_.context.progress = std::move(outer_);
+  std::erase(session_.progress.stages_, this);
+}
 
 double Stage::seconds() const { return session_.progress.seconds() - started_; }
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "host/program/error.h"
+#include "scalelab/backend.h"
 #include "scalelab/communicator.h"
 
 namespace scalelab::host {
@@ -60,6 +61,19 @@ void on_all(Communicator& ranks, const std::function<void()>& work);
 
 // Throws on every rank where one has another value than the first. `facts`: what it is, and its value.
 void require_equal(Communicator& ranks, const std::vector<std::pair<std::string, std::string>>& facts);
+
+// A Context that works without its other ranks meanwhile.
+class Alone {
+ public:
+  explicit Alone(Context& context) : context_(context), together_(std::exchange(context.ranks, Communicator())) {}
+  ~Alone() { context_.ranks = std::move(together_); }
+  Alone(const Alone&) = delete;
+  Alone& operator=(const Alone&) = delete;
+
+ private:
+  Context& context_;
+  Communicator together_;
+};
 
 // Rows [first, first + count) of n, in whole blocks, of rank `rank` of `size`.
 struct Share {

@@ -18,9 +18,11 @@
 #include <vector>
 
 #include "host/evidence/law.h"
+#include "host/lab/directions.h"
 #include "host/lab/model.h"
 #include "host/lab/row_scores.h"
 #include "host/own_data/near_duplicates.h"
+#include "host/own_data/others.h"
 #include "host/program/command.h"
 #include "host/program/progress.h"
 #include "scalelab/scalelab.h"
@@ -226,28 +228,56 @@ void check_rows(const Matrix<float>& rows, const std::string& name) {
 
 // --- neighbours and clusters -----------------------------------------------------------------------------------------
 
-nb::tuple knn(Place& place, const Matrix<float>& references, const Matrix<float>& queries, int k, bool squared) {
+// What lies in host memory, as a result wherever that lies.
+template <class T>
+void set(Out<T>& out, std::span<const T> values, Context& context) {
+  context.backend().upload(out.view().data(), values.data(), values.size_bytes(), context);
+}
+
+// `others`: queries are the references, and a row is not its own neighbour. `cosine`: rows have length 1, and distances
+// are 1 - cosine.
+nb::tuple knn(Place& place, const Matrix<float>& references, const Matrix<float>& queries, int k, bool squared,
+              bool others, bool cosine) {
   const In<float> from(place, references), to(place, queries);
   const std::int64_t q = to.extent(0);
+  Context& context = *place.context;
   Out<int> indices(place, {q, std::max(k, 1)});
   Out<float> distances(place, {q, std::max(k, 1)});
   run(
       place,
       [&] {
         if (k < 1) throw std::invalid_argument("n_neighbors is " + std::to_string(k) + ", and must be 1 or more");
-        place.context->backend().knn(from, to, indices, distances, *place.context);
+        if (!others && !cosine) return context.backend().knn(from, to, indices, distances, context);
+        const std::int64_t searched = k + (others ? 1 : 0);
+        if (others && (searched > from.extent(0) || searched > kMaxNeighbours)) {
+          throw std::invalid_argument("n_neighbors is " + std::to_string(k) + ": a row among " +
+                                      std::to_string(from.extent(0)) + " has " + std::to_string(from.extent(0) - 1) +
+                                      " others, of which " + std::to_string(kMaxNeighbours - 1) + " at most are found");
+        }
+        const Buffer<int> ids(context, {q, searched});
+        const Buffer<float> apart(context, {q, searched});
+        context.backend().knn(from, to, ids, apart, context);
+        std::vector<int> found = ids.to_host();
+        std::vector<float> found_distances = apart.to_host();
+        if (others) leave_out_self(0, k, found, found_distances);
+        if (cosine) {
+          for (float& distance : found_distances) distance *= 0.5F;  // |a - b|^2 = 2 (1 - a.b)
+        }
+        set<int>(indices, found, context);
+        set<float>(distances, found_distances, context);
       },
       indices, distances);
-  if (!squared) {
+  if (!squared && !cosine) {
     if (!place.on_host() && place.there) throw std::logic_error("roots are taken of host arrays alone");
     for (float& distance : distances.values()) distance = std::sqrt(distance);
   }
   return nb::make_tuple(distances.array(), indices.array());
 }
 
-// From the centroids given, (k, d), or from k-means++ where these are none.
+// From the centroids given, (k, d), or from k-means++ where these are none. `cosine`: rows and centroids have length 1, and
+// the fit is spherical.
 nb::tuple kmeans(Place& place, const Matrix<float>& rows, int k, std::optional<Matrix<float>> start, std::uint64_t seed,
-                 int max_iterations, double tolerance) {
+                 int max_iterations, double tolerance, bool cosine) {
   Context& context = *place.context;
   const In<float> points(place, rows);
   const std::int64_t n = points.extent(0), d = points.extent(1);
@@ -271,12 +301,13 @@ nb::tuple kmeans(Place& place, const Matrix<float>& rows, int k, std::optional<M
           std::vector<float> values(static_cast<std::size_t>(k * d));
           context.backend().download(values.data(), View<const float>(*given).data(), values.size() * sizeof(float),
                                      context);
-          context.backend().upload(centres.view().data(), values.data(), values.size() * sizeof(float), context);
+          set<float>(centres, values, context);
         } else {
           context.backend().kmeans_plus_plus(points, seed, centres, context);
         }
-        result = context.backend().kmeans_fit(points, centres, labels,
-                                              {.max_iterations = max_iterations, .tolerance = tolerance}, context);
+        const KmeansOptions options{.max_iterations = max_iterations, .tolerance = tolerance, .after_iteration = {}};
+        result = cosine ? spherical_fit(points, centres, labels, options, context)
+                        : context.backend().kmeans_fit(points, centres, labels, options, context);
       },
       centres, labels);
   return nb::make_tuple(centres.array(), labels.array(), result.inertia, result.iterations, result.converged);
@@ -574,9 +605,10 @@ NB_MODULE(_core, module) {
   // No argument is converted: an array of another type or order would be copied in silence.
   const auto rows = "rows"_a.noconvert();
   module.def("check_rows", check_rows, rows, "name"_a);
-  module.def("knn", knn, "place"_a, "references"_a.noconvert(), "queries"_a.noconvert(), "k"_a, "squared"_a);
+  module.def("knn", knn, "place"_a, "references"_a.noconvert(), "queries"_a.noconvert(), "k"_a, "squared"_a, "others"_a,
+             "cosine"_a);
   module.def("kmeans", kmeans, "place"_a, rows, "k"_a, "start"_a.noconvert().none(), "seed"_a, "max_iterations"_a,
-             "tolerance"_a);
+             "tolerance"_a, "cosine"_a);
   module.def("nearest", nearest, "place"_a, rows, "centroids"_a.noconvert());
   module.def("unit_rows", unit_rows_of, rows);
   module.def("prototypes", prototypes, "place"_a, rows, "k"_a, "seed"_a, "unit"_a);

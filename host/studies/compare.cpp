@@ -573,6 +573,8 @@ std::vector<Figure> draw(const Comparison& comparison, const fs::path& out, nloh
 Outcome run(const Arguments& arguments, Session& session) {
   const CompareOptions options = checked(arguments, session.common.seed);
   const fs::path out = arguments.store.out;
+  Stage stage(session, "compare");
+  stage.part(0, 95, 100);  // pictures and report take seconds
   const Comparison comparison = measure(options, arguments.store, session);
   Study study{.command = "compare",
               .experiment = "compare",
@@ -586,8 +588,10 @@ Outcome run(const Arguments& arguments, Session& session) {
   // Pictures and page are made of the whole; of a part (--shard) there are rows alone.
   std::shared_ptr<const Page> page;
   if (comparison.sweep.complete()) {
+    stage.part(95, 99, 100);
     const std::vector<Figure> figures = draw(comparison, out, document["figures"], session);
-    session.progress.update("report", 0, 1);
+    stage.rename("report");
+    stage.part(99, 100, 100);
     page = std::make_shared<const Page>(comparison_page(comparison, study.findings, document, figures));
   }
   session.progress.clear();

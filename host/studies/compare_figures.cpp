@@ -80,6 +80,7 @@ std::vector<Figure> draw_figures(const Comparison& comparison, const std::filesy
   add("truth", data.size(), draw_map(map.to_host(), kPanel, data.points, data.labels),
       fmt::format("n={}", grouped(data.size())));
   const auto total = static_cast<std::int64_t>(options.models.size() * options.sizes.size());
+  const Stage stage(session, "pictures");
   for (const Model& model : options.models) {
     next_block(model.name);
     for (const std::int64_t n : options.sizes) {
@@ -100,7 +101,7 @@ std::vector<Figure> draw_figures(const Comparison& comparison, const std::filesy
       add(model.name, n,
           draw_map(map.to_host(), kPanel, std::span(data.points).first(2 * count), std::span(data.labels).first(count)),
           fmt::format("n={}  {}%", grouped(n), percent(error)));
-      session.progress.update("pictures", static_cast<std::int64_t>(figures.size()) - 2, total);
+      session.context.progress(static_cast<std::int64_t>(figures.size()) - 2, total);
     }
   }
   const Image sheet = draw_sheet(names, panels, captions);

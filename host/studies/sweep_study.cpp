@@ -268,7 +268,10 @@ Command add_sweep(CLI::App& program) {
              "combination of its lists. Keys: data, labels, n, worlds and seeds (\"0..9\"), start, noise, model,\n"
              "width, hidden_layers, epochs or samples (epochs times n), precision, keep, score, fraction,\n"
              "clusters, features, class_floor, order, ticket, level, grid, density_points; dimension and\n"
-             "probe_angle for data = perceptron. A grid without seeds is run for --seed.\n",
+             "probe_angle for data = perceptron. Of a network's training, in place of its model's own:\n"
+             "learning_rate, batch_size (0: all rows), weight_decay, optimizer (adam, sgd), schedule (constant,\n"
+             "cosine), focal_gamma (0: cross-entropy), activation (relu, tanh, gelu). A grid without seeds is run\n"
+             "for --seed.\n",
              kFormatsHelp});
   // What a file asks for is known only when it is read; a sweep is long.
   const auto needs = [] { return Needs{{{Work::mlp_train, 1e12}}, "--shard"}; };

@@ -158,8 +158,9 @@ std::vector<Point> solved_points(const TheoryOptions& options, Session& session)
       for (const auto& keep : options.keep) points.push_back({alpha, fraction, keep});
     }
   }
+  const Stage stage(session, "solving");
   for (std::size_t i = 0; i < points.size(); ++i) {
-    session.progress.update("solving", static_cast<std::int64_t>(i), static_cast<std::int64_t>(points.size()));
+    session.context.progress(static_cast<std::int64_t>(i), static_cast<std::int64_t>(points.size()));
     Point& p = points[i];
     p.number = i;
     p.theory = solve_replica({p.alpha, p.fraction, keep_of(p.keep), options.angle * kPi / 180});
@@ -376,8 +377,11 @@ nlohmann::json row_json(const Point& p, const TheoryOptions& options) {
 }
 
 Outcome run_theory(const TheoryOptions& options, Session& session) {
+  Stage stage(session, "theory");
+  stage.part(0, 1, options.draws > 0 ? 2 : 1);
   std::vector<Point> points = solved_points(options, session);
   const std::vector<Crossover> crossovers = crossovers_of(options);
+  stage.part(1, 2, 2);
   if (options.draws > 0) simulate(points, options, session);
 
   Study study{.command = "theory", .experiment = "theory", .title = "What choosing the data is worth at best"};

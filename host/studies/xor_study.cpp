@@ -399,9 +399,22 @@ Outcome run(XorOptions options, Session& session) {
   const std::set<int> ascending(options.widths.begin(), options.widths.end());
   options.widths.assign(ascending.begin(), ascending.end());
   Arms arms = arms_of(options);
-  measure(arms.short_budget, options, session);
-  if (arms.long_budget) measure(*arms.long_budget, options, session);
-  for (Arm& arm : arms.shares) measure(arm, options, session);
+  std::vector<Arm*> all = {&arms.short_budget};
+  if (arms.long_budget) all.push_back(&*arms.long_budget);
+  for (Arm& arm : arms.shares) all.push_back(&arm);
+  const auto cost = [](const Arm& arm) {
+    return std::llround(1000 * arm.problem.time * static_cast<double>(arm.seeds.size() * arm.orders.size()));
+  };
+  std::int64_t done = 0, whole = 0;
+  for (const Arm* arm : all) whole += cost(*arm);
+  {
+    Stage stage(session, "xor");
+    for (Arm* arm : all) {
+      stage.part(done, done + cost(*arm), whole);
+      measure(*arm, options, session);
+      done += cost(*arm);
+    }
+  }
 
   Study study{.command = "xor", .experiment = "xor", .title = "Easy first, hard first or mixed, on an XOR of clusters"};
   add_order_findings(arms.short_budget, options, "", study.findings);

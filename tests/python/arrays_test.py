@@ -108,7 +108,7 @@ def test_read_only_arrays_are_taken():
 
 
 def test_results_outlive_what_made_them():
-    indices = scalelab.knn(points(), n_neighbors=2).indices
+    indices = scalelab.knn(points(), points(), n_neighbors=2).indices
     gc.collect()
     np.testing.assert_array_equal(indices[:, 0], np.arange(200))
     indices[0, 0] = 7  # they are the caller's own
@@ -124,7 +124,11 @@ def test_results_outlive_what_made_them():
         (lambda: scalelab.knn([[0, 1], [1e39, 0]]), ValueError, "X: row 1, column 0 is infinite as a 32-bit number"),
         (lambda: scalelab.knn([[3e19, 0], [-3e19, 0]]), ValueError, "squared distances overflow"),
         (lambda: scalelab.knn(points(), points(d=4)), ValueError, "3 features.*4"),
-        (lambda: scalelab.knn(points(4), n_neighbors=5), ValueError, "5.*4"),
+        (lambda: scalelab.knn(points(4), points(4), n_neighbors=5), ValueError, "5.*4"),
+        (lambda: scalelab.knn(points(4), n_neighbors=4), ValueError, "a row among 4 has 3 others"),
+        (lambda: scalelab.knn(points(), metric="ip"), ValueError, "metric 'ip': must be euclidean, l2 or cosine"),
+        (lambda: scalelab.knn([[1, 0], [0, 0]], [[1, 1]], metric="cosine"), ValueError, "X: row 1 is all zeros"),
+        (lambda: scalelab.knn([[1, 0]], [[0, 0]], metric="cosine"), ValueError, "queries: row 0 is all zeros"),
         (lambda: scalelab.knn(points(), n_neighbors=0), ValueError, "n_neighbors is 0"),
         (lambda: scalelab.knn(points(), n_neighbors=129), ValueError, "128"),
         (lambda: scalelab.knn(points(), n_jobs=0), ValueError, "n_jobs is 0"),

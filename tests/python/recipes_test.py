@@ -1,8 +1,10 @@
 """What host/results.md tells users of Python to write works as it stands, on what the program leaves."""
 
+import json
 import os
 import pathlib
 import re
+import signal
 import subprocess
 
 import numpy as np
@@ -49,3 +51,38 @@ def test_the_recipes(tmp_path, monkeypatch):
     exec(reading, names)
     assert len(names["kept"]) == 80 and len(names["removed"]) == 120 and len(names["rows"]) == 12
     assert names["neighbours"].shape == (3, 2) and names["law"]["verdict"] and names["bench"].shape == (1, 1)
+
+
+def test_a_strangers_path(tmp_path, monkeypatch):
+    """Frame, files, prune, kept frame; then a sweep of those files, killed when it has begun, resumed, read in pandas."""
+    if not PROGRAM:
+        pytest.skip("SCALELAB_PROGRAM names no program")
+    program = os.path.abspath(PROGRAM)
+    monkeypatch.chdir(tmp_path)
+    X, y = load_digits(return_X_y=True)
+    frame = pd.DataFrame(X[:600]).assign(label=[f"digit {label}" for label in y[:600]])
+    np.save("rows.npy", np.ascontiguousarray(frame.drop(columns="label"), np.float32))
+    np.save("labels.npy", frame.label.to_numpy(str))
+    prune = ["prune", "--data", "rows.npy", "--labels", "labels.npy", "--clusters", "auto", "--fraction", "0.5", "-o", "kept", "--quiet"]
+    said = subprocess.run([program, *prune], check=True, capture_output=True, text=True)
+    kept = frame.iloc[np.load("kept/kept_ids.npy")]
+    removed = pd.read_csv("kept/removed.csv")
+    assert len(kept) == 300 and sorted([*kept.index, *removed.id]) == list(range(600))
+    assert "clusters have the largest mean silhouette" in said.stdout
+    assert json.load(open("kept/result.json"))["worth"]["verdict"] in ("better", "worse", "mixed", "undecided")
+
+    plan = {"title": "My digits", "grids": [{"data": "rows.npy", "labels": "labels.npy", "model": "mlp-xy", "width": 16, "n": 200,
+             "samples": 400000, "learning_rate": [0.001, 0.003, 0.01], "seeds": "0..9"}]}  # fmt: skip
+    pathlib.Path("mine.json").write_text(json.dumps(plan))
+    sweep = [program, "sweep", "mine.json", "--threads", "1", "-o", "mine", "--quiet"]
+    pathlib.Path("mine").mkdir()
+    killed = subprocess.Popen(sweep, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    while killed.poll() is None and not any(file.stat().st_size > 0 for file in pathlib.Path("mine").glob("*.jsonl")):
+        pass
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    subprocess.run(sweep, check=True, capture_output=True)
+    rows = pd.read_csv("mine/rows.csv")
+    assert len(rows) == 30 and (rows.status == "ok").all()
+    assert sorted(rows.groupby("learning_rate").test_error.mean().index) == [0.001, 0.003, 0.01]
+    assert "My digits" in pathlib.Path("mine/report.html").read_text()

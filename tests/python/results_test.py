@@ -39,6 +39,40 @@ def test_squares_are_squares(digits):
     np.testing.assert_array_equal(np.sqrt(squared), scalelab.knn(X).distances)
 
 
+def test_without_queries_a_row_is_not_its_own_neighbour(digits):
+    X = np.concatenate([digits[0][:300], digits[0][:40]])  # the last 40 have twins
+    distances, indices = scalelab.knn(X, n_neighbors=3)
+    wanted = sklearn.neighbors.NearestNeighbors(n_neighbors=3, algorithm="brute").fit(X.astype(float))
+    np.testing.assert_allclose(distances, wanted.kneighbors()[0], rtol=1e-6, atol=1e-6)
+    assert not (indices == np.arange(len(X))[:, None]).any()
+    np.testing.assert_array_equal(indices[300:, 0], np.arange(40))
+    assert (distances[300:, 0] == 0).all()
+    np.testing.assert_array_equal(indices, np.array([r[r != i][:3] for i, r in enumerate(scalelab.knn(X, X, n_neighbors=4).indices)]))
+
+
+def test_distances_by_cosine_are_those_of_scikit_learn(digits):
+    X, _ = digits
+    distances, indices = scalelab.knn(X[:1500], X[1500:], n_neighbors=5, metric="cosine")
+    wanted = sklearn.neighbors.NearestNeighbors(n_neighbors=5, metric="cosine", algorithm="brute").fit(X[:1500].astype(float))
+    want_distances, want_indices = wanted.kneighbors(X[1500:].astype(float))
+    np.testing.assert_allclose(distances, want_distances, atol=1e-6)
+    assert (indices == want_indices).mean() > 0.98  # ties may go to another row there
+    np.testing.assert_array_equal(scalelab.knn(3 * X[:1500], X[1500:], metric="cosine").indices, indices)
+
+
+def test_kmeans_by_cosine_sees_directions_alone(digits):
+    X, _ = digits
+    found = scalelab.kmeans(X, 10, metric="cosine", random_state=2)
+    np.testing.assert_allclose(np.linalg.norm(found.centers, axis=1), 1, rtol=1e-6)
+    unit = X / np.linalg.norm(X, axis=1, keepdims=True)
+    cosines = unit @ found.centers.T
+    assert (np.argmax(cosines, axis=1) == found.labels).mean() > 0.999
+    assert found.inertia == pytest.approx((1 - cosines.max(axis=1)).sum(), rel=1e-4)
+    np.testing.assert_array_equal(scalelab.kmeans(2 * X, 10, metric="cosine", random_state=2).labels, found.labels)
+    start = scalelab.kmeans(X, 10, metric="cosine", init=5 * found.centers, max_iter=0)
+    np.testing.assert_array_equal(start.labels, found.labels)
+
+
 def test_votes_are_those_of_scikit_learn(digits):
     X, y = digits
     for k in (1, 5):
@@ -117,14 +151,21 @@ def test_pruning_is_that_of_the_program(digits, tmp_path, score, more):
 def test_neighbours_and_clusters_are_those_of_the_program(digits, tmp_path):
     X, _ = digits
     np.save(tmp_path / "x.npy", X)
-    run("knn", "--data", tmp_path / "x.npy", "--queries", tmp_path / "x.npy", "--k", 6, "--out", tmp_path / "knn")
-    found = scalelab.knn(X, n_neighbors=6, squared=True)
-    np.testing.assert_array_equal(found.indices, np.load(tmp_path / "knn/indices.npy"))
-    np.testing.assert_array_equal(found.distances, np.load(tmp_path / "knn/distances.npy"))
-    run("kmeans", "--data", tmp_path / "x.npy", "--clusters", 10, "--seed", 4, "--out", tmp_path / "kmeans")
-    clusters = scalelab.kmeans(X, 10, random_state=4)
-    np.testing.assert_array_equal(clusters.centers, np.load(tmp_path / "kmeans/centroids.npy"))
-    np.testing.assert_array_equal(clusters.labels, np.load(tmp_path / "kmeans/labels.npy"))
+    for words, arguments in [
+        (["--queries", tmp_path / "x.npy"], {"queries": X, "squared": True}),
+        ([], {"squared": True}),
+        (["--metric", "cosine"], {"metric": "cosine"}),
+    ]:
+        run("knn", "--data", tmp_path / "x.npy", "--k", 6, "--out", tmp_path / "knn", *words)
+        found = scalelab.knn(X, n_neighbors=6, **arguments)
+        np.testing.assert_array_equal(found.indices, np.load(tmp_path / "knn/indices.npy"))
+        np.testing.assert_array_equal(found.distances, np.load(tmp_path / "knn/distances.npy"))
+    for metric, name in [("l2", "euclidean"), ("cosine", "cosine")]:
+        run("kmeans", "--data", tmp_path / "x.npy", "--clusters", 10, "--seed", 4, "--restarts", 3, "--metric", metric,
+            "--out", tmp_path / "kmeans")  # fmt: skip
+        clusters = scalelab.kmeans(X, 10, random_state=4, n_init=3, metric=name)
+        np.testing.assert_array_equal(clusters.centers, np.load(tmp_path / "kmeans/centroids.npy"))
+        np.testing.assert_array_equal(clusters.labels, np.load(tmp_path / "kmeans/labels.npy"))
 
 
 @needs_program

@@ -203,6 +203,20 @@ def _require_library(array: Any, name: str = "X") -> None:
         raise TypeError(f"{name}: is an array on a GPU of no library: for networks give one of torch, CuPy or JAX")
 
 
+def _is_cosine(metric: str) -> bool:
+    if metric not in ("euclidean", "l2", "cosine"):
+        raise ValueError(f"metric {metric!r}: must be euclidean, l2 or cosine")
+    return metric == "cosine"
+
+
+def _directions(rows: np.ndarray, name: str = "X") -> np.ndarray:
+    """Rows of host memory at length 1."""
+    zero = np.flatnonzero(~rows.any(axis=1))
+    if len(zero) > 0:
+        raise ValueError(f"{name}: row {zero[0]} is all zeros and has no direction: drop such rows first")
+    return _core.unit_rows(rows)
+
+
 def _root(squared: Any) -> Any:
     if not hasattr(squared, "__pow__"):
         raise TypeError("roots of such an array cannot be taken: give squared=True")
@@ -258,14 +272,18 @@ def knn(
     queries: Any = None,
     *,
     n_neighbors: int = 5,
+    metric: str = "euclidean",
     squared: bool = False,
     n_jobs: int | None = None,
     device: str | None = None,
 ) -> Neighbors:
     """The exact ``n_neighbors`` nearest rows of ``X`` for each row of ``queries``.
 
-    Distances are Euclidean, computed in 32 bits, or their squares. Without ``queries`` they are the rows of ``X``: each
-    then finds itself first, or a row that is equal and comes before it. At most 128 neighbours.
+    Without ``queries`` each row of ``X`` is asked for its neighbours among the others: it is none of them, and rows that are
+    equal to it are, at distance 0. At most 128 neighbours, and 127 of these.
+
+    Distances by ``metric`` ``"euclidean"`` (or ``"l2"``) are computed in 32 bits, and given squared where ``squared`` is set.
+    By ``"cosine"`` they are 1 - cosine, half the squared distance of rows scaled to length 1 in host memory.
 
     >>> import numpy as np, scalelab
     >>> X = np.array([[0, 0], [1, 0], [0, 2]], dtype=np.float32)
@@ -273,12 +291,16 @@ def knn(
     array([[1, 0]], dtype=int32)
     """
     place = _place(X, device, n_jobs)
-    rows = _rows(X)
-    asked = rows if queries is None else _rows(queries, "queries")
-    on_gpu = _where(X)[0] == "cuda"
-    distances, indices = _core.knn(place, rows, asked, n_neighbors, squared or on_gpu)
+    cosine = _is_cosine(metric)
+    rows = _directions(_host_rows(X, place)) if cosine else _rows(X)
+    if queries is None:
+        asked = rows
+    else:
+        asked = _directions(_host_rows(queries, place, "queries"), "queries") if cosine else _rows(queries, "queries")
+    by_root = _where(X)[0] == "cuda" and not squared and not cosine
+    distances, indices = _core.knn(place, rows, asked, n_neighbors, squared or by_root, queries is None, cosine)
     distances = _like(distances, X)
-    return Neighbors(_root(distances) if on_gpu and not squared else distances, _like(indices, X))
+    return Neighbors(_root(distances) if by_root else distances, _like(indices, X))
 
 
 class Clusters(NamedTuple):
@@ -286,7 +308,7 @@ class Clusters(NamedTuple):
 
     centers: Any  #: (n_clusters, features) float32
     labels: Any  #: (rows) int32, the nearest centre; of equally near ones the lower
-    inertia: float  #: sum over rows of the squared distance to their centre
+    inertia: float  #: sum over rows of the squared distance to their centre, by cosine of 1 - cosine
     n_iter: int
     converged: bool  #: False: stopped by max_iter
 
@@ -297,6 +319,7 @@ def kmeans(
     *,
     init: Any = "k-means++",
     n_init: int = 1,
+    metric: str = "euclidean",
     max_iter: int = 300,
     tol: float = 1e-4,
     random_state: int = 0,
@@ -307,20 +330,25 @@ def kmeans(
 
     Of ``n_init`` starts, of the seeds random_state, random_state + 1, ..., the one of least inertia is returned. It stops
     when the centres' summed squared movement is at most ``tol`` times the rows' mean variance (scikit-learn's rule).
+
+    By ``metric`` ``"cosine"`` k-means is spherical: rows are scaled to length 1, and so are the centres after every
+    iteration; the inertia is the sum of 1 - cosine, and ``tol`` is a share of one over the number of features.
     """
     place = _place(X, device, n_jobs)
-    rows = _rows(X)
+    cosine = _is_cosine(metric)
+    rows = _directions(_host_rows(X, place)) if cosine else _rows(X)
     if isinstance(init, str):
         if init != "k-means++":
             raise ValueError(f"init {init!r}: must be 'k-means++' or an array (n_clusters, features)")
         start = None
     else:
-        start, n_init = _rows(init, "init"), 1
+        start, n_init = _directions(_host_rows(init, place, "init"), "init") if cosine else _rows(init, "init"), 1
     if n_init < 1:
         raise ValueError(f"n_init is {n_init}, and must be 1 or more")
     seed = _seed(random_state)
     best = min(
-        (_core.kmeans(place, rows, n_clusters, start, seed + i, max_iter, tol) for i in range(n_init)), key=lambda found: found[2]
+        (_core.kmeans(place, rows, n_clusters, start, seed + i, max_iter, tol, cosine) for i in range(n_init)),
+        key=lambda found: found[2],
     )
     return Clusters(_like(best[0], X), _like(best[1], X), *best[2:])
 
@@ -334,13 +362,6 @@ class Duplicates(NamedTuple):
     rows: np.ndarray  #: int32
     matched: np.ndarray  #: int32, the row that stays in place of each
     cosines: np.ndarray  #: float32, of the two
-
-
-def _directions(rows: np.ndarray) -> np.ndarray:
-    zero = np.flatnonzero(~rows.any(axis=1))
-    if len(zero) > 0:
-        raise ValueError(f"X: row {zero[0]} is all zeros and has no direction: drop such rows first")
-    return _core.unit_rows(rows)
 
 
 def _scores_of(scores: Any, n: int) -> np.ndarray:
