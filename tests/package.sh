@@ -2,7 +2,7 @@
 # package.sh BUILD [python]: makes the Debian packages of a build, and tries them in an empty root of this system's release:
 # they are installed there with all they ask for, the program runs, and tests/consumer is built against a library without
 # CUDA and gives its answer. With `python` the module is then built there as README.md says, by pip, and passes its tests.
-# Run as root, with dpkg-dev and mmdebstrap. Exit code 69: no root can be made here.
+# Run as root, with dpkg-dev, file and mmdebstrap. Exit code 69: no root can be made here.
 set -eu
 source=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd)
 build=$(CDPATH='' cd -- "$1" && pwd)
