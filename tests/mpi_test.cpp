@@ -225,11 +225,10 @@ TEST_F(Mpi, WhatIsWrongIsSaidOnceAndNobodyWaits) {
           "2 processes were started together, but knn does not divide its work among them: start one, or each with a "
           "--shard where it has that");
   const std::string one = std::string(SCALELAB_PROGRAM) + " kmeans --data x.npy -o out --clusters ";
-  refused(
-      std::string(SCALELAB_MPIRUN) + " -n 1 " + one + "3 : -n 1 " + one + "4", 2,
-      "rank 1 of 2: the command differs from that of rank 0: '--clusters 4 --init k-means++ --seed 0 --tolerance "
-      "0.0001 --max-iterations 300', not '--clusters 3 --init k-means++ --seed 0 --tolerance 0.0001 --max-iterations "
-      "300'");
+  const std::string rest =
+      " --init k-means++ --seed 0 --tolerance 0.0001 --metric l2 --max-iterations 300 --restarts 1'";
+  refused(std::string(SCALELAB_MPIRUN) + " -n 1 " + one + "3 : -n 1 " + one + "4", 2,
+          "rank 1 of 2: the command differs from that of rank 0: '--clusters 4" + rest + ", not '--clusters 3" + rest);
   const Finished unlike = shell(std::string(SCALELAB_MPIRUN) + " -n 1 " + SCALELAB_PROGRAM +
                                 " prune --data x.npy --fraction 0.5 -o out --clusters 3 : -n 1 " + SCALELAB_PROGRAM +
                                 " prune --data x.npy --fraction 0.5 -o out --clusters 4");

@@ -17,7 +17,7 @@ namespace scalelab::host {
 
 const char* const kAutoClustersHelp =
     "--clusters auto takes, of 2 to 100, the number with the largest mean silhouette: how much nearer a\n"
-    "row lies to its own cluster than to the next, from -1 to 1. It looks at 2,000 random rows at most,\n"
+    "row lies to its own cluster than to the next, 1 at most. It looks at 2,000 random rows at most,\n"
     "and tries each number by the best of three k-means of these. Below 0.25 the rows hardly fall into\n"
     "clusters, and other numbers do as well. It favours few, round clusters of like size, cannot say\n"
     "that there is only one, and does not see clusters that are too small for the sample.\n";
