@@ -311,14 +311,6 @@ const ScoreKind& score_kind(const std::string& name) {
   throw Failure(kMisuse, fmt::format("'{}' is no score; there are {}", name, names));
 }
 
-std::vector<float> rows_at(std::span<const float> rows, std::int64_t features, std::span<const int> which) {
-  std::vector<float> some;
-  some.reserve(which.size() * static_cast<std::size_t>(features));
-  for (const int row : which)
-    some.insert(some.end(), rows.begin() + row * features, rows.begin() + (row + 1) * features);
-  return some;
-}
-
 std::vector<float> spiral_distances(const Spiral& spiral, std::span<const float> points, Session& session) {
   // Both edges of the band as polylines of equal steps along the spiral; an arc is nowhere further than 5e-9 from its
   // chord. The nearest corner leads to the chords that meet there.

@@ -57,9 +57,6 @@ bool needs_labels(const std::string& score, const std::string& features);
 // Trials with equal keys have the same difficulty, whatever they keep and in which order they show it.
 std::string difficulty_key(const Trial& trial);
 
-// Rows `which` of (n, d), one behind the other.
-std::vector<float> rows_at(std::span<const float> rows, std::int64_t features, std::span<const int> which);
-
 // Distance of each point, (n, 2) in [-1, 1]^2, to the boundary between the spiral's classes, within 1e-7.
 std::vector<float> spiral_distances(const Spiral& spiral, std::span<const float> points, Session& session);
 

@@ -39,6 +39,14 @@ std::vector<float> start_centroids(View<const float> points, int k, std::uint64_
 
 }  // namespace
 
+std::vector<float> rows_at(std::span<const float> rows, std::int64_t features, std::span<const int> which) {
+  std::vector<float> some;
+  some.reserve(which.size() * static_cast<std::size_t>(features));
+  for (const int row : which)
+    some.insert(some.end(), rows.begin() + row * features, rows.begin() + (row + 1) * features);
+  return some;
+}
+
 std::vector<int> random_order(std::int64_t n, std::uint64_t seed, int lane) {
   std::vector<std::uint64_t> keys(static_cast<std::size_t>(n));
   for (std::int64_t row = 0; row < n; ++row) keys[row] = random_key(seed, row, lane);

@@ -29,6 +29,9 @@ std::vector<int> keep_rows(std::span<const float> difficulty, std::span<const st
                            const std::string& keep, double fraction, std::uint64_t seed,
                            double class_floor = kClassFloor);
 
+// Rows `which` of (n, d), one behind the other.
+std::vector<float> rows_at(std::span<const float> rows, std::int64_t features, std::span<const int> which);
+
 // Rows 0 .. n - 1 in a random order, another for every lane. Lane 0 is that of random_scores and of keep_rows' `random`.
 std::vector<int> random_order(std::int64_t n, std::uint64_t seed, int lane);
 

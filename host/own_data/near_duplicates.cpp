@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <numeric>
 
-#include "host/lab/difficulty.h"
+#include "host/lab/row_scores.h"
 #include "scalelab/buffer.h"
 #include "scalelab/knn.h"
 
