@@ -469,7 +469,9 @@ TEST_F(Program, WithoutQueriesARowIsNotItsOwnNeighbour) {
         apart.push_back(canonical(&rows[d * i], &rows[d * static_cast<std::size_t>(other)], d));
       }
     }
-    if (d == 3) EXPECT_EQ(apart[0], 0) << "a twin";
+    if (d == 3) {
+      EXPECT_EQ(apart[0], 0) << "a twin";
+    }
     // Whole; in pieces of the references; and by shards of either.
     good({"knn", "--data", "x.npy", "-k", "6", "--out", "whole"});
     EXPECT_EQ(result("whole")["queries"]["file"], nullptr);
