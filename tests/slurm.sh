@@ -54,7 +54,8 @@ print(*(one.getsockname()[1] for one in both))')
 host=$(hostname -s)
 mkdir state spool
 (umask 077 && head -c 128 /dev/urandom >key)
-# A requeued job waits until its credential has expired.
+# A requeued job waits until its credential has expired. TmpFS: PMIx makes a folder there that is named by the numbers of job
+# and step alone, and starts nothing where an earlier Slurm has left one of that name.
 cat >slurm.conf <<END
 ClusterName=test
 SlurmctldHost=$host(127.0.0.1)
@@ -68,6 +69,7 @@ StateSaveLocation=$work/state
 SlurmdSpoolDir=$work/spool
 SlurmctldPidFile=$work/slurmctld.pid
 SlurmdPidFile=$work/slurmd.pid
+TmpFS=$work
 PlugStackConfig=/dev/null
 ProctrackType=proctrack/linuxproc
 TaskPlugin=task/none
@@ -163,7 +165,9 @@ if [ -e "$(dirname "$program")/scalelab_mpi.so" ] && srun --mpi=list 2>&1 | grep
   srun -n 2 --mpi=pmix "$program" kmeans --data many.csv --clusters 300 --tolerance 0 --checkpoint-every 0 --out killed \
     >srun.log 2>&1 &
   run=$!
-  within 'a checkpoint' [ -e killed/checkpoint ] || failed 'two ranks leave no checkpoint'
+  daemon=$run
+  within 'a checkpoint' ready_or_gone [ -e killed/checkpoint ]
+  [ -e killed/checkpoint ] || failed 'two ranks leave no checkpoint'
   for process in $(started); do
     if [ "$(readlink "/proc/$process/exe")" = "$program" ] && grep -qzx SLURM_PROCID=1 "/proc/$process/environ"; then
       kill -KILL "$process"
