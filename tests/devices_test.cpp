@@ -146,12 +146,19 @@ TEST_F(DevicesTest, WhatIsNoFaultOfADeviceEndsAllAtOnce) {
   EXPECT_EQ(ends(std::invalid_argument("k")), "k");
   EXPECT_EQ(ends(Interrupted(15)), "interrupted");
   EXPECT_EQ(said_, "");
-  EXPECT_EQ(thrown([&] {
-              Devices(session_).deal({1, 1}, [](Session&) -> Devices::Worker {
-                return [](std::size_t) -> Devices::Delivery { return [] { throw Failure(kCannotWrite, "full"); }; };
-              });
-            }),
-            "full");
+}
+
+TEST_F(DevicesTest, WhatCannotBeHandedOverIsNoFaultOfADevice) {
+  const auto ends = [&](const auto& error) {
+    return thrown([&] {
+      Devices(session_).deal({1, 1}, [&](Session&) -> Devices::Worker {
+        return [&](std::size_t) -> Devices::Delivery { return [&] { throw error; }; };
+      });
+    });
+  };
+  EXPECT_EQ(ends(Failure(kCannotWrite, "full")), "full");
+  EXPECT_EQ(ends(std::runtime_error("the page has no room")), "the page has no room");
+  EXPECT_EQ(said_, "");
 }
 
 TEST_F(DevicesTest, ProgressIsThatOfAllParts) {

@@ -96,12 +96,23 @@ class Parts {
     part_of_[static_cast<std::size_t>(device)].reset();
     for (auto first = waiting_.begin(); first != waiting_.end() && first->first == delivered_; ++delivered_) {
       if (first->second) {
-        first->second();
+        hand_over(first->second);
         --held_;
       }
       first = waiting_.erase(first);
     }
     changed_.notify_all();
+  }
+
+  // What goes wrong here is no fault of the device whose turn it was: it ends all.
+  void hand_over(const Delivery& delivery) {
+    try {
+      delivery();
+    } catch (...) {
+      failure_ = std::current_exception();
+      changed_.notify_all();
+      throw Ended();
+    }
   }
 
   // The exception that is being handled came of this device.
