@@ -7,8 +7,11 @@
 #include <cmath>
 #include <functional>
 #include <map>
+#include <numeric>
 
+#include "host/data/source.h"
 #include "host/evidence/statistics.h"
+#include "host/own_data/kmeans_page.h"
 #include "host/pages/page.h"
 #include "host/program/words.h"
 #include "tests/program.h"
@@ -579,6 +582,40 @@ TEST_F(PagesOfOwnData, ClustersTheirSizesAndTheirLabels) {
   EXPECT_EQ(document["labelled"]["purity"], pure / 150.0);
   EXPECT_NE(part("<p class=\"lead\">", "</p>").find(html_escape(percent(pure / 150.0) + " % of the rows")),
             std::string::npos);
+}
+
+// As where ids are taken for labels: a table of clusters by labels would not fit into any memory.
+TEST_F(PagesOfOwnData, LabelsAndClustersOfOneRowEach) {
+  constexpr std::int64_t kRows = 150000;
+  std::vector<float> rows(kRows);
+  std::vector<std::int32_t> ids(kRows);
+  std::iota(rows.begin(), rows.end(), 0.0F);
+  std::iota(ids.begin(), ids.end(), 0);
+  write_npy("ids.npy", ids, {kRows});
+  write_npy("rows.npy", rows, {kRows, 1});
+  const Rows data({(folder_ / "rows.npy").string(), (folder_ / "ids.npy").string()});
+  ClusterSummary seen(data, kRows + 1, 0);  // the last is empty
+  seen.add(ids);
+  Json document;
+  seen.put_into(document);
+  const Json& labelled = document["labelled"];
+  EXPECT_EQ(labelled["classes"], kRows);
+  EXPECT_EQ(labelled["purity"], 1.0);
+  EXPECT_EQ(labelled["largest_class"], 1.0 / kRows);
+  EXPECT_EQ(labelled["clusters"][149999], Json::parse(R"({"labels": [{"label": "149999", "rows": 1}]})"));
+  EXPECT_EQ(labelled["clusters"][150000], Json::parse(R"({"labels": []})"));
+}
+
+TEST_F(PagesOfOwnData, LabelsThatOnlyQueriesHaveAreNeverVotedFor) {
+  write_text(folder_ / "known.csv", "0,0,elm\n1,0,elm\n0,9,ash\n1,9,ash\n");
+  write_text(folder_ / "asked.csv", "0,1,oak\n0,8,ash\n1,8,beech\n1,1,elm\n1,2,ash\n");
+  const Json vote = made({"knn", "--data", "known.csv", "--queries", "asked.csv", "-k", "2"})["vote"];
+  EXPECT_EQ(vote["wrong"], 3);
+  const std::map<std::string, std::pair<int, int>> want = {
+      {"ash", {2, 1}}, {"beech", {1, 1}}, {"elm", {1, 0}}, {"oak", {1, 1}}};  // rows, wrong
+  std::map<std::string, std::pair<int, int>> got;
+  for (const Json& entry : vote["classes"]) got[entry["label"]] = {entry["rows"], entry["wrong"]};
+  EXPECT_EQ(got, want);
 }
 
 TEST_F(PagesOfOwnData, NeighboursTheirDistancesAndTheirVote) {

@@ -109,19 +109,11 @@ std::string clusters_table(const Json& document) {
 }  // namespace
 
 ClusterSummary::ClusterSummary(const Rows& data, std::int64_t clusters, std::uint64_t seed)
-    : data_(data),
-      clusters_(clusters),
-      shown_(rows_to_show(data.size(), data.features(), seed)),
-      sizes_(static_cast<std::size_t>(clusters)),
-      with_label_(data.labels().empty() ? 0 : static_cast<std::size_t>(clusters * data.labels().classes())) {}
+    : data_(data), clusters_(clusters), shown_(rows_to_show(data.size(), data.features(), seed)) {}
 
 void ClusterSummary::add(std::span<const int> labels) {
   for (const int cluster : labels) {
-    ++sizes_[static_cast<std::size_t>(cluster)];
-    if (!with_label_.empty()) {
-      const int label = data_.labels().of_row[static_cast<std::size_t>(seen_)];
-      ++with_label_[static_cast<std::size_t>(std::int64_t{cluster} * data_.labels().classes() + label)];
-    }
+    if (!data_.labels().empty()) ++with_label_[{cluster, data_.labels().of_row[static_cast<std::size_t>(seen_)]}];
     if (shown_clusters_.size() < shown_.size() && shown_[shown_clusters_.size()] == seen_) {
       shown_clusters_.push_back(cluster);
     }
@@ -131,24 +123,25 @@ void ClusterSummary::add(std::span<const int> labels) {
 
 Json ClusterSummary::labelled() const {
   const std::vector<std::string>& names = data_.labels().names;
-  const std::size_t classes = names.size();
-  std::vector<std::int64_t> of_class(classes);
+  std::vector<std::int64_t> of_class(names.size());
   std::int64_t commonest = 0;  // rows that have the commonest label of their cluster
   Json list = Json::array();
-  for (std::size_t cluster = 0; cluster < sizes_.size(); ++cluster) {
-    const auto rows = std::span(with_label_).subspan(cluster * classes, classes);
-    std::vector<std::size_t> order(classes);
-    std::iota(order.begin(), order.end(), 0);
-    std::stable_sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return rows[a] > rows[b]; });
-    commonest += rows[order[0]];
-    for (std::size_t c = 0; c < classes; ++c) of_class[c] += rows[c];
-    Json& labels = list.emplace_back(Json{{"labels", Json::array()}})["labels"];
-    for (std::size_t i = 0; i < std::min(classes, kMostLabels) && rows[order[i]] > 0; ++i) {
-      labels.push_back({{"label", names[order[i]]}, {"rows", rows[order[i]]}});
+  auto at = with_label_.begin();
+  for (std::int64_t cluster = 0; cluster < clusters_; ++cluster) {
+    std::vector<std::pair<std::int64_t, int>> labels;  // rows, and their label
+    for (; at != with_label_.end() && at->first.first == cluster; ++at) {
+      labels.emplace_back(at->second, at->first.second);
+      of_class[static_cast<std::size_t>(at->first.second)] += at->second;
+    }
+    std::stable_sort(labels.begin(), labels.end(), [](const auto& a, const auto& b) { return a.first > b.first; });
+    if (!labels.empty()) commonest += labels[0].first;
+    Json& shown = list.emplace_back(Json{{"labels", Json::array()}})["labels"];
+    for (std::size_t i = 0; i < std::min(labels.size(), kMostLabels); ++i) {
+      shown.push_back({{"label", names[static_cast<std::size_t>(labels[i].second)]}, {"rows", labels[i].first}});
     }
   }
   const auto share = [&](std::int64_t rows) { return static_cast<double>(rows) / static_cast<double>(seen_); };
-  return {{"classes", classes},
+  return {{"classes", names.size()},
           {"purity", share(commonest)},
           {"largest_class", share(*std::max_element(of_class.begin(), of_class.end()))},
           {"clusters", std::move(list)}};
@@ -157,11 +150,10 @@ Json ClusterSummary::labelled() const {
 void ClusterSummary::put_into(Json& document) const {
   const ReadRow read = [this](std::int64_t row, std::span<float> to) { data_.read(row, 1, to); };
   const Plane plane(shown_, data_.features(), read);
-  document["sizes"] = sizes_;
   document["plane"] = plane.titles();
   document["plane"].update(plane.points(shown_, read));
   document["plane"]["cluster"] = shown_clusters_;
-  if (!with_label_.empty()) document["labelled"] = labelled();
+  if (!data_.labels().empty()) document["labelled"] = labelled();
 }
 
 Page kmeans_page(const Json& document) {

@@ -2,9 +2,11 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "host/data/source.h"
@@ -13,8 +15,7 @@
 
 namespace scalelab::host {
 
-// Sees the cluster of every row go by, in order, and makes of them what host/results.md says of `sizes`, `labelled` and
-// `plane`.
+// Sees the cluster of every row go by, in order, and makes of them what host/results.md says of `labelled` and `plane`.
 class ClusterSummary {
  public:
   ClusterSummary(const Rows& data, std::int64_t clusters, std::uint64_t seed);
@@ -27,10 +28,9 @@ class ClusterSummary {
 
   const Rows& data_;
   std::int64_t clusters_, seen_ = 0;
-  std::vector<std::int64_t> shown_;       // rows of the plane, ascending
-  std::vector<int> shown_clusters_;       // of those seen so far
-  std::vector<std::int64_t> sizes_;       // (clusters)
-  std::vector<std::int64_t> with_label_;  // (clusters, classes), or empty
+  std::vector<std::int64_t> shown_;                         // rows of the plane, ascending
+  std::vector<int> shown_clusters_;                         // of those seen so far
+  std::map<std::pair<int, int>, std::int64_t> with_label_;  // rows by cluster and label
 };
 
 // document: result.json.

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cmath>
 #include <set>
+#include <unordered_map>
 
 #include "host/own_data/projection.h"
 #include "host/program/environment.h"
@@ -20,13 +21,15 @@ constexpr int kBins = 40;
 constexpr std::int64_t kMostDistances = 1'000'000;  // kept for the histogram
 constexpr std::size_t kMostPairs = 20;              // at either end
 
-// Labels of both sets by one numbering: the references' names, and behind them those that only queries have.
+// The number that each of one's own names has among `names`, to which it is added where it is none of them.
 std::vector<int> numbered(const std::vector<std::string>& own, std::vector<std::string>& names) {
+  std::unordered_map<std::string, int> known;
+  for (const std::string& name : names) known.emplace(name, static_cast<int>(known.size()));
   std::vector<int> numbers;
   for (const std::string& name : own) {
-    const auto at = std::find(names.begin(), names.end(), name);
-    numbers.push_back(static_cast<int>(at - names.begin()));
-    if (at == names.end()) names.push_back(name);
+    const auto [at, added] = known.emplace(name, static_cast<int>(known.size()));
+    numbers.push_back(at->second);
+    if (added) names.push_back(name);
   }
   return numbers;
 }
@@ -168,7 +171,7 @@ NeighbourSummary::NeighbourSummary(const Rows& references, const Rows& queries, 
       seed_(seed),
       shown_(rows_to_show(queries.size(), queries.features(), seed)) {
   if (!votes_) return;
-  label_of_reference_class_ = numbered(references.labels().names, names_);
+  names_ = references.labels().names;
   label_of_query_class_ = numbered(queries.labels().names, names_);
   vote_.emplace(names_);
 }
@@ -189,7 +192,7 @@ void NeighbourSummary::see_vote(std::span<const int> neighbours) {
   const std::vector<int>& labels = references_.labels().of_row;
   std::vector<int> votes;
   for (const int row : neighbours) votes.push_back(labels[static_cast<std::size_t>(row)]);
-  const int said = label_of_reference_class_[static_cast<std::size_t>(commonest(votes))];
+  const int said = commonest(votes);
   const int own = queries_.labels().of_row[static_cast<std::size_t>(seen_)];
   const int label = label_of_query_class_[static_cast<std::size_t>(own)];
   vote_->add(label, said);

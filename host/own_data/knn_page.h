@@ -45,10 +45,9 @@ class NeighbourSummary {
   const std::uint64_t seed_;
   std::int64_t seen_ = 0, copies_ = 0;
   std::vector<float> kth_;
-  std::vector<Pair> nearest_, farthest_;       // in order
-  std::vector<int> label_of_reference_class_;  // the number that a class of the references has in `names_`
-  std::vector<int> label_of_query_class_;
-  std::vector<std::string> names_;
+  std::vector<Pair> nearest_, farthest_;   // in order
+  std::vector<std::string> names_;         // labels of the references, and behind them those that only queries have
+  std::vector<int> label_of_query_class_;  // the number in `names_`
   std::optional<Confusion> vote_;
   std::vector<std::int64_t> shown_;  // queries of the plane, ascending
   std::vector<bool> shown_wrong_;    // of those seen so far, where they vote
