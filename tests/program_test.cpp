@@ -12,10 +12,13 @@
 #include "host/data/source.h"
 #include "host/lab/directions.h"
 #include "host/program/command.h"
+#include "host/program/options.h"
 #include "tests/program.h"
 #include "tests/support.h"
 
 namespace scalelab::host {
+
+Command add_kmeans(CLI::App& program);
 namespace {
 
 // Squared distance as knn.h defines it.
@@ -645,7 +648,7 @@ TEST_F(Program, AStoppedFitGoesOnInItsStart) {
       while (watch.changed(fit) && read_file(got / "checkpoint").find("\"done\":[{") == std::string::npos) continue;
       ::kill(fit, SIGTERM);
       code = finish(fit).code;
-      ASSERT_TRUE(code == 0 || code == 75 || code == 128 + SIGTERM) << code;  // the last: between two iterations
+      ASSERT_TRUE(code == 0 || code == 75 || code == 128 + SIGTERM) << code;  // the last: after the last iteration
     }
     EXPECT_TRUE(fs::exists(got / "checkpoint"));
     good(into("got"));
@@ -655,6 +658,26 @@ TEST_F(Program, AStoppedFitGoesOnInItsStart) {
     EXPECT_EQ(result(got)["restarts"], result(want)["restarts"]);
     EXPECT_FALSE(fs::exists(got / "checkpoint"));
   }
+}
+
+// By a clock that goes on by a second whenever it is looked at: no start takes ten of them, and all together do.
+TEST_F(Program, CheckpointsComeDueHoweverShortTheStarts) {
+  write_npy<float>("x.npy", test::uniform_floats(8 * 600, 4), {600, 8});
+  CLI::App program;
+  const Command kmeans = add_kmeans(program);
+  program.parse(fmt::format("kmeans --data {0}/x.npy --out {0}/out --clusters 9 --tolerance 0 --restarts 8 "
+                            "--max-iterations 3 --checkpoint-every 10s",
+                            folder_.string()),
+                false);
+  double now = 0;
+  const Common common;
+  Context context(cpu_backend(), 0, 1);
+  bool written = false;
+  context.progress = [&](std::int64_t, std::int64_t) { written |= fs::exists(folder_ / "out/checkpoint"); };
+  Progress progress(true, {}, [&now] { return ++now; });
+  Session session{common, context, progress};
+  kmeans.run(session);
+  EXPECT_TRUE(written);
 }
 
 TEST_F(Program, KmeansFindsTheClusters) {

@@ -91,13 +91,16 @@ class Fit {
   }
 
   Outcome run() {
-    const double began = session_.progress.seconds();
+    const double began = written_ = session_.progress.seconds();
     Buffer<float> centroids(context_, {k_, d_});
     Buffer<int> labels(context_, {own_.count});
     const PairWork earlier = cpu::kmeans_work();
     KmeansStarts starts = begin();
     const int before = starts.iterations();
     for (int index = static_cast<int>(starts.done.size()); index < options_.restarts; ++index) {
+      // What other starts came to is not lost: a signal is heard after the first iteration, where there is one.
+      std::optional<SignalsHeld> held;
+      if (index > 0 && options_.kmeans.max_iterations > 0) held.emplace();
       const std::int64_t done = shares() - std::int64_t{3} * (options_.restarts - index);
       stage_.part(done, done + 1, shares());
       if (starts.centroids.empty()) {
@@ -274,10 +277,9 @@ class Fit {
       return result;
     };
     const SignalsHeld held;  // one that a rank hears ends all of them, after the same iteration
-    double written = session_.progress.seconds();
     return added(fit_from(centroids, labels, left, [&](const KmeansResult& so_far) {
       std::int64_t wishes[] = {signal_heard(), 0};
-      if (first()) wishes[1] = session_.progress.seconds() - written >= options_.checkpoint_every;
+      if (first()) wishes[1] = session_.progress.seconds() - written_ >= options_.checkpoint_every;
       ranks_.max(wishes);
       if (wishes[0] == 0 && wishes[1] == 0) return;
       const KmeansCheckpoint& file = checkpoint();
@@ -288,7 +290,7 @@ class Fit {
         now.centroids = centroids.to_host();
         file.write(now);
       });
-      written = session_.progress.seconds();
+      written_ = session_.progress.seconds();
       if (wishes[0] == 0) return;
       throw SharedFailure(kStopped,
                           fmt::format("{} after {}; the same command goes on from there, with any number of "
@@ -420,6 +422,7 @@ class Fit {
   std::optional<ClusterCount> chosen_;  // of the first rank, with --clusters auto
   std::optional<Input<float>> points_;
   std::optional<KmeansCheckpoint> checkpoint_;
+  double written_ = 0;                              // when the last one was, or when the first start began
   std::optional<NpyWriter<float>> centroids_file_;  // of the first rank
   std::optional<NpyWriter<std::int32_t>> labels_file_;
   std::optional<ClusterSummary> seen_;
