@@ -562,6 +562,13 @@ TEST_F(Program, KmeansByCosineHasCentroidsOfLengthOne) {
     for (std::size_t c = 0; c < d; ++c) length += sums[d * j + c] * sums[d * j + c];
     for (std::size_t c = 0; c < d; ++c) EXPECT_NEAR(centroids[d * j + c], sums[d * j + c] / std::sqrt(length), 1e-6);
   }
+  // Opposite rows have no mean direction: the centroid stays what it was.
+  write_npy<float>("opposite.npy", {2, 0, -3, 0}, {2, 2});
+  good({"kmeans", "--data", "opposite.npy", "--clusters", "1", "--metric", "cosine", "--out", "one"});
+  const auto one = NpyMatrix(folder_ / "one" / "centroids.npy").read_all();
+  EXPECT_EQ(std::abs(one[0]), 1);
+  EXPECT_EQ(one[1], 0);
+  EXPECT_EQ(result("one")["inertia"], 2.0);
   // A start from a file may have any length, and shards of an assignment say the same.
   auto longer = centroids;
   for (float& value : longer) value *= 4;

@@ -31,6 +31,15 @@ class ReportsTo {
   Report before_;
 };
 
+// Rows of `moved` that are all zeros, as the mean of opposite rows is, become those of `before`.
+void keep_directions(std::span<const float> before, std::span<float> moved, std::int64_t features) {
+  for (std::int64_t begin = 0; begin < std::ssize(moved); begin += features) {
+    const auto row = moved.subspan(static_cast<std::size_t>(begin), static_cast<std::size_t>(features));
+    if (std::any_of(row.begin(), row.end(), [](float value) { return value != 0; })) continue;
+    std::copy_n(before.begin() + begin, features, row.begin());
+  }
+}
+
 }  // namespace
 
 void scale_to_unit(std::span<float> rows, std::int64_t features) {
@@ -77,6 +86,7 @@ KmeansResult spherical_fit(View<const float> unit, View<float> centroids, View<i
     ++fit.iterations;
     backend.download(moved.data(), centroids.data(), bytes, context);
     scale_to_unit(moved, d);
+    keep_directions(at, moved, d);
     double movement = 0;
     for (std::size_t i = 0; i < moved.size(); ++i) {
       const double step = static_cast<double>(moved[i]) - at[i];

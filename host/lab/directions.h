@@ -22,8 +22,9 @@ void require_directions(std::span<const float> rows, std::int64_t features, std:
                         const std::string& instead);
 
 // Spherical k-means of rows that have length 1, from centroids that have it: KmeansFit (kmeans.h), but that every iteration
-// ends with centroids scaled to length 1, and that the inertia is the sum of 1 - cosine. Converged when the centroids'
-// summed squared movement is at most the tolerance divided by d: 1/d is the rows' mean squared value.
+// ends with centroids scaled to length 1, where a mean that has no direction leaves the centroid as it was, and that the
+// inertia is the sum of 1 - cosine. Converged when the centroids' summed squared movement is at most the tolerance divided
+// by d: 1/d is the rows' mean squared value.
 // As there, all ranks call it, after_iteration may abandon it, and the bits are the same on every backend.
 KmeansResult spherical_fit(View<const float> unit,  // (n, d)
                            View<float> centroids,   // (k, d) in: start; out: result
