@@ -59,6 +59,10 @@ std::vector<float> unit_rows(std::span<const float> rows, std::int64_t features)
   return unit;
 }
 
+void make_one_minus_cosine(std::span<float> squared) {
+  for (float& distance : squared) distance *= 0.5F;  // |a - b|^2 = 2 (1 - a.b)
+}
+
 void require_directions(std::span<const float> rows, std::int64_t features, std::int64_t first, const std::string& file,
                         const std::string& instead) {
   for (std::int64_t row = 0; row * features < std::ssize(rows); ++row) {

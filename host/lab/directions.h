@@ -12,9 +12,11 @@
 namespace scalelab::host {
 
 // Scales rows (any, d) to length 1, in place: each value becomes float(value / length), the length summed and divided by
-// in fp64. A row of zeros stays zero. Half the squared distance of two such rows is 1 - cosine.
+// in fp64. A row of zeros stays zero.
 void scale_to_unit(std::span<float> rows, std::int64_t features);
 std::vector<float> unit_rows(std::span<const float> rows, std::int64_t features);
+// Squared distances of such rows, made 1 - cosine.
+void make_one_minus_cosine(std::span<float> squared);
 
 // Failure(kBadData) where one of the rows (any, d) is all zeros: the file, the row, counted on from `first`, and what
 // else does without directions.

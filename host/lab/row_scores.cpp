@@ -101,7 +101,7 @@ Prototypes cosine_prototypes(std::span<const float> unit, std::int64_t features,
   Buffer<int> labels(context, {n});
   const KmeansResult fit = spherical_fit(points, centroids, labels, {}, context);
   Prototypes result = assigned(points, centroids, fit, context);
-  for (float& distance : result.distances) distance *= 0.5F;  // |a - b|^2 = 2 (1 - a.b)
+  make_one_minus_cosine(result.distances);
   return result;
 }
 

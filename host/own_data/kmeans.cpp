@@ -465,9 +465,7 @@ Outcome assign_shard(const Options& options, const Shard& shard, Session& sessio
   const Buffer<float> distances(context, {own.count});
   context.backend().kmeans_assign(points, Input<float>(context, centroids, {k, d}), labels, distances, context);
   std::vector<float> found = distances.to_host();
-  if (options.cosine()) {
-    for (float& distance : found) distance *= 0.5F;  // |a - b|^2 = 2 (1 - a.b)
-  }
+  if (options.cosine()) make_one_minus_cosine(found);
   std::vector<double> inertia;  // of each block, as kmeans.h adds them
   for (std::int64_t row = 0; row < own.count; ++row) {
     if (row % kKmeansBlockRows == 0) inertia.push_back(0);

@@ -249,9 +249,7 @@ class Search {
     Found found{indices.to_host(), distances.to_host()};
     for (int& index : found.indices) index += static_cast<int>(part_.of_references.first);
     if (options_.among_others()) leave_out_self(first_query, options_.k, found.indices, found.distances);
-    if (options_.cosine()) {
-      for (float& distance : found.distances) distance *= 0.5F;  // |a - b|^2 = 2 (1 - a.b)
-    }
+    if (options_.cosine()) make_one_minus_cosine(found.distances);
     return found;
   }
 

@@ -260,9 +260,7 @@ nb::tuple knn(Place& place, const Matrix<float>& references, const Matrix<float>
         std::vector<int> found = ids.to_host();
         std::vector<float> found_distances = apart.to_host();
         if (others) leave_out_self(0, k, found, found_distances);
-        if (cosine) {
-          for (float& distance : found_distances) distance *= 0.5F;  // |a - b|^2 = 2 (1 - a.b)
-        }
+        if (cosine) make_one_minus_cosine(found_distances);
         set<int>(indices, found, context);
         set<float>(distances, found_distances, context);
       },
