@@ -134,6 +134,13 @@ TEST_F(ClusterCountTest, BothCommandsTakeIt) {
   good({"prune", "--data", "x.npy", "--labels", "none", "--clusters", "auto", "--fraction", "0.5", "--out", "p"});
   EXPECT_EQ(result("p")["clusters"]["k"], 7);
   EXPECT_EQ(result("p")["clusters"]["auto"]["tried"], result("k")["auto"]["tried"]);
+  // Clusters that near-duplicates are looked for within are by cosine, and so is their number.
+  good({"kmeans", "--data", "x.npy", "--clusters", "auto", "--metric", "cosine", "--out", "c"});
+  good({"prune", "--data", "x.npy", "--labels", "none", "--score", "random", "--near-duplicates", "1e-9", "--clusters",
+        "auto", "--out", "d"});
+  EXPECT_EQ(result("d")["clusters"]["metric"], "cosine");
+  EXPECT_EQ(result("d")["clusters"]["auto"], result("c")["auto"]);
+  EXPECT_NE(result("d")["clusters"]["auto"]["tried"], result("k")["auto"]["tried"]);
   write_npy<float>("c.npy", test::uniform_floats(6, 4), {2, 3});
   bad({"kmeans", "--data", "x.npy", "--clusters", "auto", "--init", "c.npy", "--out", "out"}, 2,
       "--clusters auto: give");

@@ -42,6 +42,8 @@ Dataset dataset_of(const LabelledRows& rows) {
   return data;
 }
 
+bool clusters_by_cosine(const std::string& score) { return score != "kmeans"; }
+
 bool score_needs_labels(const std::string& score) { return score != "file" && needs_labels(score, "input"); }
 
 std::vector<float> plain_scores(const ChoiceOptions& options, const LabelledRows& rows, std::span<const float> given,

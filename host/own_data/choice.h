@@ -30,6 +30,8 @@ struct ChoiceOptions {
 // the rows as they are; those of networks and `boundary` see each feature scaled to [-1, 1] by its range.
 const std::vector<std::string>& own_scores();
 bool score_needs_labels(const std::string& score);
+// Whether the clusters made for a score, or to look for near-duplicates within, are by cosine.
+bool clusters_by_cosine(const std::string& score);
 
 // What is chosen from. The memory is the caller's.
 struct LabelledRows {

@@ -206,10 +206,10 @@ void cluster(const PruneOptions& options, const Choosable& rows, ChosenRows& cho
     on_all(ranks, [&] {
       own = nearest(rows, clusters_from(options.clusters_from, rows), share, options.clusters_from, session.context);
     });
-  } else if (options.score == "kmeans") {
-    own = euclidean_prototypes(values, d, options.clusters, seed, session);
-  } else {
+  } else if (clusters_by_cosine(options.score)) {
     own = cosine_prototypes(unit_rows(values, d), d, options.clusters, seed, session);
+  } else {
+    own = euclidean_prototypes(values, d, options.clusters, seed, session);
   }
   choice.clusters = ranks.gather(own.labels);
   choice.scores = ranks.gather(own.distances);
@@ -262,7 +262,7 @@ void set_cluster_count(PruneOptions& options, const Choosable& rows, Session& se
       const auto begin = rows.values.begin() + row * d;
       sample.insert(sample.end(), begin, begin + d);
     }
-    const bool cosine = options.score == "kmeans-cosine";
+    const bool cosine = clusters_by_cosine(options.score);
     if (cosine) scale_to_unit(sample, d);
     options.chosen = count_clusters(sample, d, cosine, session.common.seed, session);
     options.clusters = options.chosen->clusters;
@@ -331,7 +331,7 @@ void say_clusters(const PruneOptions& options, const ChosenRows& choice, Outcome
     return;
   }
   const Prototypes& fit = *choice.fit;
-  document["metric"] = options.score == "kmeans" ? "euclidean" : "cosine";
+  document["metric"] = clusters_by_cosine(options.score) ? "cosine" : "euclidean";
   document["iterations"] = fit.iterations;
   document["converged"] = fit.converged;
   document["empty_repaired"] = fit.repaired;

@@ -73,9 +73,9 @@ ChosenRows scored_rows(const ChoiceOptions& options, const SomeRows& train, std:
   ChosenRows scored;
   if (options.clusters > 0) {
     const Prototypes found =
-        options.score == "kmeans"
-            ? euclidean_prototypes(rows.values, rows.features, options.clusters, seed, session)
-            : cosine_prototypes(unit_rows(rows.values, rows.features), rows.features, options.clusters, seed, session);
+        clusters_by_cosine(options.score)
+            ? cosine_prototypes(unit_rows(rows.values, rows.features), rows.features, options.clusters, seed, session)
+            : euclidean_prototypes(rows.values, rows.features, options.clusters, seed, session);
     scored.clusters = found.labels;
     scored.scores = found.distances;
   }
