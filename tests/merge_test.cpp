@@ -143,6 +143,9 @@ TEST_F(MergePrune, WhatDoesNotFitIsSaid) {
   bad(prune({"--clusters-from", "own", "--clusters", "5", "--fraction", "0.3", "--out", "out"}), 2, "one of them");
   bad(prune({"--clusters-from", "own", "--score", "kmeans-cosine", "--fraction", "0.3", "--out", "out"}), 2,
       "has clusters of its own");
+  good({"kmeans", "--data", "p.npy", "--clusters", "5", "--metric", "cosine", "--out", "cosine"});
+  bad(prune({"--clusters-from", "cosine", "--fraction", "0.3", "--out", "out"}), 3,
+      "--clusters-from cosine: its clusters are by cosine");
   bad(prune({"--clusters-from", "own", "--score", "random", "--fraction", "0.3", "--out", "out"}), 2, "of no use");
   write_npy("own/labels.npy", std::vector<std::int32_t>(kRows, 5), {kRows});
   bad(prune({"--clusters-from", "own", "--fraction", "0.3", "--out", "out"}), 3, "label 5 is none of its 5 clusters");

@@ -136,6 +136,14 @@ struct GivenClusters {
 };
 
 GivenClusters clusters_from(const std::string& folder, const Choosable& rows) {
+  const std::filesystem::path result = std::filesystem::path(folder) / "result.json";
+  const auto document =
+      std::filesystem::exists(result) ? nlohmann::json::parse(file_text(result), nullptr, false) : nlohmann::json();
+  if (document.is_object() && document.value("metric", "l2") != "l2") {
+    throw Failure(kBadData, fmt::format("--clusters-from {}: its clusters are by cosine, and their centroids at length "
+                                        "1; give a kmeans --metric l2, or --score kmeans-cosine and --clusters",
+                                        folder));
+  }
   const NpyMatrix centroids(std::filesystem::path(folder) / "centroids.npy");
   GivenClusters given{centroids.read_all(), {}, centroids.rows()};
   const std::vector<std::int64_t> labels = read_npy_integers(std::filesystem::path(folder) / "labels.npy");
@@ -657,7 +665,7 @@ Command add_prune(CLI::App& program) {
       ->default_str("");
   add_cluster_count(*app, options->clusters, "k of k-means; with --near-duplicates alone, clusters to look within");
   app->add_option("--clusters-from", options->clusters_from,
-                  "In place of --clusters: the folder of a kmeans of the same rows")
+                  "In place of --clusters: the folder of a kmeans --metric l2 of the same rows")
       ->type_name("FOLDER");
   app->add_option("--near-duplicates", options->near_duplicates,
                   "First remove rows whose cosine with a kept row of their cluster is at least 1 - eps; of such rows "
