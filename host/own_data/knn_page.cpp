@@ -7,6 +7,7 @@
 #include <set>
 #include <unordered_map>
 
+#include "host/own_data/bins.h"
 #include "host/own_data/projection.h"
 #include "host/program/environment.h"
 #include "host/program/words.h"
@@ -17,7 +18,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr int kBins = 40;
 constexpr std::int64_t kMostDistances = 1'000'000;  // kept for the histogram
 constexpr std::size_t kMostPairs = 20;              // at either end
 
@@ -218,21 +218,13 @@ double NeighbourSummary::distance_of(float value) const {
 Json NeighbourSummary::kth_distance() const {
   std::vector<float> sorted = kth_;
   std::sort(sorted.begin(), sorted.end());
-  const double low = distance_of(sorted.front()), high = distance_of(sorted.back());
-  const int bins = high > low ? kBins : 1;
-  std::vector<std::int64_t> counts(static_cast<std::size_t>(bins));
-  for (const float value : sorted) {
-    const double share = high > low ? (distance_of(value) - low) / (high - low) : 0;
-    ++counts[static_cast<std::size_t>(std::min(bins - 1, static_cast<int>(share * bins)))];
-  }
-  std::vector<double> edges;
-  for (int bin = 0; bin <= bins; ++bin) edges.push_back(low + (high - low) * bin / bins);
-  return {{"counted", sorted.size()},
-          {"median", distance_of(sorted[(sorted.size() - 1) / 2])},
-          {"least", low},
-          {"most", high},
-          {"edges", edges},
-          {"counts", counts}};
+  const double least = distance_of(sorted.front()), most = distance_of(sorted.back());
+  const Bins bins(least, most);
+  std::vector<std::int64_t> counts(bins.count());
+  for (const float value : sorted) ++counts[bins.of(distance_of(value))];
+  return {{"counted", sorted.size()}, {"median", distance_of(sorted[(sorted.size() - 1) / 2])},
+          {"least", least},           {"most", most},
+          {"edges", bins.edges()},    {"counts", counts}};
 }
 
 Json NeighbourSummary::pairs(const std::vector<Pair>& list, bool nearest) const {

@@ -6,6 +6,7 @@
 #include <cmath>
 
 #include "host/evidence/finding.h"
+#include "host/own_data/bins.h"
 #include "host/own_data/projection.h"
 #include "host/program/environment.h"
 #include "host/program/words.h"
@@ -16,7 +17,6 @@ namespace {
 
 using Json = nlohmann::json;
 
-constexpr int kBins = 40;
 constexpr std::size_t kMostPairs = 50;  // of near-duplicates on the page; removed.csv has all
 
 // Rows by score as three lines over the middles of the bins.
@@ -93,17 +93,12 @@ std::string pairs_table(const Json& document) {
 nlohmann::json score_histogram(const ChosenRows& choice) {
   const std::vector<float>& scores = choice.scores;
   const auto [least, most] = std::minmax_element(scores.begin(), scores.end());
-  const double low = *least, high = *most;
-  const int bins = high > low ? kBins : 1;
-  std::vector<std::int64_t> kept(static_cast<std::size_t>(bins)), twins = kept, others = kept;
+  const Bins bins(*least, *most);
+  std::vector<std::int64_t> kept(bins.count()), twins = kept, others = kept;
   for (std::size_t row = 0; row < scores.size(); ++row) {
-    const double share = high > low ? (scores[row] - low) / (high - low) : 0;
-    const auto bin = static_cast<std::size_t>(std::min<int>(bins - 1, static_cast<int>(share * bins)));
-    ++(choice.stays[row] ? kept : choice.duplicate_of[row] != nullptr ? twins : others)[bin];
+    ++(choice.stays[row] ? kept : choice.duplicate_of[row] != nullptr ? twins : others)[bins.of(scores[row])];
   }
-  std::vector<double> edges;
-  for (int bin = 0; bin <= bins; ++bin) edges.push_back(low + (high - low) * bin / bins);
-  return {{"edges", edges}, {"kept", kept}, {"near_duplicates", twins}, {"fraction", others}};
+  return {{"edges", bins.edges()}, {"kept", kept}, {"near_duplicates", twins}, {"fraction", others}};
 }
 
 Json choice_plane(const LabelledRows& rows, const ChosenRows& choice, std::uint64_t seed) {
