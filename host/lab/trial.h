@@ -95,8 +95,8 @@ Model network_of(const Trial& trial, const std::string& name, int features, int 
 // The value of a member as in JSON; of one that a network's trial leaves open, the model's own; of others null.
 nlohmann::json member_value(const Trial& trial, const std::string& member);
 
-// A JSON object with every member under its own name, but for what is left open, and back. Reading takes members that are absent as above, and
-// refuses unknown ones and values out of range: Failure(kMisuse) naming the member and what it may be.
+// A JSON object with every member under its own name, but for what is left open, and back. Reading takes members that are
+// absent as above, and refuses unknown ones and values out of range: Failure(kMisuse) naming the member and what it may be.
 nlohmann::json to_json(const Trial& trial);
 Trial trial_from_json(const nlohmann::json& object);
 const std::vector<std::string>& member_names();  // in the order in which they stand above

@@ -101,8 +101,12 @@ std::string classes_table(const Json& document) {
 
 std::string model_text(const Json& document) {
   const Json& model = document.at("model");
-  if (model.at("name") == "knn") return fmt::format("the vote of the {} nearest points", text_of(model.at("k")));
-  return fmt::format("a network of {} layers of {} units", text_of(model.at("layers")), text_of(model.at("width")));
+  if (model.at("name") == "knn") {
+    return model.at("k") == 1 ? "the class of the nearest point"
+                              : fmt::format("the vote of the {} nearest points", text_of(model.at("k")));
+  }
+  return fmt::format("a network of {} of {} units", counted(model.at("layers"), "hidden layer"),
+                     text_of(model.at("width")));
 }
 
 }  // namespace

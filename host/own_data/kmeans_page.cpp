@@ -165,12 +165,12 @@ Page kmeans_page(const Json& document) {
   page.headline = fmt::format("{} rows in {} of {} to {} rows", n, counted(std::ssize(sizes), "cluster"),
                               grouped(*least), grouped(*most));
   page.lead = fmt::format("The rows of {}, {} each, by k-means: every row belongs to the nearest of {}.", file,
-                          counted(data.at("d"), "feature"), counted(std::ssize(sizes), "centre"));
+                          counted(data.at("d"), "feature"), counted(std::ssize(sizes), "centroid"));
   if (document.contains("labelled")) {
     const Json& labelled = document.at("labelled");
     page.lead += fmt::format(
         " {} % of the rows have the commonest label of their cluster. {} % have the commonest label "
-        "of all, which is what one single cluster would reach; more clusters always reach more.",
+        "of all, which is what one single cluster would reach; more clusters usually reach more.",
         percent(labelled.at("purity")), percent(labelled.at("largest_class")));
   }
   page.sections = {
@@ -182,13 +182,14 @@ Page kmeans_page(const Json& document) {
   const bool cosine = document.at("metric") == "cosine";
   page.methods = {
       fmt::format(
-          "{} from {} (seed {}), {}{}. {} of all rows to their centres add up to {:.9g}: that sum is what k-means makes "
-          "small.",
-          cosine ? "Spherical k-means, of rows and centres scaled to length 1," : "Lloyd's k-means",
+          "{} from {} (seed {}), {}{}. {} of all rows to their centroids add up to {:.9g}: that sum is what k-means "
+          "makes small.",
+          cosine ? "Spherical k-means, of rows and centroids scaled to length 1," : "Lloyd's k-means",
           text_of(document.at("init")), document.at("seed").get<std::uint64_t>(), counted(iterations, "iteration"),
           document.at("converged") ? "" : ", then stopped by --max-iterations",
           cosine ? "1 - cosine" : "The squared distances", number_of(document.at("inertia"))),
-      "labels.npy beside this page holds the cluster of each row, counted from 0; centroids.npy their centres."};
+      "labels.npy beside this page holds the cluster of each row, counted from 0; centroids.npy the centroid of each "
+      "cluster."};
   if (const Json& restarts = document.at("restarts"); restarts.size() > 1) {
     double worst = 0;
     for (const Json& start : restarts) worst = std::max(worst, number_of(start.at("inertia")));

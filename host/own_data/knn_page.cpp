@@ -144,11 +144,11 @@ std::string pairs_html(const Json& document) {
 std::string headline_of(const Json& document) {
   const std::string who = among_others(document) ? "row" : "query";
   if (document.contains("vote")) {
+    const std::string whom = among_others(document) ? "other" : "reference";
     const std::string voters = document.at("k") == 1
-                                   ? "The label of the nearest"
-                                   : fmt::format("A vote of the {} nearest", text_of(document.at("k")));
-    return fmt::format("{} {} is wrong for {} of {}", voters, among_others(document) ? "others" : "references",
-                       error_text(document.at("vote")),
+                                   ? fmt::format("The label of the nearest {}", whom)
+                                   : fmt::format("A vote of the {} nearest {}s", text_of(document.at("k")), whom);
+    return fmt::format("{} is wrong for {} of {}", voters, error_text(document.at("vote")),
                        counted(document.at("vote").at("rows"), who, who == "row" ? "rows" : "queries"));
   }
   const Json& kth = document.at("kth_distance");
