@@ -584,6 +584,20 @@ TEST_F(PagesOfOwnData, ClustersTheirSizesAndTheirLabels) {
             std::string::npos);
 }
 
+TEST_F(PagesOfOwnData, OfThousandsOfClustersSomePlacesAreDrawn) {
+  std::vector<float> rows(20000);
+  std::iota(rows.begin(), rows.end(), 0.0F);
+  write_npy("many.npy", rows, {20000, 1});
+  const Json document =
+      made({"kmeans", "--data", "many.npy", "--clusters", "10000", "--init", "random", "--max-iterations", "0"});
+  std::vector<int> sizes = document["sizes"];
+  std::sort(sizes.rbegin(), sizes.rend());
+  const Json drawn = marks("sizes", "");
+  ASSERT_EQ(drawn.size(), 1001U);
+  for (const Json& mark : drawn) EXPECT_EQ(mark[1], sizes[mark[0].get<std::size_t>() - 1]);
+  EXPECT_EQ(drawn.back()[0], 10000);
+}
+
 // As where ids are taken for labels: a table of clusters by labels would not fit into any memory.
 TEST_F(PagesOfOwnData, LabelsAndClustersOfOneRowEach) {
   constexpr std::int64_t kRows = 150000;
