@@ -622,7 +622,7 @@ TEST_F(PagesOfOwnData, LabelsAndClustersOfOneRowEach) {
 
 TEST_F(PagesOfOwnData, LabelsThatOnlyQueriesHaveAreNeverVotedFor) {
   write_text(folder_ / "known.csv", "0,0,elm\n1,0,elm\n0,9,ash\n1,9,ash\n");
-  write_text(folder_ / "asked.csv", "0,1,oak\n0,8,ash\n1,8,beech\n1,1,elm\n1,2,ash\n");
+  write_text(folder_ / "asked.csv", "0,8,ash\n0,1,oak\n1,8,beech\n1,1,elm\n1,2,ash\n");
   const Json vote = made({"knn", "--data", "known.csv", "--queries", "asked.csv", "-k", "2"})["vote"];
   EXPECT_EQ(vote["wrong"], 3);
   const std::map<std::string, std::pair<int, int>> want = {
