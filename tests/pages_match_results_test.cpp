@@ -4,6 +4,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <functional>
 #include <map>
@@ -11,6 +12,7 @@
 
 #include "host/data/source.h"
 #include "host/evidence/statistics.h"
+#include "host/own_data/confusion.h"
 #include "host/own_data/kmeans_page.h"
 #include "host/pages/page.h"
 #include "host/program/words.h"
@@ -657,6 +659,60 @@ TEST_F(PagesOfOwnData, NeighboursTheirDistancesAndTheirVote) {
   EXPECT_FALSE(document.contains("vote"));
   expect_points("references", document["plane"]["references"], [](std::size_t) { return true; });
   expect_points("queries", document["plane"]["queries"], [](std::size_t) { return true; });
+}
+
+TEST_F(PagesOfOwnData, RowsLeftOutOfTheirOwnVote) {
+  const Json document = made({"knn", "--data", "x.npy", "--labels", "y.txt", "-k", "5"});
+  std::vector<int> said;
+  std::vector<std::array<double, 3>> pairs;  // of a row, its nearest: how far, and which
+  for (std::size_t row = 0; row < n_; ++row) {
+    const std::vector<int> nearest = others(row, 4, 5);
+    said.push_back(vote(nearest));
+    double squared = 0;
+    for (std::size_t c = 0; c < 4; ++c)
+      squared += std::pow(double{rows_[4 * row + c]} - rows_[4 * static_cast<std::size_t>(nearest[0]) + c], 2);
+    pairs.push_back({std::sqrt(squared), static_cast<double>(row), static_cast<double>(nearest[0])});
+  }
+  expect_confusion(document["vote"], said);
+  EXPECT_NE(text_.find("leave-one-out error of the neighbours' vote: " + error_text(document["vote"]) + "\n"),
+            std::string::npos)
+      << text_;
+  const Json& plane = document["plane"]["queries"];
+  for (const bool wrong : {false, true}) {
+    expect_points(wrong ? "rows that it gets wrong" : "rows that the vote gets right", plane, [&](std::size_t i) {
+      const std::size_t row = plane["rows"][i];
+      return (said[row] != labels_[row]) == wrong;
+    });
+  }
+  EXPECT_EQ(document["copies"], 2);
+  EXPECT_NE(part("<p class=\"lead\">", "</p>").find("2 rows have an exact copy among the others"), std::string::npos);
+  // The nearest pairs, each once, and the rows that are farthest from all others.
+  std::sort(pairs.begin(), pairs.end());
+  std::vector<std::array<double, 3>> once;
+  for (const auto& pair : pairs) {
+    const bool told = std::any_of(once.begin(), once.end(), [&](const auto& other) {
+      return std::minmax(other[1], other[2]) == std::minmax(pair[1], pair[2]);
+    });
+    if (!told) once.push_back(pair);
+  }
+  std::sort(pairs.begin(), pairs.end(),
+            [](const auto& a, const auto& b) { return a[0] != b[0] ? a[0] > b[0] : a[1] < b[1]; });
+  const std::string tables = part("<section id=\"pairs\"", "</section>");
+  for (const auto& [member, want] : {std::pair{"nearest", once}, {"farthest", pairs}}) {
+    ASSERT_EQ(document[member].size(), 20U);
+    for (std::size_t i = 0; i < 20; ++i) {
+      const Json& pair = document[member][i];
+      EXPECT_NEAR(pair["distance"].get<double>(), want[i][0], 1e-6) << member << " " << i;
+      EXPECT_EQ(pair["query"], want[i][1]) << member << " " << i;
+      EXPECT_EQ(pair["reference"], want[i][2]) << member << " " << i;
+      EXPECT_EQ(pair["query_label"], kNames[labels_[static_cast<std::size_t>(want[i][1])]]);
+      EXPECT_EQ(pair["reference_label"], kNames[labels_[static_cast<std::size_t>(want[i][2])]]);
+      EXPECT_NE(tables.find(fmt::format("<td class=\"number\">{:.6g}</td><td class=\"number\">{}</td>",
+                                        pair["distance"].get<double>(), static_cast<int>(want[i][1]))),
+                std::string::npos)
+          << member << " " << i;
+    }
+  }
 }
 
 TEST_F(PagesOfOwnData, TheMapOfABoundaryAndItsErrorsLeftOut) {
