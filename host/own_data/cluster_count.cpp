@@ -18,10 +18,10 @@ namespace scalelab::host {
 const char* const kAutoClustersHelp =
     "--clusters auto takes, of 31 numbers from 2 to 91, that of the largest mean silhouette: how much\n"
     "nearer a row lies to its own cluster than to the next, 1 at most. It looks at 2,000 random rows at\n"
-    "most, and tries each number, up to a quarter of these, by the best of three k-means of them. Below\n"
-    "0.25 the rows hardly fall into clusters, and other numbers do as well. It favours few, round clusters\n"
-    "of like size, cannot say that there is only one, and does not see clusters that are too small for\n"
-    "the sample.\n";
+    "most, and tries each number, up to a quarter of these, by the best of three k-means of them.\n"
+    "Below 0.25 the rows hardly fall into clusters, and other numbers do as well. It favours few, round\n"
+    "clusters of like size, cannot say that there is only one, and does not see clusters that are too\n"
+    "small for the sample.\n";
 
 namespace {
 
