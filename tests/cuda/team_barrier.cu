@@ -45,9 +45,9 @@ int main() {
   const TeamState start{0, 0, kBefore};
   check(cudaMemcpy(state, &start, sizeof(start), cudaMemcpyHostToDevice));
   Teams teams{kBlocks, false, state};
-  void* arguments[] = {&teams, &posted, &read};
-  check(cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(pass_on), dim3(kBlocks), dim3(64), arguments, 0,
-                                    nullptr));
+  cudaLaunchAttribute attribute = scalelab::cuda::Together{.all = true}.attribute();
+  const cudaLaunchConfig_t config{dim3(kBlocks), dim3(64), 0, nullptr, &attribute, 1};
+  check(cudaLaunchKernelEx(&config, pass_on, teams, posted, read));
   std::vector<int> got(kRounds * kBlocks);
   check(cudaMemcpy(got.data(), read, got.size() * sizeof(int), cudaMemcpyDeviceToHost));
   for (int i = 0; i < kRounds * kBlocks; ++i) {

@@ -30,7 +30,8 @@ struct Addresses {
   }
 };
 
-void find_addresses(Warp& w, const Inst& in, Mask m, Ref base, Addresses& a) {
+void find_addresses(Warp& w, const Inst& in, Mask m, Addresses& a) {
+  const Ref base = in.o[in.count];
   const u64 offset = static_cast<u64>(in.imm);
   u64 any;
   if (base == kNone) {
@@ -55,28 +56,25 @@ const std::vector<Variable>& variables_of(const Launch& launch, Space space) {
          : space == Space::local ? launch.kernel->local
                                  : launch.kernel->parameters;
 }
-bool find(const Launch& launch, Space space, u64 at, Range& range) {
-  if (space == Space::global) return memory::find(at, range);
+Range range_of(const Launch& launch, Space space, u64 at) {
+  if (space == Space::global) return memory::find(at);
   for (const Variable& v : variables_of(launch, space)) {
-    range = {v.at, v.at + v.bytes};
-    if (range.holds(at, at + 1)) return true;
+    if (at - v.at < v.bytes) return {v.at, v.at + v.bytes};
   }
-  return false;
+  return {};
 }
 // Each lane's access must lie in one allocation (global) or variable (others).
 __attribute__((noinline)) void look_up(Warp& w, const Inst& in, Mask m, Space space, const Addresses& a) {
-  const Launch& launch = *w.launch;
   for_lanes(m, [&](int l) {
-    Range range;
-    if (find(launch, space, a.at[l], range) && range.holds(a.at[l], a.at[l] + in.bytes)) {
+    const Range range = range_of(*w.launch, space, a.at[l]);
+    if (range.holds(a.at[l], a.at[l] + in.bytes)) {
       w.launch->caches[in.cache] = {range, space};
       return;
     }
-    static const char* const names[] = {"generic", "global", "shared", "local", "param"};
     const bool global = space == Space::global;
-    std::string text = fmt::format("out of bounds: {} access of {} bytes at {}", names[static_cast<int>(space)],
+    std::string text = fmt::format("out of bounds: {} access of {} bytes at {}", kSpaceNames[static_cast<int>(space)],
                                    in.bytes, global ? memory::describe(a.at[l]) : fmt::format("offset {}", a.at[l]));
-    for (const Variable& v : space == Space::shared ? launch.shared : std::vector<Variable>{})
+    for (const Variable& v : space == Space::shared ? w.launch->shared : std::vector<Variable>{})
       text += fmt::format(", {} is [{}, {})", v.name, v.at, v.at + v.bytes);
     fault(w, in, Mask{1} << l, text);
   });
@@ -92,9 +90,9 @@ void follow_init(Warp& w, const Inst& in, Mask m, const Addresses& a, bool read,
 
 // Calls body(lanes, host address of each) once for each space that the lanes' addresses are in.
 template <class F>
-inline void access(Warp& w, const Inst& in, Mask m, Ref base, bool read, bool write, F&& body) {
+inline void access(Warp& w, const Inst& in, Mask m, bool read, bool write, F&& body) {
   Addresses a;
-  find_addresses(w, in, m, base, a);
+  find_addresses(w, in, m, a);
   const auto in_space = [&](Mask lanes, Space space, u64 window) {
     Addresses moved;
     const Addresses* use = &a;
@@ -126,7 +124,7 @@ inline void access(Warp& w, const Inst& in, Mask m, Ref base, bool read, bool wr
 
 template <class T, class L>
 void load(Warp& w, const Inst& in, Mask m) {
-  access(w, in, m, in.o[in.count], true, false, [&](Mask lanes, auto&& at) {
+  access(w, in, m, true, false, [&](Mask lanes, auto&& at) {
     for (int k = 0; k < in.count; ++k) {
       alignas(64) L t[kLanes];
       for (int l = 0; l < kLanes; ++l) t[l] = static_cast<L>(reinterpret_cast<const T*>(at(l))[k]);
@@ -134,38 +132,18 @@ void load(Warp& w, const Inst& in, Mask m) {
     }
   });
 }
-// ldmatrix of 8 x 8 numbers of two bytes: lane 8 k + r names row r of matrix k, of 16 bytes. With g = lane / 4 and
-// t = lane % 4 a lane takes elements 2t and 2t + 1 of row g; turned, of column g. Lanes that name no row may name anything.
-template <bool kTurned>
-void load_matrices(Warp& w, const Inst& in, Mask m) {
-  const Mask naming = in.count == 4 ? kAll : (Mask{1} << 8 * in.count) - 1;
-  access(w, in, m & naming, in.o[in.count], true, false, [&](Mask, auto&& at) {
-    const auto number = [&](int matrix, int row, int column) {
-      return u32{reinterpret_cast<const u16*>(at(8 * matrix + row))[column]};
-    };
-    for (int k = 0; k < in.count; ++k) {
-      alignas(64) u32 t[kLanes];
-      for (int l = 0; l < kLanes; ++l) {
-        const int g = l / 4, first = l % 4 * 2;
-        t[l] = kTurned ? number(k, first, g) | number(k, first + 1, g) << 16
-                       : number(k, g, first) | number(k, g, first + 1) << 16;
-      }
-      store(w.to<u32>(in.o[k]), t, m);
-    }
-  });
-}
 template <class T, class L>
 void store_to(Warp& w, const Inst& in, Mask m) {
-  access(w, in, m, in.o[0], false, true, [&](Mask lanes, auto&& at) {
+  access(w, in, m, false, true, [&](Mask lanes, auto&& at) {
     for (int k = 0; k < in.count; ++k) {
-      const L* from = w.from<L>(in.o[1 + k]);
+      const L* from = w.from<L>(in.o[k]);
       for_lanes(lanes, [&](int l) { reinterpret_cast<T*>(at(l))[k] = static_cast<T>(from[l]); });
     }
   });
 }
 template <class T>
 void atomic(Warp& w, const Inst& in, Mask m) {
-  access(w, in, m, in.o[1], true, true, [&](Mask lanes, auto&& at) {
+  access(w, in, m, true, true, [&](Mask lanes, auto&& at) {
     alignas(64) T before[kLanes];
     const T* b = w.from<T>(in.o[2]);
     for_lanes(lanes, [&](int l) {
@@ -179,42 +157,47 @@ void atomic(Warp& w, const Inst& in, Mask m) {
   });
 }
 
-template <class Signed, class Unsigned>
-Execute load_as(Type type, int lane) {
-  if (type.kind == 's') return lane == 8 ? load<Signed, u64> : load<Signed, u32>;
-  return lane == 8 ? load<Unsigned, u64> : load<Unsigned, u32>;
-}
-template <class T>
-Execute store_as(int lane) {
-  return lane == 8 ? store_to<T, u64> : store_to<T, u32>;
+// What f makes of a number of the C++ type of a type of PTX, whose bits are unsigned numbers.
+template <class F>
+Execute for_type(Type type, F&& f) {
+  const bool is_signed = type.kind == 's';
+  switch (type.bytes) {
+    case 1: return is_signed ? f(s8{}) : f(u8{});
+    case 2: return is_signed ? f(s16{}) : f(u16{});
+    case 4: return is_signed ? f(s32{}) : f(u32{});
+    default: return is_signed ? f(s64{}) : f(u64{});
+  }
 }
 
 }  // namespace
 
-Execute load_of(Type type, int lane) {
-  switch (type.bytes) {
-    case 1: return load_as<s8, u8>(type, lane);
-    case 2: return load_as<s16, u16>(type, lane);
-    case 4: return load_as<s32, u32>(type, lane);
-    default: return load<u64, u64>;
-  }
+// ldmatrix of 8 x 8 numbers of two bytes: lane 8 k + r names row r of matrix k, of 16 bytes. With g = lane / 4 and
+// t = lane % 4 a lane takes elements 2t and 2t + 1 of row g; turned (flags), of column g. Lanes that name no row may name anything.
+void load_matrices(Warp& w, const Inst& in, Mask m) {
+  const Mask naming = in.count == 4 ? kAll : (Mask{1} << 8 * in.count) - 1;
+  access(w, in, m & naming, true, false, [&](Mask, auto&& at) {
+    const auto number = [&](int matrix, int row, int column) {
+      return u32{reinterpret_cast<const u16*>(at(8 * matrix + row))[column]};
+    };
+    for (int k = 0; k < in.count; ++k) {
+      alignas(64) u32 t[kLanes];
+      for (int l = 0; l < kLanes; ++l) {
+        const int g = l / 4, first = l % 4 * 2;
+        t[l] = in.flags != 0 ? number(k, first, g) | number(k, first + 1, g) << 16
+                             : number(k, g, first) | number(k, g, first + 1) << 16;
+      }
+      store(w.to<u32>(in.o[k]), t, m);
+    }
+  });
 }
-Execute matrix_load_of(bool turned) { return turned ? load_matrices<true> : load_matrices<false>; }
+Execute load_of(Type type, int lane) {
+  return for_type(type, [&]<class T>(T) { return lane == 8 ? load<T, u64> : load<T, u32>; });
+}
 Execute store_of(Type type, int lane) {
-  switch (type.bytes) {
-    case 1: return store_as<u8>(lane);
-    case 2: return store_as<u16>(lane);
-    case 4: return store_as<u32>(lane);
-    default: return store_to<u64, u64>;
-  }
+  return for_type(type, [&]<class T>(T) { return lane == 8 ? store_to<T, u64> : store_to<T, u32>; });
 }
 Execute atomic_of(Type type) {
-  if (type.kind == 's') return type.bytes == 8 ? atomic<s64> : atomic<s32>;
-  return type.bytes == 8 ? atomic<u64> : atomic<u32>;
-}
-
-void fence(Warp& w, const Inst&, Mask m) {
-  if (race::on()) race::fence(w, m);
+  return for_type(type, []<class T>(T) -> Execute { return atomic<T>; });
 }
 
 }  // namespace ptx

@@ -23,10 +23,13 @@ using Of = std::conditional_t<std::is_same_v<S, X>, T, std::conditional_t<std::i
 constexpr Shape<X, X> kXX;
 constexpr Shape<X, X, X> kXXX;
 constexpr Shape<X, X, X, X> kXXXX;
+constexpr Shape<bool, X, X> kComparison;
 
+template <class T>
+constexpr int kBytes = std::is_same_v<T, bool> ? 0 : sizeof(Lane<T>);
 template <class T, class D, class... A, class F>
 Form form(Shape<D, A...>, F) {
-  return {map<F, Of<D, T>, Of<A, T>...>, {sizeof(Lane<Of<A, T>>)...}, {sizeof(Lane<Of<D, T>>)}};
+  return {map<F, Of<D, T>, Of<A, T>...>, {kBytes<Of<A, T>>...}, {kBytes<Of<D, T>>}};
 }
 template <class T>
 std::string suffix() {
@@ -152,10 +155,6 @@ template <class T>
 T least(T a, T b) {
   return a != a ? b : b != b ? a : a < b || (a == b && std::signbit(a)) ? a : b;
 }
-template <class T>
-T largest(T a, T b) {
-  return a != a ? b : b != b ? a : a > b || (a == b && !std::signbit(a)) ? a : b;
-}
 // One of the two numbers on either side of x, by the bits of what it was made of: an approximation that is as far off as
 // it may be.
 inline float beside(double x, float of) {
@@ -180,7 +179,7 @@ void reals(Forms& to) {
   rounded(to, "rcp", kXX, [](auto a) { return 1 / a; });
   const auto both = [&](const char* name, auto shape, auto f) { rows<float, double>(to, name, shape, f); };
   both("min", kXXX, [](auto a, auto b) { return canonical(least(a, b)); });
-  both("max", kXXX, [](auto a, auto b) { return canonical(largest(a, b)); });
+  both("max", kXXX, [](auto a, auto b) { return canonical(-least(-a, -b)); });
   both("abs", kXX, [](auto a) { return std::fabs(a); });
   both("neg", kXX, [](auto a) { return -a; });
   both("copysign", kXXX, [](auto a, auto b) { return std::copysign(b, a); });
@@ -192,28 +191,6 @@ void reals(Forms& to) {
 }
 
 // --- comparisons and choices -----------------------------------------------------------------------------------------
-template <class F, class T>
-void compare(Warp& w, const Inst& in, Mask m) {
-  const Lane<T>*a = w.from<Lane<T>>(in.o[2]), *b = w.from<Lane<T>>(in.o[3]);
-  store_mask(w.to<Mask>(in.o[0]), lanes_where([&](int l) { return F()(static_cast<T>(a[l]), static_cast<T>(b[l])); }),
-             m);
-}
-template <class... T, class F>
-void setp(Forms& to, const std::string& how, F) {
-  ((to["setp." + how + suffix<T>()] = {compare<F, T>, {sizeof(Lane<T>), sizeof(Lane<T>)}, {0}}), ...);
-}
-template <class L>
-void selp(Warp& w, const Inst& in, Mask m) {
-  const Mask p = w.predicate(in, 4);
-  const L *a = w.from<L>(in.o[2]), *b = w.from<L>(in.o[3]);
-  alignas(64) L t[kLanes];
-  for (int l = 0; l < kLanes; ++l) t[l] = p >> l & 1 ? a[l] : b[l];
-  store(w.to<L>(in.o[0]), t, m);
-}
-template <class... T>
-void rows_of_choice(Forms& to) {
-  ((to["selp" + suffix<T>()] = {selp<Lane<T>>, {sizeof(Lane<T>), sizeof(Lane<T>), 0}, {sizeof(Lane<T>)}}), ...);
-}
 template <class F>
 void logic(Warp& w, const Inst& in, Mask m) {  // of predicates
   if constexpr (std::is_invocable_v<F, Mask>)
@@ -222,14 +199,16 @@ void logic(Warp& w, const Inst& in, Mask m) {  // of predicates
     store_mask(w.to<Mask>(in.o[0]), F()(w.predicate(in, 2), w.predicate(in, 3)), m);
 }
 void choices(Forms& to) {
-  const auto numbers = [&](const char* how, auto f) { setp<s16, u16, s32, u32, s64, u64, float, double>(to, how, f); };
+  const auto numbers = [&](std::string how, auto f) {
+    rows<s16, u16, s32, u32, s64, u64, float, double>(to, "setp." + how, kComparison, f);
+  };
   numbers("eq", [](auto a, auto b) { return a == b; });
   numbers("ne", [](auto a, auto b) { return a < b || a > b; });
   numbers("lt", [](auto a, auto b) { return a < b; });
   numbers("le", [](auto a, auto b) { return a <= b; });
   numbers("gt", [](auto a, auto b) { return a > b; });
   numbers("ge", [](auto a, auto b) { return a >= b; });
-  const auto or_nan = [&](const char* how, auto f) { setp<float, double>(to, how, f); };
+  const auto or_nan = [&](std::string how, auto f) { rows<float, double>(to, "setp." + how, kComparison, f); };
   or_nan("equ", [](auto a, auto b) { return !(a < b || a > b); });
   or_nan("neu", [](auto a, auto b) { return a != b; });
   or_nan("ltu", [](auto a, auto b) { return !(a >= b); });
@@ -237,7 +216,8 @@ void choices(Forms& to) {
   or_nan("gtu", [](auto a, auto b) { return !(a <= b); });
   or_nan("geu", [](auto a, auto b) { return !(a < b); });
   or_nan("nan", [](auto a, auto b) { return a != a || b != b; });
-  rows_of_choice<u16, s16, u32, s32, float, u64, s64, double>(to);
+  rows<u16, s16, u32, s32, float, u64, s64, double>(to, "selp", Shape<X, X, X, bool>(),
+                                                    [](auto a, auto b, bool first) { return first ? a : b; });
   const auto predicates = [&](const char* name, std::vector<int> sources, auto f) {
     to[name] = {logic<decltype(f)>, std::move(sources), {0}};
   };

@@ -13,6 +13,17 @@ namespace {
 
 std::map<std::string, std::pair<Kernel*, u64>> launched;  // by name; how often
 
+// Where control may arrive, or warps go on after they waited for each other.
+std::vector<bool> begins_of(const std::vector<Inst>& code) {
+  std::vector<bool> begins(code.size() + 1);
+  begins[0] = true;
+  for (std::size_t i = 0; i < code.size(); ++i) {
+    if (code[i].kind == Kind::branch) begins[static_cast<std::size_t>(code[i].imm)] = true;
+    if (code[i].kind != Kind::simple && code[i].kind != Kind::sync) begins[i + 1] = true;
+  }
+  return begins;
+}
+
 // [[whether a straight piece begins here, "OPCODE", instructions, [what it reads], [what it writes]], ...], the last two as
 // places of registers.
 nlohmann::json code_of(const Kernel& kernel) {
@@ -52,21 +63,6 @@ void write() {
   std::ofstream(setting("PTX_COUNT", "")) << all << "\n";
 }
 
-u64 sectors_of(Mask lanes, const u64* at) {
-  std::set<u64> sectors;
-  for_lanes(lanes, [&](int l) { sectors.insert(at[l] / 32); });
-  return sectors.size();
-}
-// Each bank gives one word a pass, to all lanes that want it.
-u64 passes_of(Mask lanes, const u64* at, u64 bytes) {
-  std::set<u64> words;
-  std::array<u64, 32> of_bank{};
-  for_lanes(lanes, [&](int l) {
-    for (u64 word = at[l] / 4; word <= (at[l] + bytes - 1) / 4; ++word) of_bank[word % 32] += words.insert(word).second;
-  });
-  return *std::max_element(of_bank.begin(), of_bank.end());
-}
-
 }  // namespace
 
 bool on() {
@@ -84,9 +80,17 @@ void launch_begins(Launch& launch) {
 }
 
 void note(Warp& warp, const Inst& inst, Mask lanes, Space space, const u64* addresses) {
-  Count& count = warp.launch->counts[&inst - warp.launch->kernel->code.data()];
-  if (space == Space::global) count.extra += sectors_of(lanes, addresses);
-  if (space == Space::shared) count.extra += passes_of(lanes, addresses, inst.bytes);
+  std::set<u64> found;  // sectors, or words
+  std::array<u64, 32> passes{};
+  for_lanes(lanes, [&](int l) {
+    const u64 first = addresses[l], last = first + inst.bytes - 1;
+    if (space == Space::global) found.insert(first / 32);
+    if (space != Space::shared) return;
+    // Each bank gives one word a pass, to all lanes that want it.
+    for (u64 word = first / 4; word <= last / 4; ++word) passes[word % 32] += found.insert(word).second;
+  });
+  warp.launch->counts[&inst - warp.launch->kernel->code.data()].extra +=
+      space == Space::global ? found.size() : *std::max_element(passes.begin(), passes.end());
 }
 
 }  // namespace ptx::count

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <list>
 #include <numeric>
 
 #include "tests/ptx/lanes.h"
@@ -50,18 +51,21 @@ void check_barrier(Block& block) {
     });
   }
 }
-// Lets the threads of the blocks go on once all that live have come.
-void open_if_all_came(Barrier& barrier, std::span<Block> blocks, State state) {
+// Lets the threads of the block, or of its cluster, go on from their barrier once all that live have come.
+void open_if_all_came(Block& block, State state) {
+  const bool of_block = state == kAtBarrier;
+  Barrier& barrier = of_block ? block.barrier : block.cluster->barrier;
+  const std::span<Block> blocks = of_block ? std::span(&block, 1) : std::span(block.cluster->blocks);
   if (barrier.arrived == 0) return;
   const u32 live = std::accumulate(blocks.begin(), blocks.end(), 0U, [](u32 n, auto& block) { return n + block.live; });
   if (barrier.arrived < live) return;
   if (race::on()) {
-    if (state == kAtBarrier) check_barrier(blocks[0]);
-    race::barrier(blocks, state == kAtCluster);
+    if (of_block) check_barrier(block);
+    race::barrier(blocks, !of_block);
   }
   const Barrier was = std::exchange(barrier, {});
-  for (Block& block : blocks) {
-    for (Warp& w : block.warps) {
+  for (Block& one : blocks) {
+    for (Warp& w : one.warps) {
       for_each_set(lanes_in(w, state), w.stand.data(), [&](Mask same, u32 stand) {
         const Inst& in = instruction(w, stand);
         const bool passed = was.votes >= (in.flags == kVoteAll ? was.arrived : 1);
@@ -71,16 +75,13 @@ void open_if_all_came(Barrier& barrier, std::span<Block> blocks, State state) {
     }
   }
 }
-void arrive_at_block(Block& block) { open_if_all_came(block.barrier, {&block, 1}, kAtBarrier); }
-void arrive_at_cluster(Cluster& cluster) { open_if_all_came(cluster.barrier, cluster.blocks, kAtCluster); }
-
 void arrive(Warp& w, const Inst& in, u32 pc, Mask m) {
-  const bool of_block = in.kind == Kind::barrier;
-  Barrier& barrier = of_block ? w.block->barrier : w.block->cluster->barrier;
+  const State state = in.kind == Kind::barrier ? kAtBarrier : kAtCluster;
+  Barrier& barrier = state == kAtBarrier ? w.block->barrier : w.block->cluster->barrier;
   barrier.arrived += static_cast<u32>(std::popcount(m));
   if (in.flags != kVotesIgnored) barrier.votes += static_cast<u32>(std::popcount(w.predicate(in, 2) & m));
-  put(w, pc, m, of_block ? kAtBarrier : kAtCluster);
-  of_block ? arrive_at_block(*w.block) : arrive_at_cluster(*w.block->cluster);
+  put(w, pc, m, state);
+  open_if_all_came(*w.block, state);
 }
 
 // --- where lanes of a warp meet --------------------------------------------------------------------------------------
@@ -136,8 +137,7 @@ void leave(Warp& w, Mask m) {
   for (u32& stand : w.stand) {
     if ((stand & kStates) == kAtSync) stand &= ~kStates;  // asks again
   }
-  arrive_at_block(*w.block);
-  arrive_at_cluster(*w.block->cluster);
+  for (const State state : {kAtBarrier, kAtCluster}) open_if_all_came(*w.block, state);
 }
 
 // What is neither simple nor a branch. Whether the lanes go on together, from pc; otherwise each stands where it has to.
@@ -185,13 +185,19 @@ u64 go(Warp& w, u32& pc, Mask mask, u32 limit, u64 most) {
       ++pc;
     } else if (in.kind == Kind::branch && m == mask) {
       pc = static_cast<u32>(in.imm);
+    } else if (in.kind == Kind::branch) {  // those that come first in the code go on; the others wait
+      const u32 target = static_cast<u32>(in.imm), next = pc + 1;
+      const bool back = target < next;
+      put(w, std::max(target, next), back ? mask & ~m : m);
+      limit = std::min(limit, std::max(target, next));
+      mask = back ? m : mask & ~m;
+      pc = std::min(target, next);
     } else {
       if (m != mask) {
         put(w, pc + 1, mask & ~m);
         mask = m;
         limit = std::min(limit, pc + 1);
       }
-      if (in.kind == Kind::branch) return put(w, static_cast<u32>(in.imm), m), done;
       if (!control(w, in, pc, mask)) return done;
     }
     if (pc < limit && done < most) continue;
@@ -227,13 +233,12 @@ u64 run(Warp& w, u64 budget) {
   return done;
 }
 
-[[noreturn]] void hung(const Launch& launch, const std::vector<std::unique_ptr<Cluster>>& resident,
-                       const std::string& why) {
+[[noreturn]] void hung(const Launch& launch, const std::list<Cluster>& resident, const std::string& why) {
   static const char* const states[] = {"are ready", "wait for lanes of their warp", "wait at a barrier",
                                        "wait at the cluster's barrier"};
   std::vector<std::string> lines;
-  for (const auto& cluster : resident) {
-    for (const Block& block : cluster->blocks) {
+  for (const Cluster& cluster : resident) {
+    for (const Block& block : cluster.blocks) {
       for (const Warp& w : block.warps) {
         for_each_set(w.alive, w.stand.data(), [&](Mask same, u32 stand) {
           lines.push_back(fmt::format("  block {} warp {} lanes {:08x} of {:08x} {}, at {}", block.index, w.index, same,
@@ -250,30 +255,38 @@ u64 run(Warp& w, u64 budget) {
 
 std::mt19937_64* random_order() {  // null: in order
   static const std::string seed = setting("PTX_SEED", "");
-  if (seed.empty()) return nullptr;
   static std::mt19937_64 random;
-  random.seed(std::stoull(seed));
-  return &random;
+  if (!seed.empty()) random.seed(std::stoull(seed));
+  return seed.empty() ? nullptr : &random;
 }
 
 // Runs sets of `together` blocks, one set after another; while one spins for long, the next joins it.
 class Work {
  public:
-  Work(Launch& launch, std::vector<u32> order, u32 together)
-      : launch_(launch), order_(std::move(order)), together_(together), random_(random_order()) {}
+  explicit Work(Launch& launch)
+      : launch_(launch),
+        together_(launch.cooperative ? launch.grid : launch.cluster),
+        order_(launch.grid / together_),
+        random_(random_order()) {
+    std::iota(order_.begin(), order_.end(), 0);
+    if (random_ == nullptr) return;
+    // A device, too, begins blocks nearly in order, and CUB relies on it.
+    for (auto run = order_.begin(), end = run; run < order_.end(); run = end) {
+      end += std::min<std::ptrdiff_t>(16, order_.end() - run);
+      std::shuffle(run, end, *random_);
+    }
+  }
 
   void run() {
     constexpr u64 kSpin = 3000000;  // instructions of warps after which a block that spins gets company
     static const u64 most = std::stoull(setting("PTX_LIMIT", "0"));
     while (!resident_.empty() || admit()) {
       bool progress = false;
-      for (const auto& cluster : resident_) progress |= turn(*cluster);
-      const auto gone = std::stable_partition(resident_.begin(), resident_.end(), [](auto& cluster) {
-        return std::ranges::any_of(cluster->blocks, [](const Block& block) { return block.live > 0; });
-      });
-      if (gone != resident_.end()) {
-        std::move(gone, resident_.end(), std::back_inserter(unused_));
-        resident_.erase(gone, resident_.end());
+      for (auto next = resident_.begin(); next != resident_.end();) {
+        const auto cluster = next++;
+        progress |= turn(*cluster);
+        if (std::ranges::any_of(cluster->blocks, [](const Block& block) { return block.live > 0; })) continue;
+        unused_.splice(unused_.end(), resident_, cluster);
         since_ = 0;
         progress = true;
       }
@@ -291,38 +304,32 @@ class Work {
   bool admit() {
     if (next_ == order_.size()) return false;
     if (unused_.empty()) {
-      unused_.push_back(std::make_unique<Cluster>());
-      unused_.back()->blocks.reserve(together_);
-      for (u32 i = 0; i < together_; ++i) unused_.back()->blocks.emplace_back(launch_);
+      unused_.emplace_back().blocks.reserve(together_);
+      for (u32 i = 0; i < together_; ++i) unused_.back().blocks.emplace_back(launch_);
     }
-    auto cluster = std::move(unused_.back());
-    unused_.pop_back();
+    resident_.splice(resident_.end(), unused_, std::prev(unused_.end()));
+    Cluster& cluster = resident_.back();
     for (u32 i = 0; i < together_; ++i)
-      cluster->blocks[i].begin(launch_, order_[next_] * together_ + i, *cluster, random_);
+      cluster.blocks[i].begin(launch_, order_[next_] * together_ + i, cluster, random_);
     ++next_;
-    resident_.push_back(std::move(cluster));
     return true;
   }
   // Every warp of the blocks that can do something, once. Whether any did.
   bool turn(Cluster& cluster) {
-    bool progress = false;
+    const u64 before = total_;
     for (Block& block : cluster.blocks) {
-      for (const int i : block.order) {
-        const u64 done = ptx::run(block.warps[static_cast<std::size_t>(i)], 16384);
-        progress |= done > 0;
-        since_ += done;
-        total_ += done;
-      }
+      for (const int i : block.order) total_ += ptx::run(block.warps[static_cast<std::size_t>(i)], 16384);
     }
-    return progress;
+    since_ += total_ - before;
+    return total_ > before;
   }
 
   Launch& launch_;
-  const std::vector<u32> order_;
-  std::size_t next_ = 0;
   const u32 together_;
+  std::vector<u32> order_;
+  std::size_t next_ = 0;
   std::mt19937_64* const random_;
-  std::vector<std::unique_ptr<Cluster>> resident_, unused_;
+  std::list<Cluster> resident_, unused_;
   u64 since_ = 0, total_ = 0;
 };
 
@@ -364,12 +371,6 @@ void Block::begin(const Launch& launch, u32 number, Cluster& its_cluster, std::m
   if (race::on()) race::block_begins(*this, launch);
 }
 
-std::string place_of(const Kernel& kernel, const Inst& inst) {
-  const Origin& origin = kernel.origins[static_cast<std::size_t>(&inst - kernel.code.data())];
-  return fmt::format("PTX line {}: {}\n    {}", origin.line, text_of(kernel, origin.line),
-                     source_of(kernel, origin.loc));
-}
-
 void fault(Warp& w, const Inst& inst, Mask lanes, const std::string& what) {
   stop(*w.launch,
        fmt::format("  {}\n  block {}, thread {}, lanes {:08x}\n  at {}", what, w.block->index,
@@ -377,18 +378,10 @@ void fault(Warp& w, const Inst& inst, Mask lanes, const std::string& what) {
 }
 
 void execute(Launch& launch) {
-  const u32 together = launch.cooperative ? launch.grid : launch.cluster;
-  std::vector<u32> order(launch.grid / together);
-  std::iota(order.begin(), order.end(), 0);
-  if (std::mt19937_64* const random = random_order(); random != nullptr) {
-    // A device, too, begins blocks nearly in order, and CUB relies on it.
-    for (auto run = order.begin(); run < order.end(); run += std::min<std::ptrdiff_t>(16, order.end() - run))
-      std::shuffle(run, run + std::min<std::ptrdiff_t>(16, order.end() - run), *random);
-  }
   launch.caches.resize(launch.kernel->caches);
   if (race::on()) race::launch_begins(launch);
   if (count::on()) count::launch_begins(launch);
-  Work(launch, std::move(order), together).run();
+  Work(launch).run();
 }
 
 }  // namespace ptx

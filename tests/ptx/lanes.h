@@ -45,16 +45,34 @@ inline Mask lanes_where(F&& is) {
 }
 inline void store_mask(Mask* to, Mask value, Mask m) { *to = (*to & ~m) | (value & m); }
 
+// What a source at a place holds in each lane, as a T. A bool is a predicate.
+template <class T>
+struct Source {
+  Source(const Warp& w, const Inst& in, int place) : from(w.from<Lane<T>>(in.o[place])) {}
+  T operator[](int l) const { return static_cast<T>(from[l]); }
+  const Lane<T>* from;
+};
+template <>
+struct Source<bool> {
+  Source(const Warp& w, const Inst& in, int place) : from(w.predicate(in, place)) {}
+  bool operator[](int l) const { return from >> l & 1; }
+  Mask from;
+};
+
 // o[0] becomes F of o[2], o[3] ..., which have types A, in the lanes of the mask.
 template <class F, class D, class... A>
 void map(Warp& w, const Inst& in, Mask m) {
-  alignas(64) Lane<D> result[kLanes];
-  const auto loop = [&](const Lane<A>*... from) {
-    for (int l = 0; l < kLanes; ++l) result[l] = to_lane<D>(F()(static_cast<A>(from[l])...));
+  const auto loop = [&](auto... from) {
+    if constexpr (std::is_same_v<D, bool>) {
+      store_mask(w.to<Mask>(in.o[0]), lanes_where([&](int l) { return F()(from[l]...); }), m);
+    } else {
+      alignas(64) Lane<D> result[kLanes];
+      for (int l = 0; l < kLanes; ++l) result[l] = to_lane<D>(F()(from[l]...));
+      store(w.to<Lane<D>>(in.o[0]), result, m);
+    }
   };
-  [&]<std::size_t... i>(std::index_sequence<i...>) { loop(w.from<Lane<A>>(in.o[2 + i])...); }
+  [&]<std::size_t... i>(std::index_sequence<i...>) { loop(Source<A>(w, in, 2 + i)...); }
   (std::index_sequence_for<A...>());
-  store(w.to<Lane<D>>(in.o[0]), result, m);
 }
 
 // Calls body(lane) for each lane of the mask.
@@ -87,10 +105,9 @@ void add_forms_of_lanes(Forms& to);                // what lanes do together, an
 
 // Memory accesses, with registers of so many bytes a lane (access.cpp).
 Execute load_of(Type type, int lane);
-Execute matrix_load_of(bool turned);
+void load_matrices(Warp& w, const Inst& in, Mask m);
 Execute store_of(Type type, int lane);
 Execute atomic_of(Type type);
-void fence(Warp& w, const Inst&, Mask m);
 enum VoteMode : u8 { kVotesIgnored, kVoteAll, kVoteAny, kVoteBallot };
 
 }  // namespace ptx

@@ -52,8 +52,9 @@ inline constexpr u32 kSharedStart = 1024;  // the first offset that may be used:
 inline constexpr u32 kLocalStart = 256;
 
 enum class Space : u8 { generic, global, shared, local, param };
+inline constexpr const char* kSpaceNames[] = {"generic", "global", "shared", "local", "param"};
 
-struct Range {
+struct Range {  // none: holds nothing
   u64 begin = 0, end = 0;
   bool holds(u64 from, u64 to) const { return from >= begin && to <= end; }
 };
@@ -62,16 +63,16 @@ struct Range {
 namespace memory {
 u64 allocate(std::size_t bytes);  // 0: out of memory
 bool release(u64 address);
-bool find(u64 address, Range& range);  // the allocation that holds the address
+Range find(u64 address);  // the allocation that holds the address
 bool holds(const void* address, std::size_t bytes);
 inline char* host(u64 address) { return reinterpret_cast<char*>(address + kHostOffset); }
 inline bool in_arena(u64 address) { return address - kArena < kArenaBytes; }
 std::string describe(u64 address);
-std::size_t total();
+inline constexpr std::size_t kTotal = std::size_t{8} << 30;
 std::size_t used();
 // Initialised bytes, where PTX_INITCHECK is on.
 bool tracks_init();
-void mark_init(u64 address, std::size_t bytes);
+void mark_init(u64 address, std::size_t bytes);  // nothing where it is off
 bool is_init(u64 address, std::size_t bytes);
 }  // namespace memory
 
@@ -122,9 +123,8 @@ struct Variable {
   u64 at = 0, bytes = 0;
   u32 align = 1;
 };
-struct Origin {  // of an instruction: its opcode, the last .loc before it, its line in the PTX
+struct Origin {  // of an instruction: its opcode where it lies in the PTX, and the last .loc before it
   std::string_view opcode, loc;
-  u32 line = 0;
 };
 
 struct Count {  // of one instruction: how often warps issued it, for how many lanes, with how many sectors or passes
@@ -135,12 +135,13 @@ struct Module;
 struct Kernel {
   std::string name;  // mangled
   const Module* module = nullptr;
-  std::string_view parameters_text, body_text;
-  u32 body_line = 0;
+  std::string_view body_text;
   int max_threads = 1024;
+  std::vector<Variable> parameters;
+  u32 parameter_bytes = 0;
   // Decoded on the first use.
-  std::vector<Variable> parameters, shared, local;
-  u32 parameter_bytes = 0, static_shared = 0, shared_end = kSharedStart, local_bytes = 0;
+  std::vector<Variable> shared, local;
+  u32 static_shared = 0, shared_end = kSharedStart, local_bytes = 0;
   u32 register_bytes = 0;  // of a warp
   int pressure = 0;        // 32-bit registers live at once: a guess at what ptxas uses
   std::vector<Inst> code;
@@ -161,10 +162,7 @@ struct Module {
 
 std::unique_ptr<Module> parse_module(std::string text);
 void decode(Kernel& kernel);  // throws std::runtime_error that names what it does not know
-// Where control may arrive, or warps go on after they waited for each other (registers.cpp).
-std::vector<bool> begins_of(const std::vector<Inst>& code);
-std::string source_of(const Kernel& kernel, std::string_view loc);
-std::string text_of(const Kernel& kernel, u32 line);
+std::string place_of(const Kernel& kernel, const Inst& inst);  // in the PTX and in the source
 
 // --- execution -------------------------------------------------------------------------------------------------------
 struct MemoryCache {  // of a memory access: the allocation or variable it met last
@@ -248,7 +246,7 @@ void launch_begins(const Launch& launch);
 void block_begins(Block& block, const Launch& launch);
 void barrier(std::span<Block> blocks, bool of_cluster);  // all their threads have arrived
 void warp_sync(Warp& warp, Mask lanes);
-void fence(Warp& warp, Mask lanes);
+void fence(Warp& warp, const Inst&, Mask lanes);
 void note(Warp& warp, const Inst& inst, Mask lanes, Space space, const u64* addresses, bool reads, bool writes);
 }  // namespace race
 
@@ -259,17 +257,7 @@ void launch_begins(Launch& launch);
 void note(Warp& warp, const Inst& inst, Mask lanes, Space space, const u64* addresses);
 }  // namespace count
 
-std::string place_of(const Kernel& kernel, const Inst& inst);  // in the PTX and in the source
-[[noreturn]] void fault(Warp& warp, const Inst& inst, Mask lanes, const std::string& what);
-
-// --- the device imitated ---------------------------------------------------------------------------------------------
-struct Device {
-  const char* name;
-  int major, minor, sms, shared_per_sm, shared_optin, threads_per_sm, blocks_per_sm;
-};
-const Device& device();
-int resident_blocks(const Kernel& kernel, int threads, std::size_t dynamic_shared);
-int registers_of(const Kernel& kernel);  // a guess from what is live at once: ptxas is not asked
 std::string demangled(const std::string& name);
+[[noreturn]] void fault(Warp& warp, const Inst& inst, Mask lanes, const std::string& what);
 
 }  // namespace ptx

@@ -83,17 +83,18 @@ char* init_of(u64 address) { return state().init.get() + (address - kArena); }
 }  // namespace
 
 bool tracks_init() { return state().init.get() != nullptr; }
-void mark_init(u64 address, std::size_t bytes) { std::memset(init_of(address), 1, bytes); }
+void mark_init(u64 address, std::size_t bytes) {
+  if (tracks_init()) std::memset(init_of(address), 1, bytes);
+}
 bool is_init(u64 address, std::size_t bytes) { return std::memchr(init_of(address), 0, bytes) == nullptr; }
 
-std::size_t total() { return std::size_t{8} << 30; }
 std::size_t used() { return state().used; }
 
 u64 allocate(std::size_t bytes) {
   State& s = state();
   const std::lock_guard hold(s.lock);
   const u64 at = s.next;
-  if (s.used + bytes > total() || at + pages_for(bytes) > kArena + kArenaBytes) return 0;
+  if (s.used + bytes > kTotal || at + pages_for(bytes) > kArena + kArenaBytes) return 0;
   s.next += pages_for(bytes);
   s.live[at] = bytes;
   s.used += bytes;
@@ -114,21 +115,17 @@ bool release(u64 address) {
   return true;
 }
 
-bool find(u64 address, Range& range) {  // launches and allocations do not overlap: no lock
-  State& s = state();
-  auto after = s.live.upper_bound(address);
-  if (after == s.live.begin()) return false;
-  --after;
-  if (address >= after->first + after->second) return false;
-  range = {after->first, after->first + after->second};
-  return true;
+Range find(u64 address) {  // launches and allocations do not overlap: no lock
+  const auto after = state().live.upper_bound(address);
+  if (after == state().live.begin()) return {};
+  const auto& [at, bytes] = *std::prev(after);
+  return address < at + bytes ? Range{at, at + bytes} : Range{};
 }
 
 bool holds(const void* address, std::size_t bytes) {
-  Range range;
   const auto at = reinterpret_cast<u64>(address);
   const std::lock_guard hold(state().lock);
-  return find(at, range) && range.holds(at, at + bytes);
+  return find(at).holds(at, at + bytes);
 }
 
 std::string describe(u64 address) {

@@ -1,4 +1,7 @@
 // From PTX text to decoded kernels: modules, declarations, statements.
+#include <cxxabi.h>
+#include <fmt/format.h>
+
 #include <cctype>
 
 #include "tests/ptx/parse.h"
@@ -6,10 +9,16 @@
 namespace ptx {
 namespace {
 
+// "PTX line N: ", of what lies at this place in the text.
+std::string line_of(std::string_view text, const char* at) {
+  return fmt::format("PTX line {}: ", 1 + std::count(text.data(), at, '\n'));
+}
+
 class Lexer {
  public:
-  Lexer(std::string_view text, u32 line) : text_(text), line_(line) {}
-  u32 line() const { return line_; }
+  // Of a part of the text.
+  Lexer(std::string_view all, std::string_view part)
+      : text_(all.data(), part.data() + part.size()), at_(static_cast<std::size_t>(part.data() - all.data())) {}
   bool done() { return skip(), at_ >= text_.size(); }
   char peek() { return done() ? '\0' : text_[at_]; }
   // A name or number, a string with its quotes, or one sign.
@@ -48,7 +57,7 @@ class Lexer {
     return text_.substr(begin, at_ - 1 - begin);
   }
   [[noreturn]] void fail(const std::string& what) const {
-    throw std::runtime_error("PTX line " + std::to_string(line_) + ": " + what);
+    throw std::runtime_error(line_of(text_, text_.data() + at_) + what);
   }
 
  private:
@@ -59,12 +68,10 @@ class Lexer {
     for (; at_ < text_.size(); ++at_) {
       if (text_.substr(at_, 2) == "//") rest_of_line();
       if (at_ == text_.size() || !std::isspace(static_cast<unsigned char>(text_[at_]))) return;
-      line_ += text_[at_] == '\n' ? 1 : 0;
     }
   }
   std::string_view text_;
-  std::size_t at_ = 0;
-  u32 line_;
+  std::size_t at_;
 };
 
 bool number_of(std::string_view token, u64& bits) {
@@ -102,8 +109,8 @@ class Decoder {
 
   void decode() {
     for (const auto& [name, at] : kernel_.module->globals) symbols_[name] = {Space::global, at};
-    read_parameters();
-    Lexer in(kernel_.body_text, kernel_.body_line);
+    for (const Variable& v : kernel_.parameters) symbols_[v.name] = {Space::param, v.at};
+    Lexer in(kernel_.module->text, kernel_.body_text);
     while (!in.done()) statement(in);
     for (const auto& [index, name] : branches_) {
       const auto label = labels_.find(name);
@@ -113,29 +120,17 @@ class Decoder {
     Inst end;  // running off the end is a return
     end.kind = Kind::exit;
     kernel_.code.push_back(end);
-    kernel_.origins.push_back({"ret", {}, in.line()});
+    kernel_.origins.push_back({{kernel_.body_text.data() + kernel_.body_text.size(), 1}, {}});  // its brace
     place_registers(kernel_, registers_);
   }
 
  private:
-  void read_parameters() {
-    Lexer in(kernel_.parameters_text, kernel_.body_line);
-    while (!in.done()) {
-      if (in.next() != ".param") in.fail("a parameter was expected");
-      Variable v = declaration(in);
-      v.at = round_up(kernel_.parameter_bytes, v.align);
-      kernel_.parameter_bytes = static_cast<u32>(v.at + v.bytes);
-      add(kernel_.parameters, Space::param, v);
-      in.take(',');
-    }
-  }
   void add(std::vector<Variable>& to, Space space, const Variable& v) {
     to.push_back(v);
     symbols_[v.name] = {space, v.at};
   }
 
   void statement(Lexer& in) {
-    const u32 line = in.line();
     const std::string_view token = in.next();
     if (token == "{") {
       scopes_.emplace_back();
@@ -156,7 +151,7 @@ class Decoder {
       if (!labels_.try_emplace(token, static_cast<s64>(kernel_.code.size())).second)
         in.fail("a second label " + std::string(token));
     } else if (token != ";") {
-      instruction(in, token, line);
+      instruction(in, token);
     }
   }
   // Redzones of 64 bytes between variables of a thread, and of 128 between shared ones: the banks stay as they are.
@@ -195,7 +190,7 @@ class Decoder {
     return -1;
   }
 
-  void instruction(Lexer& in, std::string_view token, u32 line) {
+  void instruction(Lexer& in, std::string_view token) {
     Inst inst;
     if (token == "@") {
       inst.negated = in.take('!');
@@ -225,7 +220,7 @@ class Decoder {
     if (inst.bytes > 0) inst.cache = kernel_.caches++;
     if (inst.kind == Kind::branch) branches_.emplace_back(kernel_.code.size(), s.operands[0].text);
     kernel_.code.push_back(inst);
-    kernel_.origins.push_back({token, loc_, line});
+    kernel_.origins.push_back({token, loc_});
   }
   // {a, b}, [a + b], !a, or a sum of names and numbers.
   Operand operand(Lexer& in) {
@@ -285,7 +280,13 @@ std::unique_ptr<Kernel> entry(Lexer& in, const Module& module) {
   auto kernel = std::make_unique<Kernel>();
   kernel->name = in.next();
   kernel->module = &module;
-  if (in.take('(')) kernel->parameters_text = in.enclosed("(", ")");
+  for (in.expect('('); !in.take(')'); in.take(',')) {
+    if (in.next() != ".param") in.fail("a parameter was expected");
+    Variable v = declaration(in);
+    v.at = round_up(kernel->parameter_bytes, v.align);
+    kernel->parameter_bytes = static_cast<u32>(v.at + v.bytes);
+    kernel->parameters.push_back(v);
+  }
   while (!in.take('{')) {
     const std::string_view directive = in.next();
     if (directive != ".maxntid" && directive != ".minnctapersm")
@@ -295,7 +296,6 @@ std::unique_ptr<Kernel> entry(Lexer& in, const Module& module) {
     while (in.take(','));
     if (directive == ".maxntid") kernel->max_threads = product;
   }
-  kernel->body_line = in.line();
   kernel->body_text = in.enclosed("{", "}");
   return kernel;
 }
@@ -303,19 +303,16 @@ std::unique_ptr<Kernel> entry(Lexer& in, const Module& module) {
 }  // namespace
 
 Type type_named(std::string_view name) {
-  static const std::unordered_map<std::string_view, Type> types{
-      {"pred", {'p', 0}}, {"b8", {'b', 1}},    {"b16", {'b', 2}}, {"b32", {'b', 4}},
-      {"b64", {'b', 8}},  {"b128", {'b', 16}}, {"u8", {'u', 1}},  {"u16", {'u', 2}},
-      {"u32", {'u', 4}},  {"u64", {'u', 8}},   {"s8", {'s', 1}},  {"s16", {'s', 2}},
-      {"s32", {'s', 4}},  {"s64", {'s', 8}},   {"f32", {'f', 4}}, {"f64", {'f', 8}}};
-  const auto found = types.find(name);
-  return found == types.end() ? Type{} : found->second;
+  if (name == "pred") return {'p', 0};
+  static const std::set<std::string_view> numbers{"b8",  "b16", "b32", "b64", "b128", "u8",  "u16", "u32",
+                                                  "u64", "s8",  "s16", "s32", "s64",  "f32", "f64"};
+  return numbers.contains(name) ? Type{name[0], std::stoi(std::string(name.substr(1))) / 8} : Type{};
 }
 
 std::unique_ptr<Module> parse_module(std::string text) {
   auto module = std::make_unique<Module>();
   module->text = std::move(text);
-  Lexer in(module->text, 1);
+  Lexer in(module->text, module->text);
   while (!in.done()) {
     const std::string_view token = in.next();
     if (token == ".file") {
@@ -330,7 +327,7 @@ std::unique_ptr<Module> parse_module(std::string text) {
       if (in.peek() == '=') in.fail("variables with initial values are not known");
       const u64 at = module->globals[v.name] = memory::allocate(std::max<std::size_t>(v.bytes, 1));
       std::memset(memory::host(at), 0, v.bytes);
-      if (memory::tracks_init()) memory::mark_init(at, v.bytes);
+      memory::mark_init(at, v.bytes);
     } else if (token == ".shared") {
       const Variable v = declaration(in);
       if (v.bytes != 0) in.fail("shared variables of known size outside a kernel are not known");
@@ -352,28 +349,33 @@ void decode(Kernel& kernel) {
   if (kernel.code.empty()) Decoder(kernel).decode();
 }
 
+std::string demangled(const std::string& name) {
+  const std::unique_ptr<char, void (*)(void*)> text(abi::__cxa_demangle(name.c_str(), nullptr, nullptr, nullptr),
+                                                    std::free);
+  return text == nullptr ? name : text.get();
+}
+
 // Where in the source, by a line of .loc: FILE LINE COLUMN, function_name ..., inlined_at FILE LINE COLUMN
-std::string source_of(const Kernel& kernel, std::string_view loc) {
+static std::string source_of(const Kernel& kernel, std::string_view loc) {
   if (loc.empty()) return "(no line information)";
   const auto place = [&](std::string_view text) {
-    Lexer in(text, 0);
+    Lexer in(text, text);
     const auto file = kernel.module->files.find(in.integer());
     const std::string_view path = file == kernel.module->files.end() ? "\"?\"" : file->second;
     const std::size_t name = path.rfind('/') + 1;
-    return std::string(path.substr(name, path.size() - 1 - name)) + ":" + std::to_string(in.integer());
+    return fmt::format("{}:{}", path.substr(name, path.size() - 1 - name), in.integer());
   };
   const std::size_t caller = loc.find("inlined_at ");
   return place(loc) + (caller == std::string_view::npos ? "" : " in " + place(loc.substr(caller + 11)));
 }
-
-std::string text_of(const Kernel& kernel, u32 line) {
-  std::string_view text = kernel.module->text;
-  for (u32 n = 1; n < line; ++n) text.remove_prefix(std::min(text.find('\n'), text.size() - 1) + 1);
-  text = text.substr(0, text.find('\n'));
-  text.remove_prefix(std::min(text.find_first_not_of(" \t"), text.size()));
-  std::string result(text);
-  std::replace(result.begin(), result.end(), '\t', ' ');
-  return result;
+std::string place_of(const Kernel& kernel, const Inst& inst) {
+  const Origin& origin = kernel.origins[static_cast<std::size_t>(&inst - kernel.code.data())];
+  const std::string_view text = kernel.module->text;
+  const std::size_t at = static_cast<std::size_t>(origin.opcode.data() - text.data());
+  const std::size_t begin = text.find_first_not_of(" \t", text.rfind('\n', at) + 1);
+  std::string line(text.substr(begin, text.find('\n', at) - begin));
+  std::replace(line.begin(), line.end(), '\t', ' ');
+  return line_of(text, origin.opcode.data()) + line + "\n    " + source_of(kernel, origin.loc);
 }
 
 }  // namespace ptx

@@ -46,11 +46,10 @@ constexpr std::size_t kMostReads = 64;  // blocks told apart among the readers o
 
 struct Cell {
   Access write;  // the last; kElsewhere: each byte has a cell of its own
-  Access reads;  // since then; kElsewhere: they are in a list
+  Access reads;  // since then; kElsewhere: they are in a list, as once were more than one
 };
 std::vector<std::array<Cell, 4>> bytes_of_words;
 std::vector<std::vector<Access>> lists;
-std::vector<u32> unused_lists;
 
 struct WarpClock {  // stamps: each lane knows all earlier accesses of another
   u32 all = 0;
@@ -81,13 +80,13 @@ const char* const kNames[] = {"read", "write", "atomic load", "atomic store", "a
 struct Me {
   Warp& warp;
   const Inst& inst;
-  int lane;
-  Kind kind;
-  bool shared;
-  BlockClock& clock;
-  const Known* known;
-  u32 floor;  // stamps before it are of other launches, or of blocks that had this shared memory before
+  const Kind kind;
+  const bool shared;
+  const BlockClock& clock;
+  const u32 floor;  // stamps before it are of other launches, or of blocks that had this shared memory before
   Access access;
+  int lane = 0;
+  const Known* known = nullptr;
 };
 
 KnownPtr joined(const KnownPtr& a, const KnownPtr& b) {
@@ -143,11 +142,10 @@ std::span<Access> reads_of(Cell& cell) {
   return cell.reads.warp == kElsewhere ? std::span(lists[cell.reads.at]) : std::span(&cell.reads, 1);
 }
 void forget(Cell& cell) {
-  if (cell.reads.warp == kElsewhere) {
+  if (cell.reads.warp == kElsewhere)
     lists[cell.reads.at].clear();
-    unused_lists.push_back(cell.reads.at);
-  }
-  cell.reads = {};
+  else
+    cell.reads = {};
 }
 // One more beside the reads that are there.
 void add(Cell& cell, const Access& read) {
@@ -156,13 +154,8 @@ void add(Cell& cell, const Access& read) {
     return;
   }
   if (cell.reads.warp != kElsewhere) {
-    if (unused_lists.empty()) {
-      unused_lists.push_back(static_cast<u32>(lists.size()));
-      lists.emplace_back();
-    }
-    lists[unused_lists.back()] = {cell.reads};
-    cell.reads = {kElsewhere, 0, 0, unused_lists.back()};
-    unused_lists.pop_back();
+    lists.push_back({cell.reads});
+    cell.reads = {kElsewhere, 0, 0, static_cast<u32>(lists.size() - 1)};
   }
   std::vector<Access>& list = lists[cell.reads.at];
   list.push_back(read);
@@ -337,7 +330,8 @@ void warp_sync(Warp& warp, Mask lanes) {
   share(present);
 }
 
-void fence(Warp& warp, Mask lanes) {
+void fence(Warp& warp, const Inst&, Mask lanes) {
+  if (!on()) return;
   for_lanes(lanes, [&](int l) { fence(warp, l); });
   tick();
 }
@@ -351,16 +345,11 @@ void note(Warp& warp, const Inst& inst, Mask lanes, Space space, const u64* addr
                                     : kRead;
   const auto at = static_cast<u32>(&inst - warp.launch->kernel->code.data());
   BlockClock& clock = *warp.block->clock;
+  Me me{warp, inst, kind, shared, clock, shared ? clock.start : launch_start, {number_of(warp), 0, now, at}};
   for_lanes(lanes, [&](int lane) {
-    const Me me{.warp = warp,
-                .inst = inst,
-                .lane = lane,
-                .kind = kind,
-                .shared = shared,
-                .clock = clock,
-                .known = clock.threads.empty() ? nullptr : thread_at(warp, lane).acquired.get(),
-                .floor = shared ? clock.start : launch_start,
-                .access = {number_of(warp), Mask{1} << lane, now, at}};
+    me.lane = lane;
+    me.known = clock.threads.empty() ? nullptr : thread_at(warp, lane).acquired.get();
+    me.access.lanes = Mask{1} << lane;
     const u64 begin = addresses[lane], end = begin + inst.bytes;
     for (u64 address = begin; address < end; address = (address / 4 + 1) * 4) {
       Cell& cell = shared ? clock.shared[address / 4] : global_cells[(address - kArena) / 4];

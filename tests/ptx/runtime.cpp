@@ -6,7 +6,6 @@
 #include <algorithm>
 #include <atomic>
 #include <cstdio>
-#include <deque>
 #include <tuple>
 
 #include "tests/ptx/machine.h"
@@ -44,27 +43,55 @@ cudaError_t check_device(int device) {
   return returns(device >= 0 && device < device_count() ? cudaSuccess : cudaErrorInvalidDevice);
 }
 // PTX_LOST=DEVICE:N: from its N-th launch on this device fails in all that it is asked, as one that a kernel has broken.
-struct Lost {
-  Lost() {
-    const std::string text = setting("PTX_LOST", "-1:0");
-    device = std::stoi(text);
-    left = std::stoi(text.substr(text.find(':') + 1));
-  }
-  int device;
-  std::atomic<int> left;  // launches before that
-};
 cudaError_t answer_of(int device, int launches = 0) {
-  static Lost lost;
-  if (device != lost.device) return cudaSuccess;
-  return returns((lost.left -= launches) > 0 ? cudaSuccess : cudaErrorIllegalAddress);
+  static const std::string text = setting("PTX_LOST", "-1:0");
+  static const int lost = std::stoi(text);
+  static std::atomic<int> left = std::stoi(text.substr(text.find(':') + 1));
+  if (device != lost) return cudaSuccess;
+  return returns((left -= launches) > 0 ? cudaSuccess : cudaErrorIllegalAddress);
 }
 u64 address_of(const void* at) { return reinterpret_cast<u64>(at); }
+
+// --- the device imitated, and how many of a kernel's blocks one of its multiprocessors holds --------------------------
+struct Device {
+  const char* name;
+  int major, minor, sms, shared_per_sm, shared_optin, threads_per_sm, blocks_per_sm;
+};
+const Device& device() {
+  static const Device devices[] = {
+      {"PTX machine, like an H200", 9, 0, 132, 228 << 10, 227 << 10, 2048, 32},
+      {"PTX machine, like an A100", 8, 0, 108, 164 << 10, 163 << 10, 2048, 32},
+      {"PTX machine, like a T4", 7, 5, 40, 64 << 10, 64 << 10, 1024, 16},
+  };
+  static const Device chosen = [] {
+    const std::string arch = setting("PTX_ARCH", "90");
+    Device one = arch == "80" ? devices[1] : arch == "75" ? devices[2] : devices[0];
+    one.sms = std::stoi(setting("PTX_MULTIPROCESSORS", std::to_string(one.sms).c_str()));
+    return one;
+  }();
+  return chosen;
+}
+
+// A guess from what is live at once: ptxas is not asked.
+int registers_of(const Kernel& kernel) {
+  const int most = std::min(255, 65536 / std::max(1, (kernel.max_threads + 127) / 128 * 128));
+  return std::min(std::max(32, kernel.pressure + 12), most);
+}
+
+int resident_blocks(const Kernel& kernel, int threads, std::size_t dynamic_shared) {
+  const Device& d = device();
+  const int warps = (threads + 31) / 32;
+  const int per_warp = (registers_of(kernel) * 32 + 255) / 256 * 256;
+  const int by_registers = 65536 / 4 / per_warp * 4 / warps;
+  const std::size_t shared = (kernel.static_shared + dynamic_shared + (d.major >= 8 ? 1024 : 0) + 127) / 128 * 128;
+  const int by_shared = shared == 0 ? 32 : static_cast<int>(d.shared_per_sm / shared);
+  return std::max(0, std::min({by_registers, by_shared, d.threads_per_sm / (warps * 32), d.blocks_per_sm}));
+}
 
 // --- kernels, as nvcc has left them in the program -------------------------------------------------------------------
 struct FatBinary {
   const char* data = nullptr;
-  std::unique_ptr<Module> module;
-  bool loaded = false;
+  std::unique_ptr<Module> module;  // none until a kernel of it is asked for
 };
 struct Entry {  // a kernel as the host knows it
   FatBinary* binary = nullptr;
@@ -72,13 +99,10 @@ struct Entry {  // a kernel as the host knows it
   int dynamic_shared_limit = 48 << 10;
   Kernel* kernel = nullptr;  // decoded, once it was asked for
 };
-struct Known {
-  std::deque<FatBinary> binaries;
-  std::unordered_map<const void*, Entry> entries;  // by the host's function, which is its own handle
-};
-Known& known() {  // constructors of other files ask for it
-  static Known* k = new Known;
-  return *k;
+// By the host's function, which is its own handle. Constructors of other files ask for it.
+std::unordered_map<const void*, Entry>& entries() {
+  static auto* const all = new std::unordered_map<const void*, Entry>;
+  return *all;
 }
 
 int arch_of(const std::string& text) {
@@ -109,7 +133,7 @@ std::string ptx_of(const char* entry) {
 
 // The newest PTX of the fat binary that the device takes; null: there is none.
 Module* load(FatBinary& binary) {
-  if (std::exchange(binary.loaded, true)) return binary.module.get();
+  if (binary.module != nullptr) return binary.module.get();
   const char* at = binary.data;
   if (read<u32>(at) != 0xBA55ED50) die("no fat binary where one was registered");
   const char* const end = at + read<u16>(at + 6) + read<u64>(at + 8);
@@ -126,31 +150,29 @@ Module* load(FatBinary& binary) {
   return binary.module.get();
 }
 
-// Decodes the kernel of a function of the host.
-cudaError_t find(const void* function, Entry*& entry) {
-  const std::lock_guard hold(lock);
-  const auto found = known().entries.find(function);
-  if (found == known().entries.end()) return cudaErrorInvalidDeviceFunction;
-  entry = &found->second;
-  if (entry->kernel != nullptr) return cudaSuccess;
+// Decodes the kernel when it is first asked for.
+cudaError_t prepare(Entry& entry) {
+  if (entry.kernel != nullptr) return cudaSuccess;
   try {
-    Module* const module = load(*entry->binary);
+    Module* const module = load(*entry.binary);
     if (module == nullptr) return cudaErrorNoKernelImageForDevice;
-    const auto kernel = module->kernels.find(entry->name);
+    const auto kernel = module->kernels.find(entry.name);
     if (kernel == module->kernels.end()) return cudaErrorInvalidDeviceFunction;
     decode(*kernel->second);
-    entry->kernel = kernel->second.get();
+    entry.kernel = kernel->second.get();
   } catch (const std::exception& error) {
-    die("in " + demangled(entry->name) + ": " + error.what());
+    die("in " + demangled(entry.name) + ": " + error.what());
   }
   return cudaSuccess;
 }
-// What body(entry) returns of the function's kernel.
+// What body(entry) returns of the kernel of a function of the host.
 template <class F>
 cudaError_t with_kernel(const void* function, F&& body) {
-  Entry* entry = nullptr;
-  const cudaError_t status = find(function, entry);
-  return returns(status == cudaSuccess ? body(*entry) : status);
+  const std::lock_guard hold(lock);
+  const auto found = entries().find(function);
+  if (found == entries().end()) return returns(cudaErrorInvalidDeviceFunction);
+  const cudaError_t status = prepare(found->second);
+  return returns(status == cudaSuccess ? body(found->second) : status);
 }
 
 // --- launches --------------------------------------------------------------------------------------------------------
@@ -183,63 +205,32 @@ cudaError_t check_launch(const Launch& run, int dynamic_shared_limit) {
   return run.cooperative && !fits ? cudaErrorCooperativeLaunchTooLarge : cudaSuccess;
 }
 
-cudaError_t launch(const void* function, dim3 grid, dim3 block, void** arguments, std::size_t shared,
-                   cudaStream_t stream, u32 cluster = 1, bool cooperative = false) {
-  if (stream_device(stream) != current_device) return returns(cudaErrorInvalidResourceHandle);
-  if (const cudaError_t status = answer_of(current_device, 1); status != cudaSuccess) return status;
-  return with_kernel(function, [&](Entry& entry) {
-    Kernel* const kernel = entry.kernel;
-    Launch run;
-    run.kernel = kernel;
-    run.grid = size_of(grid);
-    run.block = size_of(block);
-    run.cluster = cluster;
-    run.cooperative = cooperative;
-    run.dynamic_shared = static_cast<u32>(shared);
-    const cudaError_t status = check_launch(run, entry.dynamic_shared_limit);
-    const std::lock_guard hold(lock);
-    if (is_on("PTX_VERBOSE"))
-      std::fprintf(stderr, "PTX machine: %s%s <<<%u, %u, %zu>>>%s cluster %u\n",
-                   status == cudaSuccess ? "" : (std::string("refused, ") + cudaGetErrorName(status) + ": ").c_str(),
-                   demangled(entry.name).substr(0, 100).c_str(), run.grid, run.block, shared,
-                   cooperative ? " cooperative" : "", cluster);
-    if (status != cudaSuccess) return status;
-    run.parameters.assign(kernel->parameter_bytes + 16, 0);
-    for (std::size_t i = 0; i < kernel->parameters.size(); ++i)
-      std::memcpy(&run.parameters[kernel->parameters[i].at], arguments[i], kernel->parameters[i].bytes);
-    run.shared = kernel->shared;
-    run.shared_bytes = round_up(kernel->shared_end, 1024);
-    if (shared > 0) run.shared.push_back({"dynamic", run.shared_bytes, shared, 16});
-    run.shared_bytes += run.dynamic_shared;
-    execute(run);
-    return cudaSuccess;
-  });
-}
-u32 cluster_of(const cudaLaunchConfig_t& config, bool& cooperative) {
-  u32 cluster = 1;
+Launch launch_of(const cudaLaunchConfig_t& config) {
+  Launch run;
+  run.grid = size_of(config.gridDim);
+  run.block = size_of(config.blockDim);
+  run.dynamic_shared = static_cast<u32>(config.dynamicSmemBytes);
   for (unsigned i = 0; i < config.numAttrs; ++i) {
     const auto& [id, padding, value] = config.attrs[i];
     if (id == cudaLaunchAttributeCooperative)
-      cooperative = value.cooperative != 0;
+      run.cooperative = value.cooperative != 0;
     else if (id == cudaLaunchAttributeClusterDimension)
-      cluster = size_of({value.clusterDim.x, value.clusterDim.y, value.clusterDim.z});
+      run.cluster = size_of({value.clusterDim.x, value.clusterDim.y, value.clusterDim.z});
     else
       die("launch attribute " + std::to_string(id) + " is not known");
   }
-  return cluster;
+  return run;
 }
 
-// A copy's sides must be what its kind says, and lie in what was allocated.
-bool fits(const void* at, std::size_t bytes, bool on_device) {
-  const bool in = memory::in_arena(address_of(at));
-  if (!on_device) return !in;
-  if (in && memory::holds(at, bytes)) return true;
+// Where a copy's side lies, which must be what the copy's kind says, and in what was allocated; null: it is not.
+char* side_of(const void* at, std::size_t bytes, bool on_device) {
+  const u64 address = address_of(at);
+  const bool in = memory::in_arena(address);
+  if (!on_device) return in ? nullptr : static_cast<char*>(const_cast<void*>(at));
+  if (in && memory::holds(at, bytes)) return memory::host(address);
   std::fprintf(stderr, "PTX machine: a copy or fill of %zu bytes at %s does not fit\n", bytes,
-               memory::describe(address_of(at)).c_str());
-  return false;
-}
-char* place_of(const void* at, bool on_device) {
-  return on_device ? memory::host(address_of(at)) : static_cast<char*>(const_cast<void*>(at));
+               memory::describe(address).c_str());
+  return nullptr;
 }
 
 }  // namespace
@@ -248,17 +239,14 @@ extern "C" {
 
 // --- what nvcc's host code calls
 void** __cudaRegisterFatBinary(void* wrapper) {
-  const std::lock_guard hold(lock);
-  FatBinary& binary = known().binaries.emplace_back();
-  binary.data = read<const char*>(static_cast<char*>(wrapper) + 8);
-  return reinterpret_cast<void**>(&binary);
+  return reinterpret_cast<void**>(new FatBinary{read<const char*>(static_cast<char*>(wrapper) + 8), nullptr});
 }
 void __cudaRegisterFatBinaryEnd(void**) {}
 void __cudaUnregisterFatBinary(void**) {}
 void __cudaRegisterFunction(void** handle, const char* host, char*, const char* name, int, uint3*, uint3*, dim3*, dim3*,
                             int*) {
   const std::lock_guard hold(lock);
-  known().entries[host] = {reinterpret_cast<FatBinary*>(handle), name};
+  entries()[host] = {reinterpret_cast<FatBinary*>(handle), name};
 }
 void __cudaRegisterVar(void**, char*, char*, const char*, int, std::size_t, int, int) {}
 static thread_local std::vector<std::tuple<dim3, dim3, std::size_t, cudaStream_t>> configurations;
@@ -278,19 +266,35 @@ cudaError_t __cudaGetKernel(cudaKernel_t* kernel, const void* function) {
 }
 cudaError_t __cudaLaunchKernel(cudaKernel_t kernel, dim3 grid, dim3 block, void** arguments, std::size_t shared,
                                cudaStream_t stream) {
-  return launch(kernel, grid, block, arguments, shared, stream);
+  const cudaLaunchConfig_t config{grid, block, shared, stream, nullptr, 0};
+  return cudaLaunchKernelExC(&config, kernel, arguments);
 }
 
 // --- launches, and what is known of kernels
-cudaError_t cudaLaunchCooperativeKernel(const void* function, dim3 grid, dim3 block, void** arguments,
-                                        std::size_t shared, cudaStream_t stream) {
-  return launch(function, grid, block, arguments, shared, stream, 1, true);
-}
 cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* function, void** arguments) {
-  bool cooperative = false;
-  const u32 cluster = cluster_of(*config, cooperative);
-  return launch(function, config->gridDim, config->blockDim, arguments, config->dynamicSmemBytes, config->stream,
-                cluster, cooperative);
+  if (stream_device(config->stream) != current_device) return returns(cudaErrorInvalidResourceHandle);
+  if (const cudaError_t status = answer_of(current_device, 1); status != cudaSuccess) return status;
+  return with_kernel(function, [&](Entry& entry) {
+    Kernel& kernel = *entry.kernel;
+    Launch run = launch_of(*config);
+    run.kernel = &kernel;
+    const cudaError_t status = check_launch(run, entry.dynamic_shared_limit);
+    if (is_on("PTX_VERBOSE"))
+      std::fprintf(stderr, "PTX machine: %s%s <<<%u, %u, %u>>>%s cluster %u\n",
+                   status == cudaSuccess ? "" : (std::string("refused, ") + cudaGetErrorName(status) + ": ").c_str(),
+                   demangled(entry.name).substr(0, 100).c_str(), run.grid, run.block, run.dynamic_shared,
+                   run.cooperative ? " cooperative" : "", run.cluster);
+    if (status != cudaSuccess) return status;
+    run.parameters.resize(kernel.parameter_bytes + 16);
+    for (std::size_t i = 0; i < kernel.parameters.size(); ++i)
+      std::memcpy(&run.parameters[kernel.parameters[i].at], arguments[i], kernel.parameters[i].bytes);
+    run.shared = kernel.shared;
+    run.shared_bytes = round_up(kernel.shared_end, 1024);
+    if (run.dynamic_shared > 0) run.shared.push_back({"dynamic", run.shared_bytes, run.dynamic_shared, 16});
+    run.shared_bytes += run.dynamic_shared;
+    execute(run);
+    return cudaSuccess;
+  });
 }
 cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute attribute, int value) {
   return with_kernel(function, [&](Entry& entry) {
@@ -302,15 +306,8 @@ cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute attribu
 }
 cudaError_t cudaFuncGetAttributes(cudaFuncAttributes* attributes, const void* function) {
   return with_kernel(function, [&](const Entry& entry) {
-    const Kernel& kernel = *entry.kernel;
     *attributes = {};
-    attributes->sharedSizeBytes = kernel.static_shared;
-    attributes->localSizeBytes = kernel.local_bytes;
-    attributes->maxThreadsPerBlock = kernel.max_threads;
-    attributes->numRegs = registers_of(kernel);
-    attributes->ptxVersion = arch_of(kernel.module->text);
-    attributes->binaryVersion = device().major * 10 + device().minor;
-    attributes->maxDynamicSharedSizeBytes = entry.dynamic_shared_limit;
+    attributes->ptxVersion = arch_of(entry.kernel->module->text);  // CUB reads no other
     return cudaSuccess;
   });
 }
@@ -325,14 +322,14 @@ cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, 
   });
 }
 cudaError_t cudaOccupancyMaxActiveClusters(int* clusters, const void* function, const cudaLaunchConfig_t* config) {
+  const Launch run = launch_of(*config);
   int blocks = 0;
   *clusters = 0;
   if (device().major < 9) return returns(cudaErrorNotSupported);
   if (!has_clusters()) return returns(cudaErrorInvalidClusterSize);
-  bool cooperative = false;
-  const int size = static_cast<int>(cluster_of(*config, cooperative));
+  const int size = static_cast<int>(run.cluster);
   const cudaError_t status = cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(
-      &blocks, function, static_cast<int>(size_of(config->blockDim)), config->dynamicSmemBytes, 0);
+      &blocks, function, static_cast<int>(run.block), run.dynamic_shared, 0);
   if (status == cudaSuccess)  // in GPCs of 16 to 18 multiprocessors
     *clusters = device().sms / 18 * (16 * blocks / size) + device().sms % 18 * blocks / size;
   return status;
@@ -344,8 +341,8 @@ cudaError_t cudaFuncGetName(const char** name, const void* function) {
 // --- memory
 cudaError_t cudaMemGetInfo(std::size_t* free, std::size_t* total) {
   const std::lock_guard hold(lock);
-  *total = memory::total();
-  *free = memory::total() - memory::used();
+  *total = memory::kTotal;
+  *free = memory::kTotal - memory::used();
   for (const cudaMemPool_t pool : pools) *free -= pool->reserved - pool->used;
   return cudaSuccess;
 }
@@ -374,24 +371,24 @@ cudaError_t cudaMemcpy(void* to, const void* from, std::size_t bytes, cudaMemcpy
   if (bytes == 0) return cudaSuccess;
   const bool to_device = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
   const bool from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
-  if (!fits(to, bytes, to_device) || !fits(from, bytes, from_device)) return returns(cudaErrorInvalidValue);
-  std::memmove(place_of(to, to_device), place_of(from, from_device), bytes);
-  if (to_device && memory::tracks_init()) memory::mark_init(address_of(to), bytes);
+  char* const target = side_of(to, bytes, to_device);
+  const char* const source = side_of(from, bytes, from_device);
+  if (target == nullptr || source == nullptr) return returns(cudaErrorInvalidValue);
+  std::memmove(target, source, bytes);
+  if (to_device) memory::mark_init(address_of(to), bytes);
   return cudaSuccess;
 }
 cudaError_t cudaMemcpyAsync(void* to, const void* from, std::size_t bytes, cudaMemcpyKind kind, cudaStream_t stream) {
   if (const cudaError_t status = answer_of(stream_device(stream)); status != cudaSuccess) return status;
   return cudaMemcpy(to, from, bytes, kind);
 }
-cudaError_t cudaMemset(void* at, int value, std::size_t bytes) {
-  if (bytes == 0) return cudaSuccess;
-  if (!fits(at, bytes, true)) return returns(cudaErrorInvalidValue);
-  std::memset(place_of(at, true), value, bytes);
-  if (memory::tracks_init()) memory::mark_init(address_of(at), bytes);
-  return cudaSuccess;
-}
 cudaError_t cudaMemsetAsync(void* at, int value, std::size_t bytes, cudaStream_t) {
-  return cudaMemset(at, value, bytes);
+  if (bytes == 0) return cudaSuccess;
+  char* const target = side_of(at, bytes, true);
+  if (target == nullptr) return returns(cudaErrorInvalidValue);
+  std::memset(target, value, bytes);
+  memory::mark_init(address_of(at), bytes);
+  return cudaSuccess;
 }
 cudaError_t cudaDeviceGetDefaultMemPool(cudaMemPool_t* pool, int device) {
   if (!has_pools()) return returns(cudaErrorNotSupported);
@@ -419,12 +416,12 @@ cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribut
 }
 cudaError_t cudaMemPoolGetAttribute(cudaMemPool_t pool, cudaMemPoolAttr attribute, void* value) {
   const std::lock_guard hold(lock);
-  const std::map<cudaMemPoolAttr, u64> values{{cudaMemPoolAttrReleaseThreshold, pool->keeps},
-                                              {cudaMemPoolAttrReservedMemCurrent, pool->reserved},
-                                              {cudaMemPoolAttrUsedMemCurrent, pool->used}};
-  const auto found = values.find(attribute);
-  if (found != values.end()) *static_cast<u64*>(value) = found->second;
-  return returns(found != values.end());
+  const u64* const found = attribute == cudaMemPoolAttrReleaseThreshold     ? &pool->keeps
+                           : attribute == cudaMemPoolAttrReservedMemCurrent ? &pool->reserved
+                           : attribute == cudaMemPoolAttrUsedMemCurrent     ? &pool->used
+                                                                            : nullptr;
+  if (found != nullptr) *static_cast<u64*>(value) = *found;
+  return returns(found != nullptr);
 }
 cudaError_t cudaMemPoolTrimTo(cudaMemPool_t pool, std::size_t keep) {
   const std::lock_guard hold(lock);
@@ -461,7 +458,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int ordinal) {
   const Device& d = device();
   *p = {};
   std::snprintf(p->name, sizeof(p->name), "%s", d.name);
-  p->totalGlobalMem = memory::total();
+  p->totalGlobalMem = memory::kTotal;
   p->major = d.major;
   p->minor = d.minor;
   p->multiProcessorCount = d.sms;

@@ -23,11 +23,11 @@ struct At {
   float *out, *mail;
   int* ints;
 };
-enum class Together { no, cluster, grid };
 struct Shape {
   unsigned blocks = 1;
   std::size_t shared = 2 * kThreads * sizeof(float);
-  Together together = Together::no;
+  unsigned cluster = 1;
+  bool cooperative = false;
 };
 template <class F>
 __global__ void run_kernel(At at) {
@@ -40,19 +40,10 @@ bool gives(int (*want)(int), int bug, Shape shape, const float* other_in = nullp
   for (int i = 0; i < kThreads; ++i) ramp[i] = static_cast<float>(i);
   const Array<float> in(ramp), mail(nothing), out(nothing);
   const Array<int> ints(std::vector<int>(32, 0));
-  cudaLaunchAttribute attribute{};
-  const bool grid = shape.together == Together::grid;
-  attribute.id = grid ? cudaLaunchAttributeCooperative : cudaLaunchAttributeClusterDimension;
-  if (grid)
-    attribute.val.cooperative = 1;
-  else
-    attribute.val.clusterDim = {4, 1, 1};
-  cudaLaunchConfig_t config{};
-  config.gridDim = dim3(shape.blocks);
-  config.blockDim = dim3(kThreads);
-  config.dynamicSmemBytes = shape.shared;
-  config.attrs = &attribute;
-  config.numAttrs = shape.together == Together::no ? 0 : 1;
+  cudaLaunchAttribute attributes[2]{{cudaLaunchAttributeCooperative}, {cudaLaunchAttributeClusterDimension}};
+  attributes[0].val.cooperative = shape.cooperative;
+  attributes[1].val.clusterDim = {shape.cluster, 1, 1};
+  const cudaLaunchConfig_t config{dim3(shape.blocks), dim3(kThreads), shape.shared, nullptr, attributes, 2};
   check(cudaLaunchKernelEx(&config, run_kernel<F>,
                            At{bug, other_in != nullptr ? other_in : in.data, out.data, mail.data, ints.data}));
   const std::vector<float> got = out.host();
@@ -292,37 +283,35 @@ struct Copy {
 };
 
 // What the host does wrong.
+const std::vector<float> ones(kThreads, 1.0F);
 bool more_shared(int bug) { return gives<Copy>(same, 0, {1, (std::size_t{48} << 10) + (bug != 0 ? 4 : 0)}); }
 bool less_shared(int bug) { return gives<Addresses>(same, 0, {1, kThreads * sizeof(float) - (bug != 0 ? 4 : 0)}); }
 bool freed(int bug) {
-  auto in = std::make_unique<Array<float>>(std::vector<float>(kThreads, 1.0F));
+  auto in = std::make_unique<Array<float>>(ones);
   float* const data = in->data;
   if (bug != 0) in.reset();
   return gives<Copy>(one, 0, {}, data);
 }
 bool host_memory(int bug) {
-  const std::vector<float> host(kThreads, 1.0F);
-  const Array<float> in(host);
-  return gives<Copy>(one, 0, {}, bug != 0 ? host.data() : in.data);
+  const Array<float> in(ones);
+  return gives<Copy>(one, 0, {}, bug != 0 ? ones.data() : in.data);
 }
 bool unwritten(int bug) {
-  const Array<float> in(kThreads);
-  if (bug == 0)
-    check(cudaMemcpy(in.data, std::vector<float>(kThreads, 1.0F).data(), kThreads * 4, cudaMemcpyHostToDevice));
+  const Array<float> in = bug != 0 ? Array<float>(kThreads) : Array<float>(ones);
   return gives<Copy>(one, 0, {}, in.data);
 }
 bool device_memory(int bug) {
-  const Array<float> in(std::vector<float>(kThreads, 3.0F));
-  return (bug != 0 ? in.data[3] : in.host()[3]) == 3;
+  const Array<float> in(ones);
+  return (bug != 0 ? in.data[3] : in.host()[3]) == 1;
 }
 bool copy(int bug) {
-  const Array<float> in(std::vector<float>(kThreads, 5.0F));
+  const Array<float> in(ones);
   std::vector<float> host(kThreads + 1);
   check(cudaMemcpy(host.data(), in.data, (kThreads + (bug != 0 ? 1 : 0)) * sizeof(float), cudaMemcpyDeviceToHost));
-  return host[5] == 5;
+  return host[5] == 1;
 }
 bool large_grid(int bug) {
-  return gives<PassOnInGrid>(reversed, 0, {bug != 0 ? 2048U / kThreads * 132U + 1U : 6U, 0, Together::grid});
+  return gives<PassOnInGrid>(reversed, 0, {bug != 0 ? 2048U / kThreads * 132U + 1U : 6U, 0, 1, true});
 }
 
 // clang-format off
@@ -356,10 +345,10 @@ std::vector<Case> cases() {
           {"write-of-what-other-blocks-read"}, {"plain-sum-between-blocks"}, {"plain-read-of-an-atomic"},
           {"waits-for-ever", "TIME LIMIT"}}, {8}),
       kernel<PassOnInCluster>(reversed, {
-          {"no-cluster-barrier"}, {"cluster-barrier-in-a-branch"}}, {8, 0, Together::cluster}),
+          {"no-cluster-barrier"}, {"cluster-barrier-in-a-branch"}}, {8, 0, 4}),
       kernel<PassOnInGrid>(reversed, {
           {"no-threadfence-before-grid-barrier"}, {"no-threadfence-after-grid-barrier"},
-          {"no-syncthreads-after-grid-barrier"}}, {6, 0, Together::grid}),
+          {"no-syncthreads-after-grid-barrier"}}, {6, 0, 1, true}),
       kernel<Divergence>(same, {
           {"syncthreads-in-a-branch", kDiverged}, {"syncthreads-of-half-a-warp", kDeadlock},
           {"syncthreads-after-a-return", kDiverged}, {"syncthreads-of-two-branches", kDiverged},

@@ -45,7 +45,8 @@ class Selector {
   const Statement& s;
   Inst& in;
   Kernel& kernel;
-  Type type;  // the last part of the opcode that is one
+  Type type;     // the last part of the opcode that is one
+  int lane = 0;  // of a memory access: bytes a lane of its registers
 
   // --- operands
   const Operand& operand(std::size_t i) const {
@@ -73,24 +74,6 @@ class Selector {
     in.o[place] = o.id;
     in.defs |= 1 << place;
   }
-  void address(const Operand& o, int place) {
-    if (o.kind != Operand::address) unknown("an address was expected");
-    in.imm = static_cast<s64>(o.bits + (in.space == Space::generic && o.space == Space::shared ? kSharedWindow : 0));
-    if (o.id < 0) return;
-    in.o[place] = o.id;
-    in.wide_base = o.type.bytes == 8;
-  }
-  void find_space() {
-    if (s.has("acquire") || s.has("release") || s.has("acq_rel")) unknown("fences within accesses");
-    in.strong = s.has("volatile") || s.has("relaxed");
-    in.space = s.has("global")   ? Space::global
-               : s.has("shared") ? Space::shared
-               : s.has("local")  ? Space::local
-               : s.has("param")  ? Space::param
-                                 : Space::generic;
-    if (s.opcode.find("::") != std::string_view::npos) unknown("distributed shared memory");
-  }
-
   // --- one register for each operand
   void by_form(const std::string& opcode, const std::vector<Operand>& operands) {
     const Form* form = find_form(opcode);
@@ -128,54 +111,52 @@ class Selector {
                                : by_form(std::string(s.opcode) + how, registers());
   }
 
-  // --- memory
-  void data(const Operand& o, bool reads) {
-    const auto values = parts_of(o);
+  // --- memory: values at the first places, the address behind them
+  void access(const Operand& value, const Operand& at, bool reads) {
+    if (s.has("acquire") || s.has("release") || s.has("acq_rel")) unknown("fences within accesses");
+    if (s.opcode.find("::") != std::string_view::npos) unknown("distributed shared memory");
+    in.strong = s.has("volatile") || s.has("relaxed");
+    for (int i = 0; i < static_cast<int>(std::size(kSpaceNames)); ++i) {
+      if (s.has(kSpaceNames[i])) in.space = static_cast<Space>(i);
+    }
+    const auto values = parts_of(value);
     in.count = static_cast<u8>(values.size());
     in.bytes = static_cast<u8>(type.bytes * in.count);
     if (in.count > 4 || in.bytes > 16) unknown("vector");
-    int lane = type.lane();
+    lane = type.lane();
     for (const auto& v : values) lane = v.kind == Operand::reg ? v.type.lane() : lane;
     for (int k = 0; k < in.count; ++k) {
-      if (reads)
-        result(k, values[k], lane);
-      else
-        in.o[1 + k] = source(values[k], lane);
+      if (reads) result(k, values[k], lane);
+      if (!reads) in.o[k] = source(values[k], lane);
     }
-    in.run = reads ? load_of(type, lane) : store_of(type, lane);
+    if (at.kind != Operand::address) unknown("an address was expected");
+    in.imm = static_cast<s64>(at.bits + (in.space == Space::generic && at.space == Space::shared ? kSharedWindow : 0));
+    in.wide_base = at.type.bytes == 8;
+    if (at.id >= 0) in.o[in.count] = at.id;
   }
   void load() {
-    find_space();
-    data(operand(0), true);
-    address(operand(1), in.count);
+    access(operand(0), operand(1), true);
+    in.run = load_of(type, lane);
   }
   void store() {
-    find_space();
+    access(operand(1), operand(0), false);
     if (in.space == Space::param) unknown("st.param");
-    data(operand(1), false);
-    address(operand(0), 0);
+    in.run = store_of(type, lane);
   }
   void load_tiles() {
     if (!s.has("m8n8") || !s.has("b16") || !s.has("shared")) unknown("shape, type or space of ldmatrix");
-    find_space();
-    const auto& tiles = operand(0).parts;
-    in.count = static_cast<u8>(tiles.size());
+    access(operand(0), operand(1), true);
     in.bytes = 16;
-    for (int k = 0; k < in.count; ++k) result(k, tiles[k], 4);
-    address(operand(1), in.count);
     in.kind = Kind::sync;
     in.meet = Meet::all;
-    in.run = matrix_load_of(s.has("trans"));
+    in.flags = s.has("trans");
+    in.run = load_matrices;
   }
   void atomic() {
     if (s.operands.size() != 3 || type.kind == 'f' || type.bytes < 4 || type.bytes > 8) unknown("type");
     if (!s.has("add") && !s.has("min") && !s.has("max")) unknown("atomic operation");
-    find_space();
     in.flags = s.has("add") ? kAdd : s.has("min") ? kMin : kMax;
-    result(0, operand(0), type.bytes);
-    in.bytes = static_cast<u8>(type.bytes);
-    in.count = 1;
-    address(operand(1), 1);
+    access(operand(0), operand(1), true);
     in.o[2] = source(operand(2), type.bytes);
     in.run = atomic_of(type);
   }

@@ -119,7 +119,7 @@ void add_forms_of_lanes(Forms& to) {
   to["bar.red.or.pred"] = {nullptr, predicate, predicate, Kind::barrier, kVoteAny};
   to["barrier.cluster.arrive.release"] = {nullptr, {}, {}, Kind::cluster_arrive};
   to["barrier.cluster.wait.acquire"] = {nullptr, {}, {}, Kind::cluster_wait};
-  to["membar.cta"] = to["membar.gl"] = {fence};
+  to["membar.cta"] = to["membar.gl"] = {race::fence};
   to["bra"] = to["bra.uni"] = {nullptr, {}, {}, Kind::branch};
   to["ret"] = to["exit"] = {nullptr, {}, {}, Kind::exit};
   to["trap"] = {nullptr, {}, {}, Kind::trap};
