@@ -488,7 +488,7 @@ TEST(Cost, RoutesAgree) {
 TEST(Ops, EveryFileOfAnOpIsListed) {
   std::set<std::string> listed, found;
   for (const Op& op : all_ops()) listed.insert(op.name);
-  for (const auto& entry : host::fs::directory_iterator(host::fs::path(SCALELAB_SOURCE_DIR) / "bench")) {
+  for (const auto& entry : host::fs::directory_iterator(host::fs::path(test::kSourceFolder) / "bench")) {
     const std::string name = entry.path().filename(), end = "_bench.cpp";
     if (name.ends_with(end)) found.insert(name.substr(0, name.size() - end.size()));
   }
@@ -630,7 +630,7 @@ TEST_F(BenchProgram, ADriftOfTheMachineIsToldFromAChange) {
 
 // Programs stand in for ones that are quicker, wrong or old.
 TEST_F(BenchProgram, ProgramsAreTimedInTurn) {
-  const std::string program = SCALELAB_PROGRAM;
+  const std::string program = test::program();
   const host::Words small = {"--op",     "knn", "--axis",    "n=200,400", "--axis",  "q=50",
                              "--budget", "0.2", "--threads", "1",         "--quiet", "--json"};
   const auto compare = [&](const std::string& a, const std::string& b) {

@@ -437,7 +437,10 @@ TEST(Browser, WithoutWebGlThePanelsShowThePicturesAndSaySo) {
   EXPECT_FALSE(report.at("webgl").get<bool>());
   EXPECT_NE(report.at("status").get<std::string>().find("no WebGL2"), std::string::npos);
   EXPECT_GE(report.at("colours").get<int>(), 4);
-  for (const auto& panel : report.at("panels")) EXPECT_LT(panel.at("share").get<double>(), 0.01);
+  for (const auto& panel : report.at("panels")) {
+    EXPECT_LT(panel.at("share").get<double>(), 0.01);
+    EXPECT_GT(panel.at("seen").get<double>(), 0.5);
+  }
   EXPECT_LE(report.at("width").get<int>(), report.at("window").get<int>()) << "the page is wider than a phone";
   fs::remove_all(folder);
 }

@@ -5,8 +5,10 @@
 #include <gtest/gtest.h>
 
 #include <cmath>
+#include <set>
 
 #include "host/lab/directions.h"
+#include "host/lab/row_scores.h"
 #include "tests/program.h"
 #include "tests/support.h"
 
@@ -102,6 +104,41 @@ TEST_F(ClusterCountTest, CloudsThatLieApartAreCounted) {
     for (std::size_t c = 0; c < 3; ++c) rays[3 * i + c] *= static_cast<float>(1 + i % 50);
   }
   EXPECT_EQ(count_clusters(unit_rows(rays, 3), 3, true, 0, session_).clusters, 3);
+}
+
+// Each number again: three starts, of which the one of the least inertia counts, and the silhouettes of what it found.
+TEST_F(ClusterCountTest, SilhouettesAreThoseOfTheBestOfThreeStarts) {
+  constexpr std::size_t kRows = 160, kFeatures = 5;
+  const auto rows = unit_rows(test::uniform_floats(kRows * kFeatures, 8, -1, 1), kFeatures);
+  for (const bool cosine : {false, true}) {
+    std::vector<float> distances;
+    for (std::size_t i = 0; i < kRows * kRows; ++i) {
+      double product = 0;
+      for (std::size_t c = 0; c < kFeatures; ++c)
+        product += double{rows[i / kRows * kFeatures + c]} * rows[i % kRows * kFeatures + c];
+      const double gap = std::max(1 - product, 0.0);
+      distances.push_back(static_cast<float>(cosine ? gap : std::sqrt(2 * gap)));
+    }
+    std::set<int> best_starts;
+    for (const auto& [clusters, silhouette] : count_clusters(rows, kFeatures, cosine, 3, session_).tried) {
+      double least = INFINITY;
+      std::vector<int> labels;
+      int best_start = 0;
+      for (int start = 0; start < 3; ++start) {
+        const auto prototypes = cosine ? cosine_prototypes : euclidean_prototypes;
+        const Prototypes found = prototypes(rows, kFeatures, clusters, 3 + static_cast<std::uint64_t>(start), session_);
+        double inertia = 0;
+        for (const double distance : found.distances) inertia += cosine ? distance : distance * distance;
+        if (inertia >= least) continue;
+        least = inertia;
+        labels = found.labels;
+        best_start = start;
+      }
+      best_starts.insert(best_start);
+      EXPECT_NEAR(silhouette, mean_silhouette(distances, labels, clusters), 1e-4) << clusters << " " << cosine;
+    }
+    EXPECT_EQ(best_starts.size(), 3U) << "each start is the best of some number";
+  }
 }
 
 TEST_F(ClusterCountTest, OneCloudIsSaidToHaveHardlyAny) {

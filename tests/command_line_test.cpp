@@ -133,11 +133,13 @@ TEST_F(CommandLine, CompletionKnowsTheWordsOfAnOption) {
 // The script in a real bash; the other two only ask the same question.
 TEST_F(CommandLine, BashOffersWhatTheProgramSays) {
   write_text(folder_ / "scalelab.bash", good({"completion", "bash"}));
-  write_text(folder_ / "ask.bash", "source ./scalelab.bash\nCOMP_WORDS=(" SCALELAB_PROGRAM
-                                   " bench compare --cl)\nCOMP_CWORD=3\n_scalelab\nprintf '%s,' \"${COMPREPLY[@]}\"\n"
-                                   "COMP_WORDS=(" SCALELAB_PROGRAM
-                                   " bench run --clock '')\nCOMP_CWORD=4\n_scalelab\nprintf '%s,' \"${COMPREPLY[@]}\"\n"
-                                   "complete -p scalelab\n");
+  write_text(folder_ / "ask.bash",
+             std::string("source ./scalelab.bash\nCOMP_WORDS=(") + test::program() +
+                 " bench compare --cl)\nCOMP_CWORD=3\n_scalelab\nprintf '%s,' \"${COMPREPLY[@]}\"\n"
+                 "COMP_WORDS=(" +
+                 test::program() +
+                 " bench run --clock '')\nCOMP_CWORD=4\n_scalelab\nprintf '%s,' \"${COMPREPLY[@]}\"\n"
+                 "complete -p scalelab\n");
   const std::string line = "cd '" + folder_.string() + "' && bash ask.bash > answer";
   ASSERT_EQ(std::system(line.c_str()), 0);
   EXPECT_EQ(read_file(folder_ / "answer"), "--clock,wall,cpu,complete -o default -F _scalelab scalelab\n");

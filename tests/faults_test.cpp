@@ -64,7 +64,7 @@ class Faults : public Program, public testing::WithParamInterface<Writing> {
     return finished;
   }
   static std::map<std::string, std::string> settings(const char* fault, long at, const fs::path& count) {
-    return {{"LD_PRELOAD", SCALELAB_FAILING_CALLS},
+    return {{"LD_PRELOAD", test::kFailingCalls},
             {"FAULT", fault},
             {"FAULT_AT", std::to_string(at)},
             {"FAULT_FILE", count.string()}};

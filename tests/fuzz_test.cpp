@@ -7,6 +7,7 @@
 
 #include "host/program/error.h"
 #include "tests/fuzz/targets.h"
+#include "tests/paths.h"
 
 namespace scalelab::fuzz {
 namespace {
@@ -89,7 +90,7 @@ TEST_P(Fuzz, NoFileDoesHarm) {
   const Target target = GetParam();
   std::vector<std::string> corpus;
   std::vector<fs::path> files;
-  for (const auto& entry : fs::directory_iterator(fs::path(SCALELAB_SOURCE_DIR) / "tests/fuzz/corpus" / target.name)) {
+  for (const auto& entry : fs::directory_iterator(fs::path(test::kSourceFolder) / "tests/fuzz/corpus" / target.name)) {
     files.push_back(entry.path());
   }
   std::sort(files.begin(), files.end());

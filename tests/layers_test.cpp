@@ -12,6 +12,8 @@
 #include <string>
 #include <vector>
 
+#include "tests/paths.h"
+
 namespace fs = std::filesystem;
 
 namespace {
@@ -100,7 +102,7 @@ std::vector<std::string> lines_of(const fs::path& path) {
 }
 
 TEST(Layers, NoFormatterBrokeAComment) {
-  const fs::path root = SCALELAB_SOURCE_DIR;
+  const fs::path root = scalelab::test::kSourceFolder;
   for (const std::string folder : {"include", "kernels", "host", "tests", "bench"}) {
     for (const auto& entry : fs::recursive_directory_iterator(root / folder)) {
       const std::string extension = entry.path().extension();
@@ -123,7 +125,7 @@ TEST(Layers, ABrokenCommentIsFound) {
 // `.x = {.title = ...}` inside the braces of a struct: when a member behind it throws, GCC 12 destroys it twice. Where the
 // type is named, as in `.x = Axis{.title = ...}`, it does not.
 TEST(Layers, NestedMembersNameTheirType) {
-  const fs::path root = SCALELAB_SOURCE_DIR;
+  const fs::path root = scalelab::test::kSourceFolder;
   const std::regex nested(R"(\.\w+ = \{\s*\.\w+ = )");
   for (const std::string folder : {"host", "bench"}) {
     for (const auto& entry : fs::recursive_directory_iterator(root / folder)) {
@@ -151,7 +153,7 @@ std::vector<std::string> unnamed_kernels(const fs::path& kernels) {
 }
 
 TEST(Layers, TheReadmeOfTheKernelsNamesEveryFile) {
-  for (const auto& name : unnamed_kernels(fs::path(SCALELAB_SOURCE_DIR) / "kernels")) {
+  for (const auto& name : unnamed_kernels(fs::path(scalelab::test::kSourceFolder) / "kernels")) {
     ADD_FAILURE() << "kernels/README.md does not say what kernels/" << name << " is";
   }
 }
@@ -176,11 +178,11 @@ std::vector<std::string> types_of_one_name(const fs::path& host) {
 }
 
 TEST(Layers, NoTwoHeadersDefineATypeOfOneName) {
-  for (const auto& line : types_of_one_name(fs::path(SCALELAB_SOURCE_DIR) / "host")) ADD_FAILURE() << line;
+  for (const auto& line : types_of_one_name(fs::path(scalelab::test::kSourceFolder) / "host")) ADD_FAILURE() << line;
 }
 
 TEST(Layers, TheTreeKeepsThem) {
-  for (const auto& line : violations(SCALELAB_SOURCE_DIR)) ADD_FAILURE() << line;
+  for (const auto& line : violations(scalelab::test::kSourceFolder)) ADD_FAILURE() << line;
 }
 
 TEST(Layers, APlantedIncludeIsFound) {

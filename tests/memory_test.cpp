@@ -11,6 +11,7 @@
 #include <nlohmann/json.hpp>
 
 #include "host/data/npy.h"
+#include "tests/paths.h"
 #include "tests/support.h"
 
 namespace scalelab::host {
@@ -31,7 +32,7 @@ class Memory : public testing::Test {
   // Exit code of `scalelab WORDS`, run in folder_; stderr goes to `err`.
   int run(const std::string& words) {
     const std::string command =
-        "cd '" + folder_.string() + "' && '" + SCALELAB_PROGRAM + "' " + words + " --quiet >out.txt 2>err.txt";
+        "cd '" + folder_.string() + "' && '" + test::program() + "' " + words + " --quiet >out.txt 2>err.txt";
     const int status = std::system(command.c_str());
     err = read("err.txt");
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
@@ -77,7 +78,7 @@ TEST_F(Memory, AFileLargerThanMemoryIsReadWhereItLies) {
   const std::int64_t n = 400000, d = 64;  // 102 MB, where 90 MB may be allocated
   write_rows("large.npy", test::uniform_floats(n * d, 1), d);
   const auto limited = [&](const std::string& words) {
-    const std::string command = "cd '" + folder_.string() + "' && ulimit -d 90000 && '" + SCALELAB_PROGRAM + "' " +
+    const std::string command = "cd '" + folder_.string() + "' && ulimit -d 90000 && '" + test::program() + "' " +
                                 words + " --data large.npy --clusters 3 --threads 1 --quiet --backend cpu 2>err.txt";
     const int status = std::system(("bash -c \"" + command + "\" >/dev/null").c_str());
     err = read("err.txt");

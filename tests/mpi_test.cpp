@@ -42,7 +42,7 @@ class Mpi : public Program {
     ::_exit(99);
   }
   static std::string mpirun(int ranks, const std::string& words) {
-    return std::string(SCALELAB_MPIRUN) + " -n " + std::to_string(ranks) + " " + SCALELAB_PROGRAM + " " + words;
+    return std::string(test::kMpirun) + " -n " + std::to_string(ranks) + " " + test::program() + " " + words;
   }
   Finished shell(const std::string& line) const { return finish(start_shell(line)); }
 
@@ -133,7 +133,7 @@ TEST_F(Mpi, AnyNumberOfRanksWritesTheSameFiles) {
   for (const std::string start : {"--init k-means++ --clusters 30", "--init random --clusters 30 --restarts 3",
                                   "--metric cosine --clusters 30 --restarts 2", "--clusters auto --metric cosine"}) {
     const std::string words = "kmeans --data x.npy --max-iterations 9 " + start + " -o ";
-    ASSERT_EQ(shell(SCALELAB_PROGRAM + (" " + words) + "alone").code, 0);
+    ASSERT_EQ(shell(test::program() + (" " + words) + "alone").code, 0);
     EXPECT_EQ(result("alone")["ranks"], 1);
     for (const int ranks : {1, 2, 3, 4}) {
       const Finished finished = shell(mpirun(ranks, words + "together"));
@@ -150,7 +150,7 @@ TEST_F(Mpi, AnyNumberOfRanksKeepsTheSameRows) {
     const std::string clusters = score == "kmeans" ? "auto" : "30";
     const std::string words = "prune --data x.npy --clusters " + clusters + " --score " + score +
                               " --near-duplicates 1e-4 --fraction 0.4 -o ";
-    ASSERT_EQ(shell(SCALELAB_PROGRAM + (" " + words) + "alone").code, 0);
+    ASSERT_EQ(shell(test::program() + (" " + words) + "alone").code, 0);
     for (const int ranks : {2, 3}) {
       const Finished finished = shell(mpirun(ranks, words + "together"));
       ASSERT_EQ(finished.code, 0) << finished.err;
@@ -164,7 +164,7 @@ TEST_F(Mpi, AnyNumberOfRanksKeepsTheSameRows) {
 
 // Each kill meets a rank that is at work: all are stopped first, where they stand.
 TEST_F(Mpi, AKilledRankEndsAllAndAnotherNumberGoesOnToTheSameBits) {
-  ASSERT_EQ(shell(std::string(SCALELAB_PROGRAM) + " " + kFit + "want").code, 0);
+  ASSERT_EQ(shell(std::string(test::program()) + " " + kFit + "want").code, 0);
   std::mt19937 random(7);
   int kills = 0;
   for (int attempt = 0; kills < 10; ++attempt) {
@@ -197,7 +197,7 @@ TEST_F(Mpi, AKilledRankEndsAllAndAnotherNumberGoesOnToTheSameBits) {
 }
 
 TEST_F(Mpi, ASignalToOneRankEndsAllAfterTheSameIteration) {
-  ASSERT_EQ(shell(std::string(SCALELAB_PROGRAM) + " " + kFit + "want").code, 0);
+  ASSERT_EQ(shell(std::string(test::program()) + " " + kFit + "want").code, 0);
   fs::create_directory(folder_ / "got");
   const Watch watch(folder_ / "got");
   const pid_t run = start_shell(mpirun(3, std::string(kFit) + "got"));
@@ -224,13 +224,13 @@ TEST_F(Mpi, WhatIsWrongIsSaidOnceAndNobodyWaits) {
   refused(mpirun(2, "knn --data x.npy --queries x.npy -o out"), 2,
           "2 processes were started together, but knn does not divide its work among them: start one, or each with a "
           "--shard where it has that");
-  const std::string one = std::string(SCALELAB_PROGRAM) + " kmeans --data x.npy -o out --clusters ";
+  const std::string one = std::string(test::program()) + " kmeans --data x.npy -o out --clusters ";
   const std::string rest =
       " --init k-means++ --seed 0 --tolerance 0.0001 --metric l2 --max-iterations 300 --restarts 1'";
-  refused(std::string(SCALELAB_MPIRUN) + " -n 1 " + one + "3 : -n 1 " + one + "4", 2,
+  refused(std::string(test::kMpirun) + " -n 1 " + one + "3 : -n 1 " + one + "4", 2,
           "rank 1 of 2: the command differs from that of rank 0: '--clusters 4" + rest + ", not '--clusters 3" + rest);
-  const Finished unlike = shell(std::string(SCALELAB_MPIRUN) + " -n 1 " + SCALELAB_PROGRAM +
-                                " prune --data x.npy --fraction 0.5 -o out --clusters 3 : -n 1 " + SCALELAB_PROGRAM +
+  const Finished unlike = shell(std::string(test::kMpirun) + " -n 1 " + test::program() +
+                                " prune --data x.npy --fraction 0.5 -o out --clusters 3 : -n 1 " + test::program() +
                                 " prune --data x.npy --fraction 0.5 -o out --clusters 4");
   EXPECT_EQ(unlike.code, 2) << unlike.err;
   EXPECT_EQ(said(unlike).find("scalelab: rank 1 of 2: the command differs from that of rank 0: "), 0U) << unlike.err;
@@ -247,9 +247,9 @@ TEST_F(Mpi, RanksThatSeeOtherFilesAreRefused) {
   fs::create_directory(folder_ / "other");
   std::vector<float> points(kRows * kFeatures, 1.0F);
   write_npy("other/x.npy", points, {kRows, kFeatures});
-  const std::string words = std::string(" ") + SCALELAB_PROGRAM + " kmeans --data x.npy --clusters 3 -o out";
+  const std::string words = std::string(" ") + test::program() + " kmeans --data x.npy --clusters 3 -o out";
   const Finished finished =
-      shell(std::string(SCALELAB_MPIRUN) + " -n 1" + words + " : -n 1 sh -c 'cd other && exec" + words + "'");
+      shell(std::string(test::kMpirun) + " -n 1" + words + " : -n 1 sh -c 'cd other && exec" + words + "'");
   EXPECT_EQ(finished.code, 2) << finished.err;
   EXPECT_EQ(said(finished).find("scalelab: rank 1 of 2: x.npy differs from that of rank 0: '12388 rows of 5, "), 0U)
       << finished.err;

@@ -200,7 +200,6 @@ class Build:
         self.includes = {str(file.relative_to(ROOT)): set(re.findall(r'#include "([^"]+)"', file.read_text()))
                          for top in ('kernels', 'host', 'bench', 'tests', 'include') for file in (ROOT / top).rglob('*.*')
                          if file.suffix in ('.h', '.cpp', '.cu', '.cuh')}
-        self.retargeted = {}  # objects of tests that run the program: the one in this folder
 
     def compiled_from(self, file):
         """The sources that see a file, but for tests that are not its own."""
@@ -226,7 +225,6 @@ class Build:
         words[place] = str(made)
         here = self.own / 'sources' / source
         words[words.index('-c') + 1] = str(here if here.exists() else ROOT / source)
-        words = [w.replace(f'"{self.folder}/scalelab"', f'"{self.own}/scalelab"') for w in words]
         if source.endswith('.cu'):
             words = [w for w in words if not w.startswith('--generate-code')] + [
                 f'--generate-code=arch=compute_{arch},code=[compute_{arch}]']
@@ -305,19 +303,16 @@ class Build:
     def run(self, program, objects, limits, arch):
         """How a test fails with objects, {source: {name: object}}, in the place of its own, or None."""
         together = {name: made for object_of in objects.values() for name, made in object_of.items()}
-        source = f'tests/{source_of(program)}.cpp'
-        if 'SCALELAB_PROGRAM' in self.commands.get(source, {'command': ''})['command']:
-            if source not in self.retargeted:
-                _, name, made, _ = self.compile(source)
-                self.retargeted[source] = {name: made}
+        if self.includes.get(f'tests/{source_of(program)}.cpp', set()) & {'tests/program.h', 'tests/paths.h'}:
             self.link('scalelab', together)
-        self.link(program, together | self.retargeted.get(source, {}))
+        self.link(program, together)
+        here = {'SCALELAB_PROGRAM': str(self.own / 'scalelab')}  # tests/paths.h
         for number, (command, settings) in enumerate(self.runs_of(program, arch)):
             began = time.monotonic()
             run = (program, number)
             said = f'{program} {" ".join(f"{k}={v}" for k, v in settings.items() if k not in SETTINGS)}: '
             try:
-                done = subprocess.run(command, env=os.environ | settings, capture_output=True, text=True, errors='replace',
+                done = subprocess.run(command, env=os.environ | here | settings, capture_output=True, text=True, errors='replace',
                                       cwd=self.own, timeout=limits.get(run))
             except subprocess.TimeoutExpired:
                 return 'does not end', said

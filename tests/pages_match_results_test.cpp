@@ -489,6 +489,58 @@ class PagesOfOwnData : public OfAPage {
     }
     EXPECT_EQ(at, drawn.size()) << line;
   }
+  // Places in the plane of the rows' first two principal components, and the shares of variance that its titles name.
+  void expect_principal(const Json& plane, const Json& points) const {
+    ASSERT_EQ(points["rows"].size(), n_);
+    std::array<double, 4> mean{};
+    for (std::size_t i = 0; i < rows_.size(); ++i)
+      mean[i % 4] += static_cast<double>(rows_[i]) / static_cast<double>(n_);
+    const auto centred = [&](std::size_t row, std::size_t c) { return rows_[4 * row + c] - mean[c]; };
+    const auto variance = [&](const std::array<double, 4>& direction) {
+      double sum = 0;
+      for (std::size_t row = 0; row < n_; ++row) {
+        double at = 0;
+        for (std::size_t c = 0; c < 4; ++c) at += centred(row, c) * direction[c];
+        sum += at * at;
+      }
+      return sum;
+    };
+    // Removes what a direction has of another, and gives it the length 1.
+    const auto made_unit = [](std::array<double, 4> v, const std::array<double, 4>& without) {
+      const double common = std::inner_product(v.begin(), v.end(), without.begin(), 0.0);
+      for (std::size_t c = 0; c < 4; ++c) v[c] -= common * without[c];
+      const double length = std::sqrt(std::inner_product(v.begin(), v.end(), v.begin(), 0.0));
+      for (double& x : v) x /= length;
+      return v;
+    };
+    std::array<double, 4> before{};  // the direction of the axis before
+    for (const std::string axis : {"x", "y"}) {
+      std::array<double, 4> direction{};  // the covariance times the axis's: its own, if it is principal
+      for (std::size_t row = 0; row < n_; ++row) {
+        for (std::size_t c = 0; c < 4; ++c) direction[c] += points[axis][row].get<double>() * centred(row, c);
+      }
+      direction = made_unit(direction, before);
+      for (std::size_t row = 0; row < n_; ++row) {
+        double at = 0;
+        for (std::size_t c = 0; c < 4; ++c) at += centred(row, c) * direction[c];
+        EXPECT_NEAR(points[axis][row].get<double>(), at, 1e-2) << axis << " of row " << row;
+      }
+      const double own = variance(direction);
+      for (std::uint64_t seed = 0; seed < 200; ++seed) {
+        const auto drawn = test::uniform_floats(4, 100 + seed, -1, 1);
+        EXPECT_LE(variance(made_unit({drawn[0], drawn[1], drawn[2], drawn[3]}, before)), own * (1 + 1e-6)) << axis;
+      }
+      double all = 0;
+      for (std::size_t c = 0; c < 4; ++c) {
+        std::array<double, 4> of_one{};
+        of_one[c] = 1;
+        all += variance(of_one);
+      }
+      EXPECT_EQ(plane[axis + "_title"], fmt::format("{} principal component, {:.0f} % of variance",
+                                                    axis == "x" ? "1st" : "2nd", 100 * own / all));
+      before = direction;
+    }
+  }
   // What a confusion says, counted again: of each row its class and what is said of it.
   void expect_confusion(const Json& confusion, const std::vector<int>& said) const {
     std::map<std::pair<int, int>, int> counts;
@@ -581,6 +633,7 @@ TEST_F(PagesOfOwnData, ClustersTheirSizesAndTheirLabels) {
     expect_points(fmt::format("cluster {}", c), document["plane"],
                   [&](std::size_t i) { return clusters[document["plane"]["rows"][i].get<std::size_t>()] == c; });
   }
+  expect_principal(document["plane"], document["plane"]);
   EXPECT_EQ(document["labelled"]["purity"], pure / 150.0);
   EXPECT_NE(part("<p class=\"lead\">", "</p>").find(html_escape(percent(pure / 150.0) + " % of the rows")),
             std::string::npos);
@@ -678,6 +731,7 @@ TEST_F(PagesOfOwnData, RowsLeftOutOfTheirOwnVote) {
             std::string::npos)
       << text_;
   const Json& plane = document["plane"]["queries"];
+  expect_principal(document["plane"], plane);
   for (const bool wrong : {false, true}) {
     expect_points(wrong ? "rows that it gets wrong" : "rows that the vote gets right", plane, [&](std::size_t i) {
       const std::size_t row = plane["rows"][i];
@@ -749,6 +803,7 @@ TEST_F(PagesOfOwnData, TheRowsThatStayAndWhatTheyAreWorth) {
   const Json& finding = document["worth"]["findings"][0];
   EXPECT_EQ(headline(), html_escape(finding["title"].get<std::string>()));
   EXPECT_NE(text_.find(finding["title"].get<std::string>()), std::string::npos);
+  expect_principal(document["plane"], document["plane"]);
   for (const std::string line : {"kept", "removed"}) {
     expect_points(line, document["plane"], [&](std::size_t i) {
       return std::binary_search(kept.begin(), kept.end(), document["plane"]["rows"][i].get<std::int64_t>()) ==

@@ -7,6 +7,7 @@
 #include <cstdlib>
 
 #include "bench/bench.h"
+#include "tests/paths.h"
 
 namespace scalelab::bench {
 namespace {
@@ -15,7 +16,7 @@ constexpr const char* kBus = "0000:17:00.0";
 
 class PowerTest : public testing::Test {
  protected:
-  PowerTest() { ::setenv("SCALELAB_NVML", SCALELAB_FAKE_NVML, 1); }
+  PowerTest() { ::setenv("SCALELAB_NVML", test::kFakeNvml, 1); }
   ~PowerTest() override {
     ::unsetenv("SCALELAB_NVML");
     ::unsetenv("FAKE_NVML");

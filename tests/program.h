@@ -23,6 +23,7 @@
 #include <vector>
 
 #include "host/data/npy.h"
+#include "tests/paths.h"
 
 namespace scalelab::host {
 
@@ -74,7 +75,7 @@ class Program : public testing::Test {
   // Starts the program in folder_, its output going to files there, or to the file `out`, or to a descriptor.
   pid_t start(const Words& words, const std::string& out = "", int descriptor = -1) const {
     std::vector<char*> arguments;
-    std::string name = SCALELAB_PROGRAM;
+    std::string name = test::program();
     arguments.push_back(name.data());
     Words copy = words;
     for (auto& word : copy) arguments.push_back(word.data());

@@ -606,7 +606,12 @@ TEST_F(Program, OfSeveralStartsTheBestIsKept) {
   });
   ASSERT_NE(best + 1, alone.end()) << "the last start is no test of one before it";
   const std::string seed = std::to_string((*best)["seed"].get<int>());
-  EXPECT_NE(said.find("the best of 5 starts is that of seed " + seed), std::string::npos) << said;
+  double worst = 0;
+  for (const auto& one : alone) worst = std::max(worst, one["inertia"].get<double>());
+  EXPECT_NE(said.find(fmt::format("the best of 5 starts is that of seed {}; the worst came to {:.9g}, {:.2g} % more\n",
+                                  seed, worst, 100 * (worst / (*best)["inertia"].get<double>() - 1))),
+            std::string::npos)
+      << said;
   for (const char* file : {"labels.npy", "centroids.npy"}) {
     EXPECT_EQ(read_file(folder_ / "best" / file), read_file(folder_ / seed / file)) << file;
   }
@@ -619,6 +624,7 @@ TEST_F(Program, OfSeveralStartsTheBestIsKept) {
   std::vector<int> sizes(9);
   for (const int label : npy_values<std::int32_t>("best/labels.npy")) ++sizes[static_cast<std::size_t>(label)];
   EXPECT_EQ(found["sizes"], sizes);
+  EXPECT_NE(said.find(fmt::format("rows of each: {}\n", fmt::join(sizes, ", "))), std::string::npos) << said;
   write_npy<float>("c.npy", test::uniform_floats(27, 4), {9, 3});
   bad({"kmeans", "--data", "x.npy", "--clusters", "9", "--init", "c.npy", "--restarts", "2", "--out", "out"}, 2,
       "--restarts 2: --init c.npy is one start");

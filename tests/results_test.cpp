@@ -32,7 +32,7 @@ void collect(const nlohmann::json& value, const std::string& path, Paths& paths)
 // What stands in backquotes in the first column of the tables of each section, by the section's first word.
 std::map<std::string, Paths> documented() {
   std::map<std::string, Paths> sections;
-  std::ifstream file(fs::path(SCALELAB_SOURCE_DIR) / "host/results.md");
+  std::ifstream file(fs::path(test::kSourceFolder) / "host/results.md");
   std::string section;
   for (std::string line; std::getline(file, line);) {
     if (line.rfind("## ", 0) == 0) section = line.substr(3, line.find(' ', 3) - 3);

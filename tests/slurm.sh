@@ -85,14 +85,14 @@ END
 
 munged --foreground --force --key-file="$work/key" --socket="$work/munge" --pid-file="$work/munge.pid" \
   --log-file="$work/munge.log" --seed-file="$work/munge.seed" >munge.log 2>&1 &
-# Whether a daemon still runs, or does what it is there for: what is waited for.
-ready_or_gone() { ! kill -0 "$daemon" 2>/dev/null || "$@"; }
-daemon=$!
+# Whether the child has ended, or the command given succeeds: waiting ends with either.
+ready_or_gone() { ! kill -0 "$child" 2>/dev/null || "$@"; }
+child=$!
 disown
 within 'munged' ready_or_gone munge --no-input --socket="$work/munge"
 munge --no-input --socket="$work/munge" >/dev/null || left_out "munged does not start here: $(tail -n 1 munge.log)"
 slurmctld -D -c >slurmctld.log 2>&1 &
-daemon=$!
+child=$!
 disown
 within 'slurmctld' ready_or_gone scontrol ping
 scontrol ping >/dev/null || left_out "slurmctld does not start here: $(tail -n 1 slurmctld.log)"
@@ -100,7 +100,7 @@ idle() { [ "$(sinfo --noheader --format=%T)" = idle ]; }
 for plugin in disabled cgroup/v1; do  # the first is not known to older versions, which then do without
   echo "CgroupPlugin=$plugin" >cgroup.conf
   slurmd -D >slurmd.log 2>&1 &
-  daemon=$!
+  child=$!
   disown
   within 'slurmd' ready_or_gone idle
   ! idle || break
@@ -164,8 +164,7 @@ if [ -e "$(dirname "$program")/scalelab_mpi.so" ] && srun --mpi=list 2>&1 | grep
   "$program" dataset --n 200000 --out many.csv >/dev/null
   srun -n 2 --mpi=pmix "$program" kmeans --data many.csv --clusters 300 --tolerance 0 --checkpoint-every 0 --out killed \
     >srun.log 2>&1 &
-  run=$!
-  daemon=$run
+  child=$!
   within 'a checkpoint' ready_or_gone [ -e killed/checkpoint ]
   [ -e killed/checkpoint ] || failed 'two ranks leave no checkpoint'
   for process in $(started); do
@@ -175,9 +174,9 @@ if [ -e "$(dirname "$program")/scalelab_mpi.so" ] && srun --mpi=list 2>&1 | grep
     fi
   done
   [ -n "${killed:-}" ] || failed 'there is no second rank to kill'
-  ended() { ! kill -0 "$run" 2>/dev/null; }
+  ended() { ! kill -0 "$child" 2>/dev/null; }
   longest=60 within 'the end of srun' ended || failed 'the other rank goes on without the one that was killed'
-  ! wait "$run" || failed 'srun tells no failure'
+  ! wait "$child" || failed 'srun tells no failure'
   grep 'task 1: Killed' srun.log || failed 'srun does not name the rank'
 else
   echo 'left out: srun --mpi=pmix, as MPI was not built or this Slurm has no PMIx'

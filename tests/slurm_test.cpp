@@ -62,9 +62,9 @@ TEST_F(Slurm, TheTasksDoTheSweepAndTheLastJobMakesItsReport) {
 TEST_F(Slurm, ASignalIsHandedOnAndWhatIsNotFinishedQueuesAgain) {
   submit();
   std::string array = read_file(folder_ / "job-1");
-  const std::size_t at = array.find(SCALELAB_PROGRAM);
+  const std::size_t at = array.find(test::program());
   ASSERT_NE(at, std::string::npos) << array;
-  array.replace(at, std::string(SCALELAB_PROGRAM).size(), (folder_ / "stand-in").string());
+  array.replace(at, std::string(test::program()).size(), (folder_ / "stand-in").string());
   write_text(folder_ / "job-1", array);
   const std::string waits = "while :; do :; done\n";  // between any two commands bash hears a signal
   tool("stand-in", "trap 'echo heard >>heard; exit 75' USR1\nkill -USR1 $PPID\n" + waits);

@@ -5,6 +5,7 @@
 #include <sched.h>
 
 #include <algorithm>
+#include <array>
 #include <csignal>
 #include <fstream>
 #include <map>
@@ -173,7 +174,16 @@ TEST(Sweep, AGridStandsForEveryCombination) {
   EXPECT_EQ(ids.size(), 24U);
   for (std::size_t i = 0; i < 4; ++i) EXPECT_EQ(trials[i].seed, i);  // a row's seeds stand together
   EXPECT_EQ(expanded(R"({"grids": [{"n": 10, "seeds": "0..3"}, {"n": [10, 20], "seeds": "2..5"}]})").size(), 10U);
-  EXPECT_EQ(expanded(R"({"grids": [{"n": 10, "worlds": "0..3", "seeds": "0..1"}]})").size(), 8U);
+  std::set<std::array<std::uint64_t, 4>> draws;  // world, seed, start and test
+  for (const Trial& trial : expanded(R"({"grids": [{"n": 10, "worlds": "0..2", "seeds": "4..5", "start": [6, 8]}]})"))
+    draws.insert({trial.world, trial.seed, trial.start, trial.test_seed});
+  std::set<std::array<std::uint64_t, 4>> want;
+  for (const std::uint64_t world : {0, 1, 2}) {
+    for (const std::uint64_t seed : {4, 5}) {
+      for (const std::uint64_t start : {6, 8}) want.insert({world, seed, start, Trial().test_seed});
+    }
+  }
+  EXPECT_EQ(draws, want);
 }
 
 TEST(Sweep, AGridWithoutSeedsHasTheOneOfTheCommandLine) {
@@ -321,7 +331,9 @@ TEST_F(SweepProgram, TrainingIsAnAxis) {
   EXPECT_EQ(errors.size(), 9U);
   EXPECT_NE(finished.out.find("learning_rate  batch_size"), std::string::npos) << finished.out;
   EXPECT_NE(read_file(folder_ / "a/rows.csv").find("learning_rate"), std::string::npos);
-  EXPECT_NE(read_file(folder_ / "a/report.html").find("Rates"), std::string::npos);
+  const std::string page = read_file(folder_ / "a/report.html");
+  EXPECT_NE(page.find("Rates"), std::string::npos);
+  EXPECT_NE(page.find(R"("title":"learning rate")"), std::string::npos) << "the axis of a chart";
 }
 
 TEST_F(SweepProgram, ShardsAndThreadsAndOrderGiveTheSameRows) {
