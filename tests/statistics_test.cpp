@@ -175,6 +175,7 @@ TEST(Statistics, PairsThatAreAllAlikeLeaveNoDoubtAndOneLeavesAll) {
   EXPECT_EQ(equal.p_differs(), 1);
   EXPECT_EQ(equal.p_below(0.1), 0);
   EXPECT_EQ(equal.p_above(-0.1), 0);
+  EXPECT_EQ(equal.sign_p, 1);
   EXPECT_EQ(paired(std::array{1.0, 1.0, 1.0}, std::array{1.5, 1.5, 1.5}).p_differs(), 0);
   EXPECT_TRUE(std::isnan(paired(std::array{1.0}, std::array{2.0}).p_differs()));
   EXPECT_TRUE(std::isnan(paired({}, {}).p_below(1)));

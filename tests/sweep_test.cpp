@@ -155,6 +155,16 @@ TEST(Trial, WhatDoesNotFitIsNamed) {
   EXPECT_NE(why({{"keep", "random"}, {"fraction", 0}}).find("'fraction'"), std::string::npos);
   EXPECT_NE(why({{"model", "knn-5"}, {"n", 4}}).find("more neighbours"), std::string::npos);
   EXPECT_NE(why({{"model", "knn-5"}, {"ticket", "rewound"}, {"level", 1}}).find("is for networks"), std::string::npos);
+  EXPECT_NE(why({{"ticket", "rewound"}, {"level", 16}}).find("'level' must be a whole number from 0 to 15"),
+            std::string::npos);
+  EXPECT_NE(why({{"score", "random"}})
+                .find("'score' must be one of none, margin, boundary, kmeans, kmeans-cosine, "
+                      "class-mean, el2n, forgetting, ddd, and is"),
+            std::string::npos);
+  EXPECT_NE(why({{"order", "best"}})
+                .find("'order' must be one of shuffled, random, curriculum, anti, growing, "
+                      "growing-anti, sorted, sorted-anti, and is"),
+            std::string::npos);
   EXPECT_NE(why({{"model", "tree"}}).find("tree"), std::string::npos);
   EXPECT_NE(why({{"model", "perceptron"}}).find("needs data"), std::string::npos);
   EXPECT_NE(why({{"n", 50}, {"keep", "hard"}, {"score", "kmeans"}}).find("'clusters' are 100"), std::string::npos);

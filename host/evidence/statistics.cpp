@@ -1,6 +1,7 @@
 #include "host/evidence/statistics.h"
 
 #include <algorithm>
+#include <boost/math/distributions/binomial.hpp>
 #include <boost/math/distributions/students_t.hpp>
 #include <cmath>
 #include <limits>
@@ -62,9 +63,9 @@ GeometricMean geometric_mean(std::span<const double> values) {
 
 namespace {
 // In double precision throughout: Boost's default goes by way of long double, whose range valgrind does not have.
-using StudentsT =
-    boost::math::students_t_distribution<double,
-                                         boost::math::policies::policy<boost::math::policies::promote_double<false>>>;
+using InDouble = boost::math::policies::policy<boost::math::policies::promote_double<false>>;
+using StudentsT = boost::math::students_t_distribution<double, InDouble>;
+using Binomial = boost::math::binomial_distribution<double, InDouble>;
 }  // namespace
 
 double student_quantile(double p, double freedom) { return boost::math::quantile(StudentsT(freedom), p); }
@@ -100,14 +101,9 @@ Paired paired(std::span<const double> a, std::span<const double> b) {
   result.mean = summary.mean;
   result.sd = summary.sd;
   result.interval = summary.interval;
-  // 2 P(at most the smaller count) under a fair coin, by the terms of the binomial from 0 up.
-  const int tosses = result.below + result.above, fewer = std::min(result.below, result.above);
-  double term = std::pow(0.5, tosses), sum = 0;
-  for (int i = 0; i <= fewer; ++i) {
-    sum += term;
-    term *= static_cast<double>(tosses - i) / (i + 1);
-  }
-  result.sign_p = std::min(1.0, 2 * sum);
+  // 2 P(at most the smaller count) under a fair coin.
+  const Binomial fair(result.below + result.above, 0.5);
+  result.sign_p = std::min(1.0, 2 * boost::math::cdf(fair, std::min(result.below, result.above)));
   return result;
 }
 

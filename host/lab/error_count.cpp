@@ -4,6 +4,8 @@
 #include <array>
 #include <cmath>
 
+#include "host/data/dataset.h"
+
 namespace scalelab::host {
 
 namespace {
@@ -13,8 +15,8 @@ constexpr std::int64_t kChunk = std::int64_t{1} << 18;
 
 std::uint8_t vote(std::span<const int> neighbours, std::span<const std::uint8_t> labels) {
   if (neighbours.size() == 1) return labels[static_cast<std::size_t>(neighbours[0])];
-  std::array<int, 256> counts{};
-  std::uint8_t best = 255;
+  std::array<int, kMostClasses> counts{};
+  std::uint8_t best = kMostClasses - 1;
   for (const int neighbour : neighbours) {
     const std::uint8_t label = labels[static_cast<std::size_t>(neighbour)];
     const int count = ++counts[label];

@@ -381,7 +381,7 @@ class Evaluation {
     const Trial& trial = trials_[i];
     if (trial.keep == "all") return;
     const std::vector<std::uint8_t>& labels = points(trial).data.train.labels;
-    std::array<std::int64_t, 256> all{}, kept{};
+    std::array<std::int64_t, kMostClasses> all{}, kept{};
     for (const std::uint8_t label : labels) ++all[label];
     for (const int row : rows_[i]) ++kept[labels[static_cast<std::size_t>(row)]];
     double least = 1, most = 0;

@@ -37,6 +37,8 @@ namespace {
 // Trials that are run, and then on disk, together: this many core seconds, bytes, and trials.
 constexpr double kGroupSeconds = 20, kGroupBytes = 4e9;
 constexpr std::size_t kGroupTrials = 1000;
+// Of one grid: a mistyped list should not fill the memory.
+constexpr std::size_t kMostTrials = 10'000'000;
 // A disk takes milliseconds to confirm what it was given, longer than a small trial: it is asked after this many core
 // seconds, the work that a power cut can cost.
 constexpr double kFlushSeconds = 1;
@@ -161,7 +163,9 @@ std::vector<Trial> expand_sweep(const nlohmann::json& file, const std::string& n
       }
       if (list.empty()) refuse(fmt::format("grid {}: '{}' is an empty list", g + 1, key));
       combinations *= list.size();
-      if (combinations > 10'000'000) refuse(fmt::format("grid {}: stands for more than 10 million trials", g + 1));
+      if (combinations > kMostTrials) {
+        refuse(fmt::format("grid {}: stands for more than {} million trials", g + 1, kMostTrials / 1'000'000));
+      }
       axes.emplace_back(member, std::move(list));
     }
     // The last axis runs quickest; draws are last, so that those of a row stand together.
@@ -178,7 +182,8 @@ std::vector<Trial> expand_sweep(const nlohmann::json& file, const std::string& n
       try {
         Trial trial = trial_from_json(object);
         if (samples > 0) {
-          trial.epochs = static_cast<int>(std::clamp(std::round(samples / static_cast<double>(trial.n)), 1.0, 1e7));
+          const double epochs = std::round(samples / static_cast<double>(trial.n));
+          trial.epochs = static_cast<int>(std::clamp<double>(epochs, 1, kMostEpochs));
         }
         if (trial.is_file() && !is_known_data_set(trial.data)) trial.data = folder / trial.data;
         if (!trial.labels.empty() && trial.labels != "none") trial.labels = folder / trial.labels;

@@ -7,25 +7,46 @@
 #include <cmath>
 #include <concepts>
 #include <limits>
+#include <string_view>
 
 #include "host/data/source.h"
+#include "host/lab/difficulty.h"
+#include "host/lab/lottery.h"
 #include "host/lab/model.h"
+#include "host/lab/visit_order.h"
 #include "host/program/error.h"
 #include "host/program/files.h"
 #include "host/program/input.h"
+#include "scalelab/grid.h"
 
 namespace scalelab::host {
 
 namespace {
 
 constexpr std::array kKeeps = {"all", "hard", "easy", "random"};
-constexpr std::array kScores = {"none",       "margin", "boundary",   "kmeans", "kmeans-cosine",
-                                "class-mean", "el2n",   "forgetting", "ddd"};
 constexpr std::array kFeatures = {"input", "hidden"};
-constexpr std::array kOrders = {"shuffled", "random",       "curriculum", "anti",
-                                "growing",  "growing-anti", "sorted",     "sorted-anti"};
-constexpr std::array kTickets = {"dense",     "rewound",     "fine-tuned", "dense-long",
-                                 "restarted", "random-mask", "small-dense"};
+
+// "none", and the scores of difficulty but for `random`, which is a choice of its own.
+const std::vector<const char*>& scores() {
+  static const std::vector<const char*> words = [] {
+    std::vector<const char*> list = {"none"};
+    for (const ScoreKind& kind : score_kinds()) {
+      if (kind.name != std::string_view("random")) list.push_back(kind.name);
+    }
+    return list;
+  }();
+  return words;
+}
+
+// "shuffled", and the orders of a whole run.
+const std::vector<const char*>& orders() {
+  static const std::vector<const char*> words = [] {
+    std::vector<const char*> list = {"shuffled"};
+    list.insert(list.end(), kVisitOrders.begin(), kVisitOrders.end());
+    return list;
+  }();
+  return words;
+}
 
 [[noreturn]] void refuse(const std::string& member, const std::string& why) {
   throw Failure(kMisuse, fmt::format("trial: '{}' {}", member, why));
@@ -96,20 +117,20 @@ void each_member(T& trial, Visit&& visit) {
   visit("model", trial.model, any);
   visit("width", trial.width, 0, kMaxWidth);
   visit("hidden_layers", trial.hidden_layers, 0, kMaxHiddenLayers);
-  visit("epochs", trial.epochs, 0, 1e7);
+  visit("epochs", trial.epochs, 0, kMostEpochs);
   visit("precision", trial.precision, kPrecisions);
   each_training_member(trial.training, visit);
   visit("keep", trial.keep, kKeeps);
-  visit("score", trial.score, kScores);
+  visit("score", trial.score, scores());
   visit("fraction", trial.fraction, 0, 1);
-  visit("clusters", trial.clusters, 0, 1e6);
+  visit("clusters", trial.clusters, 0, kMostClusters);
   visit("features", trial.features, kFeatures);
   visit("class_floor", trial.class_floor, 0, 1);
   visit("probe_angle", trial.probe_angle, 0, 90);
-  visit("order", trial.order, kOrders);
-  visit("ticket", trial.ticket, kTickets);
-  visit("level", trial.level, 0, 40);
-  visit("grid", trial.grid, 0, 65536);
+  visit("order", trial.order, orders());
+  visit("ticket", trial.ticket, kTicketKinds);
+  visit("level", trial.level, 0, kMaxLotteryLevel);
+  visit("grid", trial.grid, 0, static_cast<double>(kMaxGrid));
   visit("density_points", trial.density_points, 0, 1e8);
   visit("test_seed", trial.test_seed, 0, 9.2e18);
 }

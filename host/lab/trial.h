@@ -18,6 +18,9 @@ namespace scalelab::host {
 // Raised when a change of the numerics changes what any trial measures: old rows are then not mixed with new ones.
 inline constexpr int kNumerics = 1;
 
+// What a trial, and the options that make one, may ask for at most.
+inline constexpr int kMostEpochs = 10'000'000, kMostClusters = 1'000'000;
+
 // How a network trains where it is not as its model has it (model.h): each value replaces the model's own, and what is
 // left open stays as it is there.
 struct Training {

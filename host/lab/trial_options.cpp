@@ -1,13 +1,17 @@
 #include "host/lab/trial_options.h"
 
+#include <fmt/format.h>
+
 #include "host/lab/model.h"
+#include "host/lab/trial.h"
+#include "host/program/words.h"
+#include "scalelab/grid.h"
 #include "scalelab/mlp.h"
 
 namespace scalelab::host {
 
 namespace {
 
-constexpr std::int64_t kMostPoints = 10'000'000;
 constexpr const char* kDataGroup = "Data";
 constexpr const char* kModelGroup = "Model and training";
 constexpr const char* kChoiceGroup = "Difficulty";
@@ -90,14 +94,14 @@ CLI::Option* add_widths(CLI::App& app, std::vector<int>& widths) {
 }
 
 CLI::Option* add_hidden_layers(CLI::App& app, int& hidden_layers) {
-  return app.add_option("--hidden-layers", hidden_layers, "Hidden layers, 1 to 4")
+  return app.add_option("--hidden-layers", hidden_layers, fmt::format("Hidden layers, 1 to {}", kMaxHiddenLayers))
       ->check(whole_number(1, kMaxHiddenLayers))
       ->group(kModelGroup);
 }
 
 CLI::Option* add_epochs(CLI::App& app, int& epochs) {
   return app.add_option("--epochs", epochs, "Passes over the training points")
-      ->check(whole_number(1, kMostPoints))
+      ->check(whole_number(1, kMostEpochs))
       ->group(kModelGroup);
 }
 
@@ -117,12 +121,12 @@ CLI::Option* add_scores(CLI::App& app, std::vector<std::string>& scores) {
 
 CLI::Option* add_clusters(CLI::App& app, int& clusters) {
   return app.add_option("--clusters", clusters, "k of the scores that cluster")
-      ->check(whole_number(1, 1'000'000))
+      ->check(whole_number(1, kMostClusters))
       ->group(kChoiceGroup);
 }
 
 CLI::Option* add_clusters(CLI::App& app, std::vector<int>& clusters) {
-  return add_list(app, "--clusters", clusters, 1, 1'000'000,
+  return add_list(app, "--clusters", clusters, 1, kMostClusters,
                   "k of the scores that cluster; one above the number of points is left out")
       ->group(kChoiceGroup);
 }
@@ -133,7 +137,7 @@ CLI::Option* add_fractions(CLI::App& app, std::vector<double>& fractions) {
 
 CLI::Option* add_grid(CLI::App& app, std::int64_t& grid) {
   return app.add_option("--grid", grid, "Cells along each side of the grid that the spiral's grid error is counted on")
-      ->check(whole_number(16, 65536))
+      ->check(whole_number(16, kMaxGrid))
       ->group(kMeasureGroup);
 }
 

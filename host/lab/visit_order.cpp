@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <tuple>
 
+#include "host/data/dataset.h"
 #include "scalelab/random.h"
 
 namespace scalelab::host {
@@ -26,7 +27,7 @@ struct Ranked {
 // From easy to hard, the classes interleaved in proportion.
 std::vector<Ranked> rank_within_classes(std::span<const float> difficulty, std::span<const int> rows,
                                         std::span<const std::uint8_t> labels) {
-  std::array<std::vector<int>, 256> classes;
+  std::array<std::vector<int>, kMostClasses> classes;
   for (const int row : rows) classes[labels[static_cast<std::size_t>(row)]].push_back(row);
   std::vector<Ranked> ranked;
   ranked.reserve(rows.size());

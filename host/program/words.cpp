@@ -16,8 +16,6 @@ namespace scalelab::host {
 
 namespace {
 
-constexpr std::int64_t kLargestSize = 10'000'000;
-
 template <class T>
 T parse_number(std::string_view text, const char* option) {
   T value{};
@@ -117,8 +115,8 @@ std::vector<std::int64_t> parse_sizes(const std::string& text) {
   std::set<std::int64_t> sizes;
   for (const std::string& part : split(text)) {
     const auto n = parse_number<std::int64_t>(part, "--sizes");
-    if (n < 1 || n > kLargestSize) {
-      throw Failure(kMisuse, fmt::format("--sizes: {} is outside 1 .. {}", n, kLargestSize));
+    if (n < 1 || n > kMostPoints) {
+      throw Failure(kMisuse, fmt::format("--sizes: {} is outside 1 .. {}", n, kMostPoints));
     }
     if (!sizes.insert(n).second) throw Failure(kMisuse, fmt::format("--sizes: {} is there twice", n));
   }

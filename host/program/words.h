@@ -30,7 +30,9 @@ std::vector<std::string> split(std::string_view text, char separator = ',');
 
 // "0..4", "0,3,7", or both: "0..2,10"; ascending ranges, no seed twice. Failure(kMisuse).
 std::vector<std::uint64_t> parse_seeds(const std::string& text, const char* option = "--seeds");
-// "1000,10000": from 1 to 10,000,000, no size twice, returned in ascending order. Failure(kMisuse).
+// More training points than this no option takes.
+inline constexpr std::int64_t kMostPoints = 10'000'000;
+// "1000,10000": from 1 to kMostPoints, no size twice, returned in ascending order. Failure(kMisuse).
 std::vector<std::int64_t> parse_sizes(const std::string& text);
 
 // A number in JSON; null when it is not finite.

@@ -27,8 +27,6 @@ namespace fs = std::filesystem;
 
 namespace {
 
-constexpr std::int64_t kLargestSize = 10'000'000;
-
 Model knn_model(int k) { return parse_model(fmt::format("knn-{}", k)); }
 
 // A seed's first start in the first world.
@@ -655,7 +653,7 @@ Command add_compare(CLI::App& program) {
   add_density_points(*app, arguments->density_points);
   app->add_option("--curve-to", arguments->curve_to,
                   "Largest n of the kNN curve that data equivalents are read from; 0: no curve")
-      ->check(whole_number(0, kLargestSize))
+      ->check(whole_number(0, kMostPoints))
       ->group("Beside the comparison");
   app->add_option("--noise-panel", arguments->noise_panel,
                   "Share of flipped labels at which values of k are compared; 0: not shown")
