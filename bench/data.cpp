@@ -39,7 +39,7 @@ Numbers drawn(const std::string& name, std::int64_t count, std::int64_t wide,
 }
 
 float embedding_coordinate(std::uint64_t seed, std::uint64_t i, std::uint32_t f) {
-  constexpr std::uint32_t kTopics = 1000;
+  constexpr std::uint32_t kTopics = 1000;  // centres that rows scatter around, as texts around what they are about
   const std::uint64_t topic = random_words(seed, Stream::test, i)[0] % kTopics;
   const float centre = std::sqrt(3.0F) * (2 * uniform_float(random_words(3, Stream::test, topic, f)[0]) - 1);
   const auto own = static_cast<float>(normal_pair(random_words(seed, Stream::points, i, f)).first);

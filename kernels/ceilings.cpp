@@ -119,7 +119,7 @@ class Lines {
   }
 
  private:
-  static constexpr std::size_t kLine = 64 / sizeof(float);
+  static constexpr std::size_t kLine = 64 / sizeof(float);  // floats of a cache line
   std::vector<float> values_;
 };
 
@@ -164,11 +164,11 @@ Ceilings measure_ceilings(double seconds, Context& context) {
   const double share = seconds / 8;
   const auto threads = static_cast<std::size_t>(context.threads());
   std::vector<float> sinks(threads * 64);  // a cache line and more for each
-  constexpr std::int64_t kSteps = 200'000;
+  constexpr std::int64_t kSteps = 200'000;  // of about six cycles: less than a millisecond
   Ceilings ceilings;
   ceilings.fma_flop =
       best_rate(share, context, [&](std::int64_t t) { return HWY_DYNAMIC_DISPATCH(fma_loop)(kSteps, &sinks[t * 64]); });
-  constexpr std::int64_t kTable = 4096;
+  constexpr std::int64_t kTable = 4096;  // 16 KiB: within any first-level cache
   Lines lines(kTable);
   float* const table = lines.data();
   for (std::int64_t i = 0; i < kTable; ++i) table[i] = static_cast<float>((i * 2654435761U) % 65536);

@@ -51,7 +51,7 @@ class PairCounts {
       std::uint64_t of_a, of_b;
       std::memcpy(&of_a, a + i, 8);
       std::memcpy(&of_b, b + i, 8);
-      constexpr std::uint64_t kEach = 0x0101010101010101;
+      constexpr std::uint64_t kEach = 0x0101010101010101;  // 1 in every byte
       if (of_a == kEach * a[i] && of_b == kEach * b[i]) {
         cell(i / 8, a[i], b[i]) += 8;
       } else {
@@ -590,6 +590,7 @@ void label_confusion(View<const std::uint8_t> a, View<const std::uint8_t> b, Vie
                      Context& context) {
   const std::int64_t n = a.size();
   check_label_confusion(a, b, counts);
+  // Pairs that a thread counts at a time: so many that adding up its tables costs little beside it.
   constexpr std::int64_t kPiece = 1 << 20;
   std::mutex mutex;
   parallel_for(context, (n + kPiece - 1) / kPiece, [&](std::int64_t piece) {

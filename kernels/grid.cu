@@ -19,10 +19,10 @@ namespace scalelab::cuda {
 
 namespace {
 
-constexpr int kWarpsPerBlock = 4;
+constexpr int kWarpsPerBlock = 4;  // each works alone, in its own part of shared memory
 constexpr int kThreads = kWarpsPerBlock * kWarp;
-constexpr int kTileSide = 16;
-constexpr int kMostSubset = 128;
+constexpr int kTileSide = 16;     // cells: whole patches of a warp (Lanes), and the smallest region
+constexpr int kMostSubset = 128;  // half of kMostCandidates: where more are left, all of those will do
 
 [[noreturn]] void refuse(const std::string& why) { throw std::invalid_argument(why); }
 
@@ -80,7 +80,7 @@ constexpr int kCellsPerLane = K <= 9    ? 4
 template <int R>
 struct Lanes {
   static constexpr int kRows = R;
-  static constexpr int kWidth = kRows == 4 ? 16 : 8;
+  static constexpr int kWidth = kRows == 4 ? 16 : 8;  // patches of 16 x 8, 8 x 8 or 8 x 4 cells divide a tile
   static constexpr int kHeight = kWarp * kRows / kWidth;
 
   __device__ static int column() { return lane_index() % kWidth; }
@@ -450,7 +450,7 @@ __global__ void spiral_kernel(Spiral spiral, Band band, std::uint8_t* labels) {
 }
 
 void label_spiral(const Spiral& spiral, const Band& band, std::uint8_t* labels, Context& context) {
-  constexpr int kSpiralThreads = 256;
+  constexpr int kSpiralThreads = 256;  // a block: divides the 1024, 1536 or 2048 threads that a multiprocessor holds
   launch(context, ceil_div(band.rows * band.size, kSpiralThreads), kSpiralThreads, 0, spiral_kernel, spiral, band,
          labels);
 }
@@ -518,8 +518,8 @@ __global__ void confusion_kernel(const std::uint8_t* a, const std::uint8_t* b, s
 // Adds the pairs of two maps of n labels to counts (classes, classes).
 void count_pairs(const std::uint8_t* a, const std::uint8_t* b, std::int64_t n, View<std::int64_t> counts,
                  Context& context) {
-  constexpr int kCountThreads = 256;
-  constexpr std::int64_t kMostBlocks = 2048;
+  constexpr int kCountThreads = 256;  // a block: divides the 1024, 1536 or 2048 threads that a multiprocessor holds
+  constexpr std::int64_t kMostBlocks = 2048;  // beyond, threads stride: few tables to add up, none idle
   const std::int64_t classes = counts.extent(0), blocks = ceil_div(n, kCountThreads * kRun);
   const bool privately = classes * classes <= kMostPrivate;
   launch(context, blocks < kMostBlocks ? blocks : kMostBlocks, kCountThreads,
@@ -640,7 +640,7 @@ void grid_confusion(const GridModel& a, const GridModel& b, const Grid& grid, st
 void pack_labels(View<const std::uint8_t> labels, View<std::uint8_t> bits, Context& context) {
   const Range range("pack_labels");
   check_pack_labels(labels, bits);
-  constexpr int kPackThreads = 256;
+  constexpr int kPackThreads = 256;  // a block: divides the 1024, 1536 or 2048 threads that a multiprocessor holds
   launch(context, ceil_div(bits.size(), kPackThreads), kPackThreads, 0, pack_kernel, labels.data(), labels.extent(0),
          labels.extent(1), bits.extent(1), bits.data());
 }

@@ -22,11 +22,11 @@ namespace scalelab::cuda {
 
 namespace {
 
-constexpr int kThreads = 256;
+constexpr int kThreads = 256;      // a block: divides the 1024, 1536 or 2048 threads that a multiprocessor holds
 constexpr int kWarpsPerBlock = 4;  // of kernels in which a warp works alone, in its own part of shared memory
 constexpr int kBlockRows = kKmeansBlockRows;  // and of the weights of k-means++
 constexpr std::int64_t kMostBlocks = 4096;    // of kernels whose threads stride
-constexpr unsigned kInfinity = 0x7f800000U;
+constexpr unsigned kInfinity = 0x7f800000U;   // the bits of that float
 
 using Total = unsigned long long;  // two's complement, as atomics take it
 
@@ -116,7 +116,7 @@ double sum_in_blocks(const float* distances, std::int64_t n, Context& context) {
 
 // --- up to three dimensions ------------------------------------------------------------------------------------------
 
-constexpr int kTilePerLane = 8;
+constexpr int kTilePerLane = 8;  // points: with the tile, 256, as many as a window of the order (point_order.cu)
 constexpr int kTilePoints = kTilePerLane * kWarp;
 
 // The box of a tile's points, and their totals.
@@ -221,7 +221,7 @@ __device__ __forceinline__ void add_points(const TileOutput& output, int d, cons
     fixed[i][1] = d > 1 ? to_fixed(point[i].y, output.units_per_one[1]) : 0;
     fixed[i][2] = d > 2 ? to_fixed(point[i].z, output.units_per_one[2]) : 0;
   }
-  constexpr int kMostShares = 16;
+  constexpr int kMostShares = 16;  // candidates: each costs four sums over the warp, to save atomic ones; not timed
   if (count < 0 || count > kMostShares) {
 #pragma unroll
     for (int i = 0; i < kTilePerLane; ++i) {
@@ -291,7 +291,7 @@ __global__ void __launch_bounds__(kWarpsPerBlock* kWarp, 4)
 
 // --- any dimension ---------------------------------------------------------------------------------------------------
 
-constexpr int kPairPoints = 64;
+constexpr int kPairPoints = 64;  // a block holds them against 128 centroids at a time (pairwise.cuh)
 
 // A block labels kPairPoints points: all pairs with the centroids, the nearest so far in registers.
 __global__ void __launch_bounds__(kPairThreads)

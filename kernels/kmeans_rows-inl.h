@@ -326,7 +326,7 @@ class NearCentroids {
   bool open = false;  // whether proposals cannot decide
 
  private:
-  static constexpr int kMost = 8;
+  static constexpr int kMost = 8;  // candidates: with more within the limit, scores do not decide
   float least_ = std::numeric_limits<float>::infinity();
   int count_ = 0;
   float score_[kMost];

@@ -18,12 +18,14 @@
 
 namespace scalelab::cpu {
 
-// Whether scores pay for what they need per point, and whether the bound holds for so many features.
+// Whether scores pay for what they need per point, and whether the bound holds for so many features. A score takes one
+// operation a feature where a canonical distance takes two; a point takes some passes over its features and its scores
+// besides, which only so many of both outweigh.
 inline bool scores_pay(std::int64_t d, std::int64_t k) {
   return d >= 24 && d <= kMostScoreFeatures && k >= 24 && d * k >= 4096;
 }
 
-// Whether bounds from bytes pay for rounding rows to bytes.
+// Whether bounds from bytes pay for rounding rows to bytes: fewer features do not fill a vector of 64 bytes.
 inline bool bytes_pay(std::int64_t d, std::int64_t k) { return d >= 64 && d <= kMostByteFeatures && k >= 64; }
 
 // What scores need, of points and of centroids.

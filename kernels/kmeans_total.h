@@ -31,7 +31,7 @@ SCALELAB_HD inline FixedPoint fixed_point(float largest, std::int64_t n) {
 SCALELAB_HD inline bool weights_too_coarse(std::uint64_t sum, std::uint64_t last, std::int64_t n) {
   return sum < static_cast<std::uint64_t>(n) << 12 && 2 * sum < last;
 }
-inline constexpr std::uint64_t kNeverChanged = ~std::uint64_t{0};
+inline constexpr std::uint64_t kNeverChanged = ~std::uint64_t{0};  // as the sum of a change that never was
 
 // Added to a double below 2^51 in magnitude it leaves no bits after the point: rounds to the nearest integer, to even.
 inline constexpr double kRoundToInteger = 0x1.8p52;

@@ -298,6 +298,7 @@ HWY_NOINLINE void pack_group(const float* HWY_RESTRICT rows, std::int64_t count,
 // The references as scores need them, about the mean of some of them, and as bounds from bytes do unless `bytes` is null.
 Scored score_references(View<const float> references, ByteGroups* bytes, Context& context) {
   const std::int64_t n = references.extent(0), d = references.extent(1), some = std::min<std::int64_t>(n, 256);
+  // References that a thread takes at a time.
   constexpr std::int64_t kPiece = 4096;
   Scored scored;
   std::vector<double> mean(static_cast<std::size_t>(d));
@@ -444,6 +445,7 @@ class QueryBlock {
   // queries with many, or of which scores say nothing, are left undecided. Returns how many.
   template <bool kBytes>
   int propose(std::int64_t first, std::int64_t references, int begin, int end, int* undecided) {
+    // Of a panel: of a query with more, the distances to all of it are computed at once, from its packed rows.
     constexpr std::size_t kMostCandidates = 4;
     const ScoreTag df;
     const auto lanes = static_cast<std::int64_t>(hn::Lanes(df));

@@ -13,7 +13,7 @@ namespace scalelab::cuda {
 
 namespace {
 
-constexpr int kWarpsPerBlock = 4;
+constexpr int kWarpsPerBlock = 4;  // each works alone, in its own part of shared memory
 constexpr int kThreads = kWarpsPerBlock * kWarp;
 
 // --- up to three dimensions ------------------------------------------------------------------------------------------
@@ -274,7 +274,7 @@ void knn_by_pairs(View<const float> references, View<const float> queries, View<
   int multiprocessors = 0;
   SCALELAB_CHECK(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, context.device()));
   const std::int64_t groups = ceil_div(q, kQueries);
-  constexpr std::int64_t kMostSplits = 64, kTilesASplit = 4;
+  constexpr std::int64_t kMostSplits = 64, kTilesASplit = 4;  // more, or smaller ones, cost more to merge; not timed
   const std::int64_t wanted = ceil_div(4 * multiprocessors, groups), possible = n / (kTilesASplit * Tile::kReferences);
   const int splits =
       static_cast<int>(std::clamp<std::int64_t>(wanted, 1, std::clamp<std::int64_t>(possible, 1, kMostSplits)));
@@ -362,7 +362,7 @@ void knn(View<const float> references, View<const float> queries, View<int> indi
     try {
       return knn_by_tree(references, queries, indices, distances, parts, context);
     } catch (const OutOfMemory&) {
-      constexpr std::int64_t kSmallestPiece = 65536;
+      constexpr std::int64_t kSmallestPiece = 65536;  // smaller ones take a few megabytes: then it is not the points
       if (n / (2 * parts) < kSmallestPiece) throw;
     }
   }

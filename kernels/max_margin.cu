@@ -13,8 +13,8 @@
 namespace scalelab::cuda {
 namespace {
 
-constexpr int kChains = 16;
-constexpr unsigned kSetLanes = 0xffffU;
+constexpr int kChains = 16;              // of a dot product (max_margin.h), a lane each
+constexpr unsigned kSetLanes = 0xffffU;  // those lanes
 
 // The 16 chains added pairwise: j with j + 8, then 4, 2, 1; the same bits on every lane, because + commutes.
 __device__ float add_chains(float chain) {

@@ -322,7 +322,7 @@ class Length {
   // a tile of samples takes as long as the way through a network's layers, back and forth, whatever there is to compute
   // (counted: bench/results/gpu-training.md, and as much again); one run after the other on each multiprocessor.
   int parts(double seconds, Context& context) const {
-    constexpr double kSecondsOfATile = 20e-6, kMostParts = 1e6;
+    constexpr double kSecondsOfATile = 20e-6, kMostParts = 1e6;  // of more parts, launches alone take seconds
     int multiprocessors = 0;
     SCALELAB_CHECK(cudaDeviceGetAttribute(&multiprocessors, cudaDevAttrMultiProcessorCount, context.device()));
     const double whole = std::max(

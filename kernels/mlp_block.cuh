@@ -37,7 +37,7 @@ inline constexpr int kRow = kSamples + 4;              // floats from one row of
 inline constexpr int kTileRows = 8, kTileColumns = 4;  // weights and widths are padded to whole tiles of this size
 
 template <int kWidth>
-inline constexpr int kThreadsOf = kWidth > 0 ? 2 * kWidth : 256;
+inline constexpr int kThreadsOf = kWidth > 0 ? 2 * kWidth : 256;  // a thread for each tile of a plane of kWidth rows
 
 // Where the parts of a network lie in its packed form. Padding holds zeros, always.
 struct MlpLayout {
@@ -126,7 +126,7 @@ std::int64_t resident_blocks(Context& context, void (*kernel)(Parameters...), in
 template <int kWidthOf, int kTileRowsOf = 8>
 struct Block {
   static constexpr int kWidth = kWidthOf, kTileRows = kTileRowsOf;
-  static constexpr int kThreads = kWidth > 0 ? 8 * kThreadsOf<kWidth> / kTileRows : kThreadsOf<0>;
+  static constexpr int kThreads = kWidth > 0 ? 8 * kThreadsOf<kWidth> / kTileRows : kThreadsOf<0>;  // a tile each
   static constexpr bool kTeam = false, kSplit = false;
   __device__ int thread() const { return static_cast<int>(threadIdx.x); }
   __device__ int threads() const { return kThreads; }

@@ -253,7 +253,7 @@ inline constexpr int kWeightTileRows = Crew::kWidth > 0 ? Crew::kWidth / (kSampl
 // kRows x 4 elements, its rows spread over `rows` so that the lanes of a warp read neighbouring rows of `below`.
 template <class Crew, int kRows = kWeightTileRows<Crew>>
 struct WeightTile {
-  static constexpr int kLaneRows = 8;
+  static constexpr int kLaneRows = 8;  // of a warp, by 4 columns
   float4 sum[kRows];
   Learned<4> learned;  // of the first row
   int first, step;     // packed: the first element, and from a row to the next

@@ -114,7 +114,7 @@ template <int kWidth>
 inline constexpr int kBoundingBlocks = kWidth == 16   ? 8
                                        : kWidth == 32 ? 5
                                                       : 2;
-inline constexpr int kMostOpen = kSamples + kBatch * kJudgedCells;
+inline constexpr int kMostOpen = kSamples + kBatch * kJudgedCells;  // those left over, and all that a batch can add
 inline constexpr int kNothing = -3;  // beside kOpen and kHopeless: nothing is left to do for a square
 
 // A square of a region: its first row and column there in units of the smallest square, and its level.

@@ -52,7 +52,7 @@ std::int64_t judge_cells(const BoundsWorkspace& work, std::int64_t outputs, std:
 
 // How a map's cells were labelled.
 struct MapWork {
-  static constexpr int kLevels = 10;
+  static constexpr int kLevels = 10;                       // sides of 1 to 512 cells
   std::array<std::int64_t, kLevels> bounded{}, decided{};  // tiles by log2 of their side
   std::int64_t judged = 0;                                 // cells by the forms of a tile that was not decided
   std::int64_t dense = 0;                                  // cells by dense evaluation

@@ -32,7 +32,7 @@ __device__ __forceinline__ float polynomial(float x, const float (&coefficients)
 
 // e^x for x <= 0; below -87, where the result would leave the normal numbers, 0. x = n ln 2 + r, |r| <= ln 2 / 2.
 __device__ inline float exp_of_negative(float x) {
-  constexpr float kLn2High = 0x1.62e430p-1F, kLn2Low = -0x1.05c610p-29F;
+  constexpr float kLn2High = 0x1.62e430p-1F, kLn2Low = -0x1.05c610p-29F;  // their sum is ln 2
   const float magic = 0x1.8p23F;  // adding it rounds to an integer, held in the lowest bits
   const float shifted = ::fmaf(x, 0x1.715476p0F, magic);
   const float n = shifted - magic;
@@ -58,7 +58,7 @@ __device__ inline float log1p_of_unit(float x) { return twice_atanh(x / (2.0F + 
 
 // Natural logarithm of a positive normal number: x = m 2^e, m in [sqrt(1/2), sqrt(2)).
 __device__ inline float log_of_positive(float x) {
-  constexpr float kLn2High = 0x1.62e430p-1F, kLn2Low = -0x1.05c610p-29F;
+  constexpr float kLn2High = 0x1.62e430p-1F, kLn2Low = -0x1.05c610p-29F;  // their sum is ln 2
   const unsigned bits = __float_as_uint(x);
   const int e = static_cast<int>(bits - 0x3f3504f3U) >> 23;
   const float f = __uint_as_float(bits - (static_cast<unsigned>(e) << 23)) - 1.0F;

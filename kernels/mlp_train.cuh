@@ -52,7 +52,7 @@ struct alignas(16) Job {
   Optimizer optimizer;
 };
 
-inline constexpr float kMaxFloat = 0x1.fffffep127F;
+inline constexpr float kMaxFloat = 0x1.fffffep127F;  // the largest
 // Steps whose constants are computed at a time: one by each lane of a warp, as a power and a cosine in double take
 // long.
 inline constexpr int kSteps = 32;
@@ -118,7 +118,7 @@ struct Teams {
 
 // The crew of a run at kWidth 0: `blocks` blocks, of which this is number `rank`.
 struct Team {
-  static constexpr int kWidth = 0, kTileRows = 4, kThreads = kThreadsOf<0>;
+  static constexpr int kWidth = 0, kTileRows = 4, kThreads = kThreadsOf<0>;  // half a block's rows: twice the threads
   static constexpr bool kTeam = true, kSplit = false;
   // Samples of a tile at most. So many give a plane of width 128 a register tile for each thread of 32 blocks; a plane
   // of width 256 is then 1 MB, and all planes of a run stay in L2. Not timed (bench/results/gpu.md).

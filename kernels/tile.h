@@ -26,8 +26,8 @@
 
 namespace scalelab {
 
-inline constexpr float kSlack = 0x1p-20F;
-inline constexpr float kTiny = 0x1p-120F;
+inline constexpr float kSlack = 0x1p-20F;  // 16 u
+inline constexpr float kTiny = 0x1p-120F;  // far above what underflow can lose
 
 struct Tile {
   float centre[3] = {0, 0, 0};

@@ -298,6 +298,7 @@ void write_points_csv(const std::filesystem::path& file, const Dataset& data) {
     for (int c = 0; c < data.features; ++c) text += fmt::format("x{},", c);
     text += "label\n";
   }
+  // Bytes of text that are held before they are written.
   constexpr std::size_t kFlush = 1 << 20;
   const float* value = data.points.data();
   for (const std::uint8_t label : data.labels) {

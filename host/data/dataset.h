@@ -10,7 +10,7 @@
 
 namespace scalelab::host {
 
-inline constexpr int kMostClasses = 256;
+inline constexpr int kMostClasses = 256;  // a label is a byte
 
 struct Dataset {
   std::vector<float> points;         // (n, d)

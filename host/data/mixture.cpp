@@ -63,7 +63,7 @@ const Mixture& default_mixture() {
 
 Mixture random_mixture(std::uint64_t seed, int spots) {
   if (spots < 1) throw std::invalid_argument(fmt::format("a mixture needs at least one spot, not {}", spots));
-  constexpr double kSmallest = 0.06, kLargest = 0.25;
+  constexpr double kSmallest = 0.06, kLargest = 0.25;  // sigmas, about as widely spread as the default mixture's
   const double span = natural_log(kLargest / kSmallest);
   Mixture mixture;
   double total = 0;

@@ -223,7 +223,7 @@ void Rows::read(std::int64_t begin, std::int64_t count, std::span<float> to) con
 }
 
 std::string Rows::looks() const {
-  constexpr std::int64_t kLooks = 16;
+  constexpr std::int64_t kLooks = 16;  // rows, spread evenly: to tell files apart without reading them whole
   Fingerprint looks;
   std::vector<float> row(static_cast<std::size_t>(features_));
   for (std::int64_t i = 0; i < kLooks; ++i) {

@@ -95,6 +95,7 @@ bool SeedErrors::over_worlds() const {
 std::map<std::uint64_t, double> SeedErrors::by_unit() const { return by_unit_of(by_cell(by_draw, {})); }
 
 std::set<Draw> SeedErrors::misfits() const {
+  // Less is no failure, however small the median: a percentage point of training error.
   constexpr double kWorthNaming = 0.01;
   std::set<Draw> list;
   std::vector<double> values;

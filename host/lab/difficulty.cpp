@@ -23,6 +23,8 @@ constexpr ScoreKind kScores[] = {
     {"el2n", false, false, true},    {"forgetting", false, false, true},   {"ddd", false, false, true},
 };
 
+// As difficulty.h says. The mean over five networks scatters less than half as much as one of them. To look at all rows
+// costs a good part of an epoch, which kLooks bounds.
 constexpr int kEarlyNetworks = 10, kForgettingNetworks = 5, kHalfPairs = 5, kLooks = 100;
 constexpr int kBoundaryNeighbours = 8;
 // Rows scored in one call: bounds the memory of neighbours and network outputs.

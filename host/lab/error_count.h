@@ -45,7 +45,7 @@ struct GridScore {
 // weights are summed on the host, run by run of wrong cells, so that they are the same bits for equal maps.
 class GridTruth {
  public:
-  static constexpr std::int64_t kBandCells = std::int64_t{1} << 24;
+  static constexpr std::int64_t kBandCells = std::int64_t{1} << 24;  // 16 MiB
 
   // band_rows: rows to a band, 0 for as many as kBandCells allows. The Context must outlive this.
   GridTruth(Context& context, const Spiral& spiral, const Mixture& mixture, std::int64_t size,

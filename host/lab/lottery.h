@@ -29,7 +29,7 @@ namespace scalelab::host {
 
 inline constexpr std::array<const char*, 7> kTicketKinds = {"dense",     "rewound",     "fine-tuned", "dense-long",
                                                             "restarted", "random-mask", "small-dense"};
-inline constexpr int kMaxLotteryLevel = 15;
+inline constexpr int kMaxLotteryLevel = 15;  // 3.5 % of the weights
 
 // A network that is asked for.
 struct Ticket {

@@ -10,11 +10,12 @@
 #include <stdexcept>
 #include <vector>
 
+#include "scalelab/math.h"
+
 namespace scalelab::host {
 
 namespace {
 
-constexpr double kPi = 3.14159265358979323846;
 // Standard normals beyond this hold less than 1e-18 of the mass.
 constexpr double kTail = 8.8;
 
@@ -208,7 +209,7 @@ double crossover_with_random(double fraction, Keep keep, double probe_angle) {
     return solve_replica({alpha, fraction, keep, probe_angle}).error -
            solve_replica({alpha, fraction, Keep::random, 0}).error;
   };
-  constexpr int kSteps = 16;
+  constexpr int kSteps = 16;  // four a decade, from 0.1 to 1000
   const auto size = [](int step) { return std::log(0.1) + std::log(1e4) * step / kSteps; };
   int first = kSteps + 1;  // the smallest size at which it is lower
   for (int step = 0; step <= kSteps; ++step) {

@@ -136,6 +136,7 @@ struct Fitted {
 
 // What the k nearest others of each point would say of it; null where there are no k others, or more than the op finds.
 nlohmann::json leave_one_out(const Options& options, const Dataset& data, View<const float> points, Context& context) {
+  // Points at a time: bounds the memory of neighbours.
   constexpr std::int64_t kChunk = std::int64_t{1} << 16;
   const std::int64_t n = data.size(), searched = options.k + 1;
   if (searched > n || searched > kMaxNeighbours) return nullptr;

@@ -143,7 +143,7 @@ void MapPicture::commit() {
 // Distances by a chamfer of two passes: to a neighbour in the row or column 1, to one across 1.4, to what is outside the map
 // as to another class.
 std::vector<std::array<double, 2>> MapPicture::places_of_names() const {
-  constexpr float kAcross = 1.4F;
+  constexpr float kAcross = 1.4F;  // about sqrt 2
   const auto cell = [this](std::int64_t row, std::int64_t column) {
     return static_cast<std::size_t>(row * side_ + column);
   };

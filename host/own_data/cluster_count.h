@@ -22,7 +22,7 @@ namespace scalelab::host {
 
 inline constexpr int kAutoClusters = -1;      // what --clusters auto is as a number
 inline constexpr int kMostAutoClusters = 91;  // the largest number tried
-inline constexpr std::int64_t kFewestAutoRows = 8;
+inline constexpr std::int64_t kFewestAutoRows = 8;  // numbers up to a quarter of the rows are tried, from 2 on
 
 // --clusters, a number or auto; 0: not given.
 CLI::Option* add_cluster_count(CLI::App& app, int& clusters, const std::string& help);

@@ -311,7 +311,7 @@ class Fit {
 
   // The first rank writes what all have, one rank's labels after the other's. Returns how many rows each cluster has.
   std::vector<std::int64_t> write(const std::vector<float>& centroids, const std::vector<int>& own_labels) {
-    constexpr std::int64_t kPiece = 1 << 20;
+    constexpr std::int64_t kPiece = 1 << 20;  // labels handed over at a time, 4 MB
     std::vector<std::int64_t> sizes(static_cast<std::size_t>(k_));
     on_all(ranks_, [&] {
       if (first()) centroids_file_->write(centroids);

@@ -48,7 +48,7 @@ struct Centred {
 // Power iteration with the first direction taken out: the covariance is never made, so that many features cost little.
 // It ends when the direction turns by less than a ten-thousandth, far below what can be seen.
 std::vector<double> direction_of_largest_variance(const Centred& centred, const std::vector<double>& without) {
-  constexpr int kIterations = 200;
+  constexpr int kIterations = 200;     // at most: of two directions alike in variance neither wins
   constexpr double kStill = 1 - 5e-9;  // the cosine of that turn
   const std::size_t d = centred.rows[0].size();
   std::vector<double> direction(d);
@@ -177,7 +177,7 @@ Line points_line(const Json& points, const std::string& name, const std::string&
 }
 
 std::string row_text(std::span<const float> row) {
-  constexpr std::size_t kMostShown = 8;
+  constexpr std::size_t kMostShown = 8;  // features: more do not fit the cell of a table
   std::string text;
   for (std::size_t c = 0; c < std::min(row.size(), kMostShown); ++c) {
     text += fmt::format("{}{:.4g}", c > 0 ? ", " : "", row[c]);

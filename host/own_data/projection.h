@@ -13,7 +13,7 @@
 
 namespace scalelab::host {
 
-inline constexpr std::int64_t kMostProjected = 2000;
+inline constexpr std::int64_t kMostProjected = 2000;  // dots: more would hide each other
 
 // Copies a row's features, (d), to `to`.
 using ReadRow = std::function<void(std::int64_t row, std::span<float> to)>;

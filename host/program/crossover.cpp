@@ -30,7 +30,7 @@ const std::vector<Crossover>& assumed() {
   return rows;
 }
 
-constexpr int kSchema = 1;
+constexpr int kSchema = 1;  // of the file: one of another number is not read
 
 // The file's entries, or why there are none.
 nlohmann::json entries_of(const std::filesystem::path& file, std::string* why_none) {

@@ -141,7 +141,7 @@ class Parts {
     for (std::size_t device = 0; device < part_of_.size(); ++device) {
       if (part_of_[device]) done += share_of_[device] * weights_[*part_of_[device]];
     }
-    constexpr std::int64_t kSteps = 1000000;
+    constexpr std::int64_t kSteps = 1000000;  // of the whole: finer than any line shows
     report_(std::llround(done / total_ * kSteps), kSteps);
   }
 

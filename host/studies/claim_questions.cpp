@@ -378,7 +378,7 @@ std::string answer_of(const std::vector<Json>& parts) {
 
 Question any_of(Question question) {
   return [question = std::move(question)](const Json& result) {
-    constexpr std::size_t kMostKept = 3;
+    constexpr std::size_t kMostKept = 3;  // as many as a claim shows (claims.cpp)
     const std::vector<Json> all = question(result);
     for (const char* answer : {kHolds, kUndecided, kContradicted}) {
       std::vector<Json> kept;

@@ -277,7 +277,7 @@ namespace {
 // The figures of a claim: each part where they are few, else how many there are of each answer, and those that
 // contradict or are undecided, as far as they fit.
 std::string figure_of(const Json& claim) {
-  constexpr std::size_t kMostShown = 3;
+  constexpr std::size_t kMostShown = 3;  // more do not fit the cell of a table
   const Json& parts = claim["parts"];
   std::map<std::string, int> counts;
   for (const Json& one : parts) ++counts[one["answer"]];

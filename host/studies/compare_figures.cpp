@@ -22,7 +22,7 @@ constexpr Rgb kInk = {0x1c, 0x1c, 0x1a}, kPaper = {0xff, 0xff, 0xff}, kGrey = {0
 // One block per model, three to a row, its sizes side by side.
 Image draw_sheet(const std::vector<std::string>& names, const std::vector<std::vector<Image>>& panels,
                  const std::vector<std::vector<std::string>>& captions) {
-  constexpr int kSmall = kPanel / 2, kGap = 8, kTitle = 26, kCaption = 26, kMargin = 24, kScale = 2;
+  constexpr int kSmall = kPanel / 2, kGap = 8, kTitle = 26, kCaption = 26, kMargin = 24, kScale = 2;  // pixels
   std::size_t sizes = 1;
   for (const auto& row : panels) sizes = std::max(sizes, row.size());
   const int across = static_cast<int>(std::clamp<std::size_t>(6 / sizes, 1, 3));

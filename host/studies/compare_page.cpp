@@ -231,6 +231,7 @@ std::vector<std::string> methods(const Comparison& comparison) {
 
 // --- live panels -----------------------------------------------------------------------------------------------------
 
+// So that a page of some megabytes answers while a hand moves.
 constexpr int kMostLiveNeighbours = 9;
 constexpr std::int64_t kMostLivePoints = 10'000;
 constexpr std::size_t kMostLiveBytes = 4 << 20;  // of networks; what is beyond is in the pictures alone

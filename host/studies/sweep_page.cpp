@@ -26,7 +26,7 @@ double mean_of(const Series& series, const std::string& error) { return series.o
 
 // The curve fitted without the largest size, in its bootstrap band over seeds, and what it says at that size.
 DrawnLaw drawn(const Curve& curve, const std::string& error, std::uint64_t seed) {
-  constexpr int kSteps = 16, kReplicates = 200;
+  constexpr int kSteps = 16, kReplicates = 200;  // of a band that is drawn, not read off
   const Law& law = curve.laws.at(error).law;
   const LawFit& fit = *curve.laws.at(error).fit();
   const double last = law.sizes.back();

@@ -22,7 +22,7 @@ struct Grid {
   SCALELAB_HD float step_y() const { return (y_max - y_min) / static_cast<float>(size); }
 };
 
-inline constexpr std::int64_t kMaxGrid = 65536;
+inline constexpr std::int64_t kMaxGrid = 65536;  // a map of labels is then 4 GiB
 
 // Every op below works on a band of rows, [row_begin, row_begin + rows), and takes `rows` from its output, so that a
 // map larger than memory is made in bands; the bands of a grid join without a seam, bit for bit.

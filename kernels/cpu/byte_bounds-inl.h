@@ -43,7 +43,7 @@ inline ByteRow round_to_bytes(const float* x, const float* centre, std::int64_t 
   const hn::Rebind<float, decltype(dd)> df;
   const hn::Rebind<std::int32_t, decltype(dd)> di;
   const hn::Rebind<std::int8_t, decltype(dd)> d8;
-  constexpr std::int64_t kStep = 8;
+  constexpr std::int64_t kStep = 8;  // doubles of the widest vector
   alignas(64) float tail_x[kStep] = {}, tail_m[kStep] = {};
   const std::int64_t whole = d / kStep * kStep;
   std::copy(x + whole, x + d, tail_x);
@@ -216,6 +216,7 @@ inline void lower_panel(const std::int8_t* bytes, const ByteRow* rows, int count
 // The score of x and -c', both (d), h of c given: within score_error too, as no term passes through more than
 // kScoreChunk / 8 sums of a chunk, a dozen between lanes, and one of each chunk.
 inline float score_of(const float* x, const float* negative, float half, std::int64_t d) {
+  // Chunks bound how many roundings a term passes through; four sums hide an addition's latency.
   constexpr std::int64_t kScoreChunk = 512, kSums = 4;
   const ScoreTag df;
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(df));

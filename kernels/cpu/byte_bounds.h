@@ -22,8 +22,8 @@
 
 namespace scalelab::cpu {
 
-inline constexpr int kMostByte = 127;
-inline constexpr float kLeastScale = 0x1p-90F;
+inline constexpr int kMostByte = 127;           // of a signed byte, the same on both sides of 0
+inline constexpr float kLeastScale = 0x1p-90F;  // less could underflow (above)
 // Most features whose products cannot overflow 32 bits: of 127 by 255 each, as one factor is held 128 higher.
 inline constexpr std::int64_t kMostByteFeatures = 65536;
 // Bytes of a row are multiplied four at a time.

@@ -22,7 +22,7 @@ HWY_INLINE V polynomial(D d, V x, const float (&coefficients)[kTerms]) {
   return sum;
 }
 
-inline constexpr float kLn2High = 0x1.62e430p-1F, kLn2Low = -0x1.05c610p-29F;
+inline constexpr float kLn2High = 0x1.62e430p-1F, kLn2Low = -0x1.05c610p-29F;  // their sum is ln 2
 
 // e^x for x <= 0; below -87, where the result would leave the normal numbers, 0. x = n ln 2 + r, |r| <= ln 2 / 2.
 template <class D, class V>

@@ -156,7 +156,7 @@ __device__ inline int nearest_leaf(const BoxTree& tree, const Box& box) {
     Key key = kFarthest;
     if (child < tree.node_counts[level]) {
       const BoxNode& candidate = tree.nodes[level][child];
-      constexpr float kSmall = 0x1p-10F;
+      constexpr float kSmall = 0x1p-10F;  // the nearest side decides; where those are alike, the far one
       key = make_key(fmaf(kSmall, most_distance(box, candidate.low, candidate.high),
                           least_distance(box, candidate.low, candidate.high)),
                      child);

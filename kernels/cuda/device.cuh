@@ -85,7 +85,7 @@ template <class... Parameters, class... Arguments>
 void launch_together(Context& context, const Together& together, std::int64_t blocks, int threads,
                      std::size_t shared_bytes, void (*kernel)(Parameters...), Arguments... arguments) {
   if (blocks == 0) return;
-  constexpr std::size_t kWithoutOptIn = 48 * 1024;
+  constexpr std::size_t kWithoutOptIn = 48 * 1024;  // what a kernel has on every device without asking
   if (blocks > INT32_MAX) throw std::runtime_error("a launch of " + std::to_string(blocks) + " blocks is too large");
   SCALELAB_CHECK(cudaSetDevice(context.device()));
   if (shared_bytes > kWithoutOptIn) allow_shared_memory(reinterpret_cast<const void*>(kernel), context);
@@ -116,8 +116,8 @@ void sort_pairs(std::uint64_t* keys, int* values, std::int64_t count, Context& c
 
 // --- device side -----------------------------------------------------------------------------------------------------
 
-inline constexpr int kWarp = 32;
-inline constexpr unsigned kAllLanes = 0xffffffffU;
+inline constexpr int kWarp = 32;                    // threads, on every device
+inline constexpr unsigned kAllLanes = 0xffffffffU;  // of a warp
 
 // The block's dynamic shared memory, as the one struct that its launch sized it for.
 template <class T>
@@ -171,7 +171,7 @@ __device__ inline int lanes_below(unsigned mask) { return __popc(mask & ((1U << 
 // A neighbour as one number whose order is the order of neighbours: by distance (not negative, so that its bits
 // ascend with it), then by index.
 using Key = unsigned long long;
-inline constexpr Key kFarthest = ~Key{0};
+inline constexpr Key kFarthest = ~Key{0};  // no key exceeds it
 
 __device__ inline Key make_key(float distance, int index) {
   return static_cast<Key>(__float_as_uint(distance)) << 32 | static_cast<unsigned>(index);

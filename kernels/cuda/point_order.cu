@@ -15,10 +15,10 @@ namespace scalelab::cuda {
 
 namespace {
 
-constexpr int kThreads = 256;
-constexpr int kBuckets = 64;
-constexpr int kSamples = 8 * kBuckets;
-constexpr int kWindow = 256;
+constexpr int kThreads = 256;           // a block: divides the 1024, 1536 or 2048 threads that a multiprocessor holds
+constexpr int kBuckets = 64;            // 6 bits of a key, beside the cells of a curve (cell_bits)
+constexpr int kSamples = 8 * kBuckets;  // a block halves them in its shared memory
+constexpr int kWindow = 256;            // points that a block halves in its shared memory, two a thread
 constexpr int kOneWindow = 1024;  // so many points are sorted as one window
 static_assert(kSamples <= kOneWindow);
 
@@ -58,7 +58,7 @@ struct Bounds {
 // Points in a block's shared memory. Of all slots, twice as many as threads, the first `count` hold points.
 template <int kSlots>
 struct Window {
-  static constexpr int kLeastPart = 8;
+  static constexpr int kLeastPart = 8;  // the smallest whose box is asked for: a bucket's samples
   float4 points[kSlots];
   Key keys[kSlots];                    // on their way between warps
   Bounds bounds[kSlots / kLeastPart];  // of the parts
@@ -68,7 +68,7 @@ struct Window {
 template <int kSlots>
 __device__ void bound_parts(Window<kSlots>& window, int count, int part) {
   const int thread = static_cast<int>(threadIdx.x);
-  constexpr unsigned kMost = 0xffffffffU;
+  constexpr unsigned kMost = 0xffffffffU;  // no ordered bits exceed it
   if (thread < 2 * static_cast<int>(blockDim.x) / part) window.bounds[thread] = {{kMost, kMost, kMost}, {0, 0, 0}};
   __syncthreads();
   Bounds own{{kMost, kMost, kMost}, {0, 0, 0}};

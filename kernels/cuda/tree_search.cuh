@@ -59,7 +59,7 @@ inline constexpr int kPointsPerMember = 40;
 
 // What a warp of search_together needs of shared memory.
 union TogetherBuffer {
-  static constexpr int kPoints = 64;
+  static constexpr int kPoints = 64;  // two warps of them: emptied when less room than for one is left
   float4 points[kPoints];
   float distances[kSeedPoints];
 };
@@ -219,7 +219,7 @@ __device__ inline int compact(float4* points, int count, Keep keep) {
 }
 
 // Most points that list_candidates lists.
-inline constexpr int kMostCandidates = 256;
+inline constexpr int kMostCandidates = 256;  // 4 KB of points and 1 KB of their distances, for each warp
 
 // Of points that every query of a box is equally far from only the k of least index can be among its k nearest.
 struct Ties {
@@ -308,7 +308,7 @@ __device__ inline int list_candidates(const BoxTree& tree, const Box& box, int k
 
 // What a warp of search_alone needs of shared memory.
 union AloneBuffer {
-  static constexpr int kKeys = 256;
+  static constexpr int kKeys = 256;  // twice kMaxNeighbours: the list, and as many that wait to be sorted in
   Key keys[kKeys];
   float distances[kSeedPoints];
 };
