@@ -62,6 +62,7 @@ std::optional<Chart> roofline(const nlohmann::json& document) {
   if (!(memory > 0) || !(fma > 0)) return std::nullopt;
   std::map<std::string, Line> dots;
   Best best;
+  // Of the axis of operations a byte: from an eighth of the ridge to eight times it, and all dots.
   double least = fma / memory / 8, most = fma / memory * 8;
   std::set<std::string> left_out;
   for (const auto& row : document.at("rows")) {
@@ -84,6 +85,7 @@ std::optional<Chart> roofline(const nlohmann::json& document) {
                           .low = operations / number_at(times, "high"),
                           .high = operations / number_at(times, "low"),
                           .note = name_of(row)});
+    // The title names the case that comes nearest to its roof.
     const double share = number_at(row.at("roof"), "floor_seconds") / number_at(times, "median");
     if (share > best.share) best = {name_of(row), row.at("roof").value("name", ""), share};
   }
@@ -116,6 +118,7 @@ std::vector<Chart> cost_charts(const nlohmann::json& document) {
   for (const auto& entry : document.value("lines", nlohmann::json::array())) {
     if (entry.at("rows").size() < 2) continue;
     const std::string id = "cost-" + entry.value("group", ""), axis = entry.value("axis", "");
+    // Lines of one group follow each other, and share a chart.
     if (charts.empty() || charts.back().id != id) {
       charts.push_back({.id = id,
                         .title = "",
@@ -163,6 +166,7 @@ std::vector<Chart> cost_charts(const nlohmann::json& document) {
     }
     chart.lines.push_back(std::move(line));
   }
+  // Where one route overtakes another stands below the title.
   for (Chart& chart : charts) {
     for (const auto& crossing : document.value("crossings", nlohmann::json::array())) {
       if ("cost-" + crossing.value("group", "") == chart.id) chart.subtitle += " " + crossing.value("text", "") + ".";

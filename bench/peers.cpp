@@ -45,11 +45,13 @@ void PeerFolder::read(const std::string& name, void* data, std::size_t bytes) co
 
 Said run_command(const std::string& line, double limit) {
   const auto began = std::chrono::steady_clock::now();
+  // What the command prints comes through a pipe.
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error("no pipe can be made for " + line);
   posix_spawn_file_actions_t files;
   posix_spawn_file_actions_init(&files);
   posix_spawn_file_actions_adddup2(&files, ends[1], STDOUT_FILENO);
+  // A group of its own, so that whatever the shell starts ends with it.
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP);
@@ -62,6 +64,7 @@ Said run_command(const std::string& line, double limit) {
   posix_spawn_file_actions_destroy(&files);
   ::close(ends[1]);
   Said said;
+  // Waits for the end, so that no zombie is left, whichever way out is taken.
   const auto reap = [&] {
     ::close(ends[0]);
     int status = 0;
@@ -74,6 +77,7 @@ Said run_command(const std::string& line, double limit) {
   }
   try {
     for (;;) {
+      // Looks ten times a second whether a signal came or the time is up.
       host::throw_if_interrupted();
       said.late = std::chrono::duration<double>(std::chrono::steady_clock::now() - began).count() > limit;
       if (said.late) ::kill(-child, SIGKILL);
@@ -127,6 +131,7 @@ std::vector<Peer> python_peers(const std::string& script, const std::string& arg
   }
   const char* seconds = std::getenv("SCALELAB_PEER_SECONDS");
   const double limit = seconds != nullptr ? std::atof(seconds) : kPeerSeconds;
+  // What the script prints are rows; its complaints go to a file, whose last line says what failed.
   const PeerFolder folder_of_complaints;
   const fs::path complaints = fs::path(folder_of_complaints.path()) / "stderr";
   const auto [output, status, late] =
@@ -134,6 +139,7 @@ std::vector<Peer> python_peers(const std::string& script, const std::string& arg
                               "MKL_NUM_THREADS={0} {1} '{2}' {3} 2>'{4}'",
                               threads, python, file.string(), arguments, complaints.string()),
                   limit);
+  // Lines that are no row are what libraries print on their own account.
   std::vector<Peer> peers;
   for (const std::string& line : host::split(output, '\n')) {
     const auto row = nlohmann::json::parse(line, nullptr, false);

@@ -444,6 +444,7 @@ std::size_t sample_count(const nlohmann::json& samples) {
 
 std::string csv_of(const nlohmann::json& document) {
   const std::string clock = clock_of(document);
+  // A column for every parameter that any op has.
   std::vector<std::string> parameters;
   for (const auto& row : document.at("rows")) {
     const auto values = row.value("parameters", nlohmann::json::object());
@@ -460,6 +461,7 @@ std::string csv_of(const nlohmann::json& document) {
   }
   std::vector<std::vector<std::string>> lines;
   for (const auto& row : document.at("rows")) {
+    // A line for ourselves and one for each peer, which begin alike.
     std::vector<std::string> head = {row.value("name", ""), row.value("op", "")};
     const auto values = row.value("parameters", nlohmann::json::object());
     for (const auto& name : parameters) head.push_back(values.contains(name) ? csv_cell(values.at(name)) : "");

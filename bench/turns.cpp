@@ -93,6 +93,7 @@ Compared compare_in_turn(const std::string& a, const std::string& b, const std::
         turns.medians[who].push_back(median(turn[options.clock]));
         turns.samples[who].push_back(turn);
       }
+      // Enough turns when the interval is narrower than the margin, or the budget is spent.
       if (round + 1 < options.rounds) continue;
       const auto own = [&](int who) { return std::span(turns.medians[who]).subspan(before); };
       const Verdict verdict = compare_in_pairs(own(0), own(1), options.margin);
@@ -104,6 +105,7 @@ Compared compare_in_turn(const std::string& a, const std::string& b, const std::
     ComparedCase result{.name = case_name(one.op, one.parameters)};
     Turns turns;
     result.verdict = series(one, turns, result.why_not);
+    // A difference must be found twice: in the second series by itself, and in both together.
     const std::string claim = result.verdict.word;
     if (claim == "faster" || claim == "slower") {
       const Verdict second = series(one, turns, result.why_not);

@@ -256,6 +256,7 @@ NpyMatrix::NpyMatrix(const std::filesystem::path& file, bool round_float64) : na
   } else {
     fail(fmt::format("holds {}; float32, float16 or uint8 is needed", type_name(header.descr)));
   }
+  // The first axis counts rows, all others together features. Of one long axis both orders are the same.
   if (header.shape.empty()) fail("has 0 axes; (rows, features) is needed");
   if (header.fortran_order &&
       std::count_if(header.shape.begin(), header.shape.end(), [](auto e) { return e > 1; }) > 1) {
@@ -266,6 +267,7 @@ NpyMatrix::NpyMatrix(const std::filesystem::path& file, bool round_float64) : na
   for (std::size_t axis = 1; axis < header.shape.size(); ++axis) {
     if (__builtin_mul_overflow(features_, header.shape[axis], &features_)) features_ = INT64_MAX;  // cut short, then
   }
+  // Mapped, not read: rows come when they are asked for. The descriptor stays, to see whether the file changes.
   opened.require_whole(rows_, features_, width);
   bytes_ = opened.size;
   map_ = ::mmap(nullptr, bytes_, PROT_READ, MAP_PRIVATE, opened.closer.descriptor, 0);

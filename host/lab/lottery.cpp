@@ -184,6 +184,7 @@ void train_level(int level, std::vector<Entrant>& entrants, std::span<const Lott
   std::vector<Buffer<std::uint8_t>> masks;
   Buffer<int> diverged(context, std::vector<int>(entrants.size(), -1), {count});
   std::vector<MlpRun> runs;
+  // What a network costs beside the others: its share of the seconds of the call.
   double cost = 0;
   const auto cost_of = [&](const Entrant& entrant) {
     const MlpRun& run = chains[entrant.chain].run;
@@ -208,6 +209,7 @@ void train_level(int level, std::vector<Entrant>& entrants, std::span<const Lott
     runs.push_back(run);
     cost += cost_of(entrant);
   }
+  // One call trains all that can be trained.
   double seconds = 0;
   if (!runs.empty()) {
     const Stage stage(session, fmt::format("training {} networks of level {}", runs.size(), level));
@@ -233,10 +235,12 @@ void train_level(int level, std::vector<Entrant>& entrants, std::span<const Lott
       network.density = static_cast<double>(network.weights) / static_cast<double>(count_prunable(chain.run.shape));
       compare_with_start(entrant, trained, network);
     }
+    // Reported as often as it is wanted.
     for (network.ticket = 0; network.ticket < chain.wanted.size(); ++network.ticket) {
       const Ticket& ticket = chain.wanted[network.ticket];
       if (ticket.kind == entrant.kind && ticket.level == level) done(network);
     }
+    // What it learnt is where its lineage goes on; from the dense network all three do.
     ChainState& state = states[entrant.chain];
     for (const auto& [lineage, kind] : {std::pair{&state.rewound, "rewound"}, std::pair{&state.tuned, "fine-tuned"},
                                         std::pair{&state.longer, "dense-long"}}) {

@@ -62,6 +62,19 @@ nlohmann::json metrics_json(const Measurement& measurement) {
   return metrics;
 }
 
+// The members of a grid, each with the list of its values.
+using Axes = std::vector<std::pair<std::string, nlohmann::json>>;
+
+// Number c of their combinations: its digits, each in the base of its axis, say which values it takes.
+nlohmann::json combination(const Axes& axes, std::size_t c) {
+  nlohmann::json object = nlohmann::json::object();
+  for (auto axis = axes.rbegin(); axis != axes.rend(); ++axis) {
+    object[axis->first] = axis->second[c % axis->second.size()];
+    c /= axis->second.size();
+  }
+  return object;
+}
+
 std::string duration(double seconds) {
   if (seconds < 90) return fmt::format("{:.0f} s", seconds);
   if (seconds < 5400) return fmt::format("{:.0f} min", seconds / 60);
@@ -132,11 +145,12 @@ std::vector<Trial> expand_sweep(const nlohmann::json& file, const std::string& n
   keys.insert(keys.end(), {"worlds", "seeds", "samples"});
   std::vector<Trial> trials;
   std::set<std::string> ids;
+  // A grid's members are axes, of which every combination is a trial.
   for (std::size_t g = 0; g < grids->size(); ++g) {
     const nlohmann::json& grid = (*grids)[g];
     if (!grid.is_object()) refuse(fmt::format("grid {}: is not an object", g + 1));
     double samples = 0;
-    std::vector<std::pair<std::string, nlohmann::json>> axes;
+    Axes axes;
     std::size_t combinations = 1;
     if (!grid.contains("seed") && !grid.contains("seeds")) axes.emplace_back("seed", nlohmann::json::array({seed}));
     for (const auto& [key, value] : grid.items()) {
@@ -173,18 +187,13 @@ std::vector<Trial> expand_sweep(const nlohmann::json& file, const std::string& n
       return axis.first != "world" && axis.first != "seed" && axis.first != "start";
     });
     for (std::size_t c = 0; c < combinations; ++c) {
-      nlohmann::json object = nlohmann::json::object();
-      std::size_t rest = c;
-      for (auto axis = axes.rbegin(); axis != axes.rend(); ++axis) {
-        object[axis->first] = axis->second[rest % axis->second.size()];
-        rest /= axis->second.size();
-      }
       try {
-        Trial trial = trial_from_json(object);
+        Trial trial = trial_from_json(combination(axes, c));
         if (samples > 0) {
           const double epochs = std::round(samples / static_cast<double>(trial.n));
           trial.epochs = static_cast<int>(std::clamp<double>(epochs, 1, kMostEpochs));
         }
+        // Files are named as seen from the folder of the sweep.
         if (trial.is_file() && !is_known_data_set(trial.data)) trial.data = folder / trial.data;
         if (!trial.labels.empty() && trial.labels != "none") trial.labels = folder / trial.labels;
         trial = resolved(std::move(trial));

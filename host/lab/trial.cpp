@@ -240,6 +240,7 @@ const std::vector<std::string>& member_names() {
 }
 
 Trial resolved(Trial trial) {
+  // The problem and its model.
   if (trial.data == "perceptron") {
     if (trial.dimension == 0) trial.dimension = 200;
     if (trial.dimension < 2) refuse("dimension", "must be at least 2");
@@ -253,6 +254,7 @@ Trial resolved(Trial trial) {
       refuse("model", fmt::format("{} asks for more neighbours than there are points (n = {})", model.name, trial.n));
     }
   }
+  // A network's shape and training, which another model has not.
   if (trial.is_network()) {
     if (trial.width < 2) refuse("width", fmt::format("must be from 2 to {}", kMaxWidth));
     if (trial.hidden_layers < 1) refuse("hidden_layers", fmt::format("must be from 1 to {}", kMaxHiddenLayers));
@@ -271,6 +273,7 @@ Trial resolved(Trial trial) {
     }
   }
   if (trial.training.learning_rate == 0) refuse("learning_rate", "must be above 0");
+  // What only the spiral has, and what only a file has.
   if (!trial.is_spiral()) {
     if (trial.noise != 0) refuse("noise", "is for the spiral alone");
     if (trial.world != 0) refuse("world", "is for the spiral alone");
@@ -284,6 +287,7 @@ Trial resolved(Trial trial) {
   if (trial.is_file() && trial.fingerprint.empty())
     trial.fingerprint = fingerprint_of(Source{trial.data, trial.labels});
 
+  // Which rows are kept, in which order they are shown, and the score that either needs.
   const bool scored = trial.keep == "hard" || trial.keep == "easy";
   const bool ordered = trial.order != "shuffled" && trial.order != "random";
   if (trial.keep == "all") trial.fraction = 1;
@@ -309,6 +313,7 @@ Trial resolved(Trial trial) {
   if (trial.clusters > trial.n) {
     refuse("clusters", fmt::format("are {} and there are {} points: ask for fewer", trial.clusters, trial.n));
   }
+  // Level 0 of every ticket is the dense network.
   if (trial.level == 0) trial.ticket = "dense";
   if (trial.ticket == "dense") trial.level = 0;
   if (trial.ticket != "dense" && trial.order != "shuffled") refuse("ticket", "needs order = shuffled");

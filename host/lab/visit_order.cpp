@@ -67,6 +67,7 @@ void visit_growing(std::span<const int> rows, int epochs, std::uint64_t seed, st
 std::vector<int> visit_order(std::span<const float> difficulty, std::span<const int> rows,
                              std::span<const std::uint8_t> labels, const std::string& order, int epochs,
                              std::uint64_t seed) {
+  // What cannot be ordered is refused.
   if (std::find(kVisitOrders.begin(), kVisitOrders.end(), order) == kVisitOrders.end()) {
     refuse(fmt::format("'{}' is none of {}", order, fmt::join(kVisitOrders, ", ")));
   }
@@ -99,6 +100,7 @@ std::vector<int> visit_order(std::span<const float> difficulty, std::span<const 
     visit_mixed(rows);
     return list;
   }
+  // All others go by the place of a row within its class.
   const std::vector<Ranked> ranked = rank_within_classes(difficulty, rows, labels);
   if (order == "curriculum" || order == "anti") {
     std::vector<int> easy, hard;
@@ -107,6 +109,7 @@ std::vector<int> visit_order(std::span<const float> difficulty, std::span<const 
     visit_mixed(order == "curriculum" ? hard : easy);
     return list;
   }
+  // Every row once, from easy to hard.
   std::vector<int> once;
   for (const Ranked& r : ranked) once.push_back(r.row);
   if (order == "growing" || order == "growing-anti") {

@@ -449,6 +449,7 @@ Outcome run(const Options& options, Session& session) {
     const Stage fitting(session, options.model == "knn" ? "neighbours" : "training");
     return options.model == "knn" ? fit_knn(options, data, extent, session) : fit_mlp(options, data, extent, session);
   }();
+  // The map goes into its files band by band while it is painted.
   const double fit_seconds = stage.seconds();
   stage.part(fit_percent, 100, 100);
   const auto cells = paint(options, data.classes, fitted, files, session);

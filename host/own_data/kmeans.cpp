@@ -445,6 +445,7 @@ Outcome assign_shard(const Options& options, const Shard& shard, Session& sessio
     throw Failure(kMisuse, fmt::format("--shard {}: the {} rows of {} are dealt in blocks of {}; use fewer shards",
                                        options.shard, n, data.name(), kKmeansBlockRows));
   }
+  // The files are opened first: a folder that cannot be written to is found before the work is done.
   const std::vector<float> centroids = start_from_file(options, k, d);
   const std::filesystem::path folder = shard_folder(options.out, shard);
   make_output_folder(folder);
@@ -453,6 +454,7 @@ Outcome assign_shard(const Options& options, const Shard& shard, Session& sessio
   NpyWriter<std::int32_t> labels_file(folder / "labels.npy", {own.count});
   const Stage stage(session, "kmeans");
   Communicator alone;
+  // The shard's rows alone are read and checked; by cosine each is scaled to length 1.
   std::span<const float> rows = data.checked(own.first, own.count, alone);
   std::vector<float> unit;
   if (options.cosine()) {
@@ -477,6 +479,7 @@ Outcome assign_shard(const Options& options, const Shard& shard, Session& sessio
   centroids_file.write(centroids);
   labels_file.write(own_labels);
   distances_file.write(found);
+  // `shard` says what merge needs: which rows these are, and which files it joins or expects to be equal.
   Outcome outcome;
   outcome.document = {{"schema", 1},
                       {"data", {{"file", options.source.data}, {"n", n}, {"d", d}}},

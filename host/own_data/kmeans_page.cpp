@@ -172,6 +172,7 @@ Page kmeans_page(const Json& document) {
                               grouped(*least), grouped(*most));
   page.lead = fmt::format("The rows of {}, {} each, by k-means: every row belongs to the nearest of {}.", file,
                           counted(data.at("d"), "feature"), counted(std::ssize(sizes), "centroid"));
+  // With labels: what clusters say of them, beside what one cluster would say.
   if (document.contains("labelled")) {
     const Json& labelled = document.at("labelled");
     page.lead += fmt::format(
@@ -184,6 +185,7 @@ Page kmeans_page(const Json& document) {
       {.id = "clusters",
        .title = "Sizes",
        .html = chart_html(sizes_chart(document)) + "<div class=\"panel\">" + clusters_table(document) + "</div>"}};
+  // How they were found, and what else stands in the folder.
   const std::int64_t iterations = document.at("iterations");
   const bool cosine = document.at("metric") == "cosine";
   page.methods = {

@@ -290,6 +290,7 @@ Page knn_page(const Json& document) {
                       : fmt::format("For each of {} queries of {}, {} of {} references of {}.",
                                     grouped(queries.at("n")), text_of(queries.at("file")), k,
                                     grouped(references.at("n")), text_of(references.at("file")));
+  // Copies make errors look small, and are said at once.
   page.lead +=
       copies == 0
           ? fmt::format(" None has a copy among {}.", one_set ? "the others" : "the references")
@@ -305,6 +306,7 @@ Page knn_page(const Json& document) {
                      : "Each query is given the commonest label of its neighbours.",
          .html = confusion_html(document.at("vote"), command_of(document))});
   }
+  // How near neighbours are, and the pairs at either end.
   page.sections.push_back({.id = "far",
                            .title = "Near and far",
                            .html = "<div class=\"panels\">" + chart_html(distances_chart(document)) +

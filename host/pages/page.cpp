@@ -266,6 +266,7 @@ std::string chart_html(const Chart& chart) {
     std::string& colour = colours[line.name];
     if (!line.colour.empty()) colour = line.colour;
     if (colour.empty()) colour = line.control ? "control" : fmt::format("c{}", coloured++ % 8);
+    // What does not fit the axis is counted, and said below the chart.
     std::vector<Mark> marks, samples;
     for (const auto& [from, to] : {std::pair{&line.marks, &marks}, std::pair{&line.samples, &samples}}) {
       std::copy_if(from->begin(), from->end(), std::back_inserter(*to), [&](const Mark& m) { return fits(chart, m); });
@@ -275,6 +276,7 @@ std::string chart_html(const Chart& chart) {
                             {"control", line.control}, {"joined", line.joined},      {"dashed", line.dashed},
                             {"hollow", line.hollow},   {"thin", line.thin},          {"bare", line.bare},
                             {"bars", line.bars},       {"marks", marks_json(marks)}, {"samples", marks_json(samples)}};
+    // The table behind the chart has all of it, in the order in which it is drawn.
     for (const Mark& mark : line.marks) row(line, mark.note.empty() ? "drawn" : mark.note, mark);
     if (line.law) {
       nlohmann::json law = {{"curve", marks_json(line.law->curve)}};
@@ -490,6 +492,7 @@ constexpr const char* kMeasureSwitch =
 
 std::string page_html(const Page& page) {
   std::vector<Section> sections = page.sections;
+  // The switch between the errors stands where the first panel that obeys it is.
   bool switched = false;
   for (Section& section : sections) {
     if (!switched && section.html.find("data-shown=\"density\"") != std::string::npos) {
@@ -500,6 +503,7 @@ std::string page_html(const Page& page) {
   const nlohmann::json document = carried(page.document);
   const auto left_out = document.is_object() ? document.value("rows_left_out", std::int64_t{0}) : 0;
   const std::string results = document.dump(1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  // Last on every page: methods, the command, the results to download, and where they were made.
   std::string made;
   if (!page.methods.empty()) made += list_html(page.methods);
   if (!page.command.empty()) {

@@ -164,6 +164,7 @@ void write_image(const std::filesystem::path& file, const Image& image) {
     for (std::size_t i = 0; i < 3; ++i) colour[i] = static_cast<std::uint8_t>((bin.sum[i] + bin.count / 2) / bin.count);
     palette.push_back(colour);
   }
+  // Which of the palette each bin is nearest to.
   std::map<int, std::uint8_t> nearest;
   for (const auto& [key, bin] : order) {
     int best = 0, best_distance = 1 << 30;

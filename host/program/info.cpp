@@ -33,6 +33,7 @@ std::string gigabytes(const nlohmann::json& bytes) {
 
 Outcome run(Session& session) {
   std::string why_not;
+  // The backends, and why there is no GPU where there is none.
   const Backend* cuda = cuda_backend(&why_not);
   Context cpu(cpu_backend(), 0, session.common.threads);
   nlohmann::json backends = {{{"name", "cpu"}, {"device", cpu.backend().describe(cpu)}}};
@@ -42,6 +43,7 @@ Outcome run(Session& session) {
   } else {
     backends.push_back({{"name", "cuda"}, {"device", nullptr}, {"why_not", why_not}});
   }
+  // From which amounts of work on the GPU is chosen.
   const Crossovers crossovers =
       cuda == nullptr
           ? read_crossovers({}, {})
@@ -56,6 +58,7 @@ Outcome run(Session& session) {
     lines += fmt::format("         {:<16} {:>7.2g} {} ({})\n", row.op, row.amount, row.unit,
                          row.measured.empty() ? "assumed" : "measured on " + row.measured);
   }
+  // All of it as JSON, and then in lines.
   const ThreadCount threads = default_threads();
   Outcome outcome;
   outcome.document = {{"backends", backends},

@@ -429,6 +429,7 @@ nb::tuple mlp_train(Place& place, const MlpShape& shape, const Matrix<float>& ro
   settings.precision =
       named<Precision>("precision", nb::cast<std::string>(options["precision"]), {"fp32", "bf16x3", "bf16"});
 
+  // Rows and labels are the same for all.
   const In<float> inputs(place, rows);
   const In<std::uint8_t> labels(place, classes);
   settings.inputs = inputs;
@@ -437,6 +438,7 @@ nb::tuple mlp_train(Place& place, const MlpShape& shape, const Matrix<float>& ro
   const std::int64_t p = parameter_count(shape), epochs = std::max(settings.epochs, 0);
   Out<float> parameters(place, {m, p}), losses(place, {m, epochs});
   Out<int> diverged(place, {m});
+  // One call trains all networks: they differ in their seeds, and each has its row of the outputs.
   run(
       place,
       [&] {

@@ -53,6 +53,7 @@ std::vector<Figure> draw_figures(const Comparison& comparison, const std::filesy
   const Dataset data =
       sample_spiral(mixture_of_world(options.worlds[0]), Spiral{}, options.sizes.back(), seed, options.noise);
   const Buffer<std::uint8_t> labels(context, data.labels, {data.size()});
+  // Maps have twice the cells of a panel a side: four of them make a pixel.
   const Grid grid{.size = 2 * kPanel};
   Buffer<std::uint8_t> map(context, {1, grid.size, grid.size});
   const View<std::uint8_t> flat(map.view().data(), {grid.size, grid.size});
@@ -74,6 +75,7 @@ std::vector<Figure> draw_figures(const Comparison& comparison, const std::filesy
     captions.emplace_back();
   };
 
+  // The truth, without points and with those of the largest size.
   next_block("truth");
   backend.grid_spiral_labels(Spiral{}, grid, 0, flat, context);
   add("truth", 0, draw_map(map.to_host(), kPanel, {}, {}), "");

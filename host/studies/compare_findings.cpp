@@ -191,6 +191,7 @@ std::optional<Finding> bias_with_the_learner_fixed(const Comparison& c) {
   if (encoded_knns(c).empty()) return std::nullopt;
   const std::int64_t small = c.options.sizes.front(), large = c.options.sizes.back();
   const std::vector<Equivalent> over = equivalents_over_worlds(c), home = equivalents(c);
+  // Over worlds where there are several, else over the seeds of the first.
   const bool worlds = !over.empty();
   const std::vector<Equivalent>& factors = worlds ? over : home;
   Finding f{.id = "bias"};
@@ -204,6 +205,7 @@ std::optional<Finding> bias_with_the_learner_fixed(const Comparison& c) {
     if (n == large && n != small) verdicts.add(fmt::format("{} ({})", one.what, short_measure(one.measure)), one);
   }
   if (f.contrasts.empty()) return std::nullopt;
+  // The title says how many times the data the encodings are worth, or where that is not known, the verdicts.
   const auto by_grid = factors_of_encodings(c, factors, kMeasures[0]);
   const int units = f.contrasts[0].difference.n;
   const std::string unit = counted(units, worlds ? "world" : "seed");
@@ -380,6 +382,7 @@ std::optional<Finding> budgets(const Comparison& c) {
                fmt::format("{} epochs: error, %", grouped(other)),
                "best kNN"};
   if (c.options.budget_seeds == 0 || other == 0) return std::nullopt;
+  // `before`: the usual training, on the draws that were also trained longer.
   std::vector<Contrast> before;
   for (const auto* measure : kMeasures) {
     const std::string knn = best_knn(c, n, measure);
@@ -401,6 +404,7 @@ std::optional<Finding> budgets(const Comparison& c) {
     }
   }
   if (f.table.empty()) return std::nullopt;
+  // Each budget is a family of its own; what is told are the verdicts that differ.
   judge(before, {});
   f.text = fmt::format(
       "The usual training at n = {} is {} epochs; here it is {}, so that the networks' steps are {}. Both are held "
@@ -572,6 +576,7 @@ std::optional<Finding> why_one_is_better(const Comparison& c) {
   f.columns = std::move(columns);
   std::vector<std::string> reversed, undecided, kept;
   std::size_t better = 0, cases = 0;  // better: k = 1 is lower without noise
+  // A line, and a contrast to be judged, for each size and error without and with label noise.
   for (const std::int64_t n : c.options.sizes) {
     for (const auto* measure : kMeasures) {
       panel_line(c, n, measure, 0.0, f);
@@ -579,6 +584,7 @@ std::optional<Finding> why_one_is_better(const Comparison& c) {
     }
   }
   if (f.table.empty()) return std::nullopt;
+  // All of them are judged together; what was tested, and how, is then in the text.
   settle(f);
   const std::string tests = f.text;
   const auto verdict_at = [&](std::int64_t n, const std::string& measure, double at_noise) {
@@ -587,6 +593,7 @@ std::optional<Finding> why_one_is_better(const Comparison& c) {
     }
     return Verdict::undecided;
   };
+  // A case is reversed where noise turns a lower error of k = 1 into a higher one.
   for (const std::int64_t n : c.options.sizes) {
     for (const auto* measure : kMeasures) {
       const Verdict without = verdict_at(n, measure, 0.0), with = verdict_at(n, measure, noise);

@@ -67,6 +67,7 @@ std::string gallery(const Comparison& comparison, const std::vector<Figure>& fig
         "</figcaption></figure>",
         source, html_escape(alt), caption, html_escape(figure.model), figure.n);
   };
+  // The truth first.
   html +=
       "<article class=\"card\"><h3>the truth</h3><p class=\"what\">a band that winds round the origin; points are "
       "drawn without regard to it</p><div class=\"pair\">";
@@ -79,6 +80,7 @@ std::string gallery(const Comparison& comparison, const std::vector<Figure>& fig
                           fmt::format("The true labels with {} points drawn on them", grouped(figure.n)));
   }
   html += "</div></article>";
+  // A card for each model, with a picture for each size that could be measured.
   for (const Model& model : options.models) {
     html += fmt::format("<article class=\"card\"><h3>{}</h3><p class=\"what\">{}</p><div class=\"pair\">",
                         html_escape(model.name), html_escape(describe(model)));
@@ -382,12 +384,14 @@ Chart curve_chart(const Comparison& comparison, const std::string& title, const 
     line.colour = model.is_knn() ? "blue" : "orange";
     line.joined = false;
     line.hollow = model.name.find('+') != std::string::npos;
+    // Blue is kNN, orange a network; the shape of a mark is the encoding, and a hollow one has extras.
     switch (model.shape.encoding) {
       case Encoding::polar: line.shape = "triangle"; break;
       case Encoding::polar_raw: line.shape = "rectRot"; break;
       case Encoding::polar_trig: line.shape = "circle"; break;
       case Encoding::none: line.shape = "rect"; break;
     }
+    // From a mark to the kNN curve: as many points as kNN needs for that error.
     std::vector<Line> bridges;
     for (const Equivalent& e : all) {
       if (e.model != model.name || e.measure != measure || e.units == 0 || !std::isfinite(e.rows)) continue;
@@ -537,6 +541,7 @@ Page comparison_page(const Comparison& comparison, const std::vector<Finding>& s
                                 counted(std::ssize(options.models), "model"), listed_sizes,
                                 counted(std::ssize(options.seeds), "seed"),
                                 options.noise > 0 ? fmt::format(", {:g} % label noise", 100 * options.noise) : "")};
+  // What moves comes first, where there is a model that a browser can evaluate.
   const nlohmann::json live = live_data(comparison);
   if (!live.is_null()) {
     page.sections.push_back(
@@ -549,6 +554,7 @@ Page comparison_page(const Comparison& comparison, const std::vector<Finding>& s
     page.scripts = "<script type=\"application/json\" id=\"live-data\">" + script_json(live) + "</script>\n" +
                    script_html(embedded::live_js);
   }
+  // The record: pictures, findings, charts, and the table.
   page.sections.push_back(
       {.id = "pictures",
        .title = "What each model makes of the same points",

@@ -30,11 +30,13 @@ std::optional<Finding> regions(const Comparison& c) {
   };
   const std::string sparse = Regions::kMeasures[0];
   Verdicts by_density, by_encoding, by_extras[Regions::kCount];
+  // Each model in the sparse quarter against itself on the whole plane.
   for (const Model& model : c.options.models) {
     if (!is_plain(model) && model.name != "knn-1") continue;
     add(contrast(model.name, c.errors(model.name, n, sparse), model.name + " everywhere",
                  c.errors(model.name, n, "grid_error"), sparse, {{"n", n}}));
   }
+  // Each encoding against (x, y) there, without and with extras; and in every region the extras against none.
   for (const auto& network : c.options.network_names()) {
     const std::string other = on_coordinates(network), plain = network.substr(0, network.find('+'));
     if (other != network && network == plain) {
@@ -51,6 +53,7 @@ std::optional<Finding> regions(const Comparison& c) {
       "fall; the centre, less than a pitch (0.23) from the origin, where the spiral begins; and the tip, within half a "
       "pitch of its last quarter turn, where there are almost no points. The error of the model there minus that of "
       "the other, seed by seed.";
+  // Which of the three a contrast is, when all of them have been judged together.
   const auto kind = [](const Contrast& one) {
     return one.against.ends_with(" everywhere")      ? "place"
            : one.what.find('+') == std::string::npos ? "encoding"

@@ -251,6 +251,7 @@ Outcome run(const LotteryOptions& given, Session& session) {
   study.result = run_sweep(trials, options.sweep, session);
   if (options.sweep.dry_run) return {planned_document(study, session), "", kDone};
 
+  // Findings and tables by width: tickets of one width alone are held against each other.
   MlpShape shape = model.shape;
   shape.inputs = data.features;
   shape.outputs = data.classes == 2 ? 1 : data.classes;

@@ -230,6 +230,7 @@ std::optional<Finding> clusters_finding(const ChoiceTable& table, nlohmann::json
   const std::string measure = table.measures.back();
   Finding f{.id = "clusters-" + short_measure(measure)};
   f.columns = {"choice", "errors by k, %", "random, %"};
+  // Choices that differ in nothing but the number of clusters.
   std::map<std::string, std::vector<std::size_t>> groups;
   for (std::size_t c = 0; c < table.choices.size(); ++c) {
     const RowChoice& choice = table.choices[c];
@@ -253,6 +254,7 @@ std::optional<Finding> clusters_finding(const ChoiceTable& table, nlohmann::json
       errors.push_back({{"clusters", table.choices[c].clusters}, {"error", mean(c)}});
       shown.push_back(fmt::format("k = {}: {}", table.choices[c].clusters, percent(mean(c))));
     }
+    // Beside them the random choice of as many rows.
     const std::size_t control = table.control(members[0]);
     const double random = table.cell(control, n) == nullptr ? std::nan("") : mean(control);
     list.push_back({{"choice", name},
@@ -285,6 +287,7 @@ std::optional<Finding> ways_finding(const ChoiceTable& table, nlohmann::json& li
     const RowChoice& hard = table.choices[c];
     if (hard.keep != "hard" || hard.ruled()) continue;
     const std::string score = hard.name.substr(0, hard.name.size() - 5);
+    // Its counterpart; the name of a choice ends in what it keeps.
     const auto easy = table.find(score + " easy", hard.fraction);
     if (!easy) continue;
     Verdicts own;
@@ -293,6 +296,7 @@ std::optional<Finding> ways_finding(const ChoiceTable& table, nlohmann::json& li
       family.push_back(table.against(c, *easy, n, measure));
       if (family.back().difference.n == 0) family.pop_back();
     }
+    // One score at one fraction, over n, is judged together.
     judge(family, {});
     for (const Contrast& apart : family) {
       const std::int64_t n = apart.place.at("n");

@@ -252,11 +252,13 @@ std::string times_words(const RowsWorth& worth, double kept) {
 std::optional<Finding> worth_finding(const ChoiceTable& table, const std::string& measure, nlohmann::json& list) {
   Finding f{.id = "worth-" + short_measure(measure)};
   f.columns = {"choice", "budget", "kept", "random rows with the same error", "95 % interval", "times as many"};
+  // Of the largest n: the choices worth most and least, for the title.
   struct Best {
     double times = 0;
     std::string worded{}, words{};
   } best, least{HUGE_VAL};
   if (table.sizes.size() < 3) return std::nullopt;
+  // Every n goes into the list, which is for result.json; into the table the largest alone.
   const auto add = [&](std::size_t c, std::int64_t n, const ChoiceCell& cell, bool steps) {
     const RowChoice& choice = table.choices[c];
     const RowsWorth worth = rows_worth(cell.errors.at(measure).by_unit(), random_curve(table, measure, choice, steps));
@@ -290,6 +292,7 @@ std::optional<Finding> worth_finding(const ChoiceTable& table, const std::string
     for (const std::int64_t n : table.sizes) {
       if (const ChoiceCell* cell = table.cell(c, n); cell != nullptr) add(c, n, *cell, false);
     }
+    // The largest n was also trained with as many steps as all rows.
     const auto steps = table.equal_steps.find(c);
     if (steps != table.equal_steps.end()) add(c, table.sizes.back(), steps->second, true);
   }

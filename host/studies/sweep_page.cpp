@@ -150,6 +150,7 @@ Axis axis_of(const Curves& all) {
 }
 
 Chart chart_of(const Curves& all, const std::string& error, const std::string& title, bool switched) {
+  // Errors of zero have no place on a logarithmic axis; many laws would hide the points.
   bool positive = true;
   std::size_t laws = 0, most = 0;
   for (const Curve& curve : all.curves) {
