@@ -302,10 +302,10 @@ struct Said {
 Said run_command(const std::string& line, double limit = INFINITY);
 
 // The peers of `python3 bench/peers/SCRIPT ARGUMENTS`, which prints one JSON object a line: {"who", "units", "unit",
-// "wall", "cpu", "note", "version"}, or {"who", "absent"}. How the answer of one that was timed compares with ours, `answer` says of
-// its row, whose other members are for it. SCALELAB_PYTHON names another interpreter, SCALELAB_PEERS another folder than
-// share/scalelab/peers of an installed program or bench/peers of the sources, SCALELAB_PEER_SECONDS another limit than
-// kPeerSeconds for a script, and `threads` limits its libraries. One absent peer when the script cannot be run, fails,
+// "wall", "cpu", "note", "version"}, or {"who", "absent"}. How the answer of one that was timed compares with ours,
+// `answer` says of its row, whose other members are for it. SCALELAB_PYTHON names another interpreter, SCALELAB_PEERS
+// another folder than share/scalelab/peers of an installed program or bench/peers of the sources, SCALELAB_PEER_SECONDS
+// another limit than kPeerSeconds for a script, and `threads` limits its libraries. One absent peer when the script cannot be run, fails,
 // with the last line of what it complained of, or is late.
 inline constexpr double kPeerSeconds = 900;
 std::vector<Peer> python_peers(const std::string& script, const std::string& arguments, int threads,

@@ -144,16 +144,16 @@ struct Measuring {
   }
 };
 
-// The rungs of a line by x, `of` a row; `more` seconds are added to each time.
+// The rungs of a line by x, which x_of says of a row; `more` seconds are added to each time.
 std::vector<Rung> rungs_of(const nlohmann::json& document, const nlohmann::json& line,
-                           const std::function<double(const nlohmann::json&)>& of, double more) {
+                           const std::function<double(const nlohmann::json&)>& x_of, double more) {
   std::vector<Rung> rungs;
   for (const auto& index : line.at("rows")) {
     const auto& row = document.at("rows").at(index.get<std::size_t>());
     if (row.contains("wrong")) continue;
     const auto& clock = row.at(document.value("clock", "wall"));
     const double middle = number_at(clock, "median"), low = number_at(clock, "low"), high = number_at(clock, "high");
-    rungs.push_back({of(row),
+    rungs.push_back({x_of(row),
                      {middle + more, std::isfinite(low) ? low + more : middle + more,
                       std::isfinite(high) ? high + more : middle + more}});
   }

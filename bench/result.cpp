@@ -310,10 +310,10 @@ std::string row_text(const nlohmann::json& row, const std::string& clock,
 // The lines of `bench cost` group by group, and what lies between them.
 std::string lines_text(const nlohmann::json& document) {
   std::string text, group;
-  const auto crossings_of = [&document](const std::string& of) {
+  const auto crossings_of = [&document](const std::string& wanted) {
     std::string list;
     for (const auto& crossing : document.value("crossings", nlohmann::json::array())) {
-      if (crossing.value("group", "") == of) list += "  " + crossing.value("text", "") + "\n";
+      if (crossing.value("group", "") == wanted) list += "  " + crossing.value("text", "") + "\n";
     }
     return list;
   };

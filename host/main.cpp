@@ -180,7 +180,7 @@ int complain(int exit_code, std::string line) {
 }
 
 // The backend that a command's options, its work and this machine make out.
-Choice choose(const Command& command, const Common& common, Needs& needs) {
+BackendChoice choose(const Command& command, const Common& common, Needs& needs) {
   std::string why_not;
   const Backend* cuda = cuda_backend(&why_not);
   if (cuda != nullptr && common.backend != "cpu" && command.needs) needs = command.needs();
@@ -201,7 +201,7 @@ int threads_for_each(const Common& common) {
 // One thread, which a command that has several devices adds some to (devices.h). The CPU is one device.
 Outcome run_alone(const Command& command, const Common& common, Progress& progress) {
   Needs needs;
-  const Choice choice = choose(command, common, needs);
+  const BackendChoice choice = choose(command, common, needs);
   if (!choice.reason.empty()) progress.remark("scalelab: " + choice.reason);
   return run_where_it_fits(
       common.backend, *choice.backend, needs,
@@ -314,7 +314,7 @@ Outcome run_on_devices(const Command& command, const Common& common, Progress& p
                                        command_path(*command.app)));
   }
   Needs needs;
-  const Choice choice = choose(command, common, needs);
+  const BackendChoice choice = choose(command, common, needs);
   if (choice.backend == &cpu_backend()) return run_alone(command, common, progress);
   Outcome outcome;
   const int threads = threads_for_each(common);

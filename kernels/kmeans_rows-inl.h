@@ -149,19 +149,19 @@ void measure_rows(const float* points, std::int64_t rows, std::int64_t d, const 
 }
 
 // Makes centroids (k, d) ready; their centre is given.
-void pack_proposals(const float* centroids, std::int64_t k, std::int64_t d, Proposals& of) {
+void pack_proposals(const float* centroids, std::int64_t k, std::int64_t d, Proposals& proposals) {
   const auto lanes = static_cast<std::int64_t>(hn::Lanes(DF()));
   const std::int64_t places = (k + lanes - 1) / lanes * lanes;
-  Scored& scored = of.centroids;
+  Scored& scored = proposals.centroids;
   const float* centre = scored.centre.data();
   const std::vector<float> origin(static_cast<std::size_t>(d));
   const double centre_length = slightly_above(std::sqrt(extents_of(centre, d, origin.data()).square));
-  of.packed.assign(static_cast<std::size_t>(places * d), 0.0F);
+  proposals.packed.assign(static_cast<std::size_t>(places * d), 0.0F);
   scored.half.assign(static_cast<std::size_t>(places), std::numeric_limits<float>::infinity());
   scored.longest = scored.most_half = 0;
   for (std::int64_t j = 0; j < k; ++j) {
     const float* c = centroids + j * d;
-    float* to = &of.packed[static_cast<std::size_t>((j / lanes * d) * lanes + j % lanes)];
+    float* to = &proposals.packed[static_cast<std::size_t>((j / lanes * d) * lanes + j % lanes)];
     for (std::int64_t i = 0; i < d; ++i) to[i * lanes] = centre[i] - c[i];
     scored.half[static_cast<std::size_t>(j)] = add_half(extents_of(c, d, centre), centre_length, scored);
   }
@@ -199,13 +199,13 @@ HWY_INLINE void score_panel(const float* points, int rows, std::int64_t d, const
 
 // At most kScoreRows rows on their way to a label, the first of them row `first` of all points.
 struct RowBlock {
-  RowBlock(const float* points, std::int64_t first, int count, std::int64_t d, const Proposals& of,
+  RowBlock(const float* points, std::int64_t first, int count, std::int64_t d, const Proposals& proposals,
            const float* centroids, int* labels, float* distances)
       : points(points),
         first(first),
         count(count),
         d(d),
-        of(of),
+        proposals(proposals),
         centroids(centroids),
         label(labels),
         distance(distances == nullptr ? own_distances : distances),
@@ -214,7 +214,7 @@ struct RowBlock {
   const float* row(int i) const { return points + i * d; }
   float limit(int i, float least) const {
     const auto at = static_cast<std::size_t>(first + i);
-    return score_limit(least, of.length[at], of.spread[at], d, of.centroids);
+    return score_limit(least, proposals.length[at], proposals.spread[at], d, proposals.centroids);
   }
   void leave(int i) { undecided[undecided_count++] = row(i); }
   // The nearest of a few candidates, one after the other by compare().
@@ -232,7 +232,7 @@ struct RowBlock {
   std::int64_t first;
   int count;
   std::int64_t d;
-  const Proposals& of;
+  const Proposals& proposals;
   const float* centroids;
   int* label;
   float* distance;
@@ -258,8 +258,8 @@ void propose_by_scores(std::int64_t k, RowBlock& block) {
     hn::StoreU(hn::Iota(di, 0), di, scores.index + i * lanes);
   }
   for (std::int64_t group = 0; group < groups; group += kGroupsAtOnce) {
-    const float* at = block.of.packed.data() + group * d * lanes;
-    const float* half = block.of.centroids.half.data() + group * lanes;
+    const float* at = block.proposals.packed.data() + group * d * lanes;
+    const float* half = block.proposals.centroids.half.data() + group * lanes;
     const int id = static_cast<int>(group * lanes);
     switch (std::min<std::int64_t>(kGroupsAtOnce, groups - group)) {
       case 1: score_panel<1>(block.points, block.count, d, at, half, id, scores); break;
@@ -338,7 +338,7 @@ class ByteProposals {
  public:
   // With `hinted`, labels hold where rows were before.
   ByteProposals(std::int64_t k, bool hinted, RowBlock& block)
-      : k_(k), hinted_(hinted), block_(block), of_(block.of), d_(block.d) {}
+      : k_(k), hinted_(hinted), block_(block), proposals_(block.proposals), d_(block.d) {}
 
   // Returns how many scores were computed, or -1 when it gave up for there are too many.
   std::int64_t run() {
@@ -358,8 +358,9 @@ class ByteProposals {
 
   void score(int i, std::int64_t id) {
     ++scores_;
-    const float half = of_.centroids.half[static_cast<std::size_t>(id)];
-    near_[i].add(block_, i, static_cast<int>(id), score_of(block_.row(i), of_.negative.data() + id * d_, half, d_));
+    const float half = proposals_.centroids.half[static_cast<std::size_t>(id)];
+    near_[i].add(block_, i, static_cast<int>(id),
+                 score_of(block_.row(i), proposals_.negative.data() + id * d_, half, d_));
   }
 
   // Scores the centroids of a panel of groups whose lower bounds are within the limits.
@@ -367,9 +368,9 @@ class ByteProposals {
     const DF df;
     const std::int64_t width = byte_width(d_), first = group * kMaxLanes;
     const std::int64_t count = std::min(k_ - first, groups * kMaxLanes);
-    lower_panel(&of_.byte_points.bytes[static_cast<std::size_t>(block_.first * width)],
-                &of_.byte_points.rows[static_cast<std::size_t>(block_.first)], block_.count, width, of_.byte_centroids,
-                group, groups, sums_, lower_);
+    lower_panel(&proposals_.byte_points.bytes[static_cast<std::size_t>(block_.first * width)],
+                &proposals_.byte_points.rows[static_cast<std::size_t>(block_.first)], block_.count, width,
+                proposals_.byte_centroids, group, groups, sums_, lower_);
     for (int i = 0; i < block_.count; ++i) {
       const float* lower = lower_ + i * kOfRow;
       VF least = hn::Load(df, lower);
@@ -415,7 +416,7 @@ class ByteProposals {
   std::int64_t k_;
   bool hinted_;
   RowBlock& block_;
-  const Proposals& of_;
+  const Proposals& proposals_;
   std::int64_t d_, scores_ = 0;
   NearCentroids near_[kScoreRows];
   alignas(64) std::int32_t sums_[kScoreRows * kOfRow];
@@ -423,17 +424,18 @@ class ByteProposals {
 };
 
 // Makes points (rows, d), the first of them row `first` of all, ready for bounds from bytes.
-void round_points(const float* points, std::int64_t first, std::int64_t rows, std::int64_t d, Proposals& of) {
-  round_rows_to_bytes(points, first, rows, d, of.centroids.centre.data(), of.byte_points);
+void round_points(const float* points, std::int64_t first, std::int64_t rows, std::int64_t d, Proposals& proposals) {
+  round_rows_to_bytes(points, first, rows, d, proposals.centroids.centre.data(), proposals.byte_points);
 }
 
 // Makes centroids [begin, end) of (k, d) ready for bounds from bytes.
-void round_centroids(const float* centroids, std::int64_t begin, std::int64_t end, std::int64_t d, Proposals& of) {
-  const float* centre = of.centroids.centre.data();
-  round_groups_to_bytes(centroids, begin, end, d, centre, of.byte_centroids);
+void round_centroids(const float* centroids, std::int64_t begin, std::int64_t end, std::int64_t d,
+                     Proposals& proposals) {
+  const float* centre = proposals.centroids.centre.data();
+  round_groups_to_bytes(centroids, begin, end, d, centre, proposals.byte_centroids);
   for (std::int64_t j = begin; j < end; ++j) {
     for (std::int64_t c = 0; c < d; ++c) {
-      of.negative[static_cast<std::size_t>(j * d + c)] = centre[c] - centroids[j * d + c];
+      proposals.negative[static_cast<std::size_t>(j * d + c)] = centre[c] - centroids[j * d + c];
     }
   }
 }
@@ -443,15 +445,15 @@ bool bytes_are_multiplied() { return multiplies_bytes(); }
 // As assign_rows, of rows [first, first + rows) of the points; `distances` may be null. With `hinted`, labels hold where
 // rows were before. Blocks in which proposals decide little, and those behind them, are assigned by canonical distances.
 // Returns of how many pairs all features were needed.
-std::int64_t propose_rows(const float* points, std::int64_t first, std::int64_t rows, std::int64_t d, Proposals& of,
-                          const float* centroids, const float* packed, std::int64_t k, bool hinted, int* labels,
-                          float* distances) {
+std::int64_t propose_rows(const float* points, std::int64_t first, std::int64_t rows, std::int64_t d,
+                          Proposals& proposals, const float* centroids, const float* packed, std::int64_t k,
+                          bool hinted, int* labels, float* distances) {
   int own_labels[kScoreRows];
   float own_distances[kScoreRows];
   std::int64_t full = 0;
-  bool decide = true, by_bytes = !of.byte_points.rows.empty();
-  if (by_bytes && of.skip.load() > 0) {
-    --of.skip;
+  bool decide = true, by_bytes = !proposals.byte_points.rows.empty();
+  if (by_bytes && proposals.skip.load() > 0) {
+    --proposals.skip;
     by_bytes = false;
   }
   for (std::int64_t begin = 0; begin < rows; begin += kScoreRows) {
@@ -463,16 +465,16 @@ std::int64_t propose_rows(const float* points, std::int64_t first, std::int64_t 
       full += count * k;
       continue;
     }
-    RowBlock block(at, first + begin, count, d, of, centroids, labels + begin, distance);
+    RowBlock block(at, first + begin, count, d, proposals, centroids, labels + begin, distance);
     if (by_bytes) {
       const std::int64_t scores = ByteProposals(k, hinted, block).run();
       by_bytes = scores >= 0;
       if (by_bytes) {
         full += scores;
-        of.next_skip = 1;
+        proposals.next_skip = 1;
       } else {
-        of.skip = of.next_skip.load();
-        of.next_skip = std::min(2 * of.next_skip.load() + 1, 63);
+        proposals.skip = proposals.next_skip.load();
+        proposals.next_skip = std::min(2 * proposals.next_skip.load() + 1, 63);
       }
     }
     if (!by_bytes) {

@@ -43,8 +43,8 @@ struct Proposals {
 };
 
 // How far above the least score, in float and rounded up, another's may be; NaN where nothing can be said.
-inline float score_limit(float least, float length, float spread, std::int64_t d, const Scored& of) {
-  const double e = score_error(length, d, of), distance = std::fmax(0.0, spread + 2 * (least + e));
+inline float score_limit(float least, float length, float spread, std::int64_t d, const Scored& scored) {
+  const double e = score_error(length, d, scored), distance = std::fmax(0.0, spread + 2 * (least + e));
   if (!(std::isfinite(e) && distance < 1e37)) return NAN;
   return rounded_up(least + 2 * e + distance_share(d) * distance + underflow_of(d));
 }

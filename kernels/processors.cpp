@@ -43,9 +43,9 @@ int allowed_processors(int all) {
 
 // Processors that "quota period" (cpu.max of v2) or two files of v1 grant; "max" and -1 are no limit.
 double granted(std::istream& quota, std::istream& period) {
-  double most = 0, of = 0;
-  if (!(quota >> most) || !(period >> of) || most <= 0 || of <= 0) return kUnlimited;
-  return most / of;
+  double allowed = 0, each = 0;  // microseconds in each period
+  if (!(quota >> allowed) || !(period >> each) || allowed <= 0 || each <= 0) return kUnlimited;
+  return allowed / each;
 }
 
 // The least of what a group and those above it grant. In a container the path that the kernel states may begin above

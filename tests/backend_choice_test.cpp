@@ -27,7 +27,7 @@ double crossover(Work work) {
   return 0;
 }
 
-TEST(Choice, AutoTakesTheGpuFromTheCrossoverOn) {
+TEST(BackendChoice, AutoTakesTheGpuFromTheCrossoverOn) {
   for (const Work work : {Work::knn_near, Work::knn_far, Work::grid_knn, Work::grid_mlp, Work::mlp_train,
                           Work::kmeans_near, Work::kmeans_far, Work::max_margin, Work::xor_sgd}) {
     const double amount = crossover(work);
@@ -44,7 +44,7 @@ TEST(Choice, AutoTakesTheGpuFromTheCrossoverOn) {
   EXPECT_EQ(choose_backend("auto", {}, &pretended(), "").backend, &cpu_backend());
 }
 
-TEST(Choice, WhatIsAskedForByNameIsTakenWhateverTheAmount) {
+TEST(BackendChoice, WhatIsAskedForByNameIsTakenWhateverTheAmount) {
   const Needs small{{{Work::knn_near, 1}}, ""}, large{{{Work::knn_near, 1e15}}, ""};
   EXPECT_EQ(choose_backend("cuda", small, &pretended(), "").backend, &pretended());
   EXPECT_EQ(choose_backend("cpu", large, &pretended(), "").backend, &cpu_backend());
@@ -58,7 +58,7 @@ TEST(Choice, WhatIsAskedForByNameIsTakenWhateverTheAmount) {
   }
 }
 
-TEST(Choice, OutOfDeviceMemoryGoesOnOnTheCpuOnlyUnderAuto) {
+TEST(BackendChoice, OutOfDeviceMemoryGoesOnOnTheCpuOnlyUnderAuto) {
   std::vector<std::string> ran, said;
   const auto run = [&](const Backend& backend) {
     ran.emplace_back(backend.name);

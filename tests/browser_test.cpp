@@ -119,7 +119,9 @@ const std::string kCanvases = R"(
   report.charts = [...document.querySelectorAll('.chart canvas')].filter((c) => c.offsetParent !== null).map((canvas) => {
     const {width, height} = canvas, pixels = canvas.getContext('2d').getImageData(0, 0, width, height).data;
     const colours = new Set();
-    for (let i = 0; i < pixels.length; i += 4) if (pixels[i + 3] > 200) colours.add(pixels[i] << 16 | pixels[i + 1] << 8 | pixels[i + 2]);
+    for (let i = 0; i < pixels.length; i += 4) {
+      if (pixels[i + 3] > 200) colours.add(pixels[i] << 16 | pixels[i + 1] << 8 | pixels[i + 2]);
+    }
     return colours.size;
   });
   report.width = document.documentElement.scrollWidth;
@@ -151,7 +153,7 @@ Made make_comparison(const fs::path& folder, const std::string& models, int widt
   const auto figures = draw_figures(made.comparison, folder, session);
   const Study study{.command = "compare", .experiment = "compare", .result = made.comparison.sweep};
   nlohmann::json document = study_document(study, made.comparison.curves, session);
-  document["command"] = command_of(made.comparison.options);
+  document["command"] = compare_command(made.comparison.options);
   made.page = page_html(comparison_page(made.comparison, findings(made.comparison), document, figures));
   return made;
 }
@@ -282,7 +284,9 @@ std::string labels_probe(std::int64_t size) {
   report.labels = {{}};
   for (const model of live.models) {{
     report.labels[model.name] = {{}};
-    for (const n of [100, 300]) report.labels[model.name][n] = btoa(String.fromCharCode(...scalelabLive.labels(model.name, n, {})));
+    for (const n of [100, 300]) {
+      report.labels[model.name][n] = btoa(String.fromCharCode(...scalelabLive.labels(model.name, n, {})));
+    }
   }})",
                      size);
 }
@@ -353,7 +357,8 @@ const std::string kAgainstRecord = R"(
   };
   const live = JSON.parse(document.getElementById('live-data').textContent);
   const canvases = [...document.querySelectorAll('#live-panels canvas')];
-  const records = [live.left, live.right].map(({model, n}) => document.querySelector(`img[data-model="${model}"][data-n="${n}"]`));
+  const records = [live.left, live.right].map(
+      ({model, n}) => document.querySelector(`img[data-model="${model}"][data-n="${n}"]`));
   await Promise.all(records.map((record) => record.decode()));
   await new Promise((done) => setTimeout(done));
   const differ = (i) => {

@@ -308,12 +308,12 @@ std::vector<std::string> bits(const Comparison& comparison, const std::string& m
 TEST(Compare, NetworksTrainOnTheRungAskedFor) {
   CompareOptions options = small_options("knn-1,mlp-polar");
   const Comparison fp32 = measured(options, cpu_backend());
-  EXPECT_EQ(command_of(options).find("--precision"), std::string::npos);
+  EXPECT_EQ(compare_command(options).find("--precision"), std::string::npos);
   for (Model& model : options.models) model.precision = Precision::bf16;
   const Comparison bf16 = measured(options, cpu_backend());
   EXPECT_NE(bf16.networks, fp32.networks);
   EXPECT_EQ(bits(bf16, "knn"), bits(fp32, "knn"));
-  EXPECT_NE(command_of(options).find(" --precision bf16 "), std::string::npos);
+  EXPECT_NE(compare_command(options).find(" --precision bf16 "), std::string::npos);
   EXPECT_THROW(parse_precision("tf32"), Failure);
 }
 

@@ -56,10 +56,10 @@ TEST_F(CrossoverFile, WhatWasWrittenIsUsedAndSaysWhen) {
   // It decides, and the reason names it.
   Backend gpu = cpu_backend();
   const Needs cells{{{Work::grid_knn, 6e6}}, ""};
-  const Choice choice = choose_backend("auto", cells, &gpu, "", got.rows);
+  const BackendChoice choice = choose_backend("auto", cells, &gpu, "", got.rows);
   EXPECT_EQ(choice.backend, &gpu);
   EXPECT_NE(choice.reason.find("measured on 2026-11-22"), std::string::npos) << choice.reason;
-  const Choice assumed = choose_backend("auto", cells, &gpu, "");
+  const BackendChoice assumed = choose_backend("auto", cells, &gpu, "");
   EXPECT_EQ(assumed.backend, &cpu_backend());
   EXPECT_NE(assumed.reason.find("assumed"), std::string::npos) << assumed.reason;
 }

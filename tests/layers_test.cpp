@@ -1,7 +1,7 @@
 // The layers: host sees only include; kernels sees include and itself; only .cu and .cuh see CUDA, CUB, Thrust; JSON
 // stays in host, bench and tests; a wing of host sees itself and the wings before it. Read off the #include lines of the
-// tree, and seen to fail on planted ones. Likewise comments that a formatter broke into lines of a word or two, and
-// rulers that it cut.
+// tree, and seen to fail on planted ones. Likewise comments that a formatter broke into lines of a word or two, rulers
+// that it cut, and lines that are too long.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -101,17 +101,50 @@ std::vector<std::string> lines_of(const fs::path& path) {
   return lines;
 }
 
-TEST(Layers, NoFormatterBrokeAComment) {
+constexpr std::ptrdiff_t kMostColumns = 128;
+
+// The lines of a file that are longer than kMostColumns, in characters of UTF-8.
+std::vector<int> long_lines(const std::vector<std::string>& lines) {
+  std::vector<int> found;
+  for (std::size_t i = 0; i < lines.size(); ++i) {
+    const auto begins = [](char byte) { return (static_cast<unsigned char>(byte) & 0xc0U) != 0x80U; };
+    const auto columns = std::count_if(lines[i].begin(), lines[i].end(), begins);
+    if (columns > kMostColumns) found.push_back(static_cast<int>(i) + 1);
+  }
+  return found;
+}
+
+// Calls body with each source file of the tree, by its name and its lines.
+template <class Body>
+void for_each_source(Body&& body) {
   const fs::path root = scalelab::test::kSourceFolder;
   for (const std::string folder : {"include", "kernels", "host", "tests", "bench"}) {
     for (const auto& entry : fs::recursive_directory_iterator(root / folder)) {
       const std::string extension = entry.path().extension();
       if (extension != ".h" && extension != ".cpp" && extension != ".cu" && extension != ".cuh") continue;
-      for (const int line : broken_comments(lines_of(entry.path()))) {
-        ADD_FAILURE() << fs::relative(entry.path(), root).string() << ":" << line << ": mend this comment";
-      }
+      body(fs::relative(entry.path(), root).string(), lines_of(entry.path()));
     }
   }
+}
+
+TEST(Layers, NoFormatterBrokeAComment) {
+  for_each_source([](const std::string& file, const std::vector<std::string>& lines) {
+    for (const int line : broken_comments(lines)) ADD_FAILURE() << file << ":" << line << ": mend this comment";
+  });
+}
+
+TEST(Layers, NoLineIsTooLong) {
+  for_each_source([](const std::string& file, const std::vector<std::string>& lines) {
+    for (const int line : long_lines(lines)) {
+      ADD_FAILURE() << file << ":" << line << ": more than " << kMostColumns << " columns";
+    }
+  });
+}
+
+TEST(Layers, ALongLineIsFound) {
+  const std::string full(128, 'x'), dot = "\u00b7";
+  EXPECT_EQ(long_lines({full, full + "x", "", dot + full}), (std::vector<int>{2, 4}));
+  EXPECT_TRUE(long_lines({full.substr(1) + dot}).empty()) << "two bytes are one column";
 }
 
 TEST(Layers, ABrokenCommentIsFound) {

@@ -1,4 +1,5 @@
-// visit_order: every row equally often in every order but the growing ones, easy before hard within each class, classes in proportion.
+// visit_order: every row equally often in every order but the growing ones, easy before hard within each class, classes
+// in proportion.
 #include "host/lab/visit_order.h"
 
 #include <algorithm>

@@ -17,11 +17,11 @@
 namespace scalelab::host {
 
 // A matrix of finite numbers in a .npy file: n rows of d features, mapped and not copied, so that a file larger than
-// memory can be read in parts. A 1-D array of length n is a matrix of n rows and one feature; of
-// more than two axes all but the first are features, as of images (n, height, width).
+// memory can be read in parts. A 1-D array of length n is a matrix of n rows and one feature; of more than two axes all
+// but the first are features, as of images (n, height, width).
 //
-// float32 is taken as it is, float16 and unsigned bytes are widened, all without loss. float64 is refused unless asked for, because
-// rounding can change which of two rows is the nearer one.
+// float32 is taken as it is, float16 and unsigned bytes are widened, all without loss. float64 is refused unless asked
+// for, because rounding can change which of two rows is the nearer one.
 //
 // Opening throws Failure(kBadData) that names the file and what is wrong: missing, no .npy file, another type, another
 // byte order, Fortran order, no axes, an empty axis, a file shorter or longer than its header says.

@@ -54,9 +54,10 @@ std::vector<Trial> in_worlds(const std::vector<Trial>& trials, const std::vector
 nlohmann::json ready_sweep(const std::string& name);
 std::string ready_sweep_names();  // "a, b, c"
 
-// Runs what the store in options.out does not hold yet, once all trials fit their data (require_fits): its plan on stderr first, then groups of trials, each row on
-// disk as it is done, after `measured` (where given) has seen it. With --dry-run the plan is all. The first signal finishes the group and ends with
-// Failure(kStopped); the same command goes on. Rows are the same bits resumed, sharded and in any order of trials.
+// Runs what the store in options.out does not hold yet, once all trials fit their data (require_fits): its plan on
+// stderr first, then groups of trials, each row on disk as it is done, after `measured` (where given) has seen it. With
+// --dry-run the plan is all. The first signal finishes the group and ends with Failure(kStopped); the same command goes
+// on. Rows are the same bits resumed, sharded and in any order of trials.
 SweepResult run_sweep(const std::vector<Trial>& trials, const SweepOptions& options, Session& session,
                       const std::function<void(const Trial&, const Measurement&)>& measured = {});
 

@@ -120,14 +120,13 @@ MapPicture::MapPicture(const std::filesystem::path& file, std::int64_t size, int
 
 void MapPicture::add(std::span<const std::uint8_t> labels, std::int64_t row_begin) {
   const std::int64_t rows = std::ssize(labels) / size_;
-  const auto of = [this](std::int64_t i) {
-    return (2 * i + 1) * size_ / (2 * side_);
-  };  // the middle cell of those that i shows
+  // The middle one of the cells that a row or column of the picture shows.
+  const auto middle = [this](std::int64_t i) { return (2 * i + 1) * size_ / (2 * side_); };
   for (std::int64_t row = 0; row < side_; ++row) {
-    if (of(row) < row_begin || of(row) >= row_begin + rows) continue;
+    if (middle(row) < row_begin || middle(row) >= row_begin + rows) continue;
     for (std::int64_t column = 0; column < side_; ++column) {
       cells_[static_cast<std::size_t>(row * side_ + column)] =
-          labels[static_cast<std::size_t>((of(row) - row_begin) * size_ + of(column))];
+          labels[static_cast<std::size_t>((middle(row) - row_begin) * size_ + middle(column))];
     }
   }
 }

@@ -212,12 +212,12 @@ class Fit {
       digits.insert(digits.end(), text.begin(), text.end());
     }
     const std::vector<char> all = ranks_.gather(digits);
-    std::string of = fmt::format("{} {} {} rows of {} {}", program_identity(), options_text(), n_, d_,
-                                 fingerprint_of_text({all.data(), all.size()}));
+    std::string job = fmt::format("{} {} {} rows of {} {}", program_identity(), options_text(), n_, d_,
+                                  fingerprint_of_text({all.data(), all.size()}));
     on_all(ranks_, [&] {
-      if (first() && options_.starts_from_file()) of += " " + fingerprint_of(std::filesystem::path(options_.init));
+      if (first() && options_.starts_from_file()) job += " " + fingerprint_of(std::filesystem::path(options_.init));
     });
-    return checkpoint_.emplace(options_.out, std::move(of), k_, d_);
+    return checkpoint_.emplace(options_.out, std::move(job), k_, d_);
   }
 
   // What was done before: nothing, unless a stopped run left a checkpoint.

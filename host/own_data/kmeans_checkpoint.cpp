@@ -41,9 +41,9 @@ int KmeansStarts::iterations() const {
   return sum;
 }
 
-KmeansCheckpoint::KmeansCheckpoint(const std::filesystem::path& folder, std::string of, std::int64_t clusters,
+KmeansCheckpoint::KmeansCheckpoint(const std::filesystem::path& folder, std::string job, std::int64_t clusters,
                                    std::int64_t features)
-    : file_(folder / kName), of_(std::move(of)), clusters_(clusters), features_(features) {}
+    : file_(folder / kName), job_(std::move(job)), clusters_(clusters), features_(features) {}
 
 bool KmeansCheckpoint::read(int starts, int max_iterations, KmeansStarts& into) const {
   const std::string bytes = file_text(file_);
@@ -53,7 +53,7 @@ bool KmeansCheckpoint::read(int starts, int max_iterations, KmeansStarts& into) 
     return Failure(kBadData, file_.string() + ": is no checkpoint of kmeans; remove it, or choose another --out");
   };
   if (line == std::string::npos || !head.is_object() || head.value("schema", 0) < 1) throw no_checkpoint();
-  if (head.value("schema", 0) != 2 || head.value("of", "") != of_) return false;
+  if (head.value("schema", 0) != 2 || head.value("of", "") != job_) return false;
   KmeansStarts found;
   found.so_far = result_of(head);
   for (const auto& one : head.value("done", nlohmann::json::array())) {
@@ -80,7 +80,7 @@ bool KmeansCheckpoint::read(int starts, int max_iterations, KmeansStarts& into) 
 void KmeansCheckpoint::write(const KmeansStarts& now) const {
   nlohmann::json head = described(now.so_far);
   head.update(
-      {{"schema", 2}, {"of", of_}, {"clusters", clusters_}, {"d", features_}, {"done", nlohmann::json::array()}});
+      {{"schema", 2}, {"of", job_}, {"clusters", clusters_}, {"d", features_}, {"done", nlohmann::json::array()}});
   for (const KmeansResult& result : now.done) head["done"].push_back(described(result));
   OutputFile file(file_);
   file.write(head.dump() + "\n");

@@ -27,9 +27,9 @@ struct KmeansStarts {
 // [{iterations, repaired, converged, inertia}]}, then as float32 the centroids and, where starts are done, the best.
 class KmeansCheckpoint {
  public:
-  // `of` names the data and the options on which the bits of the centroids depend, but for how many starts there are, and
+  // `job` names the data and the options on which the bits of the centroids depend, but for how many starts there are, and
   // how many iterations each.
-  KmeansCheckpoint(const std::filesystem::path& folder, std::string of, std::int64_t clusters, std::int64_t features);
+  KmeansCheckpoint(const std::filesystem::path& folder, std::string job, std::int64_t clusters, std::int64_t features);
 
   // Reads the file there, which exists. False where it is of another name, or not on the way to so many `starts` of
   // `max_iterations` each. Failure(kBadData) for a file that no run left.
@@ -42,7 +42,7 @@ class KmeansCheckpoint {
 
  private:
   std::filesystem::path file_;
-  std::string of_;
+  std::string job_;
   std::int64_t clusters_, features_;
 };
 

@@ -53,25 +53,25 @@ json common_part(json result) {
 Shards find_shards(const fs::path& folder) {
   const std::regex name("(shard|references)-([0-9]{1,6})-of-([0-9]{1,6})");
   Shards found;
-  std::size_t of = 0;
+  std::size_t parts = 0;
   std::error_code unknown;
   for (const auto& entry : fs::directory_iterator(folder, unknown)) {
     std::smatch match;
     const std::string file = entry.path().filename().string();
     if (!std::regex_match(file, match, name)) continue;
     const std::size_t count = std::stoul(match[3]), index = std::stoul(match[2]);
-    if (of != 0 && (of != count || found.kind != match[1])) {
+    if (parts != 0 && (parts != count || found.kind != match[1])) {
       throw Failure(kBadData, fmt::format("{}: holds {}-...-of-{} beside {}; remove what is of another job",
-                                          folder.string(), found.kind, of, file));
+                                          folder.string(), found.kind, parts, file));
     }
-    of = count;
+    parts = count;
     found.kind = match[1];
-    found.folders.resize(of);
-    if (index >= 1 && index <= of) found.folders[index - 1] = entry.path();
+    found.folders.resize(parts);
+    if (index >= 1 && index <= parts) found.folders[index - 1] = entry.path();
   }
-  if (of == 0) throw Failure(kBadData, folder.string() + ": holds no shards, as shard-1-of-8");
+  if (parts == 0) throw Failure(kBadData, folder.string() + ": holds no shards, as shard-1-of-8");
   std::vector<std::size_t> missing;
-  for (std::size_t i = 0; i < of; ++i) {
+  for (std::size_t i = 0; i < parts; ++i) {
     const fs::path result = found.folders[i] / "result.json";
     if (found.folders[i].empty() || !fs::exists(result, unknown)) {
       missing.push_back(i + 1);
@@ -81,10 +81,10 @@ Shards find_shards(const fs::path& folder) {
   }
   if (!missing.empty()) {
     throw Failure(kBadData, fmt::format("{}: missing {} {} of {}; run them, then merge again", folder.string(),
-                                        missing.size() == 1 ? "shard" : "shards", fmt::join(missing, ", "), of));
+                                        missing.size() == 1 ? "shard" : "shards", fmt::join(missing, ", "), parts));
   }
   const json first = common_part(found.results[0]);
-  for (std::size_t i = 1; i < of; ++i) {
+  for (std::size_t i = 1; i < parts; ++i) {
     const json other = common_part(found.results[i]);
     if (other == first) continue;
     throw Failure(kBadData, fmt::format("{}: is of another job than {}: {}", found.folders[i].string(),

@@ -9,9 +9,9 @@
 
 namespace scalelab::host {
 
-Choice choose_backend(const std::string& asked, const Needs& needs, const Backend* cuda, const std::string& why_not,
-                      std::span<const Crossover> crossovers) {
-  const auto of = [crossovers](Work work) -> const Crossover& {
+BackendChoice choose_backend(const std::string& asked, const Needs& needs, const Backend* cuda,
+                             const std::string& why_not, std::span<const Crossover> crossovers) {
+  const auto crossover = [crossovers](Work work) -> const Crossover& {
     return *std::find_if(crossovers.begin(), crossovers.end(),
                          [work](const Crossover& row) { return row.work == work; });
   };
@@ -23,11 +23,11 @@ Choice choose_backend(const std::string& asked, const Needs& needs, const Backen
   if (asked == "cuda") return {cuda};
   if (needs.parts.empty()) return {&cpu_backend()};
   // The part that is largest by its crossover decides.
-  const auto size = [&of](const Needs::Part& part) { return part.amount / of(part.work).amount; };
+  const auto size = [&crossover](const Needs::Part& part) { return part.amount / crossover(part.work).amount; };
   const Needs::Part& part =
       *std::max_element(needs.parts.begin(), needs.parts.end(),
                         [&size](const Needs::Part& a, const Needs::Part& b) { return size(a) < size(b); });
-  const Crossover& row = of(part.work);
+  const Crossover& row = crossover(part.work);
   const bool large = part.amount >= row.amount;
   return {large ? cuda : &cpu_backend(),
           fmt::format("on the {}: {:.2g} {}, the GPU from {:.2g} on ({})", large ? "GPU" : "CPU", part.amount, row.unit,

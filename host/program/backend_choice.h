@@ -1,4 +1,4 @@
-// choice: which backend a command runs on, and what it does when the memory of a device runs out.
+// backend_choice: which backend a command runs on, and what it does when the memory of a device runs out.
 #pragma once
 
 #include <functional>
@@ -27,12 +27,12 @@ struct Needs {
 // cuda: Failure(kNoBackend) where there is none. auto: CUDA where it is present and at least one of the parts reaches
 // its crossover. `reason` says which crossover was or was not reached, and where that comes from; empty where none
 // decided.
-struct Choice {
+struct BackendChoice {
   const Backend* backend;
   std::string reason{};
 };
-Choice choose_backend(const std::string& asked, const Needs& needs, const Backend* cuda, const std::string& why_not,
-                      std::span<const Crossover> crossovers = assumed_crossovers());
+BackendChoice choose_backend(const std::string& asked, const Needs& needs, const Backend* cuda,
+                             const std::string& why_not, std::span<const Crossover> crossovers = assumed_crossovers());
 
 // Runs a command on the backend chosen. Where that runs out of device memory: with `asked` auto, says so in a line and
 // runs it again on the CPU; else throws OutOfMemory, with the option that would make it smaller.

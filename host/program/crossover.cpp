@@ -77,12 +77,15 @@ Contest contest_of(const Backend& cuda, int device, int threads) {
 }
 
 std::filesystem::path crossover_file() {
-  const auto of = [](const char* variable) {
+  const auto folder_in = [](const char* variable) {
     const char* value = std::getenv(variable);
     return std::filesystem::path(value == nullptr ? "" : value);
   };
-  std::filesystem::path cache = of("XDG_CACHE_HOME");
-  if (!cache.is_absolute()) cache = of("HOME").empty() ? "" : of("HOME") / ".cache";  // as its specification has it
+  std::filesystem::path cache = folder_in("XDG_CACHE_HOME");
+  if (!cache.is_absolute()) {  // as its specification has it
+    const std::filesystem::path home = folder_in("HOME");
+    cache = home.empty() ? "" : home / ".cache";
+  }
   return cache.empty() ? cache : cache / "scalelab" / "crossovers.json";
 }
 

@@ -140,7 +140,7 @@ class Out {
 
  private:
   struct OnDevice {
-    OnDevice(std::shared_ptr<Context> of, Shape shape) : context(std::move(of)), buffer(*context, shape) {}
+    OnDevice(std::shared_ptr<Context> shared, Shape shape) : context(std::move(shared)), buffer(*context, shape) {}
     std::shared_ptr<Context> context;  // outlives the buffer
     Buffer<T> buffer;
   };

@@ -399,7 +399,7 @@ Comparison comparison_from(const nlohmann::json& document, const fs::path& folde
   return comparison;
 }
 
-std::string command_of(const CompareOptions& options) {
+std::string compare_command(const CompareOptions& options) {
   std::vector<std::string> names;
   for (const Model& model : options.models) names.push_back(model.name);
   std::string command = fmt::format(
@@ -457,7 +457,7 @@ nlohmann::json own_members(const Comparison& comparison) {
   const Model model = options.models.empty() ? Model{} : options.models.back();
   std::vector<Equivalent> all_equivalents = equivalents(comparison);
   for (Equivalent& e : equivalents_over_worlds(comparison)) all_equivalents.push_back(std::move(e));
-  return {{"command", command_of(options)},
+  return {{"command", compare_command(options)},
           {"equivalents", to_json(all_equivalents)},
           {"variance", sources_json(comparison)},
           {"disagreement", disagreement_json(comparison)},

@@ -101,6 +101,6 @@ std::string table_caption(const CompareOptions& options);
 // The table on the terminal.
 std::string error_table(const Comparison& comparison);
 // The command line that makes this comparison again, every choice written out.
-std::string command_of(const CompareOptions& options);
+std::string compare_command(const CompareOptions& options);
 
 }  // namespace scalelab::host

@@ -368,7 +368,7 @@ Chart curve_chart(const Comparison& comparison, const std::string& title, const 
       .x = Axis{.title = "training points n", .short_name = "n", .logarithmic = true},
       .y = Axis{.title = shown + " error", .logarithmic = true, .percent = true},
       .lines = {},
-      .command = command_of(comparison.options),
+      .command = compare_command(comparison.options),
       .measure = shown};
   for (const int k : kCurveNeighbours) {
     Line line = error_line(fmt::format("kNN, k = {}", k), comparison, sizes, fmt::format("knn-{}", k), measure);
@@ -424,7 +424,7 @@ Chart noise_chart(const Comparison& comparison, const std::string& title, const 
               .x = Axis{.title = "neighbours k", .short_name = "k", .zero = true},
               .y = Axis{.title = shown + " error", .percent = true, .zero = true},
               .lines = {},
-              .command = command_of(options),
+              .command = compare_command(options),
               .measure = shown,
               .low = true};
   for (const int k : kPanelNeighbours) chart.x.ticks.push_back(k);
@@ -500,7 +500,7 @@ std::string charts_html(const Comparison& comparison, const std::vector<Finding>
         bars,
         worth == nullptr ? ""
                          : data_behind("The data of these bars", "equivalents.csv", worth->columns, worth->table,
-                                       command_of(options)));
+                                       compare_command(options)));
   }
   // The law of k = 1 for this error, and else what the axes are.
   const auto curve_title = [&](const std::string& measure) -> std::string {

@@ -124,10 +124,10 @@ std::optional<HeatMap> ticket_map(const Json& document, bool switched) {
     if (finding.at("id").get<std::string>().starts_with("ticket-")) continue;  // another finding's contrasts again
     for (const Json& contrast : finding.at("contrasts")) {
       const Json& place = contrast.at("place");
-      const std::string of = contrast.at("measure");
-      if (!place.contains("level") || !place.contains("width") || !of.ends_with("_error")) continue;
-      if (measure.empty()) measure = of;
-      if (of != measure) continue;
+      const std::string own = contrast.at("measure");
+      if (!place.contains("level") || !place.contains("width") || !own.ends_with("_error")) continue;
+      if (measure.empty()) measure = own;
+      if (own != measure) continue;
       std::string row = fmt::format("{} - {}", text_of(contrast.at("what")), text_of(contrast.at("against")));
       if (widths.size() > 1) row += fmt::format(", width {}", place.at("width").dump());
       cells.add_difference(row, place.at("level"), contrast);

@@ -89,17 +89,17 @@ inline ByteRow round_to_bytes(const float* x, const float* centre, std::int64_t 
 
 // Rows (rows, d) of all x from `first` on.
 inline void round_rows_to_bytes(const float* points, std::int64_t first, std::int64_t rows, std::int64_t d,
-                                const float* centre, ByteRows& of) {
+                                const float* centre, ByteRows& rounded) {
   const std::int64_t width = byte_width(d);
   for (std::int64_t i = 0; i < rows; ++i) {
-    of.rows[static_cast<std::size_t>(first + i)] =
-        round_to_bytes(points + i * d, centre, d, &of.bytes[static_cast<std::size_t>((first + i) * width)]);
+    rounded.rows[static_cast<std::size_t>(first + i)] =
+        round_to_bytes(points + i * d, centre, d, &rounded.bytes[static_cast<std::size_t>((first + i) * width)]);
   }
 }
 
 // Rows [begin, end) of c (k, d), of groups made for k of them.
 inline void round_groups_to_bytes(const float* rows, std::int64_t begin, std::int64_t end, std::int64_t d,
-                                  const float* centre, ByteGroups& of) {
+                                  const float* centre, ByteGroups& rounded) {
   const std::int64_t width = byte_width(d);
   std::vector<std::int8_t> bytes(static_cast<std::size_t>(width));
   for (std::int64_t j = begin; j < end; ++j) {
@@ -107,11 +107,11 @@ inline void round_groups_to_bytes(const float* rows, std::int64_t begin, std::in
     const ByteRow row = round_to_bytes(c, centre, d, bytes.data());
     const double square = extents_of(c, d, centre).spread;
     const auto at = static_cast<std::size_t>(j);
-    of.half[at] = static_cast<float>(0.5 * square);
-    of.scale[at] = row.scale;
-    of.length[at] = rounded_up(slightly_above(std::sqrt(square)));
-    of.rest[at] = row.rest;
-    std::uint8_t* to = of.bytes.data() + (j / kMaxLanes * width) * kMaxLanes + j % kMaxLanes * kByteStep;
+    rounded.half[at] = static_cast<float>(0.5 * square);
+    rounded.scale[at] = row.scale;
+    rounded.length[at] = rounded_up(slightly_above(std::sqrt(square)));
+    rounded.rest[at] = row.rest;
+    std::uint8_t* to = rounded.bytes.data() + (j / kMaxLanes * width) * kMaxLanes + j % kMaxLanes * kByteStep;
     for (std::int64_t b = 0; b < width; b += kByteStep) {
       std::uint32_t four;
       std::memcpy(&four, bytes.data() + b, sizeof four);
@@ -163,40 +163,41 @@ HWY_NOINLINE void add_byte_products(const std::int8_t* bytes, const ByteRow* row
 
 // sums (rows, kByteGroups, kMaxLanes) of q.p, of at most kScoreRows rows and V groups.
 template <int V>
-HWY_INLINE void byte_products(const std::int8_t* bytes, const ByteRow* of, int rows, std::int64_t width,
+HWY_INLINE void byte_products(const std::int8_t* bytes, const ByteRow* rounded, int rows, std::int64_t width,
                               const std::uint8_t* groups, std::int32_t* sums) {
   constexpr std::int64_t kOfRow = kByteGroups * kMaxLanes;
   for (std::int64_t begin = 0; begin < width; begin += kByteChunk) {
     const std::int64_t end = std::min(width, begin + kByteChunk);
     int row = 0;
     for (; row + kByteRows <= rows; row += kByteRows) {
-      add_byte_products<kByteRows, V>(bytes + row * width, of + row, width, begin, end, groups, sums + row * kOfRow);
+      add_byte_products<kByteRows, V>(bytes + row * width, rounded + row, width, begin, end, groups,
+                                      sums + row * kOfRow);
     }
     for (; row < rows; ++row) {
-      add_byte_products<1, V>(bytes + row * width, of + row, width, begin, end, groups, sums + row * kOfRow);
+      add_byte_products<1, V>(bytes + row * width, rounded + row, width, begin, end, groups, sums + row * kOfRow);
     }
   }
 }
 
 // The lower bound of the score of one row x, of its sums with a group of c.
-HWY_INLINE hn::Vec<ScoreTag> lower_scores(const ByteRow& x, const std::int32_t* sums, const ByteGroups& of,
+HWY_INLINE hn::Vec<ScoreTag> lower_scores(const ByteRow& x, const std::int32_t* sums, const ByteGroups& references,
                                           std::int64_t group) {
   const ScoreTag df;
   const hn::RebindToSigned<ScoreTag> di;
   const auto at = static_cast<std::size_t>(group * kMaxLanes);
-  const auto product = hn::Mul(hn::ConvertTo(df, hn::Load(di, sums)), hn::LoadU(df, &of.scale[at]));
-  auto lower = fused(df, hn::Set(df, -x.scale), product, hn::LoadU(df, &of.half[at]));
-  lower = fused(df, hn::Set(df, -x.length), hn::LoadU(df, &of.rest[at]), lower);
-  return fused(df, hn::Set(df, -x.rest), hn::LoadU(df, &of.length[at]), lower);
+  const auto product = hn::Mul(hn::ConvertTo(df, hn::Load(di, sums)), hn::LoadU(df, &references.scale[at]));
+  auto lower = fused(df, hn::Set(df, -x.scale), product, hn::LoadU(df, &references.half[at]));
+  lower = fused(df, hn::Set(df, -x.length), hn::LoadU(df, &references.rest[at]), lower);
+  return fused(df, hn::Set(df, -x.rest), hn::LoadU(df, &references.length[at]), lower);
 }
 
 // lower (rows, kByteGroups, kMaxLanes): the lower bounds of the scores of at most kScoreRows rows x, given their bytes,
 // and groups [group, group + groups) of c, infinite behind them. `sums`, of the same shape, are scratch.
 inline void lower_panel(const std::int8_t* bytes, const ByteRow* rows, int count, std::int64_t width,
-                        const ByteGroups& of, std::int64_t group, std::int64_t groups, std::int32_t* sums,
+                        const ByteGroups& references, std::int64_t group, std::int64_t groups, std::int32_t* sums,
                         float* lower) {
   const ScoreTag df;
-  const std::uint8_t* at = of.bytes.data() + group * width * kMaxLanes;
+  const std::uint8_t* at = references.bytes.data() + group * width * kMaxLanes;
   switch (groups) {
     case 1: byte_products<1>(bytes, rows, count, width, at, sums); break;
     case 2: byte_products<2>(bytes, rows, count, width, at, sums); break;
@@ -206,7 +207,7 @@ inline void lower_panel(const std::int8_t* bytes, const ByteRow* rows, int count
   for (int i = 0; i < count; ++i) {
     for (std::int64_t v = 0; v < kByteGroups; ++v) {
       const std::int64_t place = (i * kByteGroups + v) * kMaxLanes;
-      const auto bound = v < groups ? lower_scores(rows[i], sums + place, of, group + v)
+      const auto bound = v < groups ? lower_scores(rows[i], sums + place, references, group + v)
                                     : hn::Set(df, std::numeric_limits<float>::infinity());
       hn::Store(bound, df, lower + place);
     }

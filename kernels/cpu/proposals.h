@@ -1,4 +1,4 @@
-// scores: which points may be near, by the expanded form of the squared distance. Scores propose in kNN and k-means in
+// proposals: which points may be near, by the expanded form of the squared distance. Scores propose in kNN and k-means in
 // many features; canonical distances decide.
 //
 // With m any centre, c' = c - m: |x - c|^2 = |x - m|^2 + 2 score, score = h - x.c', h = |c'|^2 / 2 + m.c'. A score
@@ -49,8 +49,8 @@ inline double distance_share(std::int64_t d) { return static_cast<double>(d + 8)
 inline double underflow_of(std::int64_t d) { return static_cast<double>(d + 8) * 0x1p-146; }
 
 // e of a row x of at most this length; NaN where it says nothing: numbers that may overflow.
-inline double score_error(double length, std::int64_t d, const Scored& of) {
-  const double size = length * of.longest + of.most_half;
+inline double score_error(double length, std::int64_t d, const Scored& scored) {
+  const double size = length * scored.longest + scored.most_half;
   const double chunks = std::ceil(static_cast<double>(d) / static_cast<double>(kChunkFeatures));
   if (!(size < 1e37)) return NAN;
   return (static_cast<double>(kChunkFeatures) + chunks + 8) * 0x1.03p-24 * size + underflow_of(d);
