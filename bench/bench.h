@@ -305,8 +305,8 @@ Said run_command(const std::string& line, double limit = INFINITY);
 // "wall", "cpu", "note", "version"}, or {"who", "absent"}. How the answer of one that was timed compares with ours,
 // `answer` says of its row, whose other members are for it. SCALELAB_PYTHON names another interpreter, SCALELAB_PEERS
 // another folder than share/scalelab/peers of an installed program or bench/peers of the sources, SCALELAB_PEER_SECONDS
-// another limit than kPeerSeconds for a script, and `threads` limits its libraries. One absent peer when the script cannot be run, fails,
-// with the last line of what it complained of, or is late.
+// another limit than kPeerSeconds for a script, and `threads` limits its libraries. One absent peer when the script
+// cannot be run, fails, with the last line of what it complained of, or is late.
 inline constexpr double kPeerSeconds = 900;
 std::vector<Peer> python_peers(const std::string& script, const std::string& arguments, int threads,
                                const std::function<std::string(const nlohmann::json& row)>& answer);

@@ -23,8 +23,8 @@ struct RunOptions {
 
 // The document (result.h), with `left_out`: cases that do not fit here, and why; `exponents`: how time grows along each
 // parameter that has three values or more; `clock`; and `stolen`, the largest share of the processors' time that other
-// machines on the same hardware took during a case, where it was over 2 %. After a signal it holds what was measured until then, and `stopped`, how many of the
-// cases those are; Interrupted where there is nothing.
+// machines on the same hardware took during a case, where it was over 2 %. After a signal it holds what was measured
+// until then, and `stopped`, how many of the cases those are; Interrupted where there is nothing.
 // Says first about how long it will take.
 nlohmann::json measure_cases(const std::vector<Case>& cases, const RunOptions& options, host::Session& session);
 
