@@ -1,5 +1,5 @@
 // The script that `slurm` prints, run as Slurm would by programs that stand in for sbatch and scontrol. A real Slurm runs
-// it in tests/slurm.sh.
+// it in .ci/slurm.sh.
 #include "tests/program.h"
 
 namespace scalelab::host {

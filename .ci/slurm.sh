@@ -4,6 +4,8 @@
 # and one is signalled as before its limit; the job after them does what is left. The rows must be those of one process,
 # bit for bit, and none computed twice. Where MPI was built, k-means runs on two ranks of srun. As root, with munge,
 # slurm-wlm and python3; half a minute. Exit code 69: no Slurm can be started here, and a line says why.
+# It is a step of .ci/run and none of the tests in tests/, which wait for events alone: of a real Slurm, whose daemons may
+# hang, it asks again and again, up to a limit of time.
 set -euo pipefail
 program=$(realpath "$1")
 longest=240  # seconds that anything is waited for
