@@ -48,15 +48,14 @@ inline constexpr Mask kAll = ~Mask{0};
 // bytes lie kHostOffset behind. Generic addresses of shared memory lie in a window that no host memory uses.
 inline constexpr u64 kArena = 0x200000000000, kArenaBytes = u64{1} << 40, kHostOffset = kArenaBytes;
 inline constexpr u64 kSharedWindow = 0x100000000000, kWindowBytes = 1 << 24;
-inline constexpr u32 kSharedStart = 1024;  // the first offset that may be used: null is none
-inline constexpr u32 kLocalStart = 256;
+inline constexpr u32 kSharedStart = 1024, kLocalStart = 256;  // the first offsets that may be used: null is none
 
 enum class Space : u8 { generic, global, shared, local, param };
 inline constexpr const char* kSpaceNames[] = {"generic", "global", "shared", "local", "param"};
 
 struct Range {  // none: holds nothing
   u64 begin = 0, end = 0;
-  bool holds(u64 from, u64 to) const { return from >= begin && to <= end; }
+  bool holds(u64 from, u64 to) const { return from >= begin && from < to && to <= end; }  // not what wraps
 };
 
 // --- global memory (memory.cpp) --------------------------------------------------------------------------------------

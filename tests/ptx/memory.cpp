@@ -94,7 +94,7 @@ u64 allocate(std::size_t bytes) {
   State& s = state();
   const std::lock_guard hold(s.lock);
   const u64 at = s.next;
-  if (s.used + bytes > kTotal || at + pages_for(bytes) > kArena + kArenaBytes) return 0;
+  if (bytes > kTotal - s.used || at + pages_for(bytes) > kArena + kArenaBytes) return 0;
   s.next += pages_for(bytes);
   s.live[at] = bytes;
   s.used += bytes;

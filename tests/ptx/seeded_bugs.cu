@@ -92,6 +92,7 @@ struct Addresses {
     float best[4] = {};
     const float* from = at.in + me() + (at.bug == 1 ? 1 : 0);
     if (at.bug == 2 && me() == 9) from = nullptr;
+    if (at.bug == 10 && me() == 9) from = reinterpret_cast<const float*>(-sizeof(float));
     asm volatile("" : "+l"(from));  // of which the compiler knows nothing
     own[me()] = *from;
     if (at.bug == 3 && me() == 0) at.out[-1] = 0;
@@ -321,7 +322,7 @@ std::vector<Case> cases() {
           {"global-read-past-end", kBounds}, {"null-pointer", "null\\)"}, {"global-write-before-start", kBounds},
           {"misaligned-float4", "misaligned address"}, {"uninitialised-shared-read", "that nobody has written"},
           {"static-shared-overflow", kBounds}, {"dynamic-shared-overflow", kBounds}, {"local-array-overflow", kBounds},
-          {"trap", "trap"}}, {1, kThreads * sizeof(float)}),
+          {"trap", "trap"}, {"null-pointer-minus-one", kBounds}}, {1, kThreads * sizeof(float)}),
       {more_shared, {{"shared-beyond-48-KiB-unasked", kRefused}}},
       {less_shared, {{"shared-smaller-than-its-array", kBounds}}},
       {freed, {{"use-after-free", "FREED"}}},
