@@ -172,7 +172,7 @@ struct Launch {
   Kernel* kernel = nullptr;
   u32 grid = 1, block = 1, cluster = 1;  // blocks, threads of one, blocks that run together
   bool cooperative = false;
-  u32 dynamic_shared = 0;
+  std::size_t dynamic_shared = 0;
   std::vector<char> parameters;
   std::vector<Variable> shared;  // with the dynamic part
   u32 shared_bytes = 0;

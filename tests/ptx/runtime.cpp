@@ -96,7 +96,7 @@ struct FatBinary {
 struct Entry {  // a kernel as the host knows it
   FatBinary* binary = nullptr;
   std::string name;
-  int dynamic_shared_limit = 48 << 10;
+  std::size_t dynamic_shared_limit = 48 << 10;
   Kernel* kernel = nullptr;  // decoded, once it was asked for
 };
 // By the host's function, which is its own handle. Constructors of other files ask for it.
@@ -186,18 +186,19 @@ u32 size_of(dim3 d) {
 }
 
 // What a real launch would check, in its words.
-cudaError_t check_launch(const Launch& run, int dynamic_shared_limit) {
+cudaError_t check_launch(const Launch& run, std::size_t dynamic_shared_limit) {
   const Device& d = device();
   const Kernel& kernel = *run.kernel;
-  const int shared = static_cast<int>(run.dynamic_shared), threads = static_cast<int>(run.block);
+  const int threads = static_cast<int>(run.block);
   if (run.grid == 0 || run.block == 0 || run.block > 1024 || run.grid > 0x7fffffff)
     return cudaErrorInvalidConfiguration;
-  if (threads > kernel.max_threads || shared > dynamic_shared_limit ||
-      shared + static_cast<int>(kernel.static_shared) > d.shared_optin)
+  if (threads > kernel.max_threads || run.dynamic_shared > dynamic_shared_limit ||
+      run.dynamic_shared + kernel.static_shared > static_cast<std::size_t>(d.shared_optin))
     return cudaErrorInvalidValue;
-  if (run.cluster > 1) {
+  if (run.cluster != 1) {
     if (d.major < 9) return cudaErrorInvalidValue;
-    if (!has_clusters() || run.cluster > 8 || run.grid % run.cluster != 0) return cudaErrorInvalidClusterSize;
+    if (!has_clusters() || run.cluster == 0 || run.cluster > 8 || run.grid % run.cluster != 0)
+      return cudaErrorInvalidClusterSize;
   }
   const int resident = resident_blocks(kernel, threads, run.dynamic_shared);
   if (resident == 0) return cudaErrorLaunchOutOfResources;
@@ -209,7 +210,7 @@ Launch launch_of(const cudaLaunchConfig_t& config) {
   Launch run;
   run.grid = size_of(config.gridDim);
   run.block = size_of(config.blockDim);
-  run.dynamic_shared = static_cast<u32>(config.dynamicSmemBytes);
+  run.dynamic_shared = config.dynamicSmemBytes;
   for (unsigned i = 0; i < config.numAttrs; ++i) {
     const auto& [id, padding, value] = config.attrs[i];
     if (id == cudaLaunchAttributeCooperative)
@@ -280,7 +281,7 @@ cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* fu
     run.kernel = &kernel;
     const cudaError_t status = check_launch(run, entry.dynamic_shared_limit);
     if (is_on("PTX_VERBOSE"))
-      std::fprintf(stderr, "PTX machine: %s%s <<<%u, %u, %u>>>%s cluster %u\n",
+      std::fprintf(stderr, "PTX machine: %s%s <<<%u, %u, %zu>>>%s cluster %u\n",
                    status == cudaSuccess ? "" : (std::string("refused, ") + cudaGetErrorName(status) + ": ").c_str(),
                    demangled(entry.name).substr(0, 100).c_str(), run.grid, run.block, run.dynamic_shared,
                    run.cooperative ? " cooperative" : "", run.cluster);
@@ -291,16 +292,16 @@ cudaError_t cudaLaunchKernelExC(const cudaLaunchConfig_t* config, const void* fu
     run.shared = kernel.shared;
     run.shared_bytes = round_up(kernel.shared_end, 1024);
     if (run.dynamic_shared > 0) run.shared.push_back({"dynamic", run.shared_bytes, run.dynamic_shared, 16});
-    run.shared_bytes += run.dynamic_shared;
+    run.shared_bytes += static_cast<u32>(run.dynamic_shared);
     execute(run);
     return cudaSuccess;
   });
 }
 cudaError_t cudaFuncSetAttribute(const void* function, cudaFuncAttribute attribute, int value) {
   return with_kernel(function, [&](Entry& entry) {
-    const bool fits = value >= 0 && value + static_cast<int>(entry.kernel->static_shared) <= device().shared_optin;
+    const bool fits = value >= 0 && value <= device().shared_optin - static_cast<int>(entry.kernel->static_shared);
     if (attribute != cudaFuncAttributeMaxDynamicSharedMemorySize || !fits) return cudaErrorInvalidValue;
-    entry.dynamic_shared_limit = value;
+    entry.dynamic_shared_limit = static_cast<std::size_t>(value);
     return cudaSuccess;
   });
 }
@@ -316,8 +317,7 @@ cudaError_t cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(int* blocks, 
   *blocks = 0;
   return with_kernel(function, [&](const Entry& entry) {
     if (threads <= 0 || threads > entry.kernel->max_threads) return cudaErrorInvalidValue;
-    if (static_cast<int>(shared) <= entry.dynamic_shared_limit)
-      *blocks = resident_blocks(*entry.kernel, threads, shared);
+    if (shared <= entry.dynamic_shared_limit) *blocks = resident_blocks(*entry.kernel, threads, shared);
     return cudaSuccess;
   });
 }
@@ -326,7 +326,7 @@ cudaError_t cudaOccupancyMaxActiveClusters(int* clusters, const void* function, 
   int blocks = 0;
   *clusters = 0;
   if (device().major < 9) return returns(cudaErrorNotSupported);
-  if (!has_clusters()) return returns(cudaErrorInvalidClusterSize);
+  if (!has_clusters() || run.cluster == 0) return returns(cudaErrorInvalidClusterSize);
   const int size = static_cast<int>(run.cluster);
   const cudaError_t status = cudaOccupancyMaxActiveBlocksPerMultiprocessorWithFlags(
       &blocks, function, static_cast<int>(run.block), run.dynamic_shared, 0);

@@ -285,7 +285,8 @@ struct Copy {
 
 // What the host does wrong.
 const std::vector<float> ones(kThreads, 1.0F);
-bool more_shared(int bug) { return gives<Copy>(same, 0, {1, (std::size_t{48} << 10) + (bug != 0 ? 4 : 0)}); }
+bool more_shared(int bug) { return gives<Copy>(same, 0, {1, std::vector{49152UL, 49156UL, 1UL << 32}[bug]}); }
+bool clusters(int bug) { return gives<Copy>(same, 0, {1, 0, bug != 0 ? 0U : 1U}); }
 bool less_shared(int bug) { return gives<Addresses>(same, 0, {1, kThreads * sizeof(float) - (bug != 0 ? 4 : 0)}); }
 bool freed(int bug) {
   auto in = std::make_unique<Array<float>>(ones);
@@ -323,7 +324,8 @@ std::vector<Case> cases() {
           {"misaligned-float4", "misaligned address"}, {"uninitialised-shared-read", "that nobody has written"},
           {"static-shared-overflow", kBounds}, {"dynamic-shared-overflow", kBounds}, {"local-array-overflow", kBounds},
           {"trap", "trap"}, {"null-pointer-minus-one", kBounds}}, {1, kThreads * sizeof(float)}),
-      {more_shared, {{"shared-beyond-48-KiB-unasked", kRefused}}},
+      {more_shared, {{"shared-beyond-48-KiB-unasked", kRefused}, {"shared-of-4-GiB", kRefused}}},
+      {clusters, {{"cluster-of-no-block", "cudaErrorInvalidClusterSize"}}},
       {less_shared, {{"shared-smaller-than-its-array", kBounds}}},
       {freed, {{"use-after-free", "FREED"}}},
       {host_memory, {{"kernel-reads-host-memory", "no device memory"}}},
