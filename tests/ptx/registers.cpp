@@ -1,5 +1,7 @@
 // Gives each virtual register of a kernel a place for as long as it is live: a linear scan over the intervals in which
 // its value may still be read.
+#include <bit>
+
 #include "tests/ptx/parse.h"
 
 namespace ptx {
@@ -16,35 +18,33 @@ struct Interval {
 // Where each register is live, from the first to the last instruction: back from each read to what has written it, on every
 // way. A write that a guard may leave out is a read, too.
 std::vector<Interval> intervals_of(const std::vector<Inst>& code, std::size_t registers) {
-  std::vector<std::vector<std::size_t>> before(code.size() + 1);  // instructions that each may come behind
-  std::vector<std::vector<bool>> written(code.size(), std::vector<bool>(registers)), live = written;
+  // Instructions that each may come behind; and those before which each register is live, as far as is known.
+  std::vector<std::vector<std::size_t>> before(code.size() + 1), reached(registers);
   std::vector<Interval> intervals(registers);
-  std::vector<std::pair<std::size_t, std::size_t>> reached;  // instructions, and a register that is live before them
-  const auto reach = [&](std::size_t i, std::size_t r) {
-    intervals[r].hold(i);
-    if (!live[i][r]) reached.emplace_back(i, r);
-    live[i][r] = true;
-  };
   for (std::size_t i = 0; i < code.size(); ++i) {
     const Inst& in = code[i];
     const bool leaves = in.kind == Kind::branch || in.kind == Kind::exit;
     if (in.kind == Kind::branch) before[static_cast<std::size_t>(in.imm)].push_back(i);
     if (!leaves || in.guard != kNone) before[i + 1].push_back(i);
-    if (in.guard >= 0) reach(i, in.guard);
+    if (in.guard >= 0) reached[in.guard].push_back(i);
     for (std::size_t k = 0; k < in.o.size(); ++k) {
       if (in.o[k] < 0) continue;
-      const bool writes = (in.defs >> k & 1) != 0;
       intervals[in.o[k]].hold(i);
-      if (writes) written[i][in.o[k]] = true;
-      if (!writes || in.guard != kNone) reach(i, in.o[k]);
+      if ((in.defs >> k & 1) == 0 || in.guard != kNone) reached[in.o[k]].push_back(i);
     }
   }
-  while (!reached.empty()) {
-    const auto [i, r] = reached.back();
-    reached.pop_back();
-    for (const std::size_t last : before[i]) {
-      intervals[r].hold(last + 1);
-      if (!written[last][r]) reach(last, r);
+  std::vector<std::size_t> seen(code.size(), SIZE_MAX);  // the register that each was last reached for
+  for (std::size_t r = 0; r < registers; ++r) {
+    while (!reached[r].empty()) {
+      const std::size_t i = reached[r].back();
+      reached[r].pop_back();
+      if (std::exchange(seen[i], r) == r) continue;
+      intervals[r].hold(i);
+      for (const std::size_t last : before[i]) {
+        const auto results = code[last].o.begin(), end = results + std::bit_width(code[last].defs);
+        intervals[r].hold(last + 1);
+        if (std::find(results, end, static_cast<Ref>(r)) == end) reached[r].push_back(last);
+      }
     }
   }
   return intervals;
