@@ -186,7 +186,7 @@ void load_matrices(Warp& w, const Inst& in, Mask m) {
         t[l] = in.flags != 0 ? number(k, first, g) | number(k, first + 1, g) << 16
                              : number(k, g, first) | number(k, g, first + 1) << 16;
       }
-      store(w.to<u32>(in.o[k]), t, m);
+      if (in.o[k] != kNone) store(w.to<u32>(in.o[k]), t, m);
     }
   });
 }

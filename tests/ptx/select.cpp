@@ -146,6 +146,7 @@ class Selector {
   void load_tiles() {
     if (!s.has("m8n8") || !s.has("b16") || !s.has("shared")) unknown("shape, type or space of ldmatrix");
     access(operand(0), operand(1), true);
+    if (lane != 4) unknown("a result register of another width was expected");
     in.bytes = 16;
     in.kind = Kind::sync;
     in.meet = Meet::all;
@@ -157,6 +158,7 @@ class Selector {
     if (!s.has("add") && !s.has("min") && !s.has("max")) unknown("atomic operation");
     in.flags = s.has("add") ? kAdd : s.has("min") ? kMin : kMax;
     access(operand(0), operand(1), true);
+    if (in.count != 1 || lane != type.bytes) unknown("one result register, as wide as the type, was expected");
     in.o[2] = source(operand(2), type.bytes);
     in.run = atomic_of(type);
   }
