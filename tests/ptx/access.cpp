@@ -157,7 +157,7 @@ void atomic(Warp& w, const Inst& in, Mask m) {
   });
 }
 
-// What f makes of a number of the C++ type of a type of PTX, whose bits are unsigned numbers.
+// What f makes of a number of the C++ type that a type of PTX stands for; what has no sign, floats too, is unsigned.
 template <class F>
 Execute for_type(Type type, F&& f) {
   const bool is_signed = type.kind == 's';
@@ -172,7 +172,8 @@ Execute for_type(Type type, F&& f) {
 }  // namespace
 
 // ldmatrix of 8 x 8 numbers of two bytes: lane 8 k + r names row r of matrix k, of 16 bytes. With g = lane / 4 and
-// t = lane % 4 a lane takes elements 2t and 2t + 1 of row g; turned (flags), of column g. Lanes that name no row may name anything.
+// t = lane % 4 a lane takes elements 2t and 2t + 1 of row g; turned (flags), of column g.
+// Lanes that name no row may name anything.
 void load_matrices(Warp& w, const Inst& in, Mask m) {
   const Mask naming = in.count == 4 ? kAll : (Mask{1} << 8 * in.count) - 1;
   access(w, in, m & naming, true, false, [&](Mask, auto&& at) {

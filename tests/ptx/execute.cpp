@@ -166,7 +166,8 @@ bool control(Warp& w, const Inst& in, u32& pc, Mask& m) {
   }
 }
 
-// Runs the lanes from pc until they part, wait, have exited, come to `limit`, or have done `most` instructions. How many.
+// Runs the lanes from pc, where a branch parts them those that come first, until they wait, have exited, come to
+// `limit`, or have done `most` instructions. How many.
 u64 go(Warp& w, u32& pc, Mask mask, u32 limit, u64 most) {
   const Inst* const code = w.launch->kernel->code.data();
   Count* const counts = w.launch->counts;

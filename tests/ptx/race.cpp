@@ -46,7 +46,7 @@ constexpr std::size_t kMostReads = 64;  // blocks told apart among the readers o
 
 struct Cell {
   Access write;  // the last; kElsewhere: each byte has a cell of its own
-  Access reads;  // since then; kElsewhere: they are in a list, as once were more than one
+  Access reads;  // since then; kElsewhere: in a list, once there were several
 };
 std::vector<std::array<Cell, 4>> bytes_of_words;
 std::vector<std::vector<Access>> lists;

@@ -74,6 +74,7 @@ class Selector {
     in.o[place] = o.id;
     in.defs |= 1 << place;
   }
+
   // --- one register for each operand
   void by_form(const std::string& opcode, const std::vector<Operand>& operands) {
     const Form* form = find_form(opcode);
