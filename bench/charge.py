@@ -12,7 +12,7 @@ import re
 PIPES = ("issue", "fp32", "integer", "fp64", "special", "tensor", "shared")
 # The first that fits an opcode: what it costs on each pipe; issue is their sum, and `other` what no other pipe has.
 CHARGES = [
-    (r"mov|cvta|ld\.param|(abs|neg)\.f32|not\.pred|(bfi|shl|or)\.b64|ret|exit", {}),  # renamed registers, pairs of them, operands, modifiers
+    (r"mov|cvta|ld\.param|(abs|neg)\.f32|not\.pred|(bfi|shl|or)\.b64|ret|exit|\}", {}),  # renamed registers, pairs of them, operands, modifiers
     (r"mma", {"tensor": 1}),
     (r"(ld|st|atom|red|ldu|prefetch|ldmatrix)\b", {"other": 1}),  # and the lines that are counted
     (r"shfl", {"shared": 1}),
