@@ -498,68 +498,81 @@ TEST(GridProgressTest, IsReportedUpToTheEndAndMayAbandonTheOp) {
   for (const auto& run : ops) expect_progress(context, run);
 }
 
-TEST_P(GridTest, RefusesWhatDoesNotFit) {
+std::string complaint(const std::function<void()>& call) {
+  try {
+    call();
+  } catch (const std::invalid_argument& error) {
+    return error.what();
+  }
+  return "nothing was thrown";
+}
+void expect_says(const std::string& what, const std::string& part) {
+  EXPECT_NE(what.find(part), std::string::npos) << what;
+}
+
+TEST_P(GridTest, RefusesNeighboursThatDoNotFit) {
   Context context(backend());
   const Guarded<float> references(context, {10, 2}), flat(context, {20}), cubic(context, {10, 3});
-  const Guarded<std::uint8_t> given(context, {10}), few(context, {9});
-  const auto complaint = [&](const std::function<void()>& call) -> std::string {
-    try {
-      call();
-    } catch (const std::invalid_argument& error) {
-      return error.what();
-    }
-    return "nothing was thrown";
-  };
-  const auto knn = [&](const Guarded<float>& r, const Grid& grid, std::int64_t row_begin, Shape shape,
-                       Shape distances) {
+  const Grid grid{8};
+  const auto knn = [&](const Guarded<float>& r, std::int64_t row_begin, Shape shape, Shape distances) {
     return complaint([&] {
       const Guarded<int> i(context, shape);
       const Guarded<float> s(context, distances);
       backend().grid_knn(r, grid, row_begin, i, s, context);
     });
   };
-  const auto labels = [&](const Guarded<float>& r, const Guarded<std::uint8_t>& l, int k, const Grid& grid,
-                          std::int64_t row_begin, std::int64_t rows) {
+  expect_says(knn(references, 0, {8, 8, 0}, {8, 8, 0}), "k = 0");
+  expect_says(knn(references, 0, {8, 8, 11}, {8, 8, 11}), "k = 11");
+  expect_says(knn(references, 0, {8, 8, 129}, {8, 8, 129}), "k = 129");
+  expect_says(knn(references, 0, {8, 8, 2}, {8, 8, 3}), "distances");
+  expect_says(knn(references, 0, {8, 9, 2}, {8, 9, 2}), "columns");
+  expect_says(knn(references, 1, {8, 8, 2}, {8, 8, 2}), "rows 1 .. 9");
+  expect_says(knn(references, -1, {4, 8, 2}, {4, 8, 2}), "rows -1 .. 3");
+  expect_says(knn(flat, 0, {8, 8, 2}, {8, 8, 2}), "(n, 2)");
+  expect_says(knn(cubic, 0, {8, 8, 2}, {8, 8, 2}), "(n, 2)");
+}
+
+TEST_P(GridTest, RefusesLabelsAndGridsThatDoNotFit) {
+  Context context(backend());
+  const Guarded<float> references(context, {10, 2});
+  const Guarded<std::uint8_t> given(context, {10}), few(context, {9});
+  const auto labels = [&](const Guarded<std::uint8_t>& l, int k, const Grid& on, std::int64_t row_begin,
+                          std::int64_t rows) {
     return complaint([&] {
       const Guarded<std::uint8_t> out(context, {rows, 8});
-      backend().grid_knn_labels(r, l, k, grid, row_begin, out, context);
+      backend().grid_knn_labels(references, l, k, on, row_begin, out, context);
     });
   };
-  const auto spiral = [&](const Grid& grid, std::int64_t row_begin, std::int64_t rows) {
+  const auto spiral = [&](const Grid& on, std::int64_t row_begin, std::int64_t rows) {
     return complaint([&] {
       const Guarded<std::uint8_t> out(context, {rows, 8});
-      backend().grid_spiral_labels(Spiral(), grid, row_begin, out, context);
+      backend().grid_spiral_labels(Spiral(), on, row_begin, out, context);
     });
   };
-  const auto expect = [](const std::string& what, const std::string& part) {
-    EXPECT_NE(what.find(part), std::string::npos) << what;
-  };
-  const float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
   const Grid grid{8};
-  expect(knn(references, grid, 0, {8, 8, 0}, {8, 8, 0}), "k = 0");
-  expect(knn(references, grid, 0, {8, 8, 11}, {8, 8, 11}), "k = 11");
-  expect(knn(references, grid, 0, {8, 8, 129}, {8, 8, 129}), "k = 129");
-  expect(knn(references, grid, 0, {8, 8, 2}, {8, 8, 3}), "distances");
-  expect(knn(references, grid, 0, {8, 9, 2}, {8, 9, 2}), "columns");
-  expect(knn(references, grid, 1, {8, 8, 2}, {8, 8, 2}), "rows 1 .. 9");
-  expect(knn(references, grid, -1, {4, 8, 2}, {4, 8, 2}), "rows -1 .. 3");
-  expect(knn(flat, grid, 0, {8, 8, 2}, {8, 8, 2}), "(n, 2)");
-  expect(knn(cubic, grid, 0, {8, 8, 2}, {8, 8, 2}), "(n, 2)");
-  expect(labels(references, given, 0, grid, 0, 8), "k = 0");
-  expect(labels(references, given, 11, grid, 0, 8), "k = 11");
-  expect(labels(references, few, 3, grid, 0, 8), "9 labels");
-  expect(labels(references, given, 3, grid, 5, 4), "rows 5 .. 9");
+  const float nan = std::numeric_limits<float>::quiet_NaN(), infinity = std::numeric_limits<float>::infinity();
+  expect_says(labels(given, 0, grid, 0, 8), "k = 0");
+  expect_says(labels(given, 11, grid, 0, 8), "k = 11");
+  expect_says(labels(few, 3, grid, 0, 8), "9 labels");
+  expect_says(labels(given, 3, grid, 5, 4), "rows 5 .. 9");
   for (const Grid& bad : {Grid{0}, Grid{-3}, Grid{kMaxGrid + 1}}) {
-    expect(labels(references, given, 3, bad, 0, 8), "grid size");
-    expect(spiral(bad, 0, 8), "grid size");
+    expect_says(labels(given, 3, bad, 0, 8), "grid size");
+    expect_says(spiral(bad, 0, 8), "grid size");
   }
   for (const Grid& bad : {Grid{8, 1, 1, 0, 1}, Grid{8, 0, 1, 1, 0}, Grid{8, nan, 1, 0, 1}, Grid{8, 0, 1, 0, infinity},
                           Grid{8, -3e38F, 3e38F, 0, 1}}) {
-    expect(labels(references, given, 3, bad, 0, 8), "empty or not finite");
-    expect(spiral(bad, 0, 8), "empty or not finite");
+    expect_says(labels(given, 3, bad, 0, 8), "empty or not finite");
+    expect_says(spiral(bad, 0, 8), "empty or not finite");
   }
-  expect(spiral(grid, 1, 8), "rows 1 .. 9");
-  expect(spiral(Grid{9}, 0, 8), "columns");
+  expect_says(spiral(grid, 1, 8), "rows 1 .. 9");
+  expect_says(spiral(Grid{9}, 0, 8), "columns");
+}
+
+TEST_P(GridTest, RefusesConfusionsThatDoNotFit) {
+  Context context(backend());
+  const Guarded<float> references(context, {10, 2}), cubic(context, {10, 3});
+  const Guarded<std::uint8_t> given(context, {10}), few(context, {9});
+  const Grid grid{8};
   const auto confusion = [&](std::int64_t a, std::int64_t b, Shape shape) {
     return complaint([&] {
       const Guarded<std::uint8_t> left(context, {a}), right(context, {b});
@@ -567,10 +580,10 @@ TEST_P(GridTest, RefusesWhatDoesNotFit) {
       backend().label_confusion(left, right, counts, context);
     });
   };
-  expect(confusion(5, 6, {2, 2}), "5 labels");
-  expect(confusion(5, 5, {2, 3}), "classes");
-  expect(confusion(5, 5, {257, 257}), "classes");
-  expect(confusion(5, 5, {4}), "classes");
+  expect_says(confusion(5, 6, {2, 2}), "5 labels");
+  expect_says(confusion(5, 5, {2, 3}), "classes");
+  expect_says(confusion(5, 5, {257, 257}), "classes");
+  expect_says(confusion(5, 5, {4}), "classes");
   const auto statistics = [&](const GridModel& a, const GridModel& b, const Grid& on, std::int64_t row_begin,
                               std::int64_t rows, Shape shape) {
     return complaint([&] {
@@ -579,24 +592,28 @@ TEST_P(GridTest, RefusesWhatDoesNotFit) {
     });
   };
   const GridModel truth, three{references, given, 3, {}};
-  expect(statistics(three, truth, grid, 3, 6, {2, 2}), "rows 3 .. 9");
-  expect(statistics(three, truth, Grid{0}, 0, 0, {2, 2}), "grid size");
-  expect(statistics(three, truth, grid, 0, 8, {2, 3}), "classes");
-  expect(statistics(truth, three, grid, 0, 8, {1, 1}), "two classes");
-  expect(statistics({references, given, 11, {}}, truth, grid, 0, 8, {2, 2}), "k = 11");
-  expect(statistics(truth, {references, given, -1, {}}, grid, 0, 8, {2, 2}), "k = -1");
-  expect(statistics({references, given, 0, {}}, truth, grid, 0, 8, {2, 2}), "k = 0");
-  expect(statistics(truth, {cubic, given, 3, {}}, grid, 0, 8, {2, 2}), "(n, 2)");
-  expect(statistics({references, few, 3, {}}, truth, grid, 0, 8, {2, 2}), "9 labels");
+  expect_says(statistics(three, truth, grid, 3, 6, {2, 2}), "rows 3 .. 9");
+  expect_says(statistics(three, truth, Grid{0}, 0, 0, {2, 2}), "grid size");
+  expect_says(statistics(three, truth, grid, 0, 8, {2, 3}), "classes");
+  expect_says(statistics(truth, three, grid, 0, 8, {1, 1}), "two classes");
+  expect_says(statistics({references, given, 11, {}}, truth, grid, 0, 8, {2, 2}), "k = 11");
+  expect_says(statistics(truth, {references, given, -1, {}}, grid, 0, 8, {2, 2}), "k = -1");
+  expect_says(statistics({references, given, 0, {}}, truth, grid, 0, 8, {2, 2}), "k = 0");
+  expect_says(statistics(truth, {cubic, given, 3, {}}, grid, 0, 8, {2, 2}), "(n, 2)");
+  expect_says(statistics({references, few, 3, {}}, truth, grid, 0, 8, {2, 2}), "9 labels");
+}
+
+TEST_P(GridTest, RefusesPackedLabelsThatDoNotFit) {
+  Context context(backend());
   const auto packing = [&](Shape from, Shape to) {
     return complaint([&] {
       const Guarded<std::uint8_t> cells(context, from), bits(context, to);
       backend().pack_labels(cells, bits, context);
     });
   };
-  expect(packing({3, 9}, {3, 1}), "(3, 2)");
-  expect(packing({3, 8}, {2, 1}), "(3, 1)");
-  expect(packing({24}, {3, 1}), "bits of shape");
+  expect_says(packing({3, 9}, {3, 1}), "(3, 2)");
+  expect_says(packing({3, 8}, {2, 1}), "(3, 1)");
+  expect_says(packing({24}, {3, 1}), "bits of shape");
 }
 
 }  // namespace

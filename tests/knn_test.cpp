@@ -198,11 +198,10 @@ struct Cloud {
   std::vector<float> references, queries;
 };
 
-std::vector<Cloud> awkward_clouds(std::int64_t n, std::int64_t q, std::int64_t d, std::uint64_t seed) {
-  std::vector<Cloud> clouds;
-  const auto uniform = uniform_floats(n * d, seed), asked = uniform_floats(q * d, seed + 1);
-  clouds.push_back({"uniform", uniform, asked});
-  clouds.push_back({"references are queries", uniform, uniform});
+// Rows that are equal, nearly so, or lie on a line.
+void add_coinciding(std::vector<Cloud>& clouds, const std::vector<float>& uniform, const std::vector<float>& asked,
+                    std::int64_t d) {
+  const std::int64_t n = std::ssize(uniform) / d, q = std::ssize(asked) / d;
   {
     Cloud cloud{"all references equal", std::vector<float>(n * d, 0.25F), asked};
     clouds.push_back(cloud);
@@ -247,6 +246,12 @@ std::vector<Cloud> awkward_clouds(std::int64_t n, std::int64_t q, std::int64_t d
     }
     clouds.push_back(cloud);
   }
+}
+
+// Coordinates far from 0 or near it, and on a lattice.
+void add_scaled(std::vector<Cloud>& clouds, const std::vector<float>& uniform, const std::vector<float>& asked,
+                std::int64_t d) {
+  const std::int64_t n = std::ssize(uniform) / d;
   {
     Cloud cloud{"at 1e6", uniform, asked};
     for (float& x : cloud.references) x += 1e6F;
@@ -279,6 +284,13 @@ std::vector<Cloud> awkward_clouds(std::int64_t n, std::int64_t q, std::int64_t d
     }
     clouds.push_back(cloud);
   }
+}
+
+std::vector<Cloud> awkward_clouds(std::int64_t n, std::int64_t q, std::int64_t d, std::uint64_t seed) {
+  const auto uniform = uniform_floats(n * d, seed), asked = uniform_floats(q * d, seed + 1);
+  std::vector<Cloud> clouds = {{"uniform", uniform, asked}, {"references are queries", uniform, uniform}};
+  add_coinciding(clouds, uniform, asked, d);
+  add_scaled(clouds, uniform, asked, d);
   return clouds;
 }
 
@@ -326,12 +338,12 @@ TEST_P(KnnTest, ManyReferencesInMoreDimensions) {
 
 // On the CPU scores propose here, and canonical distances decide (kernels/cpu/proposals.h): ties and numbers near both ends of
 // the range included.
-TEST_P(KnnTest, ManyFeatures) {
-  const std::int64_t n = on_executor() ? 300 : 1024, most = kMaxNeighbours;
-  const auto expect_for_every_k = [&](const std::vector<float>& references, const std::vector<float>& queries,
-                                      std::int64_t d) {
+class KnnOfManyFeatures : public test::OnBackend {
+ protected:
+  void expect_for_every_k(const std::vector<float>& references, const std::vector<float>& queries,
+                          std::int64_t d) const {
+    const std::int64_t rows = std::ssize(queries) / d, most = kMaxNeighbours;
     const Answer want = naive(references, queries, d, most);
-    const std::int64_t rows = static_cast<std::int64_t>(queries.size()) / d;
     for (const std::int64_t k : {std::int64_t{1}, std::int64_t{10}, most}) {
       if (on_executor() && k == 10) continue;
       const Answer got = run_knn(backend(), references, queries, d, k);
@@ -343,12 +355,19 @@ TEST_P(KnnTest, ManyFeatures) {
         }
       }
     }
-  };
-  for (const std::int64_t d :
-       on_executor() ? std::vector<std::int64_t>{65} : std::vector<std::int64_t>{16, 24, 65, 128}) {
-    const std::int64_t q = on_executor() ? 40 : 9000 / d;
+  }
+  std::vector<std::int64_t> features() const {
+    return on_executor() ? std::vector<std::int64_t>{65} : std::vector<std::int64_t>{16, 24, 65, 128};
+  }
+  std::int64_t references() const { return on_executor() ? 300 : 1024; }
+  std::int64_t queries(std::int64_t d) const { return on_executor() ? 40 : 9000 / d; }
+};
+SCALELAB_ON_EACH_BACKEND(KnnOfManyFeatures);
+
+TEST_P(KnnOfManyFeatures, AwkwardData) {
+  for (const std::int64_t d : features()) {
     for (const float scale : {1.0F, 1e-22F, 1e18F}) {
-      for (Cloud& cloud : awkward_clouds(n, q, d, 5 + d)) {
+      for (Cloud& cloud : awkward_clouds(references(), queries(d), d, 5 + d)) {
         if (scale != 1 && cloud.name != std::string("uniform")) continue;
         for (auto* values : {&cloud.references, &cloud.queries}) {
           for (float& x : *values) x *= scale;
@@ -358,40 +377,50 @@ TEST_P(KnnTest, ManyFeatures) {
         if (HasFatalFailure()) return;
       }
     }
-    // References that lie together in the middle: scores tell them apart where distances are rounded alike. Every one
-    // has its opposite, so that the middle is 0 also for those that scores are centred on.
-    auto references = uniform_floats(n * d, 6);
-    for (std::int64_t i = 0; i < n * d; ++i) {
-      references[i] = i / d % 8 >= 4 ? -references[i - 4 * d] : 1e-5F * references[i];
+  }
+}
+
+// Scores tell references apart where distances are rounded alike. Every one has its opposite, so that the middle is 0
+// also for those that scores are centred on.
+TEST_P(KnnOfManyFeatures, TogetherInTheMiddle) {
+  for (const std::int64_t d : features()) {
+    auto rows = uniform_floats(references() * d, 6);
+    for (std::int64_t i = 0; i < std::ssize(rows); ++i) {
+      rows[i] = i / d % 8 >= 4 ? -rows[i - 4 * d] : 1e-5F * rows[i];
     }
-    {
-      SCOPED_TRACE(testing::Message() << "together, d " << d);
-      expect_for_every_k(references, uniform_floats(q * d, 7), d);
-      if (HasFatalFailure()) return;
-    }
-    // Distances of 1e36 so far out that the products of coordinates overflow.
-    references = uniform_floats(n * d, 8);
-    auto queries = uniform_floats(q * d, 9);
-    for (auto* values : {&references, &queries}) {
+    SCOPED_TRACE(testing::Message() << "d " << d);
+    expect_for_every_k(rows, uniform_floats(queries(d) * d, 7), d);
+    if (HasFatalFailure()) return;
+  }
+}
+
+// Distances of 1e36 so far out that the products of coordinates overflow.
+TEST_P(KnnOfManyFeatures, FarOut) {
+  for (const std::int64_t d : features()) {
+    auto rows = uniform_floats(references() * d, 8), asked = uniform_floats(queries(d) * d, 9);
+    for (auto* values : {&rows, &asked}) {
       for (float& x : *values) x = 3e22F + 1e18F * x;
     }
-    SCOPED_TRACE(testing::Message() << "far out, d " << d);
-    expect_for_every_k(references, queries, d);
+    SCOPED_TRACE(testing::Message() << "d " << d);
+    expect_for_every_k(rows, asked, d);
     if (HasFatalFailure()) return;
   }
-  // One reference near all queries, the last of a panel, and next to it so many as near that scores decide nothing: of
-  // ties the first counts.
+}
+
+// One reference near all queries, the last of a panel, and next to it so many as near that scores decide nothing: of ties
+// the first counts.
+TEST_P(KnnOfManyFeatures, TiesBehindAPanelsEnd) {
   const std::int64_t d = 128, tie = on_executor() ? 191 : 703;
-  auto references = uniform_floats(n * d, 10);
-  for (std::int64_t i = tie; i < tie + 20; ++i) std::fill_n(&references[i * d], d, 0.125F);
-  {
-    SCOPED_TRACE("ties behind a panel's end");
-    expect_for_every_k(references, std::vector<float>(100 * d), d);
-    if (HasFatalFailure()) return;
-  }
+  auto rows = uniform_floats(references() * d, 10);
+  for (std::int64_t i = tie; i < tie + 20; ++i) std::fill_n(&rows[i * d], d, 0.125F);
+  expect_for_every_k(rows, std::vector<float>(100 * d), d);
+}
+
+// References that differ by less than a byte of a row can say (kernels/cpu/byte_bounds.h), queries midway between them,
+// and rows in which one feature is so large that bytes say little of the others.
+TEST_P(KnnOfManyFeatures, NearCopies) {
   if (on_executor()) return;
-  // References that differ by less than a byte of a row can say (kernels/cpu/byte_bounds.h), queries midway between them,
-  // and rows in which one feature is so large that bytes say little of the others.
+  const std::int64_t n = references();
   for (const std::int64_t wide : {64, 768, 1536}) {
     for (const float step : {1e-1F, 1e-3F, 1e-5F}) {
       auto near = uniform_floats(n * wide, 11), asked = uniform_floats(130 * wide, 12);
@@ -403,12 +432,15 @@ TEST_P(KnnTest, ManyFeatures) {
           for (std::size_t i = 0; i < rows->size(); i += wide) (*rows)[i] *= 1000;
         }
       }
-      SCOPED_TRACE(testing::Message() << "near copies, d " << wide << ", step " << step);
+      SCOPED_TRACE(testing::Message() << "d " << wide << ", step " << step);
       expect_for_every_k(near, asked, wide);
       if (HasFatalFailure()) return;
     }
   }
-  SCOPED_TRACE("more than a block of queries");
+}
+
+TEST_P(KnnOfManyFeatures, MoreThanABlockOfQueries) {
+  if (on_executor()) return;
   expect_for_every_k(uniform_floats(5000 * 40, 8), uniform_floats(400 * 40, 9), 40);
 }
 

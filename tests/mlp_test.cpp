@@ -108,169 +108,213 @@ Bounded held_slope(Bounded z, Precision precision) {
   return slope;
 }
 
-OracleResult oracle(const MlpShape& shape, const MlpLoss& loss, const std::vector<Bounded>& parameters,
-                    const std::vector<float>& inputs, const std::vector<std::uint8_t>& labels,
-                    Precision precision = Precision::fp32) {
-  const int w = shape.width, features = feature_count(shape), layers = shape.hidden_layers;
-  const int n = static_cast<int>(inputs.size()) / shape.inputs;
-  OracleResult result;
-  std::vector<Sum> gradient(parameters.size());
-  Sum total;
-  for (int s = 0; s < n; ++s) {
-    // Forward.
-    std::vector<std::vector<Bounded>> below{oracle_features(shape, &inputs[s * shape.inputs])}, before, normalized;
-    std::vector<Bounded> inverse;
-    std::vector<std::size_t> begins;
+// A network in double precision, sample by sample, and the sums over the samples.
+class Oracle {
+ public:
+  Oracle(const MlpShape& shape, const MlpLoss& loss, const std::vector<Bounded>& parameters, Precision precision)
+      : shape_(shape), loss_(loss), parameters_(parameters), precision_(precision), gradient_(parameters.size()) {}
+
+  OracleResult run(const std::vector<float>& inputs, const std::vector<std::uint8_t>& labels) {
+    const int n = static_cast<int>(inputs.size()) / shape_.inputs;
+    OracleResult result;
+    for (int s = 0; s < n; ++s) {
+      forward(&inputs[s * shape_.inputs]);
+      result.scores.insert(result.scores.end(), scores_.begin(), scores_.end());
+      if (labels.empty()) continue;
+      std::vector<Bounded> deltas = shape_.outputs == 1 ? logistic_loss(labels[s]) : softmax_loss(labels[s]);
+      for (Bounded& delta : deltas) delta = delta * (Bounded(1) / Bounded(n));
+      backward(deltas);
+    }
+    for (const Sum& sum : gradient_) result.gradient.push_back(sum.total());
+    if (!labels.empty()) result.loss = total_.total() / Bounded(n);
+    return result;
+  }
+
+ private:
+  int fan_in(int layer) const { return layer == 0 ? feature_count(shape_) : shape_.width; }
+  Precision rung(int layer) const { return layer > 0 ? precision_ : Precision::fp32; }  // of a layer's products
+
+  void forward(const float* row) {
+    const int w = shape_.width, layers = shape_.hidden_layers;
+    below_ = {oracle_features(shape_, row)};
+    before_.clear();
+    normalized_.clear();
+    inverse_.assign(static_cast<std::size_t>(layers), {});
+    begins_.clear();
     std::size_t at = 0;
     for (int l = 0; l < layers; ++l) {
-      const int fan_in = l == 0 ? features : w;
-      begins.push_back(at);
+      begins_.push_back(at);
       std::vector<Bounded> z(w), hat(w), a(w);
       for (int o = 0; o < w; ++o) {
         Sum sum;
-        sum.add(parameters[at + w * fan_in + o]);
-        for (int i = 0; i < fan_in; ++i) {
-          sum.add_product(parameters[at + o * fan_in + i], below[l][i], l > 0 ? precision : Precision::fp32);
+        sum.add(parameters_[at + w * fan_in(l) + o]);
+        for (int i = 0; i < fan_in(l); ++i) {
+          sum.add_product(parameters_[at + o * fan_in(l) + i], below_[l][i], rung(l));
         }
         z[o] = sum.total();
       }
-      at += w * fan_in + w;
-      inverse.emplace_back();
-      if (shape.layer_norm) {
-        Sum mean_sum, square_sum;
-        for (int o = 0; o < w; ++o) mean_sum.add(z[o]);
-        const Bounded mean = mean_sum.total() / Bounded(w);
-        for (int o = 0; o < w; ++o) square_sum.add(z[o] - mean, z[o] - mean);
-        inverse[l] = apply([](double v) { return 1 / std::sqrt(std::max(v, 1e-6)); },
-                           square_sum.total() / Bounded(w) + Bounded(1e-5, 1e-12), 4);
-        for (int o = 0; o < w; ++o) {
-          hat[o] = (z[o] - mean) * inverse[l];
-          z[o] = parameters[at + o] * hat[o] + parameters[at + w + o];
-        }
+      at += w * fan_in(l) + w;
+      if (shape_.layer_norm) {
+        normalize(l, at, z, hat);
         at += 2 * w;
       }
-      for (int o = 0; o < w; ++o) {
-        switch (shape.activation) {
-          case Activation::relu: a[o] = {std::max(z[o].value, 0.0), z[o].error}; break;
-          case Activation::tanh: a[o] = apply([](double x) { return std::tanh(x); }, z[o], 6); break;
-          case Activation::gelu: a[o] = apply(gelu, z[o], 8, std::min(std::abs(z[o].value), 8.0)); break;
-        }
-      }
-      before.push_back(z);
-      normalized.push_back(hat);
-      below.push_back(a);
+      for (int o = 0; o < w; ++o) a[o] = activated(z[o]);
+      before_.push_back(z);
+      normalized_.push_back(hat);
+      below_.push_back(a);
     }
-    const std::size_t output_begin = at, output_bias = at + shape.outputs * w;
-    std::vector<Bounded> scores(shape.outputs), deltas(shape.outputs);
-    for (int j = 0; j < shape.outputs; ++j) {
+    output_begin_ = at;
+    output_bias_ = at + shape_.outputs * w;
+    scores_.resize(shape_.outputs);
+    for (int j = 0; j < shape_.outputs; ++j) {
       Sum sum;
-      sum.add(parameters[output_bias + j]);
-      for (int i = 0; i < w; ++i) sum.add(parameters[output_begin + j * w + i], below[layers][i]);
-      scores[j] = sum.total();
-      result.scores.push_back(scores[j]);
+      sum.add(parameters_[output_bias_ + j]);
+      for (int i = 0; i < w; ++i) sum.add(parameters_[output_begin_ + j * w + i], below_[layers][i]);
+      scores_[j] = sum.total();
     }
-    if (labels.empty()) continue;
+  }
 
-    // Loss.
-    const double g = loss.focal_gamma;
-    const int label = labels[s];
-    if (shape.outputs == 1) {
-      const double sign = label != 0 ? 1 : -1;
-      auto value = [g](double u) { return std::exp(-g * softplus(u)) * softplus(-u); };
-      auto slope = [g](double u) {
-        return -std::exp(-g * softplus(u)) * (g * sigmoid(u) * softplus(-u) + sigmoid(-u));
-      };
-      const Bounded u(sign * scores[0].value, scores[0].error);
-      const double roundings = 12 + 8 * g * softplus(u.value);  // an exponent's error is relative to its size
-      total.add(apply(value, u, roundings));
-      deltas[0] = apply([&](double x) { return sign * slope(x); }, u, roundings);
-    } else {
-      double largest = -1e300, sum = 0, others = 0, spread = 0;
-      for (const Bounded& z : scores) largest = std::max(largest, z.value), spread = std::max(spread, z.error);
-      for (int j = 0; j < shape.outputs; ++j) {
-        const double e = std::exp(scores[j].value - largest);
-        sum += e;
-        if (j != label) others += e;
-      }
-      // Probabilities move by no more than twice the largest error of a score, relatively; exponents up to `gap`.
-      const double gap = largest - scores[label].value;
-      double deepest = 0;
-      for (const Bounded& z : scores) deepest = std::max(deepest, largest - z.value);
-      const double relative = 2.5 * spread + (shape.outputs + 16 + 4 * deepest) * kUnit;
-      const double p = 1 - others / sum, q = others / sum, minus_log_p = std::log1p(others / (sum - others));
-      const Bounded log_p(minus_log_p, minus_log_p * relative + 2.5 * spread * q + 8 * kUnit * (gap + std::log(sum)));
-      const double focus = std::pow(q, g), focus_error = focus * g * (relative - 8 * kUnit * std::log(q));
-      const Bounded focal(g > 0 ? focus : 1, g > 0 ? focus_error : 0);
-      const Bounded share(q, q * relative), chance(p, p * relative);
-      total.add(focal * log_p);
-      const Bounded minus_slope = focal * (Bounded(g) * chance * log_p + share);
-      for (int j = 0; j < shape.outputs; ++j) {
-        const double part = std::exp(scores[j].value - largest) / others;
-        deltas[j] = j == label ? Bounded(-minus_slope.value, minus_slope.error)
-                               : minus_slope * Bounded(part, part * 2 * relative);
-      }
+  // Layer norm, whose gains and shifts begin at `at`.
+  void normalize(int l, std::size_t at, std::vector<Bounded>& z, std::vector<Bounded>& hat) {
+    const int w = shape_.width;
+    Sum mean_sum, square_sum;
+    for (int o = 0; o < w; ++o) mean_sum.add(z[o]);
+    const Bounded mean = mean_sum.total() / Bounded(w);
+    for (int o = 0; o < w; ++o) square_sum.add(z[o] - mean, z[o] - mean);
+    inverse_[l] = apply([](double v) { return 1 / std::sqrt(std::max(v, 1e-6)); },
+                        square_sum.total() / Bounded(w) + Bounded(1e-5, 1e-12), 4);
+    for (int o = 0; o < w; ++o) {
+      hat[o] = (z[o] - mean) * inverse_[l];
+      z[o] = parameters_[at + o] * hat[o] + parameters_[at + w + o];
     }
+  }
 
-    // Backward.
-    for (Bounded& delta : deltas) delta = delta * (Bounded(1) / Bounded(n));
+  Bounded activated(Bounded z) const {
+    switch (shape_.activation) {
+      case Activation::relu: return {std::max(z.value, 0.0), z.error};
+      case Activation::tanh: return apply([](double x) { return std::tanh(x); }, z, 6);
+      default: return apply(gelu, z, 8, std::min(std::abs(z.value), 8.0));
+    }
+  }
+
+  // Both losses are added to the total, and return their derivative at each score.
+  std::vector<Bounded> logistic_loss(int label) {
+    const double g = loss_.focal_gamma, sign = label != 0 ? 1 : -1;
+    auto value = [g](double u) { return std::exp(-g * softplus(u)) * softplus(-u); };
+    auto slope = [g](double u) { return -std::exp(-g * softplus(u)) * (g * sigmoid(u) * softplus(-u) + sigmoid(-u)); };
+    const Bounded u(sign * scores_[0].value, scores_[0].error);
+    const double roundings = 12 + 8 * g * softplus(u.value);  // an exponent's error is relative to its size
+    total_.add(apply(value, u, roundings));
+    return {apply([&](double x) { return sign * slope(x); }, u, roundings)};
+  }
+
+  std::vector<Bounded> softmax_loss(int label) {
+    const double g = loss_.focal_gamma;
+    double largest = -1e300, sum = 0, others = 0, spread = 0;
+    for (const Bounded& z : scores_) largest = std::max(largest, z.value), spread = std::max(spread, z.error);
+    for (int j = 0; j < shape_.outputs; ++j) {
+      const double e = std::exp(scores_[j].value - largest);
+      sum += e;
+      if (j != label) others += e;
+    }
+    // Probabilities move by no more than twice the largest error of a score, relatively; exponents up to `gap`.
+    const double gap = largest - scores_[label].value;
+    double deepest = 0;
+    for (const Bounded& z : scores_) deepest = std::max(deepest, largest - z.value);
+    const double relative = 2.5 * spread + (shape_.outputs + 16 + 4 * deepest) * kUnit;
+    const double p = 1 - others / sum, q = others / sum, minus_log_p = std::log1p(others / (sum - others));
+    const Bounded log_p(minus_log_p, minus_log_p * relative + 2.5 * spread * q + 8 * kUnit * (gap + std::log(sum)));
+    const double focus = std::pow(q, g), focus_error = focus * g * (relative - 8 * kUnit * std::log(q));
+    const Bounded focal(g > 0 ? focus : 1, g > 0 ? focus_error : 0);
+    const Bounded share(q, q * relative), chance(p, p * relative);
+    total_.add(focal * log_p);
+    const Bounded minus_slope = focal * (Bounded(g) * chance * log_p + share);
+    std::vector<Bounded> deltas(shape_.outputs);
+    for (int j = 0; j < shape_.outputs; ++j) {
+      const double part = std::exp(scores_[j].value - largest) / others;
+      deltas[j] = j == label ? Bounded(-minus_slope.value, minus_slope.error)
+                             : minus_slope * Bounded(part, part * 2 * relative);
+    }
+    return deltas;
+  }
+
+  // Adds to the gradient what one sample gives, from the derivatives at its scores.
+  void backward(const std::vector<Bounded>& deltas) {
+    const int w = shape_.width, layers = shape_.hidden_layers;
     std::vector<Bounded> above(w);
     for (int i = 0; i < w; ++i) {
       Sum sum;
-      for (int j = 0; j < shape.outputs; ++j) {
-        sum.add(parameters[output_begin + j * w + i], deltas[j]);
-        gradient[output_begin + j * w + i].add(deltas[j], below[layers][i]);
+      for (int j = 0; j < shape_.outputs; ++j) {
+        sum.add(parameters_[output_begin_ + j * w + i], deltas[j]);
+        gradient_[output_begin_ + j * w + i].add(deltas[j], below_[layers][i]);
       }
       above[i] = sum.total();
     }
-    for (int j = 0; j < shape.outputs; ++j) gradient[output_bias + j].add(deltas[j]);
+    for (int j = 0; j < shape_.outputs; ++j) gradient_[output_bias_ + j].add(deltas[j]);
     for (int l = layers - 1; l >= 0; --l) {
-      const int fan_in = l == 0 ? features : w;
-      const std::size_t weights = begins[l], bias = weights + w * fan_in, gain = bias + w, shift = gain + w;
+      const std::size_t weights = begins_[l], bias = weights + w * fan_in(l);
+      for (int o = 0; o < w; ++o) above[o] = before_activation(above[o], before_[l][o], l);
+      if (shape_.layer_norm) before_normalizing(l, bias + w, above);
+      std::vector<Sum> sums(fan_in(l));
       for (int o = 0; o < w; ++o) {
-        const Bounded z = before[l][o];
-        switch (shape.activation) {
-          case Activation::relu:  // where the sign is within rounding the gate may stand either way
-            above[o] = {z.value > 0 ? above[o].value : 0, std::abs(z.value) <= z.error
-                                                              ? std::abs(above[o].value) + above[o].error
-                                                          : z.value > 0 ? above[o].error
-                                                                        : 0};
-            break;
-          case Activation::tanh:
-            above[o] = above[o] * held_slope(z, l + 1 < layers ? precision : Precision::fp32);
-            break;
-          case Activation::gelu: above[o] = above[o] * apply(gelu_slope, z, 16, 1); break;
+        gradient_[bias + o].add(above[o]);
+        for (int i = 0; i < fan_in(l); ++i) {
+          gradient_[weights + o * fan_in(l) + i].add_product(above[o], below_[l][i], rung(l));
+          sums[i].add_product(parameters_[weights + o * fan_in(l) + i], above[o], rung(l));
         }
       }
-      if (shape.layer_norm) {
-        Sum sum, dot;
-        std::vector<Bounded> hat_delta(w);
-        for (int o = 0; o < w; ++o) {
-          gradient[gain + o].add(above[o], normalized[l][o]);
-          gradient[shift + o].add(above[o]);
-          hat_delta[o] = above[o] * parameters[gain + o];
-          sum.add(hat_delta[o]);
-          dot.add(hat_delta[o], normalized[l][o]);
-        }
-        const Bounded mean = sum.total() / Bounded(w), share = dot.total() / Bounded(w);
-        for (int o = 0; o < w; ++o) above[o] = (hat_delta[o] - mean - share * normalized[l][o]) * inverse[l];
-      }
-      std::vector<Sum> sums(fan_in);
-      for (int o = 0; o < w; ++o) {
-        gradient[bias + o].add(above[o]);
-        for (int i = 0; i < fan_in; ++i) {
-          const Precision rung = l > 0 ? precision : Precision::fp32;
-          gradient[weights + o * fan_in + i].add_product(above[o], below[l][i], rung);
-          sums[i].add_product(parameters[weights + o * fan_in + i], above[o], rung);
-        }
-      }
-      std::vector<Bounded> next(fan_in);
-      for (int i = 0; i < fan_in; ++i) next[i] = sums[i].total();
-      above = next;
+      above.resize(fan_in(l));
+      for (int i = 0; i < fan_in(l); ++i) above[i] = sums[i].total();
     }
   }
-  for (const Sum& sum : gradient) result.gradient.push_back(sum.total());
-  if (!labels.empty()) result.loss = total.total() / Bounded(n);
-  return result;
+
+  Bounded before_activation(Bounded above, Bounded z, int l) const {
+    switch (shape_.activation) {
+      case Activation::relu:  // where the sign is within rounding the gate may stand either way
+        return {z.value > 0 ? above.value : 0, std::abs(z.value) <= z.error ? std::abs(above.value) + above.error
+                                               : z.value > 0                ? above.error
+                                                                            : 0};
+      case Activation::tanh: return above * held_slope(z, l + 1 < shape_.hidden_layers ? precision_ : Precision::fp32);
+      default: return above * apply(gelu_slope, z, 16, 1);
+    }
+  }
+
+  // Of layer norm, whose gains begin at `gain`.
+  void before_normalizing(int l, std::size_t gain, std::vector<Bounded>& above) {
+    const int w = shape_.width;
+    const std::size_t shift = gain + w;
+    Sum sum, dot;
+    std::vector<Bounded> hat_delta(w);
+    for (int o = 0; o < w; ++o) {
+      gradient_[gain + o].add(above[o], normalized_[l][o]);
+      gradient_[shift + o].add(above[o]);
+      hat_delta[o] = above[o] * parameters_[gain + o];
+      sum.add(hat_delta[o]);
+      dot.add(hat_delta[o], normalized_[l][o]);
+    }
+    const Bounded mean = sum.total() / Bounded(w), share = dot.total() / Bounded(w);
+    for (int o = 0; o < w; ++o) above[o] = (hat_delta[o] - mean - share * normalized_[l][o]) * inverse_[l];
+  }
+
+  const MlpShape& shape_;
+  const MlpLoss& loss_;
+  const std::vector<Bounded>& parameters_;
+  const Precision precision_;
+  // Of the sample at hand, by layer: its inputs, what its activation sees, its normal form and one over its deviation.
+  std::vector<std::vector<Bounded>> below_, before_, normalized_;
+  std::vector<Bounded> inverse_;
+  std::vector<std::size_t> begins_;  // of each layer's parameters
+  std::size_t output_begin_ = 0, output_bias_ = 0;
+  std::vector<Bounded> scores_;
+  // Of all samples.
+  std::vector<Sum> gradient_;
+  Sum total_;
+};
+
+OracleResult oracle(const MlpShape& shape, const MlpLoss& loss, const std::vector<Bounded>& parameters,
+                    const std::vector<float>& inputs, const std::vector<std::uint8_t>& labels,
+                    Precision precision = Precision::fp32) {
+  return Oracle(shape, loss, parameters, precision).run(inputs, labels);
 }
 
 // --- what the tests share --------------------------------------------------------------------------------------------
