@@ -18,38 +18,38 @@ foreach(test mma max_margin xor_sgd knn neighbour_work kmeans grid mlp mlp_grid 
   foreach(leg ${legs})
     string(REPLACE ":" ";" leg ${leg})
     list(POP_FRONT leg name)
-    ptx_test(${name}.${test} 900 "${small};${leg}" ptx_${test} ${filter})
+    ptx_test(${name}.${test} "${small};${leg}" ptx_${test} ${filter})
   endforeach()
 endforeach()
 foreach(order exact truncate)
   foreach(test mma mlp)
-    ptx_test(${order}.${test} 600 "${small};PTX_MMA=${order}" ptx_${test} --gtest_brief=1 --gtest_filter=*)
+    ptx_test(${order}.${test} "${small};PTX_MMA=${order}" ptx_${test} --gtest_brief=1 --gtest_filter=*)
   endforeach()
 endforeach()
 # A device that refuses clusters of any size, as a part of one may: teams of blocks meet in cooperative launches.
-ptx_test(no_clusters.mlp_twins 600 "${small};PTX_CLUSTERS=0" ptx_mlp_twins --gtest_brief=1 --gtest_filter=*Teams*)
+ptx_test(no_clusters.mlp_twins "${small};PTX_CLUSTERS=0" ptx_mlp_twins --gtest_brief=1 --gtest_filter=*Teams*)
 
 # A device so small that a block scores one network after another.
-ptx_test(small.mlp_twins 120 "${small};PTX_RACE=1;PTX_MULTIPROCESSORS=1" ptx_mlp_twins --gtest_brief=1
+ptx_test(small.mlp_twins "${small};PTX_RACE=1;PTX_MULTIPROCESSORS=1" ptx_mlp_twins --gtest_brief=1
          --gtest_filter=*Scores*)
 
 # Training in launches so short that they end within epochs: the bits of the whole; and a device that ends kernels of more
 # than 16 steps ends none.
-ptx_test(cut.mlp_twins 600 "${small};SCALELAB_LAUNCH_SECONDS=1e-4" ptx_mlp_twins --gtest_brief=1)
-ptx_test(limit.mlp_twins 60 "SCALELAB_REQUIRE_CUDA=1;SCALELAB_SMALL=1;PTX_MMA=chain;SCALELAB_LAUNCH_SECONDS=1e-4;PTX_LIMIT=100000"
+ptx_test(cut.mlp_twins "${small};SCALELAB_LAUNCH_SECONDS=1e-4" ptx_mlp_twins --gtest_brief=1)
+ptx_test(limit.mlp_twins "SCALELAB_REQUIRE_CUDA=1;SCALELAB_SMALL=1;PTX_MMA=chain;SCALELAB_LAUNCH_SECONDS=1e-4;PTX_LIMIT=100000"
          ptx_mlp_twins --gtest_brief=1 --gtest_filter=*ALongRun*)
 
 # The program, for bench/counts.py, and commands on several devices at once.
 ptx_program(scalelab $<TARGET_OBJECTS:scalelab_program>)
 target_link_libraries(ptx_scalelab PRIVATE scalelab_host)
-ptx_test(devices 300 "PTX_DEVICES=3" sh ${CMAKE_CURRENT_LIST_DIR}/devices.sh $<TARGET_FILE:ptx_scalelab>)
+ptx_test(devices "PTX_DEVICES=3" sh ${CMAKE_CURRENT_LIST_DIR}/devices.sh $<TARGET_FILE:ptx_scalelab>)
 
 # A barrier between blocks whose count wraps: the kernels' own, of which a wrong one only races.
 ptx_program(team_barrier ${CMAKE_CURRENT_LIST_DIR}/team_barrier.cu)
 target_compile_options(ptx_team_barrier PRIVATE ${cuda_options})
 target_include_directories(ptx_team_barrier PRIVATE ${CMAKE_SOURCE_DIR})
 target_link_libraries(ptx_team_barrier PRIVATE scalelab)
-ptx_test(team_barrier 60 "PTX_RACE=1" ptx_team_barrier)
+ptx_test(team_barrier "PTX_RACE=1" ptx_team_barrier)
 
 # The backend on devices that few machines have.
 ptx_program(backend ${CMAKE_CURRENT_LIST_DIR}/backend_test.cpp)
@@ -62,7 +62,7 @@ foreach(name AThreadWithAnotherCurrentDeviceMayLaunch MemoryThatThePoolKeepsIsFr
   if(name MATCHES "WithoutPools")
     set(setting PTX_POOLS=0)
   endif()
-  ptx_test(backend.${name} 60 "${setting}" ptx_backend --gtest_filter=*.${name})
+  ptx_test(backend.${name} "${setting}" ptx_backend --gtest_filter=*.${name})
 endforeach()
 
 # The Python module, where it is built, for what it does with arrays of a GPU.
@@ -76,6 +76,6 @@ if(SCALELAB_PYTHON)
   add_custom_command(TARGET ptx_python POST_BUILD VERBATIM
                      COMMAND ${CMAKE_COMMAND} -E copy_directory ${CMAKE_SOURCE_DIR}/host/python/scalelab ${package})
   add_dependencies(ptx_legs ptx_python)
-  ptx_test(python 600 "PTX_DEVICES=2;PYTHONPATH=${CMAKE_CURRENT_BINARY_DIR}/python;PYTHONDONTWRITEBYTECODE=1" ${python} -m pytest -q
+  ptx_test(python "PTX_DEVICES=2;PYTHONPATH=${CMAKE_CURRENT_BINARY_DIR}/python;PYTHONDONTWRITEBYTECODE=1" ${python} -m pytest -q
            -p no:cacheprovider ${CMAKE_SOURCE_DIR}/tests/python/gpu_test.py)
 endif()
