@@ -65,7 +65,9 @@ std::string decoded(std::string_view text) {
 }
 
 // Opens the page, and returns what `probe`, the body of an async function with `report` to fill, left there, beside
-// `problems`: errors, warnings and what the content policy refused.
+// `problems`: errors, warnings and what the content policy refused, also when the page had put it off. Its time is virtual:
+// it goes on to the next timer when there is nothing to do, so that one of 200 ms runs after those of the page, which are
+// shorter, however long the machine takes.
 nlohmann::json ask(const fs::path& folder, std::string page, const std::string& probe,
                    const std::string& size = "1000,900", bool webgl = true) {
   const std::size_t head = page.find("<head>") + 6;
