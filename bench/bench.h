@@ -203,9 +203,9 @@ struct Noise {
 Noise noise_of(std::span<const std::vector<double>> rounds_of_cases);
 
 // b against a: ratio of times b / a and its 95 % interval (Welch's t on the logarithms of round medians).
-//   same     the interval lies within 1 / (1 + margin) .. 1 + margin
-//   faster   it lies below 1, slower: above 1 (and not within the margin)
-//   unclear  everything else, and whenever either side has fewer than three rounds (six turns)
+//   same       the interval lies within 1 / (1 + margin) .. 1 + margin
+//   faster     it lies below 1, slower: above 1 (and not within the margin)
+//   undecided  everything else, and whenever either side has fewer than three rounds (six turns)
 struct Verdict {
   std::string word;
   double ratio = 1, low = 0, high = 0;

@@ -39,15 +39,21 @@ auto of_results(const std::vector<std::string>& files, const Action& action) {
 
 // --- options that several of them take -------------------------------------------------------------------------------
 
+// Texts, which may hold spaces: between commas, or a word of the command line each.
+CLI::Option* add_filter(CLI::App& app, std::string& filter, const std::string& help) {
+  return add_text(app, "--filter", filter, ",", help);
+}
+
 void add_cases(CLI::App& app, CaseChoice& choice) {
   std::vector<std::string> names;
   for (const Op& op : all_ops()) names.push_back(op.name);
   names.emplace_back(kEveryOp);
   app.add_option("--op", choice.op, "Cases of this op")->check(one_of(names))->group("Cases");
-  app.add_option("--axis", choice.axes, "NAME=VALUE,VALUE,...: the op's first case along these; may be repeated")
+  app.add_option("--axis", choice.axes,
+                 "The op's first case along these values, as n=1e4,1e5 or k=1..5; may be repeated")
+      ->type_name("NAME=LIST")
       ->group("Cases");
-  app.add_option("--filter", choice.filter, "Cases whose name contains this, or one of several between commas")
-      ->group("Cases");
+  add_filter(app, choice.filter, "Cases whose name contains this, or one of several")->group("Cases");
 }
 
 CLI::Option* add_clock(CLI::App& app, std::string& clock) {
@@ -95,7 +101,8 @@ Command add_run(CLI::App& bench) {
       "run", "Times the cases, against what this machine can do at most and against other libraries");
   add_cases(*app, options->choice);
   add_budget(*app, options->budget, "Seconds of samples for each case");
-  app->add_option("--rounds", options->rounds, "Independent looks at each case, at most")->check(whole_number(1, 1000));
+  app->add_option("--rounds", options->rounds, "Times that each case is measured anew, at most")
+      ->check(whole_number(1, 1000));
   add_clock(*app, options->clock);
   app->add_flag("--peers", options->peers, "Time other libraries on the same arrays, as far as they are installed");
   app->add_flag("--profile", options->profile, "Run each case once and measure nothing: for profilers");
@@ -213,7 +220,7 @@ Command add_show(CLI::App& bench) {
   app->add_option("result", options->result, "What bench run or bench cost left")->required()->type_name("FILE");
   app->add_flag("--markdown", options->markdown, "As a table in Markdown");
   app->add_flag("--csv", options->csv, "As CSV: a line for each case and for each of its peers");
-  app->add_option("--filter", options->filter, "Rows of that table whose name contains this, or one of several");
+  add_filter(*app, options->filter, "Rows of that table whose name contains this, or one of several");
   add_clock(*app, options->clock)->default_str("");
   app->add_option("-o,--out", options->out, "Folder for the page, report.html")->type_name("FOLDER");
   add_notes(*app, {"scalelab bench show mine.json -o page"});
@@ -262,17 +269,15 @@ Outcome run_cost(const CostOptions& options, const std::string& out, Session& se
 
 Command add_cost(CLI::App& bench) {
   struct Options : CostOptions {
-    std::uint64_t max_memory = 0;
+    std::int64_t max_memory = 0;
     std::string out;
   };
   auto options = std::make_shared<Options>();
   CLI::App* app = bench.add_subcommand(
       "cost", "Measures how time grows with each parameter, and from where on one route or backend is quicker");
-  app->add_option("--filter", options->filter, "Lines whose name contains this, or one of several between commas");
+  add_filter(*app, options->filter, "Lines whose name contains this, or one of several");
   add_budget(*app, options->budget, "Seconds for each line on each backend");
-  app->add_option("--max-mem", options->max_memory, "Bytes that a case may take, as 8G; else half of what is free")
-      ->transform(memory_size())
-      ->default_str("");
+  add_max_memory(*app, options->max_memory, "Bytes that a case may take, as 8G; without it half of what is free");
   app->add_option("--most", options->most, "Largest value of what varies; without it, as far as time and memory go")
       ->check(whole_number(1, 1'000'000'000'000))
       ->default_str("");

@@ -125,7 +125,7 @@ namespace {
 
 // What differences of logarithms say whose middle is known so well.
 Verdict judge(const host::Middle& middle, bool too_few, double margin) {
-  Verdict verdict{.word = "unclear", .ratio = std::exp(middle.estimate), .too_few = too_few};
+  Verdict verdict{.word = "undecided", .ratio = std::exp(middle.estimate), .too_few = too_few};
   verdict.low = too_few ? 0 : std::exp(middle.interval.low);
   verdict.high = too_few ? std::numeric_limits<double>::infinity() : std::exp(middle.interval.high);
   if (verdict.low >= 1 / (1 + margin) && verdict.high <= 1 + margin) {

@@ -3,11 +3,12 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <charconv>
 #include <cmath>
+#include <stdexcept>
 
 #include "bench/bench.h"
 #include "host/program/error.h"
+#include "host/program/lists.h"
 #include "host/program/words.h"
 
 namespace scalelab::bench {
@@ -82,18 +83,34 @@ void check_parameters(const Op& op, const Parameters& parameters, const std::str
 
 namespace {
 
-// A value of `--axis NAME=...`: a whole number, as 1e4, or a word, as `like` is.
-nlohmann::ordered_json axis_value(const std::string& name, const std::string& text,
-                                  const nlohmann::ordered_json& like) {
-  if (!like.is_number()) return text;
-  constexpr double kMost = 1e12;  // well within what a double counts exactly
-  double value = 0;
-  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || stop != text.data() + text.size() || value < 0 || value > kMost ||
-      value != std::floor(value)) {
-    throw Failure(host::kMisuse, fmt::format("--axis {}: '{}' is not a whole number", name, text));
+// The values of `--axis NAME=...`: whole numbers, as 1e4 or 1..5, or words, as `like` is.
+std::vector<nlohmann::ordered_json> axis_values(const std::string& name, const std::string& text,
+                                                const nlohmann::ordered_json& like) {
+  constexpr std::int64_t kMost = 1'000'000'000'000;
+  std::vector<nlohmann::ordered_json> values;
+  try {
+    if (like.is_number()) {
+      for (const std::int64_t value : host::whole_numbers(text, 0, kMost, true)) values.emplace_back(value);
+    } else {
+      for (const std::string& word : host::list_items(text)) values.emplace_back(word);
+    }
+  } catch (const std::invalid_argument& error) {
+    throw Failure(host::kMisuse, fmt::format("--axis {}: {}", name, error.what()));
   }
-  return static_cast<std::int64_t>(value);
+  return values;
+}
+
+// The axes of the words of a command line: one without a name goes on with the axis before it.
+std::vector<std::string> axes_of(const std::vector<std::string>& words) {
+  std::vector<std::string> axes;
+  for (const std::string& word : words) {
+    if (word.find('=') != std::string::npos || axes.empty()) {
+      axes.push_back(word);
+    } else {
+      axes.back() += " " + word;
+    }
+  }
+  return axes;
 }
 
 // Each of the cases once for each value of the axis, "k=1,5,15".
@@ -103,14 +120,15 @@ std::vector<Parameters> along(const Op& op, const std::vector<Parameters>& cases
   if (equals == std::string::npos || !op.cases[0].contains(name)) {
     std::vector<std::string> names;
     for (const auto& [key, value] : op.cases[0].items()) names.push_back(key);
-    throw Failure(host::kMisuse, fmt::format("--axis: '{}' is no NAME=VALUE[,VALUE...] of {}; its names are {}", axis,
-                                             op.name, fmt::join(names, ", ")));
+    throw Failure(host::kMisuse, fmt::format("--axis: '{}' is no NAME=LIST of {}; its names are {}", axis, op.name,
+                                             fmt::join(names, ", ")));
   }
+  const auto values = axis_values(name, axis.substr(equals + 1), op.cases[0][name]);
   std::vector<Parameters> list;
   for (const Parameters& one : cases) {
-    for (const std::string& text : host::split(std::string_view(axis).substr(equals + 1))) {
+    for (const auto& value : values) {
       list.push_back(one);
-      list.back()[name] = axis_value(name, text, one[name]);
+      list.back()[name] = value;
     }
   }
   return list;
@@ -126,12 +144,13 @@ double need_of(const Case& one) {
 
 std::vector<Case> chosen_cases(const CaseChoice& choice) {
   std::vector<Case> list;
+  const std::vector<std::string> axes = axes_of(choice.axes);
   for (const Op& op : all_ops()) {
     if (choice.op != kEveryOp && choice.op != op.name) continue;
     std::vector<Parameters> cases = op.cases;
     if (choice.large) cases.insert(cases.end(), op.large.begin(), op.large.end());
-    if (!choice.axes.empty()) cases = {op.cases[0]};
-    for (const std::string& axis : choice.axes) cases = along(op, cases, axis);
+    if (!axes.empty()) cases = {op.cases[0]};
+    for (const std::string& axis : axes) cases = along(op, cases, axis);
     for (const Parameters& parameters : cases) {
       check_parameters(op, parameters, "--axis");
       if (wanted(case_name(op.name, parameters), choice.filter)) list.push_back({op.name, parameters});

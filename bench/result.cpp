@@ -198,6 +198,7 @@ nlohmann::json noise_json(const nlohmann::json& document) {
 
 nlohmann::json document_of(const Ceilings& ceilings, const host::Session& session) {
   return {{"schema", 1},
+          {"study", "bench"},
           {"experiment", "bench"},
           {"made", host::utc_now()},
           {"backend", session.context.backend().name},
@@ -217,9 +218,7 @@ std::unique_ptr<Power> power_of(const Context& context, nlohmann::json& document
 }
 
 nlohmann::json read_result(const std::string& file) {
-  std::ifstream input(file);
-  if (!input) throw Failure(host::kBadData, fmt::format("{}: cannot be read", file));
-  auto document = host::parse_json({std::istreambuf_iterator<char>(input), {}}, file, host::kBadData);
+  auto document = host::read_json(file, file, host::kBadData);
   if (!document.is_object() || !document.contains("rows") || document.value("experiment", "") != "bench") {
     throw Failure(host::kBadData, fmt::format("{}: is no result of scalelab bench run", file));
   }

@@ -110,7 +110,7 @@ Compared compare_in_turn(const std::string& a, const std::string& b, const std::
     if (claim == "faster" || claim == "slower") {
       const Verdict second = series(one, turns, result.why_not);
       result.verdict = compare_in_pairs(turns.medians[0], turns.medians[1], options.margin);
-      if (second.word != claim && result.verdict.word == claim) result.verdict.word = "unclear";
+      if (second.word != claim && result.verdict.word == claim) result.verdict.word = "undecided";
     }
     result.measured = {{"a", turns.samples[0]}, {"b", turns.samples[1]}};
     compared.push_back(std::move(result));

@@ -21,7 +21,7 @@ nlohmann::json take_turn(const std::string& text, double seconds, Context& conte
 // A program ("build/scalelab"), or one with options of its own ("build/scalelab --threads 1"), against another. Each
 // case is timed in at least `rounds` turns of kTurn seconds or one sample, and on until the interval of the ratio is no
 // wider than the margin or the samples of a program have taken `budget` seconds. Who is then called faster or slower
-// must be so in a second such series too, or is unclear: among many cases one in twenty would be called so by chance.
+// must be so in a second such series too, or is undecided: among many cases one in twenty would be called so by chance.
 // The document keeps every sample. A case that a program cannot do is not comparable, and its row says why;
 // Failure(kMisuse) when there is no other.
 inline constexpr double kTurn = 0.1;  // long against starting a sample, short against what a machine's speed drifts in

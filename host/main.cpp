@@ -7,7 +7,6 @@
 #include <CLI/CLI.hpp>
 #include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cstdio>
 #include <exception>
 #include <filesystem>
@@ -70,34 +69,15 @@ constexpr const char* kExitCodes =
     "  5  a check failed\n"
     "  69 a prerequisite is missing\n";
 
-// "0", "0,2" without one twice, or "all".
-std::string check_devices(const std::string& text) {
-  const std::string why = fmt::format("'{}' is not the number of a device, as 0, nor several, as 0,1,2, nor all", text);
-  std::vector<int> seen;
-  const char *at = text.data(), *const end = text.data() + text.size();
-  while (text != "all") {
-    int device = -1;
-    const auto [stop, error] = std::from_chars(at, end, device);
-    const bool another = std::find(seen.begin(), seen.end(), device) == seen.end();
-    if (error != std::errc() || device < 0 || device > 1023 || !another) return why;
-    seen.push_back(device);
-    if (stop == end) break;
-    if (*stop != ',') return why;
-    at = stop + 1;
-  }
-  return "";
-}
-
 void add_common_options(CLI::App& app, Common& common, std::string& devices) {
   const char* const group = kEveryCommand;
   app.add_option("--seed", common.seed, "Seed of all that is random but for what --seeds repeats")
       ->check(whole_number(0, UINT64_MAX))
       ->group(group);
   app.add_option("--backend", common.backend, "Where to compute")->check(one_of({"auto", "cpu", "cuda"}))->group(group);
-  app.add_option(
-         "--device", devices,
-         "Which GPU, counted from 0; or several, as 0,1,2, or all of this machine, among which the work is divided")
-      ->check(CLI::Validator(check_devices, ""))
+  add_list(app, "--device", devices, 0, 1023,
+           "Which GPU, counted from 0; or several, as 0..2, or all of this machine, among which the work is divided",
+           "all")
       ->group(group);
   app.add_option("--threads", common.threads, "CPU threads; all where it is not given")
       ->check(whole_number(0, 1024))
@@ -106,11 +86,14 @@ void add_common_options(CLI::App& app, Common& common, std::string& devices) {
   app.add_option("--time-budget", common.time_budget,
                  "Stop as a signal would after this time, as 55m: what can be resumed is left so")
       ->transform(duration())
+      ->type_name("TIME")
       ->default_str("")
       ->group(group);
   app.add_flag("--json", common.json, "Print one JSON document and nothing else")->group(group);
   app.add_flag("--quiet", common.quiet, "No progress on stderr")->group(group);
   app.add_flag("--look", common.look, "Say on the page that it is a look and not a result")->group(group);
+  app.add_flag("--in-story", common.in_story, "Lead back from the page to that of a story, in the folder above")
+      ->group(group);
   app.add_option(kConfig, "Options from a JSON file; what the command line gives itself counts")
       ->type_name("FILE")
       ->group(group);
@@ -345,9 +328,13 @@ int run(std::vector<std::string> words) {
   program.set_version_flag("--version", "scalelab " + kVersion, "Print the version and exit");
   program.formatter(help_formatter());
   program.require_subcommand(1);
-  program.footer(std::string("scalelab help COMMAND, or scalelab COMMAND --help: its options.\n"
-                             "scalelab help --man: all of them as a manual page, for man -l -.\n\nExit codes:\n") +
-                 kExitCodes);
+  add_notes(
+      program,
+      {"scalelab knn --data references.npy --queries queries.npy -k 10 -o neighbours",
+       "scalelab prune --data rows.npy --clusters auto --fraction 0.4 -o kept", "scalelab story --quick -o story"},
+      {"scalelab help COMMAND, or scalelab COMMAND --help: its options.\n"
+       "scalelab help --man: all of them as a manual page, for man -l -.\n",
+       std::string("Exit codes:\n") + kExitCodes});
   Common common;
   std::string device = "0";
   const std::vector<Command> commands = add_commands(program, common, device);

@@ -163,7 +163,7 @@ Ceilings measure_ceilings(double seconds, Context& context) {
   context.progress = nullptr;
   const double share = seconds / 8;
   const auto threads = static_cast<std::size_t>(context.threads());
-  std::vector<float> sinks(threads * 64);  // a cache line and more for each
+  std::vector<float> sinks(threads * 64);   // a cache line and more for each
   constexpr std::int64_t kSteps = 200'000;  // of about six cycles: less than a millisecond
   Ceilings ceilings;
   ceilings.fma_flop =

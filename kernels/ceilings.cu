@@ -12,7 +12,7 @@ namespace scalelab::cuda {
 namespace {
 
 constexpr int kThreads = 256;  // a block: divides the 1024, 1536 or 2048 threads that a multiprocessor holds
-constexpr int kChains = 8;  // independent chains a thread: they hide the latency of one instruction
+constexpr int kChains = 8;     // independent chains a thread: they hide the latency of one instruction
 
 __global__ void empty_kernel() {}
 

@@ -584,7 +584,7 @@ template <int kFeatures>
 class Selector {
  public:
   static constexpr std::size_t kMostInRegisters = 8;  // nearest of a lane: AVX2 has 16 registers
-  static constexpr std::size_t kMostInserted = 16;  // beyond, sorting a lane's distances costs less
+  static constexpr std::size_t kMostInserted = 16;    // beyond, sorting a lane's distances costs less
   static constexpr std::size_t kRows = kMaxNeighbours + 1;
   // Longer lists leave too few bits of the distance in a key: they are solved lane by lane.
   static constexpr std::size_t kMostPacked = 1024;

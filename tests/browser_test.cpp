@@ -286,9 +286,9 @@ std::string labels_probe(std::int64_t size) {
   report.labels = {{}};
   for (const model of live.models) {{
     report.labels[model.name] = {{}};
-    for (const n of [100, 300]) {
+    for (const n of [100, 300]) {{
       report.labels[model.name][n] = btoa(String.fromCharCode(...scalelabLive.labels(model.name, n, {})));
-    }
+    }}
   }})",
                      size);
 }

@@ -9,6 +9,8 @@
 #include <string>
 #include <vector>
 
+#include "host/lab/lottery.h"
+#include "host/lab/visit_order.h"
 #include "tests/program.h"
 
 namespace scalelab::host {
@@ -55,6 +57,25 @@ class CommandLine : public Program {
     }
     return names;
   }
+  // The options of a help, each in one line: "--op {knn,grid} Cases of this op [all]".
+  static std::vector<std::string> entries_in(const std::string& help) {
+    std::vector<std::string> entries;
+    std::istringstream lines(help);
+    bool inside = false;
+    for (std::string line; std::getline(lines, line);) {
+      if (line.starts_with("  -")) entries.emplace_back();
+      inside = line.starts_with("  -") || (inside && line.starts_with("    "));
+      std::istringstream words(inside ? line : "");
+      for (std::string word; words >> word;) entries.back() += (entries.back().empty() ? "" : " ") + word;
+    }
+    return entries;
+  }
+  static std::string entry_of(const std::string& help, const std::string& option) {
+    for (const std::string& entry : entries_in(help)) {
+      if (entry.starts_with(option + " ")) return entry;
+    }
+    return "";
+  }
   // The words that are offered in place of the last of `words`.
   std::set<std::string> offered(Words words) const {
     words.insert(words.begin(), {"complete", "--"});
@@ -79,7 +100,6 @@ TEST_F(CommandLine, EveryHelpIsWholeAndFitsAHundredColumns) {
     const std::string name = testing::PrintToString(command);
     std::istringstream each(text);
     for (std::string line; std::getline(each, line);) EXPECT_LE(line.size(), 100U) << name << ": " << line;
-    if (command.empty()) continue;
     Words asked = command;
     asked.emplace_back("--help");
     EXPECT_EQ(good(asked), text);
@@ -91,10 +111,80 @@ TEST_F(CommandLine, EveryHelpIsWholeAndFitsAHundredColumns) {
     for (const std::string& word : wanted) EXPECT_NE(text.find(word), std::string::npos) << name << " lacks " << word;
     // Exit codes stand in the program's own help alone, and no default is a number that nobody would give.
     for (const char* unwanted : {"Exit codes", "[-1]", " -1", "[[]]"}) {
+      if (command.empty() && unwanted == std::string("Exit codes")) continue;
       EXPECT_EQ(text.find(unwanted), std::string::npos) << name << " shows " << unwanted;
     }
   }
   EXPECT_EQ(good({"--version"}).rfind("scalelab ", 0), 0U);
+}
+
+// A number that stands for "none" or "decide yourself" is not what anybody would give: it is no default to show.
+TEST_F(CommandLine, NoDefaultStandsForNone) {
+  for (const auto& [command, text] : helps()) {
+    for (const std::string& entry : entries_in(text)) {
+      const bool nothing = std::regex_search(entry, std::regex(" 0: (none|not|no |as many|without|what)"));
+      EXPECT_FALSE(nothing && entry.ends_with(" [0]")) << testing::PrintToString(command) << ": " << entry;
+    }
+  }
+  for (const auto& [command, option] : {std::pair{"theory", "--wrong-angle"},
+                                        {"lottery", "--density-points"},
+                                        {"compare", "--density-points"},
+                                        {"slurm", "--cpus-per-task"}}) {
+    EXPECT_FALSE(entry_of(good({command, "--help"}), option).ends_with("[0]")) << command << " " << option;
+  }
+}
+
+TEST_F(CommandLine, SizesTimesListsAndPartsSaySo) {
+  for (const auto& [command, entry] : {std::pair{"knn", "--max-mem SIZE"},
+                                       {"bench cost", "--max-mem SIZE"},
+                                       {"kmeans", "--checkpoint-every TIME"},
+                                       {"slurm", "--time TIME"},
+                                       {"info", "--time-budget TIME"},
+                                       {"info", "--device LIST or {all}"},
+                                       {"boundary", "--extent LIST"},
+                                       {"prune-study", "--keep LIST"},
+                                       {"theory", "--keep LIST"},
+                                       {"bench run", "--axis NAME=LIST"},
+                                       {"bench show", "--filter LIST"},
+                                       {"knn", "--shard I/N"},
+                                       {"prune", "--shard I/N"},
+                                       {"sweep", "--shard I/N"}}) {
+    Words words = {"help"};
+    std::istringstream parts(command);
+    for (std::string part; parts >> part;) words.push_back(part);
+    EXPECT_NE(good(words).find(std::string("\n  ") + entry), std::string::npos) << command << ": " << entry;
+  }
+  EXPECT_TRUE(entry_of(good({"kmeans", "--help"}), "--checkpoint-every").ends_with("[10s]"));
+}
+
+TEST_F(CommandLine, ManyOptionsStandInGroups) {
+  for (const auto& [command, text] : helps()) {
+    const std::size_t begin = text.find("\nOptions:\n");
+    if (begin == std::string::npos) continue;
+    const std::string flat = text.substr(begin, text.find("\n\n", begin) - begin);
+    EXPECT_LE(entries_in(flat).size(), 7U) << testing::PrintToString(command) << flat;
+  }
+}
+
+// What a help names it explains, and it names nothing that the command refuses.
+TEST_F(CommandLine, HelpDefinesItsTerms) {
+  const auto defines = [&](const char* command, const std::vector<std::string>& terms) {
+    const std::string text = good({command, "--help"});
+    for (const std::string& term : terms) {
+      EXPECT_NE(text.find("\n  " + term + "  "), std::string::npos) << command << " does not define " << term;
+    }
+    return text;
+  };
+  const std::vector<std::string> scores = {"margin", "boundary", "kmeans", "el2n", "forgetting", "ddd"};
+  const std::vector<std::string> orders{kVisitOrders.begin(), kVisitOrders.end()};
+  const std::vector<std::string> tickets{kTicketKinds.begin(), kTicketKinds.end()};
+  for (const char* command : {"prune-study", "curriculum", "sweep"}) defines(command, scores);
+  for (const char* command : {"curriculum", "sweep"}) defines(command, orders);
+  for (const char* command : {"lottery", "sweep"}) defines(command, tickets);
+  for (const char* command : {"compare", "prune-study", "sweep"}) defines(command, {"knn-K", "mlp-xy"});
+  for (const char* command : {"lottery", "curriculum"}) {
+    EXPECT_EQ(defines(command, {"mlp-xy"}).find("knn-"), std::string::npos) << command;
+  }
 }
 
 TEST_F(CommandLine, CompletionKnowsEveryCommandAndOption) {

@@ -89,9 +89,11 @@ TEST(Compare, SeedsAreParsed) {
   EXPECT_EQ(parse_seeds("0..4"), (std::vector<std::uint64_t>{0, 1, 2, 3, 4}));
   EXPECT_EQ(parse_seeds("0,3,7"), (std::vector<std::uint64_t>{0, 3, 7}));
   EXPECT_EQ(parse_seeds("8,2..3"), (std::vector<std::uint64_t>{8, 2, 3}));
+  EXPECT_EQ(parse_seeds("8 2..3"), (std::vector<std::uint64_t>{8, 2, 3}));
+  EXPECT_EQ(parse_seeds("1, 2 ,3"), (std::vector<std::uint64_t>{1, 2, 3}));
   EXPECT_EQ(parse_seeds("5..5"), (std::vector<std::uint64_t>{5}));
   EXPECT_EQ(parse_seeds("4294967295"), (std::vector<std::uint64_t>{4294967295}));
-  for (const std::string bad : {"", "a", "1,", ",1", "1..", "..1", "4..0", "1...3", "-1", "1 ,2", "0..4,2", "3,3",
+  for (const std::string bad : {"", "a", "1,", ",1", "1..", "..1", "4..0", "1...3", "-1", "1, ,2", "0..4,2", "3,3",
                                 "1.5", "4294967296", "0..99999999", "99999999999999999999"}) {
     try {
       parse_seeds(bad);
@@ -115,6 +117,7 @@ TEST(Compare, ARangeOfSeedsThatEndsBeforeItBeginsIsNamed) {
 TEST(Compare, SizesAreParsed) {
   EXPECT_EQ(parse_sizes("1000,10000"), (std::vector<std::int64_t>{1000, 10000}));
   EXPECT_EQ(parse_sizes("500,20"), (std::vector<std::int64_t>{20, 500}));
+  EXPECT_EQ(parse_sizes("500 20..22"), (std::vector<std::int64_t>{20, 21, 22, 500}));
   for (const std::string bad : {"", "0", "-5", "1k", "1000,", "10,10", "10000001", "1e3"}) {
     EXPECT_THROW(parse_sizes(bad), Failure) << bad;
   }

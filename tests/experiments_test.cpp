@@ -278,6 +278,70 @@ TEST_F(Experiments, CurriculumOnTheSpiral) {
   EXPECT_TRUE(nothing_in("other"));
 }
 
+// Where all networks of a width collapsed, that it is the same rests on them alone: terminal, JSON and page say so.
+TEST_F(Experiments, AVerdictThatFailedNetworksMakeIsSaidByAllThree) {
+  const std::string text = good({"curriculum",
+                                 "--widths",
+                                 "4,8",
+                                 "--hidden-layers",
+                                 "2",
+                                 "--n",
+                                 "40",
+                                 "--epochs",
+                                 "5",
+                                 "--seeds",
+                                 "0..3",
+                                 "--grid",
+                                 "32",
+                                 "--density-points",
+                                 "200",
+                                 "--orders",
+                                 "curriculum,anti",
+                                 "--quiet",
+                                 "--out",
+                                 "o"});
+  const std::string html = read_file(folder_ / "o" / "report.html");
+  const Json document = Json::parse(read_file(folder_ / "o" / "result.json"));
+  int depending = 0;
+  for (const char* order : {"curriculum", "anti"}) {
+    const Json finding = finding_named(document, order);
+    for (const Json& contrast : finding["contrasts"]) {
+      if (contrast["measure"] != "density_error" || !contrast.value("depends_on_failed", false)) continue;
+      ++depending;
+      ASSERT_FALSE(finding["points"].empty()) << order;
+      const std::string note = finding["points"].back();
+      EXPECT_NE(note.find(contrast["place"]["width"].dump() + " (undecided without them)"), std::string::npos) << note;
+      EXPECT_NE(text.find(note), std::string::npos) << text;
+      EXPECT_NE(html.find(note), std::string::npos) << note;
+    }
+  }
+  EXPECT_GT(depending, 0);
+}
+
+// Of a result of an earlier version what its rows say is shown, and not what that version said of them.
+TEST_F(Experiments, WhatAnEarlierVersionSaidIsNotShown) {
+  for (const Words& words : {Words{"curriculum", "--orders", "curriculum", "--widths", "4,8"},
+                             Words{"lottery", "--levels", "1,2", "--widths", "8"}}) {
+    Words small = words;
+    small.insert(small.end(),
+                 {"--n", "40", "--epochs", "5", "--seeds", "0..2", "--grid", "32", "--density-points", "200"});
+    small.insert(small.end(), {"--out", words[0] + "-new", "--quiet"});
+    good(small);
+    Json document = Json::parse(read_file(folder_ / (words[0] + "-new") / "result.json"));
+    const std::string own =
+        finding_named(document, words[0] == "lottery" ? "control-density" : "control-grid")["title"];
+    document["schema"] = 1;
+    document.erase("study");
+    document["findings"] = Json::array({{{"id", words[0]}, {"title", "its error against random is open at 4 and 8"}}});
+    fs::create_directories(folder_ / words[0]);
+    write_text(folder_ / words[0] / (words[0] + ".json"), document.dump());
+    const std::string text = good({"show", words[0], "--quiet"});
+    const std::string html = read_file(folder_ / words[0] / "report.html");
+    EXPECT_EQ((text + html).find("is open at"), std::string::npos);
+    EXPECT_NE(html.find(own.substr(1)), std::string::npos) << own;
+  }
+}
+
 TEST_F(Experiments, CurriculumOnPeoplesOwnPoints) {
   std::string csv = "a,b,c,kind\n";
   const auto draws = test::uniform_floats(3 * 90, 8);

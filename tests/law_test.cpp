@@ -76,6 +76,25 @@ TEST(Law, OneOddSizeDoesNotBendTheCurve) {
   EXPECT_NEAR(fit_curve(LawForm::power, kSizes, errors).b, 0.6, 0.05);
 }
 
+// The band of a law that was fitted without the largest size is of the same resamples as what it predicts there.
+TEST(Law, TheBandEndsInThePrediction) {
+  for (const LawFit& fit : fit_law(sampled(LawForm::power, 2, 0.4, 0, 0.2, 5), 3).fits) {
+    ASSERT_EQ(fit.band.size(), 17U);
+    EXPECT_EQ(fit.band.front().n, kSizes.front());
+    for (std::size_t i = 0; i < fit.band.size(); ++i) {
+      const auto& [n, error, interval] = fit.band[i];
+      EXPECT_EQ(error, fit.blind.at(n));
+      EXPECT_LT(interval.low, error);
+      EXPECT_GT(interval.high, error);
+      EXPECT_TRUE(i == 0 || n > fit.band[i - 1].n);
+    }
+    EXPECT_EQ(fit.band.back().n, kSizes.back());
+    EXPECT_EQ(fit.band.back().error, fit.predicted);
+    EXPECT_EQ(fit.band.back().interval.low, fit.predicted_interval.low);
+    EXPECT_EQ(fit.band.back().interval.high, fit.predicted_interval.high);
+  }
+}
+
 // No point of a fine grid over exponent and floor is better than the curve found, the level being set for each.
 TEST(Law, TheFloorIsTheBestThereIs) {
   for (std::uint64_t round = 0; round < 12; ++round) {

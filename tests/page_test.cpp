@@ -105,9 +105,9 @@ TEST(Page, AChartIsDescribedInDataAndHasATableACsvAndACommand) {
   EXPECT_NE(html.find("1 point at or below 0"), std::string::npos);
   EXPECT_NE(html.find("<pre>scalelab x --out &#39;a b&#39;</pre>"), std::string::npos);
   const std::string csv =
-      "series,what,N,\"error, as a fraction\",low,high\n</script>,mean,10,0.5,0.4,0.6\n</script>,drawn,20,0,,\n"
-      "</script>,law,10,0.5,,\n</script>,predicted,20,0.25,0.2,0.3\n</script>,seed 3,10,0.55,,\nrandom,drawn,10,0.7,,\n"
-      "other,drawn,10,0.6,,\n";
+      "series,what,N,\"error, %\",\"low, %\",\"high, %\"\n</script>,mean,10,50,40,60\n</script>,drawn,20,0,,\n"
+      "</script>,law,10,50,,\n</script>,predicted,20,25,20,30\n</script>,seed 3,10,55,,\nrandom,drawn,10,70,,\n"
+      "other,drawn,10,60,,\n";
   EXPECT_NE(html.find(base64(csv)), std::string::npos);
 }
 
@@ -175,6 +175,21 @@ TEST(Page, AMapIsColouredAboutItsCentre) {
   EXPECT_THROW(heat_map_html(map), std::invalid_argument);
 }
 
+// The data behind a map of differences say which of them are undecided, as its cells do.
+TEST(Page, TheDataBehindAMapHaveItsVerdicts) {
+  HeatCells cells;
+  cells.add_difference("a", 1000, 0.01, {0.005, 0.015}, "higher");
+  cells.add_difference("a", 2000, -0.002, {-0.01, 0.006}, "undecided");
+  cells.add_difference("b", 1000, {{"mean", 0.0}, {"low", -0.001}, {"high", 0.001}, {"verdict", "same"}});
+  const auto words = [](double n) { return n == 1000 ? "1,000" : "2,000"; };
+  const std::string html = heat_map_html(cells.fill(difference_map({.id = "m", .y_title = "choice"}), words));
+  EXPECT_NE(html.find(">(-0.20)</td>"), std::string::npos) << html;
+  const std::string csv =
+      "\"choice, cells in points\",1000,1000: 95 % interval,1000: verdict,2000,2000: 95 % interval,2000: verdict\n"
+      "a,+1.00,+0.50 to +1.50,higher,-0.20,-1.00 to +0.60,undecided\nb,+0.00,-0.10 to +0.10,same,,,\n";
+  EXPECT_NE(html.find(base64(csv)), std::string::npos) << html;
+}
+
 TEST(Page, IsOneFileThatFetchesNothing) {
   Page page{.title = "<t>", .kicker = "k", .headline = "a < b", .lead = "l & m"};
   page.sections = {{.id = "one", .title = "One", .note = "<note>", .html = chart_html(small_chart())}};
@@ -228,7 +243,8 @@ TEST(Story, ASweepOverSizesHasALawThatWasHeldToTheLargest) {
   const std::string html = page_html(page);
   expect_no_network(html);
   EXPECT_NE(html.find("\"held\":[16000.0,"), std::string::npos);
-  EXPECT_NE(html.find("At n 16,000 the lowest density error is that of mlp-polar: 0.39&nbsp;%"), std::string::npos);
+  EXPECT_NE(html.find("At n 16,000 the lowest density error is that of mlp-polar: 0.39 [0.38, 0.40] %"),
+            std::string::npos);
 }
 
 TEST(Story, ASweepOverWidthsAndOrdersHasAMapAgainstItsControl) {
@@ -256,11 +272,34 @@ TEST(Story, ASweepOverWidthsAndOrdersHasAMapAgainstItsControl) {
   const std::string html = page_html(page);
   EXPECT_NE(html.find("\"colour\":\"control\""), std::string::npos);
   EXPECT_NE(html.find("id=\"map-density\""), std::string::npos);
-  EXPECT_NE(html.find("lowest of those that are lower: anti has 8.00&nbsp;% at width 64, random has 10.2&nbsp;%"),
+  EXPECT_NE(html.find("lowest of those that are lower: anti has 8.00 [8.00, 8.00] % at width 64, random has 10.2 "
+                      "[9.90, 10.6] %"),
             std::string::npos);
   // 5 points and the mean of the wobble, (0 + 1 + 4 + 4) / 4 tenths of a point.
   EXPECT_NE(html.find("\">+5.2"), std::string::npos);
   EXPECT_NE(html.find(">same within 0.5</td>"), std::string::npos);
+}
+
+// An error of 0 was measured, and is no dash.
+TEST(Story, AMapShowsAnErrorOfZero) {
+  std::vector<Trial> trials;
+  for (const int width : {4, 16, 64}) {
+    for (const int layers : {1, 2}) {
+      for (std::uint64_t seed = 0; seed < 3; ++seed) {
+        Trial trial;
+        trial.width = width;
+        trial.hidden_layers = layers;
+        trial.seed = seed;
+        trials.push_back(resolved(std::move(trial)));
+      }
+    }
+  }
+  const std::string html = page_html(
+      swept_page("Widths", trials, [](const Trial& t) { return t.width == 64 ? 0 : 0.4 / t.width / t.hidden_layers; }));
+  const std::string map = html.substr(html.find("id=\"map-density\""));
+  const std::string cells = map.substr(0, map.find("</table>"));
+  EXPECT_NE(cells.find("\">0.00</td>"), std::string::npos) << cells;
+  EXPECT_EQ(cells.find("class=\"none\""), std::string::npos) << cells;
 }
 
 // Runs a command of the program in this process.
@@ -294,7 +333,7 @@ TEST(Story, TheoryAndXorHaveTheirPages) {
   }
   EXPECT_EQ(
       theory.headline,
-      "Keeping the hardest examples beats a random choice of as many only from 2.91 (50 %) examples per dimension "
+      "Keeping the hardest examples beats a random choice of the same size only from 2.91 (50 %) examples per dimension "
       "on; keeping the easiest at every size");
   EXPECT_NE(page_html(theory).find("\"name\":\"hard 50 %\""), std::string::npos);
 }

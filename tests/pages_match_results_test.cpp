@@ -131,6 +131,11 @@ class PagesMatchResults : public OfAPage, public testing::WithParamInterface<Com
   void expect_contrast_shown(const Json& finding, const Json& contrast) const {
     const std::string what = contrast.dump();
     const double low = value_of(contrast["low"]), high = value_of(contrast["high"]);
+    if (contrast["seeds"] > 1) {
+      EXPECT_NEAR(value_of(contrast["standard_error"]),
+                  value_of(contrast["sd"]) / std::sqrt(contrast["seeds"].get<double>()), 1e-15)
+          << what;
+    }
     if (low > -1 && high < 1) {  // else it ends where differences of fractions do
       EXPECT_NEAR(value_of(contrast["mean"]) * (contrast["seeds"] > 1), (low + high) / 2, 1e-12) << what;
     }
@@ -142,6 +147,34 @@ class PagesMatchResults : public OfAPage, public testing::WithParamInterface<Com
       EXPECT_NE(shown.find(">" + html_escape(cell) + "</td>"), std::string::npos) << cell << " of " << what;
     }
     EXPECT_NE(shown.find(contrast["verdict"].get<std::string>()), std::string::npos) << what;
+  }
+
+  // In the table of a finding every mean of errors in per cent stands with its interval, which is the result's.
+  static void expect_means_with_intervals(const Json& finding) {
+    const std::string id = finding["id"];
+    if (id.rfind("laws-", 0) == 0) return;  // what a law predicts has its interval in a column of its own
+    const auto mean_in = [](const Json& contrast, const std::string& side) {
+      const double low = value_of(contrast["low_" + side]), high = value_of(contrast["high_" + side]);
+      return fmt::format("{} [{}, {}]", percent(value_of(contrast["mean_" + side])), percent(low), percent(high));
+    };
+    bool means = false;
+    for (std::size_t c = 0; c < finding["columns"].size(); ++c) {
+      const std::string column = finding["columns"][c];
+      if (!column.ends_with(", %") || column == "training errors, %" || column == "by chance, %") continue;
+      means = true;
+      for (const Json& line : finding["table"]) {
+        const std::string cell = line[c];
+        EXPECT_TRUE(cell == "-" || cell.find(" [") != std::string::npos) << id << ", " << column << ": " << cell;
+      }
+    }
+    if (!means || finding["contrasts"].size() != finding["table"].size()) return;
+    for (std::size_t i = 0; i < finding["table"].size(); ++i) {
+      const Json& contrast = finding["contrasts"][i];
+      const std::string line = finding["table"][i].dump();
+      EXPECT_NE(line.find(mean_in(contrast, "what")), std::string::npos) << id << " " << contrast;
+      if (id == "budget" || id.rfind("start-", 0) == 0) continue;  // of kNN; of chance, which is exact
+      EXPECT_NE(line.find(mean_in(contrast, "against")), std::string::npos) << id << " " << contrast;
+    }
   }
 
   // "lower at 2 of 6 places, higher at 1 and undecided at 3": counted again.
@@ -201,6 +234,47 @@ class PagesMatchResults : public OfAPage, public testing::WithParamInterface<Com
       const std::string measure = law["measure"], verdict = law["law"]["verdict"];
       const std::string shown = part("id=\"laws-" + measure.substr(0, measure.find('_')), "</article>");
       EXPECT_NE(shown.find(">" + verdict + "</td>"), std::string::npos) << law["text"];
+    }
+  }
+
+  // A law is drawn as it was fitted, once: its band ends in what it predicts, and that is what the result has.
+  void expect_laws_drawn(const Json& document) const {
+    for (const Json& law : document["laws"]) {
+      const std::string measure = law["measure"], id = "error-" + measure.substr(0, measure.find('_'));
+      if (html_.find("id=\"" + id + "\"") == std::string::npos) continue;
+      const Json* fit = nullptr;  // of the verdict, or else the power law
+      for (const Json& one : law["law"]["fits"]) {
+        if (fit == nullptr || one["form"] == law["law"]["verdict"]) fit = &one;
+      }
+      const Json& held = (*fit)["held_out"];
+      const Json want = Json::array({held["n"], held["predicted"], held["interval"][0], held["interval"][1]});
+      const Json description = chart(id);
+      for (const Json& line : description["lines"]) {
+        if (line["name"] != law["series"] || !line.contains("law")) continue;
+        EXPECT_EQ(line["law"]["held"], want) << law["series"];
+        EXPECT_EQ(line["law"]["curve"].back(), want) << law["series"];
+        ++drawn_laws_;
+      }
+    }
+  }
+
+  // The curves of a comparison draw the means and intervals of its table, of errors of 0 too.
+  void expect_curves_drawn(const Json& document) const {
+    if (document["study"] != "compare") return;
+    for (const Json& series : document["summary"]) {
+      const Json& params = series["params"];
+      if (params["noise"] != document["options"]["noise"]) continue;
+      const std::string model = params["model"];
+      const bool curve = model == "knn-1" || model == "knn-5";
+      if (!curve && (model.find("knn-") == 0 && model.find('@') == std::string::npos)) continue;
+      for (const char* measure : {"grid", "density"}) {
+        const Json& s = series[std::string(measure) + "_error"];
+        if (!(value_of(s["mean"]) > 0)) continue;
+        const Json drawn =
+            marks(fmt::format("curve-{}", measure), curve ? "kNN, k = " + model.substr(4) : model, curve);
+        const Json want = Json::array({params["n"].get<double>(), s["mean"], s["low"], s["high"], "mean"});
+        EXPECT_NE(std::find(drawn.begin(), drawn.end(), want), drawn.end()) << want << " of " << model << drawn;
+      }
     }
   }
 
@@ -314,11 +388,16 @@ class PagesMatchResults : public OfAPage, public testing::WithParamInterface<Com
         continue;
       const Json& c = choice["grid_error"]["minus_random"];
       const std::string text = signed_points(c["mean"]);
-      EXPECT_NE(part("id=\"map-scores-grid\"", "</script>").find(c["verdict"] == "undecided" ? "(" + text + ")" : text),
-                std::string::npos)
+      const std::string map = part("id=\"map-scores-grid\"", "</details>");
+      EXPECT_NE(map.find(c["verdict"] == "undecided" ? "(" + text + ")" : text), std::string::npos)
           << choice["choice"] << text;
+      const std::string interval = signed_points(c["low"]) + " to " + signed_points(c["high"]);
+      EXPECT_NE(map.find("title=\"95 % interval: " + interval + "\""), std::string::npos) << interval;
+      EXPECT_NE(map.find(">" + interval + "</td>"), std::string::npos) << interval;
     }
   }
+
+  mutable int drawn_laws_ = 0;
 
   static Json finding_of(const Json& document, const std::string& id) {
     for (const Json& finding : document["findings"]) {
@@ -347,7 +426,10 @@ class PagesMatchResults : public OfAPage, public testing::WithParamInterface<Com
     for (const Json& arm : document["shares"]) {
       for (const Json& series : arm["summary"]) {
         if (series["params"]["order"] != "random") continue;
-        EXPECT_NE(map.find(percent(series["test_error"]["mean"])), std::string::npos) << series["params"];
+        const Json& error = series["test_error"];
+        EXPECT_NE(map.find(percent(error["mean"])), std::string::npos) << series["params"];
+        const std::string interval = percent(error["low"]) + " to " + percent(error["high"]);
+        EXPECT_NE(map.find("title=\"95 % interval: " + interval + "\""), std::string::npos) << interval;
       }
     }
     for (const Json& c : finding_of(document, "shares")["contrasts"]) {
@@ -391,6 +473,7 @@ TEST_P(PagesMatchResults, EveryVerdictIntervalAndCount) {
     expect_verdicts_by_rule(finding);
     for (const Json& contrast : finding["contrasts"]) expect_contrast_shown(finding, contrast);
     expect_counts(finding);
+    if (words[0] != "theory") expect_means_with_intervals(finding);
   }
   // No other findings stand on the page.
   std::size_t articles = 0;
@@ -401,6 +484,11 @@ TEST_P(PagesMatchResults, EveryVerdictIntervalAndCount) {
   EXPECT_EQ(articles, document["findings"].size());
   if (document.contains("summary")) expect_series_shown(document);
   if (document.contains("laws")) expect_laws_shown(document);
+  expect_curves_drawn(document);
+  if (document.contains("laws")) expect_laws_drawn(document);
+  if (document["study"] == "sweep") {
+    EXPECT_GT(drawn_laws_, 3);
+  }
   expect_equivalents_shown(document);
   expect_theory_shown(document);
   expect_xor_shown(document);

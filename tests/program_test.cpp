@@ -57,6 +57,8 @@ TEST_F(Program, MisusedOptions) {
   bad({"boundry"}, 2, "'boundry' is no command; did you mean boundary?");
   bad({"--seed", "1"}, 2, "a command is missing; see scalelab --help");
   bad(with(boundary, {"--gird", "64"}), 2, "--gird is not known; did you mean --grid?");
+  bad(with(boundary, {"--layers", "2"}), 2, "--layers is not known; did you mean --hidden-layers?");
+  bad(with(boundary, {"--lables", "y.npy"}), 2, "--lables is not known; did you mean --labels?");
   bad(with(boundary, {"surplus"}), 2, "surplus is not known");
   bad({"boundary", "--out", "out"}, 2, "--data");
   bad({"boundary", "--data", "p.csv"}, 2, "--out");
@@ -123,6 +125,45 @@ TEST_F(Program, ListsTakeCommasSpacesAndRanges) {
   bad({"lottery", "--out", "out", "--seeds", "0..10000"}, 2, "is more than 10000 items");
   bad({"lottery", "--out", "out", "--seeds", "1,,2"}, 2, "has an empty item");
   bad({"lottery", "--out", "out", "--widths", "4..300"}, 2, "--widths: '300' is not a whole number from 2 to 256");
+}
+
+TEST_F(Program, EveryListTakesCommasAndSpaces) {
+  const auto planned = [&](const Words& keep) {
+    Words words = {"prune-study", "--scores", "kmeans", "--clusters", "8", "--fractions", "0.5",  "--sizes",
+                   "40",          "--seeds",  "0",      "--worlds",   "0", "--out",       "plan", "--dry-run"};
+    words.insert(words.end(), keep.begin(), keep.end());
+    const auto run_of = run(words);
+    EXPECT_EQ(run_of.code, 0) << run_of.err;
+    return run_of.err;
+  };
+  const std::string both = planned({"--keep", "hard,easy"});
+  EXPECT_EQ(planned({"--keep", "hard", "easy"}), both);
+  EXPECT_EQ(planned({"--keep", "hard easy"}), both);
+  EXPECT_NE(planned({"--keep", "hard"}), both);
+  bad({"prune-study", "--out", "out", "--keep", "hard,hard"}, 2, "--keep: hard is there twice");
+
+  write_text(folder_ / "p.csv", "x,y,label\n0,0,0\n1,1,1\n2,2,1\n");
+  const auto mapped = [&](const Words& more) {
+    Words words = {"boundary", "--data", "p.csv", "--k", "1", "--grid", "8", "--out", "map"};
+    words.insert(words.end(), more.begin(), more.end());
+    good(words);
+    return read_file(folder_ / "map" / "labels.npy");
+  };
+  const std::string map = mapped({"--extent", "-1,1.5,-1,1.5"});
+  EXPECT_EQ(mapped({"--extent", "-1", "1.5", "-1", "1.5"}), map);
+  EXPECT_EQ(mapped({"--extent", "-1 1.5 -1, 1.5"}), map);
+  EXPECT_NE(mapped({}), map);
+  const std::string whole = mapped({"--backend", "cpu"});
+  for (const Words& devices : {Words{"0 1"}, {"0", "1"}, {"0..1"}, {"0, 1"}}) {
+    Words words = {"--backend", "cpu", "--device"};
+    words.insert(words.end(), devices.begin(), devices.end());
+    EXPECT_EQ(mapped(words), whole);
+  }
+  bad({"info", "--device", "0..2,1"}, 2, "--device: 1 is there twice");
+  bad({"info", "--device", "gpu0"}, 2, "--device: 'gpu0' is not a whole number from 0 to 1023, or a range as 0..4");
+  // Before a file a list is one word.
+  write_text(folder_ / "mine.json", R"({"grids": [{"n": 20, "model": "knn-1"}]})");
+  EXPECT_EQ(run({"sweep", "--device", "0", "mine.json", "--out", "swept", "--dry-run"}).code, 0);
 }
 
 TEST_F(Program, BadConfigs) {

@@ -1,5 +1,6 @@
 // prune-study: what it plans, that every choice stands beside as many rows at random, that its numbers follow from its
 // rows, and that rows and report are the same for any number of threads and when resumed.
+#include <fmt/format.h>
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -10,6 +11,7 @@
 #include "host/evidence/seed_errors.h"
 #include "host/evidence/statistics.h"
 #include "host/lab/replica.h"
+#include "host/program/words.h"
 #include "scalelab/math.h"
 #include "tests/program.h"
 
@@ -185,7 +187,28 @@ TEST_F(PruneStudy, EveryChoiceStandsBesideAsManyRowsAtRandom) {
   }
   EXPECT_EQ(document["cluster_dependence"].size(), 4U);
   EXPECT_EQ(document["cluster_dependence"][0]["errors"].size(), 3U);
-  EXPECT_NE(text.find("boundary hard"), std::string::npos);
+  // On the terminal a choice has its mean and the difference with their intervals, on a line that is not too long.
+  for (const auto& entry : document["choices"]) {
+    const auto& error = entry["grid_error"];
+    if (entry["n"] != 640 || !error.contains("minus_random")) continue;
+    const auto& share = entry["fraction"];
+    const std::string name = entry["choice"].get<std::string>() +
+                             (share == "rule" ? " by rule" : fmt::format(" {:g} %", 100 * share.get<double>()));
+    const auto& against = error["minus_random"];
+    const std::string shown = fmt::format("{} [{}, {}]", percent(error["mean"]), percent(error["low"]),
+                                          percent(error["high"])),
+                      difference = fmt::format("{} [{}, {}]", signed_points(against["mean"]),
+                                               signed_points(against["low"]), signed_points(against["high"]));
+    bool found = false;
+    for (const std::string& line : split(text, '\n')) {
+      if (!line.starts_with(name + "  ")) continue;
+      EXPECT_LE(line.size(), 128U) << line;
+      found = found || (line.find(" " + shown + " ") != std::string::npos &&
+                        line.find(" " + difference + " ") != std::string::npos &&
+                        line.ends_with(" " + against["verdict"].get<std::string>()));
+    }
+    EXPECT_TRUE(found) << name << ": " << shown << ", " << difference << "\n" << text;
+  }
   EXPECT_NE(text.find("falls more steeply than that of as many at random"), std::string::npos);
 }
 

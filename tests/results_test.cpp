@@ -9,6 +9,7 @@
 #include <map>
 #include <set>
 
+#include "host/pages/page.h"
 #include "tests/program.h"
 
 namespace scalelab::host {
@@ -56,6 +57,17 @@ bool covers(const std::string& entry, const std::string& path) {
   return path.rfind(entry + "[]", 0) == 0 && path.find('.', entry.size()) == std::string::npos;  // a list of values
 }
 
+// Wherever a mean has an interval, its spread and number stand beside it; but for means of logarithms.
+void expect_spread(const nlohmann::json& value, const std::string& path) {
+  const auto has = [&](const char* name) { return value.is_object() && value.contains(name); };
+  if (has("mean") && has("low") && !path.ends_with(".time_of_random")) {
+    EXPECT_TRUE(has("sd") && has("standard_error")) << path << " " << value;
+    EXPECT_TRUE(has("seeds") || has("worlds") || has("draws")) << path << " " << value;
+  }
+  if (!value.is_structured()) return;
+  for (const auto& [name, member] : value.items()) expect_spread(member, value.is_array() ? path : path + "." + name);
+}
+
 class Results : public Program {
  protected:
   // Holds the results of a command, files or folders, against its section and those named. Of its section's members only
@@ -64,7 +76,9 @@ class Results : public Program {
                          const Paths& rare = {}) {
     Paths found;
     for (const fs::path& name : results) {
-      collect(name.has_extension() ? nlohmann::json::parse(read_file(folder_ / name)) : result(name), "", found);
+      const auto document = name.has_extension() ? nlohmann::json::parse(read_file(folder_ / name)) : result(name);
+      collect(document, "", found);
+      expect_spread(document, command);
     }
     static const auto all = documented();
     sections.push_back(command);
@@ -181,6 +195,32 @@ TEST_F(Results, EveryMemberOfXorIsDocumented) {
         "50",   "--time",       "2",     "--long-time",
         "4",    "--quiet",      "--out", "xor"});
   expect_documented("xor", {"xor"}, {"environment", "findings"});
+}
+
+// The quick story whole: every experiment leaves its page, to which the front page leads with its headline; and what is
+// done is not done again.
+TEST_F(Results, AStoryLeadsToEveryExperiment) {
+  good({"story", "--quick", "--quiet", "--out", "story"});
+  expect_documented("story", {"story"}, {"environment"}, {"failed.*"});
+  const std::string front = read_file(folder_ / "story/index.html");
+  const auto document = result("story");
+  EXPECT_EQ(front.find("../index.html"), std::string::npos);
+  std::size_t done = 0;
+  for (const auto& [name, page] : document["pages"].items()) {
+    if (page.is_null()) continue;  // images, where they are not installed
+    ++done;
+    const auto summary = nlohmann::json::parse(read_file(folder_ / "story" / name / "summary.json"));
+    EXPECT_EQ(page["headline"], summary["headline"]);
+    EXPECT_NE(front.find("href=\"" + name + "/report.html\""), std::string::npos) << name;
+    EXPECT_NE(front.find(html_escape(page["headline"].get<std::string>())), std::string::npos) << name;
+    EXPECT_NE(read_file(folder_ / "story" / name / "report.html").find("href=\"../index.html\""), std::string::npos)
+        << name;
+  }
+  EXPECT_GE(done, 8U);
+  const std::string again = good({"story", "--quick", "--quiet", "--out", "story"});
+  for (const auto& [name, page] : document["pages"].items()) {
+    EXPECT_TRUE(page.is_null() || again.find(name + ": done before") != std::string::npos) << name << "\n" << again;
+  }
 }
 
 TEST_F(Results, EveryMemberOfABenchIsDocumented) {

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cmath>
+#include <limits>
 #include <random>
 
 #include "host/evidence/finding.h"
@@ -59,6 +60,41 @@ TEST(SeedErrors, PairsAreTheSamePoints) {
   EXPECT_DOUBLE_EQ(over.mean, (0.2 + 0.4) / 2);
 }
 
+// Ratios are of the same seeds, whatever stands before them in the list; where one has no ratio the seed has none.
+TEST(SeedErrors, RatiosAreOfTheSameUnits) {
+  const double never = std::numeric_limits<double>::infinity();
+  const SeedErrors own = errors_of({{{0, 1, 0}, 0.2}, {{0, 2, 0}, 0.4}, {{0, 3, 0}, 0.8}, {{0, 4, 0}, 0.3}});
+  const SeedErrors other =
+      errors_of({{{0, 2, 0}, 0.2}, {{0, 3, 0}, 0.1}, {{0, 4, 0}, 0}, {{0, 5, 0}, 0.7}, {{0, 6, 0}, never}});
+  const GeometricMean ratio = own.ratio_to(other);
+  EXPECT_EQ(ratio.n, 2);
+  EXPECT_NEAR(ratio.mean, std::sqrt(2.0 * 8), 1e-12);
+  EXPECT_EQ(errors_of({{{0, 6, 0}, 0.1}}).ratio_to(other).n, 0);
+  // Starts are averaged before, and of several worlds each counts once, by the seeds that both have.
+  const SeedErrors worlds = errors_of({{{0, 1, 0}, 0.1}, {{0, 1, 1}, 0.3}, {{7, 1, 0}, 0.6}, {{7, 2, 0}, 0.9}});
+  const GeometricMean over = worlds.ratio_to(errors_of({{{0, 1, 0}, 0.1}, {{7, 1, 0}, 0.1}}));
+  EXPECT_EQ(over.n, 2);
+  EXPECT_NEAR(over.mean, std::sqrt(2.0 * 6), 1e-12);
+}
+
+// Beside the difference stand both means, each with its own interval, over all units that it has; one unit has none.
+TEST(SeedErrors, AContrastHoldsTheMeansOfBothSidesWithTheirIntervals) {
+  const std::array values{0.1, 0.3, 0.35};
+  const std::array others{0.2, 0.2, 0.5, 0.4};
+  const nlohmann::json document = to_json(contrast("a", over_seeds(values), "b", over_seeds(others), "grid_error"));
+  const Summary what = summarize_fractions(values), against = summarize_fractions(others);
+  EXPECT_EQ(document["mean_what"], what.mean);
+  EXPECT_EQ(document["low_what"], what.interval.low);
+  EXPECT_EQ(document["high_what"], what.interval.high);
+  EXPECT_EQ(document["mean_against"], against.mean);
+  EXPECT_EQ(document["low_against"], against.interval.low);
+  EXPECT_EQ(document["high_against"], against.interval.high);
+  EXPECT_EQ(worded(what), "25.0 [0.00, 57.9]");
+  EXPECT_EQ(worded(summarize(std::array{0.25})), "25.0");
+  EXPECT_EQ(worded(summarize(std::array{2.0, 2.0}), [](double v) { return std::to_string(static_cast<int>(v)); }),
+            "2 [2, 2]");
+}
+
 TEST(SeedErrors, AMisfitIsNamedByItsTrainingErrorAlone) {
   SeedErrors errors = over_seeds(std::array{0.01, 0.02, 0.3, 0.02});
   errors.train = {{{0, 0, 0}, 0.001}, {{0, 1, 0}, 0.002}, {{0, 2, 0}, 0.02}, {{0, 3, 0}, 0.0}};
@@ -80,6 +116,24 @@ TEST(Verdicts, HigherLowerTheSameAndUndecided) {
   EXPECT_EQ(against_zero(std::array{0.02, 0.02}).verdict(), Verdict::undecided);  // two units
   // Far from zero on both sides of the margin: shown to differ, whatever its size.
   EXPECT_EQ(against_zero(std::array{0.001, 0.0011, 0.0009}).verdict(), Verdict::higher);
+}
+
+// What a verdict owes to networks that failed to train stands among the points, which terminal, JSON and page show.
+TEST(Verdicts, WhatFailedNetworksDecideIsAPoint) {
+  SeedErrors collapsed = over_seeds(std::array{0.3, 0.3, 0.3, 0.3});
+  for (const auto& [draw, error] : collapsed.by_draw) collapsed.collapsed.insert(draw);
+  Finding f{.id = "order"};
+  f.table = {{"4"}};
+  f.contrasts = {contrast("a", collapsed, "b", collapsed, "grid_error", {{"width", 4}})};
+  const Verdicts verdicts = settle_by_place(f, [](const Contrast& c) { return c.place.at("width").dump(); });
+  EXPECT_EQ(verdicts.same(), std::vector<std::string>{"4"});
+  const std::string said = "at 4 (undecided without them)";
+  EXPECT_NE(to_text({f}).find(said), std::string::npos) << to_text({f});
+  EXPECT_NE(to_json(std::vector{f})[0].at("points").dump().find(said), std::string::npos);
+  // Of many places it is said how many.
+  Verdicts many;
+  for (int i = 0; i < 13; ++i) many.add(std::to_string(i), f.contrasts[0]);
+  EXPECT_NE(many.notes().find("at 13 places."), std::string::npos) << many.notes();
 }
 
 TEST(Verdicts, NotWorseIsOneSided) {

@@ -664,7 +664,12 @@ TEST_F(SweepProgram, TheSeedOfTheBootstrapIsOneForTerminalJsonAndPage) {
 
 TEST_F(SweepProgram, ShowSaysWhatItCannotShow) {
   fs::create_directories(folder_ / "empty");
-  bad({"show", "empty"}, 3, "holds no result.json");
+  bad({"show", "empty"}, 3, "holds no result.json; give the --out folder");
+  write_text(folder_ / "bench.json", "{}");
+  bad({"show", "bench.json"}, 3, "use scalelab bench show bench.json");
+  fs::create_directories(folder_ / "story");
+  write_text(folder_ / "story" / "result.json", R"({"study": "story"})");
+  bad({"show", "story"}, 3, "of a story, open its index.html, which scalelab story --out story makes again");
   fs::create_directories(folder_ / "odd");
   write_text(folder_ / "odd" / "result.json", "[");
   bad({"show", "odd"}, 3, "result.json: line 1, column 2: is not JSON");

@@ -121,10 +121,12 @@ Dataset dataset_of(Rows& rows) {
 }  // namespace
 
 CLI::Option* add_rows(CLI::App& app, Source& source) {
+  const char* const group = "Data";
   app.add_option("--labels", source.labels,
-                 "File of labels (n), where --data does not bring them; none: every column of a table is a coordinate");
-  app.add_flag("--round-float64", source.round_float64, "Accept float64 files and round them to float32");
-  return app.add_option("--data", source.data, "Rows (n, d): .npy, IDX or text, see the end")->required();
+                 "File of labels (n), where --data does not bring them; none: every column of a table is a coordinate")
+      ->group(group);
+  app.add_flag("--round-float64", source.round_float64, "Accept float64 files and round them to float32")->group(group);
+  return app.add_option("--data", source.data, "Rows (n, d): .npy, IDX or text, see the end")->required()->group(group);
 }
 
 bool is_known_data_set(const std::string& name) { return known_data_set(name) != nullptr; }

@@ -102,13 +102,17 @@ void settle(Finding& f, const std::function<std::string(const Contrast&)>& famil
   if (!corrected.empty()) f.text += (f.text.empty() ? "" : " ") + corrected;
 }
 
+void add_notes(Finding& f, const Verdicts& verdicts) {
+  if (const std::string notes = verdicts.notes(); !notes.empty()) f.points.push_back(notes);
+}
+
 Verdicts settle_by_place(Finding& f, const std::function<std::string(const Contrast&)>& place) {
   settle(f);
   Verdicts verdicts;
   for (const Contrast& c : f.contrasts) {
     if (const std::string name = place(c); !name.empty()) verdicts.add(name, c);
   }
-  if (!verdicts.notes().empty()) f.text += " " + verdicts.notes();
+  add_notes(f, verdicts);
   return verdicts;
 }
 

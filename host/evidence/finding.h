@@ -31,8 +31,10 @@ std::vector<Finding> findings_from(const nlohmann::json& document);
 // in how many units it is lower, the training errors where networks are compared, and the verdict. What the tests were
 // corrected for is added to the text.
 void settle(Finding& finding, const std::function<std::string(const Contrast&)>& family = {});
-// Settles a finding whose contrasts are one family, adds the notes of its verdicts to the text, and returns them by place;
-// a contrast whose place is empty is not among them.
+// The notes of verdicts as the last of a finding's points, where terminal, JSON and page have them; none, no point.
+void add_notes(Finding& finding, const Verdicts& verdicts);
+// Settles a finding whose contrasts are one family, adds the notes of its verdicts, and returns them by place; a contrast
+// whose place is empty is not among them.
 Verdicts settle_by_place(Finding& finding, const std::function<std::string(const Contrast&)>& place);
 // Judges contrasts, those of one family together.
 void judge(std::vector<Contrast>& contrasts, const std::function<std::string(const Contrast&)>& family);

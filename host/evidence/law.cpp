@@ -243,6 +243,20 @@ struct Table {
   std::vector<std::vector<double>> errors;  // (sizes, seeds), NaN where not measured
 };
 
+// A curve at equal factors from `first` to `last`, with its interval over the curves of resamples.
+std::vector<LawFit::Place> band_of(const LawCurve& curve, const std::vector<LawCurve>& resampled, double first,
+                                   double last, int seeds) {
+  constexpr int kSteps = 16;
+  std::vector<LawFit::Place> band;
+  for (int step = 0; step <= kSteps; ++step) {
+    const double n = step == kSteps ? last : first * std::pow(last / first, static_cast<double>(step) / kSteps);
+    std::vector<double> values;
+    for (const LawCurve& one : resampled) values.push_back(one.at(n));
+    band.push_back({n, curve.at(n), resampled_interval(std::move(values), curve.at(n), seeds, true)});
+  }
+  return band;
+}
+
 nlohmann::json pair(const Interval& interval) { return {number(interval.low), number(interval.high)}; }
 
 void decide(Law& law) {
@@ -342,7 +356,8 @@ Law fit_law(std::span<const LawPoint> points, std::uint64_t seed) {
   }
 
   const std::size_t forms = law.fits.size();
-  std::vector<std::vector<double>> b(forms), c(forms), predicted(forms), miss(forms);
+  std::vector<std::vector<double>> b(forms), c(forms), miss(forms);
+  std::vector<std::vector<LawCurve>> blinds(forms);
   std::vector<double> n, error;
   const auto needed = static_cast<std::size_t>(law.fits.size() == std::size(kForms) ? 5 : 4);
   bootstrap(
@@ -356,8 +371,8 @@ Law fit_law(std::span<const LawPoint> points, std::uint64_t seed) {
           const LawCurve part = refit(law.fits[f].blind, blind(n), blind(error));
           b[f].push_back(whole.b);
           c[f].push_back(whole.c);
-          predicted[f].push_back(part.at(n.back()));
-          miss[f].push_back(std::log(predicted[f].back() / error.back()));
+          blinds[f].push_back(part);
+          miss[f].push_back(std::log(part.at(n.back()) / error.back()));
         }
         return 0.0;
       },
@@ -368,7 +383,8 @@ Law fit_law(std::span<const LawPoint> points, std::uint64_t seed) {
     // A floor may be as good as zero, where a factor means nothing: its interval is stretched in itself and ends at zero.
     fit.c = resampled_interval(c[f], fit.curve.c, law.seeds);
     fit.c.low = std::max(fit.c.low, 0.0);
-    fit.predicted_interval = resampled_interval(predicted[f], fit.predicted, law.seeds, true);
+    fit.band = band_of(fit.blind, blinds[f], law.sizes.front(), law.sizes.back(), law.seeds);
+    fit.predicted_interval = fit.band.back().interval;
     fit.miss_interval = resampled_interval(miss[f], fit.miss, law.seeds);
     for (std::size_t g = 0; g < forms; ++g) {
       if (g == f || law.fits[g].curve.rms > fit.curve.rms) continue;

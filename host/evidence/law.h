@@ -50,6 +50,13 @@ struct LawFit {
   LawCurve blind;  // fitted without the largest n
   double predicted = 0;
   Interval predicted_interval{};
+  // The blind curve from the smallest size to the largest, at equal factors, in the band of the same resamples; the last
+  // place says what `predicted` says.
+  struct Place {
+    double n, error;
+    Interval interval;
+  };
+  std::vector<Place> band{};
   double miss = 0;  // log(predicted / measured) at the largest n
   Interval miss_interval{};
   bool beaten = false;  // another form is shown to predict better, by the interval of its lead, and fits no worse

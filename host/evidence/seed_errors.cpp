@@ -54,10 +54,14 @@ std::vector<double> values_of(const std::map<std::uint64_t, double>& units) {
   return values;
 }
 
-// a minus b over the cells that both have.
-Paired difference(std::map<Cell, double> a, std::map<Cell, double> b) {
+void keep_shared(std::map<Cell, double>& a, std::map<Cell, double>& b) {
   std::erase_if(a, [&](const auto& one) { return !b.contains(one.first); });
   std::erase_if(b, [&](const auto& one) { return !a.contains(one.first); });
+}
+
+// a minus b over the cells that both have.
+Paired difference(std::map<Cell, double> a, std::map<Cell, double> b) {
+  keep_shared(a, b);
   return paired_fractions(values_of(by_unit_of(a)), values_of(by_unit_of(b)));
 }
 
@@ -67,12 +71,18 @@ double median_of(std::vector<double> values) {
   return (values[(n - 1) / 2] + values[n / 2]) / 2;
 }
 
+// Errors, and shares of rows or of weights; others are counts and lengths.
+bool is_fraction(const std::string& measure) {
+  static const std::set<std::string> kShares = {"least_class", "most_class", "purity", "density", "start_overlap"};
+  return measure.ends_with("_error") || kShares.contains(measure);
+}
+
 }  // namespace
 
 Draw draw_of(const Trial& trial) { return {trial.world, trial.seed, trial.start}; }
 
 void SeedErrors::add(const SweepRow& row, const std::string& measure) {
-  fractions = measure.ends_with("_error");
+  fractions = is_fraction(measure);
   const auto value = row.measurement.values.find(measure);
   if (row.measurement.failed() || value == row.measurement.values.end() || !std::isfinite(value->second)) {
     ++missing;
@@ -126,7 +136,7 @@ SeedErrors SeedErrors::without_failed() const {
   return rest;
 }
 
-double SeedErrors::train_mean() const { return summarize(values_of(by_unit_of(by_cell(train, {})))).mean; }
+Summary SeedErrors::train_summary() const { return summarize_fractions(values_of(by_unit_of(by_cell(train, {})))); }
 
 Summary SeedErrors::summary() const {
   return fractions ? summarize_fractions(values_of(by_unit())) : summarize(values_of(by_unit()));
@@ -138,6 +148,18 @@ Paired SeedErrors::minus(const SeedErrors& other) const {
 
 Paired SeedErrors::minus_where_both_trained(const SeedErrors& other) const {
   return difference(by_cell(by_draw, failed()), by_cell(other.by_draw, other.failed()));
+}
+
+GeometricMean SeedErrors::ratio_to(const SeedErrors& other) const {
+  auto own_cells = by_cell(by_draw, {}), other_cells = by_cell(other.by_draw, {});
+  keep_shared(own_cells, other_cells);
+  const auto others = by_unit_of(other_cells);
+  std::vector<double> ratios;
+  for (const auto& [unit, value] : by_unit_of(own_cells)) {
+    const double against = others.at(unit);
+    if (value > 0 && against > 0 && std::isfinite(value) && std::isfinite(against)) ratios.push_back(value / against);
+  }
+  return geometric_mean(ratios);
 }
 
 std::string SeedErrors::worded() const {
@@ -259,11 +281,17 @@ std::string worded(const Paired& difference) {
   return text;
 }
 
-std::string worded(const Summary& errors) {
-  if (errors.n == 0) return "-";
-  std::string text = percent(errors.mean);
-  if (errors.n > 1) text += fmt::format(" [{}, {}]", percent(errors.interval.low), percent(errors.interval.high));
+std::string worded(const Summary& errors) { return worded(errors, percent); }
+
+std::string worded(const Summary& mean, const std::function<std::string(double)>& number) {
+  if (mean.n == 0) return "-";
+  std::string text = number(mean.mean);
+  if (mean.n > 1) text += fmt::format(" [{}, {}]", number(mean.interval.low), number(mean.interval.high));
   return text;
+}
+
+std::string worded(const Interval& interval, const std::function<std::string(double)>& number) {
+  return std::isfinite(interval.low) ? number(interval.low) + " to " + number(interval.high) : "";
 }
 
 const char* const kVerdictMethods =
@@ -339,8 +367,8 @@ Contrast contrast(const std::string& what, const SeedErrors& a, const std::strin
   Contrast c{.what = what, .against = against, .measure = measure, .place = std::move(place)};
   c.difference = a.minus(b);
   c.trained = a.minus_where_both_trained(b);
-  c.mean_what = a.summary().mean;
-  c.mean_against = b.summary().mean;
+  c.of_what = a.summary();
+  c.of_against = b.summary();
   c.train_what = a.train_mean();
   c.train_against = b.train_mean();
   c.failed = static_cast<int>(a.failed().size() + b.failed().size());
@@ -436,8 +464,10 @@ std::string Verdicts::notes() const {
     parts.push_back(fmt::format("The same: shown to differ by less than {} points.", points_words(margin_)));
   }
   if (!depending_.empty()) {
-    parts.push_back("The verdict depends on networks that failed to train, which count with the error they have: at " +
-                    listed(depending_) + ".");
+    constexpr std::size_t kMostNamed = 12;  // more would be a list that nobody reads; the table names all
+    parts.push_back(
+        "The verdict depends on networks that failed to train, which count with the error they have: at " +
+        (depending_.size() > kMostNamed ? host::counted(std::ssize(depending_), "place") : listed(depending_)) + ".");
   }
   if (most_ > 0) {
     parts.push_back(fmt::format("What is undecided would be settled by about {}.",
@@ -454,12 +484,12 @@ nlohmann::json to_json(const Summary& s) {
           {"high", number(s.interval.high)},
           {"sd", number(s.sd)},
           {"standard_error", number(s.standard_error)},
-          {"n", s.n}};
+          {"seeds", s.n}};
 }
 
 nlohmann::json to_json(const SeedErrors& errors) {
   nlohmann::json document = to_json(errors.summary());
-  document.erase("n");
+  document.erase("seeds");  // in whose place their list stands
   document["unit"] = errors.over_worlds() ? "world" : "seed";
   auto &units = document[errors.over_worlds() ? "worlds" : "seeds"] = nlohmann::json::array(),
        &values = document["values"] = nlohmann::json::array();
@@ -477,13 +507,12 @@ nlohmann::json to_json(const SeedErrors& errors) {
 namespace {
 
 nlohmann::json numbers_of(const Contrast& c, const Paired& difference) {
-  return {{"mean", number(difference.mean)},
-          {"low", number(difference.interval.low)},
-          {"high", number(difference.interval.high)},
-          {"sd", number(difference.sd)},
-          {"seeds", difference.n},
-          {"seeds_lower", difference.below},
-          {"verdict", verdict_word(c.verdict_of(difference))}};
+  const double standard_error = difference.sd / std::sqrt(static_cast<double>(difference.n));
+  nlohmann::json document =
+      to_json(Summary{difference.n, difference.mean, difference.sd, standard_error, difference.interval});
+  document["seeds_lower"] = difference.below;
+  document["verdict"] = verdict_word(c.verdict_of(difference));
+  return document;
 }
 
 }  // namespace
@@ -495,8 +524,11 @@ nlohmann::json to_json(const Contrast& c) {
   document["measure"] = c.measure;
   document["place"] = c.place;
   document["unit"] = c.unit();
-  document["mean_what"] = number(c.mean_what);
-  document["mean_against"] = number(c.mean_against);
+  for (const auto& [side, mean] : {std::pair{"what", &c.of_what}, std::pair{"against", &c.of_against}}) {
+    document[fmt::format("mean_{}", side)] = number(mean->mean);
+    document[fmt::format("low_{}", side)] = number(mean->interval.low);
+    document[fmt::format("high_{}", side)] = number(mean->interval.high);
+  }
   document["train_what"] = number(c.train_what);
   document["train_against"] = number(c.train_against);
   document["margin"] = c.margin;

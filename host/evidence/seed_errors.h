@@ -47,7 +47,7 @@ struct SeedErrors {
   std::map<Draw, double> train;        // the training errors of those that have one
   std::set<Draw> collapsed, diverged;  // draws of those
   int missing = 0;                     // trials beside them that could not be run
-  bool fractions = true;               // as every error; rows kept and weights are counts
+  bool fractions = true;               // as errors and shares; rows kept and weights are counts
 
   // Another trial's: its measurement, or that it is missing.
   void add(const SweepRow& row, const std::string& measure);
@@ -59,10 +59,13 @@ struct SeedErrors {
   std::set<Draw> misfits() const;
   std::set<Draw> failed() const;  // collapsed, diverged or misfit
   SeedErrors without_failed() const;
-  double train_mean() const;                                       // over units; NaN where there is none
+  double train_mean() const { return train_summary().mean; }       // NaN where there is none
+  Summary train_summary() const;                                   // over units
   Summary summary() const;                                         // over units
   Paired minus(const SeedErrors& other) const;                     // over the units that both have
   Paired minus_where_both_trained(const SeedErrors& other) const;  // without the draws in which either failed to train
+  // This over the other, unit by unit, of the units of which both have a positive, finite mean.
+  GeometricMean ratio_to(const SeedErrors& other) const;
   std::string worded() const;  // "16.9 [15.1, 18.8] (1 collapsed)": the mean in % and its 95 % interval
 };
 
@@ -101,18 +104,22 @@ std::string draws_words(std::size_t worlds, std::size_t seeds);
 // unit leaves none; "-" where there is none at all.
 std::string worded(const Paired& difference);
 std::string worded(const Summary& errors);
+// The same of what is no error, each number by `number`.
+std::string worded(const Summary& mean, const std::function<std::string(double)>& number);
+// An interval by itself: "+0.20 to +3.04"; empty where there is none.
+std::string worded(const Interval& interval, const std::function<std::string(double)>& number);
 
 // A count with its first two digits, upwards: 9,400 for 9,317.
 std::int64_t rounded_up(std::int64_t count);
 
 // The error of one thing against that of another at one place, over the units they share.
 struct Contrast {
-  std::string what, against;  // "margin hard", "random"
-  std::string measure;        // "grid_error"
-  nlohmann::json place;       // an object: the members at which both were measured, {"n": 1000, "fraction": 0.2}
-  Paired difference{};        // of every draw
-  Paired trained{};           // of the draws in which neither failed to train
-  double mean_what = 0, mean_against = 0;    // over all units of each
+  std::string what, against;        // "margin hard", "random"
+  std::string measure;              // "grid_error"
+  nlohmann::json place;             // an object: the members at which both were measured, {"n": 1000, "fraction": 0.2}
+  Paired difference{};              // of every draw
+  Paired trained{};                 // of the draws in which neither failed to train
+  Summary of_what{}, of_against{};  // over all units of each
   double train_what = 0, train_against = 0;  // their training errors; NaN where there is none
   bool over_worlds = false;                  // the units are worlds
   int failed = 0;                            // networks of the two that failed to train
@@ -175,7 +182,7 @@ class Verdicts {
 };
 
 nlohmann::json to_json(const SeedErrors& errors);
-nlohmann::json to_json(const Summary& summary);
+nlohmann::json to_json(const Summary& summary);  // mean, low, high, sd, standard_error, and the number of seeds
 nlohmann::json to_json(const Contrast& contrast);
 
 }  // namespace scalelab::host

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "host/program/error.h"
+#include "host/program/words.h"
 #include "scalelab/knn.h"
 #include "scalelab/math.h"
 #include "scalelab/random.h"
@@ -28,18 +29,6 @@ constexpr std::array<std::pair<const char*, Encoding>, 4> kEncodings = {{{"xy", 
                                      "mlp-polar-trig, and these networks with any of +extras, +focal, +layer-norm, "
                                      "+weight-decay, +sgd",
                                      name, why, kMaxNeighbours));
-}
-
-std::vector<std::string> split(const std::string& text, char separator) {
-  std::vector<std::string> parts(1);
-  for (const char c : text) {
-    if (c == separator) {
-      parts.emplace_back();
-    } else {
-      parts.back() += c;
-    }
-  }
-  return parts;
 }
 
 Encoding parse_encoding(const std::string& model, const std::string& name) {

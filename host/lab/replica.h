@@ -29,8 +29,8 @@ struct ReplicaSolution {
 // 1e-6 for errors above 1e-4 (tests/replica_test.cpp). Throws std::invalid_argument outside the ranges above.
 ReplicaSolution solve_replica(const Perceptron& problem);
 
-// From which alpha_total on keeping by `keep` has a lower error than a random choice of as many, of the sizes from 0.1 to
-// 1000: 0 where it is lower at all of them, +infinity where at none. Sizes a factor 10^(1/4) apart are looked at; NaN
+// From which alpha_total on keeping by `keep` has a lower error than a random choice of the same size, of sizes from 0.1
+// to 1000: 0 where it is lower at all of them, +infinity where at none. Sizes a factor 10^(1/4) apart are looked at; NaN
 // where it is lower at one of them and not at a larger one.
 double crossover_with_random(double fraction, Keep keep, double probe_angle = 0);
 

@@ -122,8 +122,7 @@ void add_sweep_options(CLI::App& app, SweepOptions& options) {
   } else {
     out->capture_default_str();
   }
-  app.add_option("--shard", options.shard,
-                 "Run the i-th of n parts, as i/n; 0/n is the last, for arrays that count from 0");
+  add_shard(app, options.shard, "Run the i-th of n parts, as 3/8; 0/8 is the last, for arrays that count from 0");
   app.add_option("--retry", options.retry, "failed: run again what failed before")
       ->check(CLI::IsMember({"none", "failed"}));
   app.add_flag("--dry-run", options.dry_run, "Show the plan and stop");

@@ -44,7 +44,7 @@ struct Trial {
   std::uint64_t world = 0;  // of the mixture that the spiral's points come from: 0 the default one (mixture.h)
   std::uint64_t seed = 0;   // of the points (of a file: which n) and random choices; below 2^32
   std::uint64_t start = 0;  // which of many starts (weights and shuffles) on those points, for networks
-  double noise = 0;         // probability that a training label is turned over (spiral)
+  double noise = 0;         // probability that a training label is flipped (spiral)
   int dimension = 0;        // perceptron: of its inputs; 0 otherwise
 
   // Model (model.h), or "perceptron": the max-margin one. Width and layers are a network's.

@@ -1,6 +1,7 @@
 #include "host/lab/trial_options.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "host/lab/model.h"
 #include "host/lab/trial.h"
@@ -17,17 +18,23 @@ constexpr const char* kModelGroup = "Model and training";
 constexpr const char* kChoiceGroup = "Difficulty";
 constexpr const char* kMeasureGroup = "Measured on";
 
-}  // namespace
-
-const char* const kModelsHelp =
-    "Models:\n"
-    "  knn-K          vote of the K nearest training points; knn-K@polar, @polar-raw, @polar-trig:\n"
-    "                 nearest in radius and angle, as the network of that name is given them;\n"
-    "                 knn-K@polar:W multiplies the angle by W\n"
+constexpr const char* kNetworks =
     "  mlp-xy         network on the coordinates; the only encoding of data with other than 2 features\n"
     "  mlp-polar      network on radius and angle; mlp-polar-raw, mlp-polar-trig: other forms of it\n"
     "  A network's name may be followed by +focal (focal loss), +layer-norm, +weight-decay, +extras (all\n"
     "  three), +sgd (full-batch gradient descent)\n";
+
+}  // namespace
+
+const std::string kNetworksHelp = std::string("Models, all of them networks:\n") + kNetworks;
+
+const std::string kModelsHelp =
+    std::string(
+        "Models:\n"
+        "  knn-K          vote of the K nearest training points; knn-K@polar, @polar-raw, @polar-trig:\n"
+        "                 nearest in radius and angle, as the network of that name is given them;\n"
+        "                 knn-K@polar:W multiplies the angle by W\n") +
+    kNetworks;
 
 const char* const kScoresHelp =
     "Scores of difficulty (a row is hard where the score is high):\n"
@@ -39,6 +46,26 @@ const char* const kScoresHelp =
     "  el2n           distance of a network's output to the label after a tenth of its training\n"
     "  forgetting     how often a network in training goes from right to wrong on the row\n"
     "  ddd            of 10 networks trained on random halves, how many misclassify the row unseen\n";
+
+const char* const kOrdersHelp =
+    "Orders (of every class alike; all but the growing ones see every row equally often):\n"
+    "  random         mixed anew in every pass: what the others are held against\n"
+    "  curriculum     the easier half in all passes, then the harder half in as many\n"
+    "  anti           the harder half first\n"
+    "  growing        a pool that grows from the easiest tenth to all rows by the middle\n"
+    "  growing-anti   the same from the hardest\n"
+    "  sorted         every pass from easy to hard\n"
+    "  sorted-anti    every pass from hard to easy\n";
+
+const char* const kTicketsHelp =
+    "Networks (each level of pruning leaves 0.8 of the weights that the level before left, the largest):\n"
+    "  dense          the whole network, level 0\n"
+    "  rewound        the ticket: the weights that are left, back at their start and trained again\n"
+    "  fine-tuned     a chain of its own, whose weights go on from their trained values\n"
+    "  dense-long     never pruned, trained as often as the fine-tuned one\n"
+    "  restarted      the ticket's weights at another start\n"
+    "  random-mask    as many weights in each layer as the ticket has, chosen at random\n"
+    "  small-dense    a narrower network with about as many parameters\n";
 
 CLI::Option* add_data(CLI::App& app, std::string& data, std::string& labels) {
   app.add_option("--labels", labels, "File of the labels of --data, where the data do not bring them")
@@ -77,6 +104,10 @@ CLI::Option* add_noise(CLI::App& app, double& noise) {
   return app.add_option("--noise", noise, "Probability that a training label of the spiral is flipped")
       ->check(real_number(0, 0.5))
       ->group(kDataGroup);
+}
+
+CLI::Option* add_dimension(CLI::App& app, int& dimension) {
+  return app.add_option("--dimension", dimension, "Of the perceptron's inputs")->check(whole_number(2, 10000));
 }
 
 CLI::Option* add_model(CLI::App& app, std::string& model) {
@@ -135,6 +166,12 @@ CLI::Option* add_fractions(CLI::App& app, std::vector<double>& fractions) {
   return add_list(app, "--fractions", fractions, 1e-4, 1, "Shares of the points that are kept")->group(kChoiceGroup);
 }
 
+CLI::Option* add_keeps(CLI::App& app, std::vector<std::string>& keeps, const std::vector<std::string>& known) {
+  return add_list(app, "--keep", keeps, known,
+                  fmt::format("Which rows are kept, each in turn: {}", fmt::join(known, ", ")))
+      ->group(kChoiceGroup);
+}
+
 CLI::Option* add_grid(CLI::App& app, std::int64_t& grid) {
   return app.add_option("--grid", grid, "Cells along each side of the grid that the spiral's grid error is counted on")
       ->check(whole_number(16, kMaxGrid))
@@ -145,9 +182,10 @@ CLI::Option* add_density_points(CLI::App& app, std::int64_t& points) {
   return app
       .add_option(
           "--density-points", points,
-          "Fresh draws that the spiral's density error is counted on; 0: none, the label map is weighted by the "
+          "Fresh draws that the spiral's density error is counted on; without it the label map is weighted by the "
           "mixture's density, which has no sampling noise")
       ->check(whole_number(0, kMostPoints))
+      ->default_str("")
       ->group(kMeasureGroup);
 }
 

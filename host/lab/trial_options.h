@@ -18,6 +18,7 @@ CLI::Option* add_sizes(CLI::App& app, std::string& sizes);
 CLI::Option* add_worlds(CLI::App& app, std::string& worlds);
 CLI::Option* add_seeds(CLI::App& app, std::string& seeds);
 CLI::Option* add_noise(CLI::App& app, double& noise);
+CLI::Option* add_dimension(CLI::App& app, int& dimension);  // of the perceptron
 
 // Models and their training.
 CLI::Option* add_model(CLI::App& app, std::string& model);
@@ -37,13 +38,17 @@ CLI::Option* add_scores(CLI::App& app, std::vector<std::string>& scores);
 CLI::Option* add_clusters(CLI::App& app, int& clusters);
 CLI::Option* add_clusters(CLI::App& app, std::vector<int>& clusters);
 CLI::Option* add_fractions(CLI::App& app, std::vector<double>& fractions);
+CLI::Option* add_keeps(CLI::App& app, std::vector<std::string>& keeps, const std::vector<std::string>& known);
 
 // What errors are counted on.
 CLI::Option* add_grid(CLI::App& app, std::int64_t& grid);
 CLI::Option* add_density_points(CLI::App& app, std::int64_t& points);
 
-// What the names of models, and of scores, mean: for the end of a command's help.
-extern const char* const kModelsHelp;
+// What names mean, for the end of a command's help: of models, of those of them that are networks, of scores, of orders
+// (visit_order.h) and of tickets (lottery.h).
+extern const std::string kModelsHelp, kNetworksHelp;
 extern const char* const kScoresHelp;
+extern const char* const kOrdersHelp;
+extern const char* const kTicketsHelp;
 
 }  // namespace scalelab::host

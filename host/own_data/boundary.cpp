@@ -21,10 +21,12 @@
 #include "host/own_data/boundary_page.h"
 #include "host/own_data/confusion.h"
 #include "host/own_data/others.h"
+#include "host/own_data/own_options.h"
 #include "host/program/command.h"
 #include "host/program/devices.h"
 #include "host/program/environment.h"
 #include "host/program/error.h"
+#include "host/program/lists.h"
 #include "host/program/options.h"
 #include "host/program/publish.h"
 #include "scalelab/buffer.h"
@@ -61,18 +63,20 @@ double shortest(float value) {
   return wide;
 }
 
-// "x0,x1,y0,y1".
+// "x0,x1,y0,y1", or with spaces.
 Extent parse_extent(const std::string& text) {
-  std::array<float, 4> values{};
-  const char* from = text.data();
-  const char* end = from + text.size();
+  std::vector<float> values;
   bool valid = true;
-  for (std::size_t i = 0; i < values.size() && valid; ++i) {
-    const auto [stop, error] = std::from_chars(from, end, values[i]);
-    valid = error == std::errc() && std::isfinite(values[i]) && (i < 3 ? stop != end && *stop == ',' : stop == end);
-    from = stop + 1;
+  try {
+    for (const std::string& item : list_items(text)) {
+      float& value = values.emplace_back();
+      const auto [stop, error] = std::from_chars(item.data(), item.data() + item.size(), value);
+      valid = valid && error == std::errc() && stop == item.data() + item.size() && std::isfinite(value);
+    }
+  } catch (const std::invalid_argument&) {  // an item is empty
+    valid = false;
   }
-  if (!valid || !(values[0] < values[1]) || !(values[2] < values[3])) {
+  if (!valid || values.size() != 4 || !(values[0] < values[1]) || !(values[2] < values[3])) {
     throw Failure(kMisuse,
                   fmt::format("--extent: '{}' is not x0,x1,y0,y1, four 32-bit numbers with x0 < x1, y0 < y1", text));
   }
@@ -496,7 +500,7 @@ Command add_boundary(CLI::App& program) {
       ->required();
   app->add_option("--model", o.model, "knn or mlp")->check(one_of({"knn", "mlp"}));
   app->add_option("--grid", o.grid, "Cells a side, G")->check(whole_number(1, kMaxGrid));
-  app->add_option("--extent", o.extent, "x0,x1,y0,y1; without it the data's ranges and 5 % on each side");
+  add_text(*app, "--extent", o.extent, " ", "x0,x1,y0,y1; without it the data's ranges and 5 % on each side");
   app->add_option(
          "-o,--out", o.out,
          "Folder for labels.npy (G, G) uint8, row 0 at the smallest y; boundary.png, largest y on top; map.png, smaller; "
@@ -507,8 +511,7 @@ Command add_boundary(CLI::App& program) {
                 "bits, axis=1, count=G, bitorder=\"little\") gives the labels back");
   const auto knn = [&](CLI::Option* option) { o.of_knn.push_back(option->group("Model knn")); };
   const auto mlp = [&](CLI::Option* option) { o.of_mlp.push_back(option->group("Model mlp")); };
-  knn(app->add_option("-k,--k", o.k, "Neighbours that vote; of labels with equally many the smallest")
-          ->check(whole_number(1, kMaxNeighbours)));
+  knn(add_neighbours(*app, o.k, "Neighbours that vote; where two labels have equally many, the smaller"));
   mlp(app->add_option("--encoding", o.encoding,
                       "xy, polar, polar-raw or polar-trig. Networks see the extent as [-1, 1]^2: polar coordinates are "
                       "about its centre, in units of half its sides")

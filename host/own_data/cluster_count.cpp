@@ -26,7 +26,7 @@ const char* const kAutoClustersHelp =
 namespace {
 
 constexpr int kStarts = 3;  // of k-means for each number: one alone may end in a poor place
-constexpr int kLane = 1;  // of the random orders of rows: k-means begins with rows of lane 0
+constexpr int kLane = 1;    // of the random orders of rows: k-means begins with rows of lane 0
 
 // Numbers to try with m rows: every one up to 16, then steps of about an eighth.
 std::vector<int> candidates(std::int64_t m) {
@@ -107,7 +107,7 @@ double ClusterCount::silhouette() const {
 }
 
 std::vector<int> sampled_rows(std::int64_t n, std::int64_t features, std::uint64_t seed) {
-  constexpr double kMostSteps = 8e9;  // of all distances: some seconds
+  constexpr double kMostSteps = 8e9;                  // of all distances: some seconds
   constexpr std::int64_t kMost = 2000, kLeast = 100;  // the distances of 2000 rows take 16 MB
   if (n < kFewestAutoRows) {
     throw Failure(kMisuse, fmt::format("--clusters auto: {} rows are too few to tell; give a number", n));

@@ -20,8 +20,8 @@ class Option;
 
 namespace scalelab::host {
 
-inline constexpr int kAutoClusters = -1;      // what --clusters auto is as a number
-inline constexpr int kMostAutoClusters = 91;  // the largest number tried
+inline constexpr int kAutoClusters = -1;            // what --clusters auto is as a number
+inline constexpr int kMostAutoClusters = 91;        // the largest number tried
 inline constexpr std::int64_t kFewestAutoRows = 8;  // numbers up to a quarter of the rows are tried, from 2 on
 
 // --clusters, a number or auto; 0: not given.

@@ -15,6 +15,7 @@
 #include "host/own_data/cluster_count.h"
 #include "host/own_data/kmeans_checkpoint.h"
 #include "host/own_data/kmeans_page.h"
+#include "host/own_data/own_options.h"
 #include "host/program/command.h"
 #include "host/program/environment.h"
 #include "host/program/error.h"
@@ -512,32 +513,35 @@ Command add_kmeans(CLI::App& program) {
   auto options = std::make_shared<Options>();
   CLI::App* app = program.add_subcommand("kmeans", "k-means of rows");
   add_rows(*app, options->source);
-  add_cluster_count(*app, options->clusters, "Number of clusters")->required();
+  add_cluster_count(*app, options->clusters, "Number of clusters")->required()->group(kMethodGroup);
   app->add_option("--restarts", options->restarts,
                   "Starts of which the one of least inertia is kept: those of --seed, the seed after it, ...")
-      ->check(whole_number(1, 100000));
-  app->add_option("--metric", options->metric,
-                  "l2: Euclidean. cosine: rows are scaled to length 1 and so are the centroids after every iteration "
-                  "(spherical k-means); distances are 1 - cosine")
-      ->check(one_of({"l2", "cosine"}));
-  app->add_option("--max-iterations", options->kmeans.max_iterations, "Most centroid updates")
-      ->check(whole_number(0, 1000000000));
+      ->check(whole_number(1, 100000))
+      ->group(kMethodGroup);
+  add_metric(*app, options->metric,
+             "l2: Euclidean. cosine: rows are scaled to length 1 and so are the centroids after every iteration "
+             "(spherical k-means); distances are 1 - cosine");
+  app->add_option("--max-iterations", options->kmeans.max_iterations, "Updates of the centroids, at most")
+      ->check(whole_number(0, 1000000000))
+      ->group(kMethodGroup);
   app->add_option("--tolerance", options->kmeans.tolerance,
                   "Stop when the centroids' summed squared movement is at most this share of the mean variance per "
                   "feature, by cosine of 1 / d; 0: when none moves")
-      ->check(real_number(0, HUGE_VAL));
-  app->add_option("--init", options->init, "Where to start: k-means++, random (rows), or a .npy file (clusters, d)");
+      ->check(real_number(0, HUGE_VAL))
+      ->group(kMethodGroup);
+  app->add_option("--init", options->init, "Where to start: k-means++, random (rows), or a .npy file (clusters, d)")
+      ->group(kMethodGroup);
   app->add_option("-o,--out", options->out,
                   "Folder for centroids.npy (clusters, d) float32, labels.npy (n) int32, result.json and report.html")
       ->required();
-  app->add_option(
-      "--shard", options->shard,
-      "With --init FILE and --max-iterations 0: only the i-th of n parts of the rows, as i/n, in a folder of "
-      "its own in --out; merge joins them");
+  add_own_shard(*app, options->shard, "With --init FILE and --max-iterations 0: only the i-th of n parts of the rows");
   app->add_option("--checkpoint-every", options->checkpoint_every,
                   "Time between checkpoints in --out, as 30s or 5m; 0: after every iteration. The same command goes on "
                   "from the last one, with any number of ranks")
-      ->transform(duration());
+      ->transform(duration())
+      ->type_name("TIME")
+      ->default_str("10s")
+      ->group(kPartsGroup);
   add_notes(*app,
             {"scalelab kmeans --data points.npy --clusters 100 -o clusters",
              "scalelab kmeans --data embeddings.npy --clusters auto --metric cosine --restarts 10 -o clusters",

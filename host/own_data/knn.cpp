@@ -12,6 +12,7 @@
 #include "host/lab/directions.h"
 #include "host/own_data/knn_page.h"
 #include "host/own_data/others.h"
+#include "host/own_data/own_options.h"
 #include "host/program/command.h"
 #include "host/program/devices.h"
 #include "host/program/environment.h"
@@ -331,25 +332,25 @@ Outcome run(const Options& options, Session& session) {
 Command add_knn(CLI::App& program) {
   auto options = std::make_shared<Options>();
   CLI::App* app = program.add_subcommand("knn", "Exact k nearest neighbours of rows");
-  add_rows(*app, options->references)->description("References (n, d): .npy, IDX or text, see the end");
+  CLI::Option* data = add_rows(*app, options->references);
+  data->description("References (n, d): .npy, IDX or text, see the end");
   app->add_option(
-      "--queries", options->queries,
-      "Queries (q, d), likewise. Of a data set with a test set: that. Without it each row of --data is asked "
-      "for its neighbours among the others: it is no neighbour of itself, and rows equal to it are, at 0");
-  app->add_option("--metric", options->metric,
-                  "l2: squared Euclidean distances. cosine: 1 - cosine, half the squared distance of rows scaled to "
-                  "length 1")
-      ->check(one_of({"l2", "cosine"}));
-  app->add_option("-k,--k", options->k, "Neighbours of each query")->check(whole_number(1, kMaxNeighbours));
-  app->add_option("--max-mem", options->max_memory,
-                  "Memory for points and neighbours, on the backend, about: 512M, 8G; without it 80 % of what is free. "
-                  "References that do not fit are taken in pieces, with the same result")
-      ->transform(memory_size())
-      ->default_str("");
-  app->add_option("--shard", options->shard,
-                  "Only the i-th of n parts of the queries, as i/n, in a folder of its own in --out; merge joins them");
-  app->add_option("--reference-shard", options->reference_shard,
-                  "Only the i-th of n parts of the references, for all queries, likewise");
+         "--queries", options->queries,
+         "Queries (q, d), likewise. Of a data set with a test set: that. Without it each row of --data is asked "
+         "for its neighbours among the others: it is no neighbour of itself, and rows equal to it are, at 0")
+      ->group(data->get_group());
+  add_metric(
+      *app, options->metric,
+      "l2: squared Euclidean distances. cosine: 1 - cosine, half the squared distance of rows scaled to length 1");
+  add_neighbours(*app, options->k, "Neighbours of each query")->group(kMethodGroup);
+  add_max_memory(*app, options->max_memory,
+                 "Memory for points and neighbours, on the backend, about: 512M, 8G; without it 80 % of what is free. "
+                 "References that do not fit are searched in parts, with the same result")
+      ->group(kPartsGroup);
+  add_own_shard(*app, options->shard, "Only the i-th of n parts of the queries");
+  add_shard(*app, options->reference_shard, "Only the i-th of n parts of the references, for all queries, likewise",
+            "--reference-shard")
+      ->group(kPartsGroup);
   app->add_option("-o,--out", options->out,
                   "Folder for indices.npy (q, k) int32, distances.npy (q, k) float32, by --metric, ascending, "
                   "result.json and report.html")

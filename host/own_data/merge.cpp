@@ -77,7 +77,7 @@ Shards find_shards(const fs::path& folder) {
       missing.push_back(i + 1);
       continue;
     }
-    found.results.push_back(parse_json(file_text(result), result.string(), kBadData));
+    found.results.push_back(read_json(result, result.string(), kBadData));
   }
   if (!missing.empty()) {
     throw Failure(kBadData, fmt::format("{}: missing {} {} of {}; run them, then merge again", folder.string(),

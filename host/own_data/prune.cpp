@@ -25,6 +25,7 @@
 #include "host/own_data/choice.h"
 #include "host/own_data/cluster_count.h"
 #include "host/own_data/near_duplicates.h"
+#include "host/own_data/own_options.h"
 #include "host/own_data/prune.h"
 #include "host/own_data/prune_check.h"
 #include "host/own_data/prune_page.h"
@@ -651,39 +652,49 @@ Outcome finish_prune(const nlohmann::json& job, const std::filesystem::path& fol
 
 Command add_prune(CLI::App& program) {
   auto options = std::make_shared<PruneOptions>();
-  CLI::App* app = program.add_subcommand("prune", "Which rows of one's own data to keep, and why not the others");
+  CLI::App* app = program.add_subcommand("prune", "Which rows of one's own data to keep, and why the others go");
   add_rows(*app, options->source);
   CLI::Option* score =
       app->add_option("--score", options->score, "How hard a row is, see the end")->check(one_of(own_scores()));
+  score->group("Difficulty");
   app->add_option("--score-file", options->score_file,
                   "In place of --score one's own: .npy of a number for each row (n), larger where a row is harder")
-      ->excludes(score);
-  app->add_option("--keep", options->keep, "The hard rows or the easy ones")->check(one_of({"hard", "easy"}));
+      ->excludes(score)
+      ->group("Difficulty");
+  app->add_option("--keep", options->keep, "The hard rows or the easy ones")
+      ->check(one_of({"hard", "easy"}))
+      ->group("Choice");
   app->add_option("--fraction", options->fraction,
                   "Share of all n rows to keep; without it all that are no near-duplicates")
       ->check(real_number(0, 1))
-      ->default_str("");
-  add_cluster_count(*app, options->clusters, "k of k-means; with --near-duplicates alone, clusters to look within");
+      ->default_str("")
+      ->group("Choice");
+  add_cluster_count(*app, options->clusters, "k of k-means; with --near-duplicates alone, clusters to look within")
+      ->group("Difficulty");
   app->add_option("--clusters-from", options->clusters_from,
                   "In place of --clusters: the folder of a kmeans --metric l2 of the same rows")
-      ->type_name("FOLDER");
+      ->type_name("FOLDER")
+      ->group("Difficulty");
   app->add_option("--near-duplicates", options->near_duplicates,
                   "First remove rows whose cosine with a kept row of their cluster is at least 1 - eps; of such rows "
                   "the hardest stays (with --keep easy: the easiest)")
       ->check(real_number(0, 2))
-      ->default_str("");
+      ->default_str("")
+      ->group("Choice");
   app->add_option("--class-floor", options->class_floor,
                   "Each class keeps at least this share of an equal part, while it has as many rows")
-      ->check(real_number(0, 1));
-  app->add_option("--shard", options->shard,
-                  "Only the scores of the i-th of n parts of the rows, and the near-duplicates of a part of the "
-                  "clusters, as i/n, in a folder of its own in --out; merge joins them");
+      ->check(real_number(0, 1))
+      ->group("Choice");
+  add_own_shard(
+      *app, options->shard,
+      "Only the scores of the i-th of n parts of the rows, and the near-duplicates of a part of the clusters");
   app->add_option("--splits", options->splits,
                   "With labels: measures what the choice is worth on so many splits into rows to learn from and rows "
                   "held out, against as many random rows and against all; 0: not. Without it 5, where they take about "
                   "a minute at most")
       ->check(whole_number(0, 1000))
-      ->default_str("");
+      ->default_str("")
+      ->group("What the choice is worth");
   app->add_option("-o,--out", options->out,
                   "Folder for kept_ids.npy (int64, ascending), scores.npy (n) float32, removed.csv (id, reason, "
                   "matched id, cosine, score), result.json and report.html")

@@ -23,7 +23,7 @@ namespace scalelab::host {
 
 namespace {
 
-constexpr int kParts = 5;  // of the rows, of which one is held out
+constexpr int kParts = 5;                  // of the rows, of which one is held out
 constexpr int kNeighbours = 5;             // of the vote
 constexpr std::int64_t kSamples = 100000;  // rows that a network sees, each as often as it takes
 constexpr int kLane = 100;                 // of the random orders that splits are cut from

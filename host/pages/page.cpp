@@ -138,8 +138,15 @@ bool numeric(std::string cell) {
          cell.find_first_not_of("0123456789+-.,e %") == std::string::npos;
 }
 
-// Enough digits to read back what a plot can show; nothing where there is no number.
-std::string cell_of(double value) { return std::isfinite(value) ? fmt::format("{:.6g}", value) : ""; }
+// As an axis shows it, with enough digits to read back what a plot can show; nothing where there is no number.
+std::string cell_of(double value, const Axis& axis) {
+  return std::isfinite(value) ? fmt::format("{:.6g}", axis.percent ? 100 * value : value) : "";
+}
+// "test error, %": a column of values of an axis.
+std::string column_of(const std::string& name, const Axis& axis) {
+  const std::string unit = axis.percent ? "%" : axis.unit;
+  return name + (unit.empty() ? "" : ", " + unit);
+}
 
 nlohmann::json marks_json(const std::vector<Mark>& marks) {
   auto list = nlohmann::json::array();
@@ -259,7 +266,8 @@ std::string chart_html(const Chart& chart) {
   std::size_t coloured = 0, hidden = 0;
   std::string laws;
   const auto row = [&](const Line& line, const std::string& what, const Mark& mark) {
-    rows.push_back({line.name, what, cell_of(mark.x), cell_of(mark.y), cell_of(mark.low), cell_of(mark.high)});
+    rows.push_back({line.name, what, cell_of(mark.x, chart.x), cell_of(mark.y, chart.y), cell_of(mark.low, chart.y),
+                    cell_of(mark.high, chart.y)});
   };
   for (const Line& line : chart.lines) {
     if (line.marks.empty() && line.samples.empty()) continue;
@@ -294,10 +302,8 @@ std::string chart_html(const Chart& chart) {
   std::string below;
   if (!laws.empty()) below += "<ul class=\"what laws\">" + laws + "</ul>";
   if (hidden > 0) {
-    below += fmt::format(
-        "<p class=\"what\">{} point{} at or below 0 stand{} in the table alone: the axis is "
-        "logarithmic.</p>",
-        hidden, hidden == 1 ? "" : "s", hidden == 1 ? "s" : "");
+    below += fmt::format("<p class=\"what\">{} at or below 0, in the table alone: the axis is logarithmic.</p>",
+                         counted(static_cast<std::int64_t>(hidden), "point"));
   }
   return fmt::format(
       "<!--panel--><div class=\"panel\" id=\"{}\"{}><h3>{}</h3><p class=\"what\">{}</p><div class=\"chart{}\"><script "
@@ -309,10 +315,10 @@ std::string chart_html(const Chart& chart) {
                    : "",
       script_json(description), html_escape(chart.title + ". " + chart.subtitle + " The data are in the table below."),
       below,
-      data_behind(
-          "The data of this chart", chart.id + ".csv",
-          {"series", "what", chart.x.title, chart.y.title + (chart.y.percent ? ", as a fraction" : ""), "low", "high"},
-          rows, chart.command));
+      data_behind("The data of this chart", chart.id + ".csv",
+                  {"series", "what", column_of(chart.x.title, chart.x), column_of(chart.y.title, chart.y),
+                   column_of("low", chart.y), column_of("high", chart.y)},
+                  rows, chart.command));
 }
 
 namespace {
@@ -341,16 +347,23 @@ Rgb diverging(double t) {
 
 }  // namespace
 
-void HeatCells::add(const std::string& row, double column, double value, const std::string& text) {
+void HeatCells::add(const std::string& row, double column, double value, const std::string& text, std::string interval,
+                    std::string verdict) {
   if (std::find(rows_.begin(), rows_.end(), row) == rows_.end()) rows_.push_back(row);
   columns_.insert(column);
-  cells_[{row, column}] = {value, text};
+  cells_[{row, column}] = {value, text, std::move(interval), std::move(verdict)};
+}
+
+void HeatCells::add_difference(const std::string& row, double column, double mean, const Interval& interval,
+                               const std::string& verdict) {
+  const std::string points = signed_points(mean);
+  add(row, column, mean, verdict == "undecided" ? "(" + points + ")" : points, worded(interval, signed_points),
+      verdict);
 }
 
 void HeatCells::add_difference(const std::string& row, double column, const nlohmann::json& contrast) {
-  const double mean = number_of(contrast.at("mean"));
-  const std::string points = signed_points(mean);
-  add(row, column, mean, contrast.at("verdict") == "undecided" ? "(" + points + ")" : points);
+  add_difference(row, column, number_of(contrast.at("mean")),
+                 {number_of(contrast.at("low")), number_of(contrast.at("high"))}, contrast.at("verdict"));
 }
 
 HeatMap HeatCells::fill(HeatMap map, const std::function<std::string(double)>& column_words) const {
@@ -359,12 +372,22 @@ HeatMap HeatCells::fill(HeatMap map, const std::function<std::string(double)>& c
   for (const std::string& row : rows_) {
     auto& values = map.values.emplace_back();
     auto& texts = map.texts.emplace_back();
+    auto& intervals = map.intervals.emplace_back();
+    auto& verdicts = map.verdicts.emplace_back();
     for (const double column : columns_) {
       const auto found = cells_.find({row, column});
-      values.push_back(found == cells_.end() ? std::nan("") : found->second.first);
-      texts.push_back(found == cells_.end() ? "\u2013" : found->second.second);
+      const Cell cell = found == cells_.end() ? Cell{std::nan(""), "\u2013", "", ""} : found->second;
+      values.push_back(cell.value);
+      texts.push_back(cell.text);
+      intervals.push_back(cell.interval);
+      verdicts.push_back(cell.verdict);
     }
   }
+  const auto none_has = [&](std::string Cell::*member) {
+    return std::all_of(cells_.begin(), cells_.end(), [&](const auto& cell) { return (cell.second.*member).empty(); });
+  };
+  if (none_has(&Cell::interval)) map.intervals.clear();
+  if (none_has(&Cell::verdict)) map.verdicts.clear();
   return map;
 }
 
@@ -377,11 +400,14 @@ HeatMap difference_map(HeatMap map) {
 }
 
 std::string heat_map_html(const HeatMap& map) {
-  bool filled = map.values.size() == map.rows.size() && map.texts.size() == map.rows.size();
-  for (std::size_t r = 0; filled && r < map.rows.size(); ++r) {
-    filled = map.values[r].size() == map.columns.size() && map.texts[r].size() == map.columns.size();
-  }
-  if (!filled) throw std::invalid_argument("heat_map_html: cells do not fill rows and columns");
+  const auto fills = [&](const auto& cells) {
+    return cells.size() == map.rows.size() &&
+           std::all_of(cells.begin(), cells.end(), [&](const auto& row) { return row.size() == map.columns.size(); });
+  };
+  const bool intervals = !map.intervals.empty(), judged = !map.verdicts.empty();
+  if (!fills(map.values) || !fills(map.texts) || (intervals && !fills(map.intervals)) ||
+      (judged && !fills(map.verdicts)))
+    throw std::invalid_argument("heat_map_html: cells do not fill rows and columns");
   double low = HUGE_VAL, high = -HUGE_VAL;
   for (const auto& row : map.values) {
     for (const double value : row) {
@@ -410,15 +436,20 @@ std::string heat_map_html(const HeatMap& map) {
       std::string shown = std::isfinite(value) ? map.texts[r][c] : "";
       std::erase_if(shown, [](char ch) { return ch == '(' || ch == ')'; });
       rows.back().push_back(shown);
+      const std::string interval = intervals ? map.intervals[r][c] : "";
+      if (intervals) rows.back().push_back(interval);
+      if (judged) rows.back().push_back(map.verdicts[r][c]);
       if (!std::isfinite(value)) {
         html += "<td class=\"none\">" + html_escape(map.texts[r][c]) + "</td>";
         continue;
       }
       const double t = (value - centre) / reach;
       const Rgb colour = diverging(t);
-      html += fmt::format("<td{} style=\"background:#{:02x}{:02x}{:02x}\">{}</td>", t > 0.86 ? " class=\"strong\"" : "",
-                          static_cast<int>(std::lround(colour[0])), static_cast<int>(std::lround(colour[1])),
-                          static_cast<int>(std::lround(colour[2])), html_escape(map.texts[r][c]));
+      html +=
+          fmt::format("<td{}{} style=\"background:#{:02x}{:02x}{:02x}\">{}</td>", t > 0.86 ? " class=\"strong\"" : "",
+                      interval.empty() ? "" : fmt::format(" title=\"95 % interval: {}\"", html_escape(interval)),
+                      static_cast<int>(std::lround(colour[0])), static_cast<int>(std::lround(colour[1])),
+                      static_cast<int>(std::lround(colour[2])), html_escape(map.texts[r][c]));
     }
     html += "</tr>";
   }
@@ -430,6 +461,8 @@ std::string heat_map_html(const HeatMap& map) {
   for (std::string column : map.columns) {
     std::erase(column, ',');  // a number without its groups
     columns.push_back(column);
+    if (intervals) columns.push_back(column + ": 95 % interval");
+    if (judged) columns.push_back(column + ": verdict");
   }
   return html + data_behind("The data of this map", map.id + ".csv", columns, rows, map.command) + "</div>";
 }
@@ -442,16 +475,18 @@ std::string environment_html(const nlohmann::json& document) {
   const nlohmann::json environment =
       document.is_object() ? document.value("environment", nlohmann::json::object()) : nlohmann::json::object();
   for (const auto& [key, value] : environment.items()) {
-    if (key == "command" || key == "look") continue;
+    if (key == "command" || key == "look" || key == "in_story") continue;
     rows.push_back({key, value.is_string() ? value.get<std::string>() : value.is_null() ? "unknown" : value.dump()});
   }
   return rows.empty() ? "" : table_html({"what", "value"}, rows, "Where it was made");
 }
 
-// Whether what a page shows was made with small sizes and few seeds on purpose (--look).
+// Of what was made with small sizes and few seeds on purpose (--look), and as a part of a story (--in-story).
 constexpr const char* kLook = " \u00b7 a quick look with few seeds, not a result";
-bool is_look(const nlohmann::json& document) {
-  return document.is_object() && document.value("/environment/look"_json_pointer, false);
+constexpr const char* kBack = " \u00b7 <a href=\"../index.html\">back to the story</a>";
+bool environment_says(const nlohmann::json& document, const char* member) {
+  return document.is_object() &&
+         document.value(nlohmann::json::json_pointer(std::string("/environment/") + member), false);
 }
 
 // Cuts a list, where it is one, to its first entries, and returns how many are gone.
@@ -531,18 +566,20 @@ std::string page_html(const Page& page) {
         "<noscript><p class=\"unavailable\">The charts need JavaScript; their data are in the tables below them."
         "</p></noscript>";
   }
-  return fill_template(embedded::page_html,
-                       {
-                           {"title", html_escape(page.title)},
-                           {"kicker", html_escape(page.kicker + (is_look(page.document) ? kLook : ""))},
-                           {"headline", html_escape(page.headline)},
-                           {"lead", html_escape(page.lead)},
-                           {"sections", html},
-                           {"results", script_json(document)},
-                           {"style", embedded::page_css},
-                           {"scripts", (charts ? script_html(embedded::chart_js) + "\n" : "") +
-                                           script_html(embedded::page_js) + "\n" + page.scripts},
-                       });
+  return fill_template(
+      embedded::page_html,
+      {
+          {"title", html_escape(page.title)},
+          {"kicker", html_escape(page.kicker + (environment_says(page.document, "look") ? kLook : "")) +
+                         (environment_says(page.document, "in_story") ? kBack : "")},
+          {"headline", html_escape(page.headline)},
+          {"lead", html_escape(page.lead)},
+          {"sections", html},
+          {"results", script_json(document)},
+          {"style", embedded::page_css},
+          {"scripts", (charts ? script_html(embedded::chart_js) + "\n" : "") + script_html(embedded::page_js) + "\n" +
+                          page.scripts},
+      });
 }
 
 void write_page(const std::filesystem::path& folder, const Page& page) {

@@ -108,6 +108,8 @@ struct HeatMap {
   std::vector<std::string> columns{}, rows{};
   std::vector<std::vector<double>> values{};      // (rows, columns), NaN: nothing was measured
   std::vector<std::vector<std::string>> texts{};  // (rows, columns), what stands in the cell
+  // (rows, columns), for the data behind the map, in words; empty where no cell has any: of means, of differences.
+  std::vector<std::vector<std::string>> intervals{}, verdicts{};
   std::optional<double> centre{};
   std::string unit{};                   // of what stands in the cells, and of the data behind them: "%", "points"
   std::string low_text{}, high_text{};  // the ends of the colour scale in words
@@ -117,8 +119,12 @@ struct HeatMap {
 // Cells of a heat map, put in one by one: rows in the order in which they come, columns ascending.
 class HeatCells {
  public:
-  void add(const std::string& row, double column, double value, const std::string& text);
-  // The same of a contrast as JSON: its mean in points, in brackets where it is undecided.
+  // `interval` and `verdict` in words; empty where the value has none.
+  void add(const std::string& row, double column, double value, const std::string& text, std::string interval = "",
+           std::string verdict = "");
+  // A difference: in points, in brackets where it is undecided; or a contrast as JSON.
+  void add_difference(const std::string& row, double column, double mean, const Interval& interval,
+                      const std::string& verdict);
   void add_difference(const std::string& row, double column, const nlohmann::json& contrast);
   bool empty() const { return rows_.empty(); }
   std::size_t columns() const { return columns_.size(); }
@@ -128,7 +134,11 @@ class HeatCells {
  private:
   std::vector<std::string> rows_;
   std::set<double> columns_;
-  std::map<std::pair<std::string, double>, std::pair<double, std::string>> cells_;
+  struct Cell {
+    double value;
+    std::string text, interval, verdict;
+  };
+  std::map<std::pair<std::string, double>, Cell> cells_;
 };
 // A map of differences in percentage points: centred on none, better below and worse above.
 HeatMap difference_map(HeatMap map);

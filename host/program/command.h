@@ -29,7 +29,8 @@ struct Common {
   double time_budget = 0;          // seconds, 0: none
   bool json = false;
   bool quiet = false;
-  bool look = false;  // what comes of it is a look and not a result, and its page says so
+  bool look = false;      // what comes of it is a look and not a result, and its page says so
+  bool in_story = false;  // its page leads back to that of a story, in the folder above
 
   int device() const { return devices.front(); }
 };

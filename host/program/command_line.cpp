@@ -5,7 +5,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <fstream>
 #include <nlohmann/json.hpp>
 #include <string_view>
 
@@ -52,10 +51,7 @@ std::string option_text(const nlohmann::json& value, bool& fits) {
 // The options of a JSON file as command-line words, but for those that the command line gives itself.
 std::vector<std::string> config_words(const std::string& file, const CLI::App& app,
                                       const std::vector<std::string>& given) {
-  std::ifstream input(file);
-  if (!input) throw Failure(kMisuse, fmt::format("{}: {}: cannot be read", kConfig, file));
-  const std::string text{std::istreambuf_iterator<char>(input), {}};
-  const auto config = parse_json(text, fmt::format("{}: {}", kConfig, file), kMisuse);
+  const auto config = read_json(file, fmt::format("{}: {}", kConfig, file), kMisuse);
   if (!config.is_object()) {
     throw Failure(kMisuse, fmt::format("{}: {}: is not a JSON object of options, as {{\"k\": 5}}", kConfig, file));
   }

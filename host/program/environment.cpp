@@ -61,6 +61,7 @@ nlohmann::json environment(const Session& session) {
                           {"cpu", cpu.empty() ? nlohmann::json() : nlohmann::json(cpu)},
                           {"command", command_words.empty() ? nlohmann::json() : nlohmann::json(command_words)}};
   if (session.common.look) found["look"] = true;
+  if (session.common.in_story) found["in_story"] = true;
   if (session.common.devices.size() > 1) found["devices"] = session.common.devices;
   return found;
 }

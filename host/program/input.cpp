@@ -4,6 +4,7 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
+#include <fstream>
 #include <numeric>
 #include <string_view>
 
@@ -40,10 +41,12 @@ std::string suggestion(const std::string& word, const std::vector<std::string>& 
       nearest = &name;
     }
   }
-  // Else one that ends in the same word: --layers, --hidden-layers.
+  // Nearer than two edits is one that ends in the same word: --layers is --hidden-layers, and not --labels.
   const std::size_t stem = word.find_first_not_of('-');
-  for (std::size_t i = 0; i < names.size() && nearest == nullptr && stem != std::string::npos; ++i) {
-    if (names[i].ends_with("-" + word.substr(stem))) nearest = &names[i];
+  for (std::size_t i = 0; i < names.size() && best > 1 && stem != std::string::npos; ++i) {
+    if (!names[i].ends_with("-" + word.substr(stem))) continue;
+    nearest = &names[i];
+    break;
   }
   return nearest == nullptr ? "" : fmt::format("; did you mean {}?", *nearest);
 }
@@ -52,6 +55,12 @@ std::string not_known(const std::string& word, const std::vector<std::string>& n
   const std::string near = suggestion(word, names);
   return fmt::format("'{}' is not known{}", word,
                      near.empty() ? fmt::format("; known are {}", fmt::join(names, ", ")) : near);
+}
+
+nlohmann::json read_json(const std::filesystem::path& file, const std::string& name, ExitCode exit_code) {
+  std::ifstream input(file);
+  if (!input) throw Failure(exit_code, fmt::format("{}: cannot be read", name));
+  return parse_json({std::istreambuf_iterator<char>(input), {}}, name, exit_code);
 }
 
 nlohmann::json parse_json(const std::string& text, const std::string& name, ExitCode exit_code) {

@@ -7,7 +7,9 @@
 #include <charconv>
 #include <cmath>
 #include <set>
-#include <string_view>
+#include <stdexcept>
+
+#include "host/program/lists.h"
 
 namespace scalelab::host {
 
@@ -95,71 +97,38 @@ CLI::Validator one_of(std::vector<std::string> words) {
 
 namespace {
 
-// The items of a list, whether commas or spaces stand between them. Refuses an empty one.
-std::vector<std::string> items_of(const std::string& name, const std::vector<std::string>& words) {
-  std::vector<std::string> items;
-  for (const std::string& word : words) {
-    for (std::size_t begin = 0; begin <= word.size();) {
-      const std::size_t end = std::min(word.find(',', begin), word.size());
-      items.push_back(word.substr(begin, end - begin));
-      if (items.back().empty()) throw CLI::ValidationError(name, fmt::format("'{}' has an empty item", word));
-      begin = end + 1;
-    }
+// Reads a list; what is wrong with it is the option's.
+template <class Read>
+auto of_option(const std::string& name, const Read& read) {
+  try {
+    return read();
+  } catch (const std::invalid_argument& error) {
+    throw CLI::ValidationError(name, error.what());
+  }
+}
+
+// The items of a list that `check` takes, none of them twice.
+std::vector<std::string> checked_items(const std::string& name, const std::string& text, const CLI::Validator* check) {
+  const auto items = of_option(name, [&] { return list_items(text); });
+  if (items.size() > kMostItems) throw CLI::ValidationError(name, fmt::format("more than {} items", kMostItems));
+  std::set<std::string> seen;
+  for (std::string item : items) {
+    const std::string wrong = check == nullptr ? "" : (*check)(item);
+    if (!wrong.empty()) throw CLI::ValidationError(name, wrong);
+    if (!seen.insert(item).second) throw CLI::ValidationError(name, fmt::format("{} is there twice", item));
   }
   return items;
 }
 
-// Adds an item, which must not stand there yet.
-template <class T>
-void add_once(const std::string& name, std::vector<T>& values, std::set<T>& seen, const T& value) {
-  if (!seen.insert(value).second) throw CLI::ValidationError(name, fmt::format("{} is there twice", value));
-  if (values.size() == kMostItems) throw CLI::ValidationError(name, fmt::format("more than {} items", kMostItems));
-  values.push_back(value);
-}
-
-// "7" or "0..4".
-std::pair<std::int64_t, std::int64_t> range_of(const std::string& name, const std::string& item, std::int64_t low,
-                                               std::int64_t high) {
-  const auto number = [&](std::string_view text) {
-    std::int64_t value = 0;
-    const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    const bool octal = text.size() > 1 && text[0] == '0';
-    if (error != std::errc() || stop != text.data() + text.size() || octal || value < low || value > high) {
-      throw CLI::ValidationError(
-          name, fmt::format("'{}' is not a whole number from {} to {}, or a range as 0..4", text, low, high));
-    }
-    return value;
-  };
-  const std::size_t dots = item.find("..");
-  if (dots == std::string::npos) return {number(item), number(item)};
-  const std::string_view text = item;
-  const std::int64_t first = number(text.substr(0, dots)), last = number(text.substr(dots + 2));
-  if (last < first) throw CLI::ValidationError(name, fmt::format("the range '{}' ends before it begins", item));
-  if (last - first >= static_cast<std::int64_t>(kMostItems)) {
-    throw CLI::ValidationError(name, fmt::format("'{}' is more than {} items", item, kMostItems));
-  }
-  return {first, last};
-}
-
-std::vector<std::int64_t> whole_numbers(const std::string& name, const std::vector<std::string>& words,
-                                        std::int64_t low, std::int64_t high) {
-  std::vector<std::int64_t> values;
-  std::set<std::int64_t> seen;
-  for (const std::string& item : items_of(name, words)) {
-    const auto [first, last] = range_of(name, item, low, high);
-    for (std::int64_t value = first; value <= last; ++value) add_once(name, values, seen, value);
-  }
-  return values;
-}
-
-// An option of one word or more, handed to `take`.
-CLI::Option* add_words(CLI::App& app, const std::string& name, const std::string& type, const std::string& help,
-                       const std::string& standard, std::function<void(const std::vector<std::string>&)> take) {
+// An option of one word or more, handed to `take` with `between` between them.
+CLI::Option* add_joined(CLI::App& app, const std::string& name, const std::string& type, const std::string& help,
+                        const std::string& standard, const std::string& between,
+                        std::function<void(const std::string&)> take) {
   return app
       .add_option(
           name,
-          [take = std::move(take)](const CLI::results_t& words) {
-            take(words);
+          [take = std::move(take), between](const CLI::results_t& words) {
+            take(fmt::format("{}", fmt::join(words, between)));
             return true;
           },
           help)
@@ -169,53 +138,72 @@ CLI::Option* add_words(CLI::App& app, const std::string& name, const std::string
       ->default_str(standard);
 }
 
+// A list is one word, as 0,1 or "0 1", where the command names files by their place: --device 0 a.json leaves the file.
+CLI::Option* leaving_files(const CLI::App& app, CLI::Option* list) {
+  const bool places = !app.get_options([](const CLI::Option* one) { return one->get_positional(); }).empty();
+  return places ? list->expected(1)->allow_extra_args(false) : list;
+}
+
 }  // namespace
 
 CLI::Option* add_list(CLI::App& app, const std::string& name, std::vector<int>& values, std::int64_t low,
                       std::int64_t high, const std::string& help) {
-  return add_words(app, name, "LIST", help, fmt::format("{}", fmt::join(values, ",")),
-                   [&values, name, low, high](const auto& words) {
-                     const auto numbers = whole_numbers(name, words, low, high);
-                     values.assign(numbers.begin(), numbers.end());
-                   });
+  return add_joined(app, name, "LIST", help, fmt::format("{}", fmt::join(values, ",")), " ",
+                    [&values, name, low, high](const std::string& text) {
+                      const auto numbers = of_option(name, [&] { return whole_numbers(text, low, high); });
+                      values.assign(numbers.begin(), numbers.end());
+                    });
 }
 
 CLI::Option* add_list(CLI::App& app, const std::string& name, std::vector<double>& values, double low, double high,
                       const std::string& help) {
-  return add_words(app, name, "LIST", help, fmt::format("{}", fmt::join(values, ",")),
-                   [&values, name, low, high](const auto& words) {
-                     values.clear();
-                     std::set<double> seen;
-                     const CLI::Validator check = real_number(low, high);
-                     for (std::string& item : items_of(name, words)) {
-                       if (const std::string wrong = check(item); !wrong.empty())
-                         throw CLI::ValidationError(name, wrong);
-                       add_once(name, values, seen, std::stod(item));
-                     }
-                   });
+  return add_joined(app, name, "LIST", help, fmt::format("{}", fmt::join(values, ",")), " ",
+                    [&values, name, low, high](const std::string& text) {
+                      const CLI::Validator check = real_number(low, high);
+                      values.clear();
+                      for (const std::string& item : checked_items(name, text, &check)) {
+                        const double value = std::stod(item);
+                        if (std::find(values.begin(), values.end(), value) != values.end()) {  // 0.5 and 0.50
+                          throw CLI::ValidationError(name, fmt::format("{} is there twice", value));
+                        }
+                        values.push_back(value);
+                      }
+                    });
 }
 
 CLI::Option* add_list(CLI::App& app, const std::string& name, std::vector<std::string>& values,
                       const std::vector<std::string>& known, const std::string& help) {
   const std::string type = known.empty() ? "LIST" : fmt::format("LIST:{{{}}}", fmt::join(known, ","));
-  return add_words(app, name, type, help, fmt::format("{}", fmt::join(values, ",")),
-                   [&values, name, known](const auto& words) {
-                     values.clear();
-                     std::set<std::string> seen;
-                     const CLI::Validator check = one_of(known);
-                     for (std::string& item : items_of(name, words)) {
-                       const std::string wrong = known.empty() ? "" : check(item);
-                       if (!wrong.empty()) throw CLI::ValidationError(name, wrong);
-                       add_once(name, values, seen, item);
-                     }
-                   });
+  return add_joined(app, name, type, help, fmt::format("{}", fmt::join(values, ",")), " ",
+                    [&values, name, known](const std::string& text) {
+                      const CLI::Validator check = one_of(known);
+                      values = checked_items(name, text, known.empty() ? nullptr : &check);
+                    });
 }
 
 CLI::Option* add_list(CLI::App& app, const std::string& name, std::string& text, std::int64_t low, std::int64_t high,
+                      const std::string& help, const std::string& word) {
+  const auto take = [&text, name, low, high, word](const std::string& given) {
+    text = given;
+    if (!word.empty() && given == word) return;
+    text = fmt::format("{}", fmt::join(of_option(name, [&] { return whole_numbers(given, low, high); }), ","));
+  };
+  if (word.empty()) return add_joined(app, name, "LIST", help, text, " ", take);
+  return leaving_files(app, add_joined(app, name, fmt::format("LIST or {{{}}}", word), help, text, " ", take));
+}
+
+CLI::Option* add_text(CLI::App& app, const std::string& name, std::string& text, const std::string& between,
                       const std::string& help) {
-  return add_words(app, name, "LIST", help, text, [&text, name, low, high](const auto& words) {
-    text = fmt::format("{}", fmt::join(whole_numbers(name, words, low, high), ","));
-  });
+  const auto take = [&text](const std::string& given) { text = given; };
+  return leaving_files(app, add_joined(app, name, "LIST", help, text, between, take));
+}
+
+CLI::Option* add_shard(CLI::App& app, std::string& shard, const std::string& help, const std::string& name) {
+  return app.add_option(name, shard, help)->type_name("I/N");
+}
+
+CLI::Option* add_max_memory(CLI::App& app, std::int64_t& bytes, const std::string& help) {
+  return app.add_option("--max-mem", bytes, help)->transform(memory_size())->type_name("SIZE")->default_str("");
 }
 
 void add_notes(CLI::App& app, const std::vector<std::string>& examples, const std::vector<std::string>& notes) {

@@ -5,25 +5,23 @@
 
 #include <algorithm>
 #include <cctype>
-#include <charconv>
 #include <cmath>
 #include <ctime>
-#include <set>
+#include <stdexcept>
 
 #include "host/program/error.h"
+#include "host/program/lists.h"
 
 namespace scalelab::host {
 
 namespace {
 
-template <class T>
-T parse_number(std::string_view text, const char* option) {
-  T value{};
-  const auto [stop, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-  if (error != std::errc{} || stop != text.data() + text.size()) {
-    throw Failure(kMisuse, fmt::format("{}: '{}' is not a number", option, text));
+std::vector<std::int64_t> parse_list(const std::string& text, std::int64_t low, std::int64_t high, const char* option) {
+  try {
+    return whole_numbers(text, low, high);
+  } catch (const std::invalid_argument& error) {
+    throw Failure(kMisuse, fmt::format("{}: {}", option, error.what()));
   }
-  return value;
 }
 
 }  // namespace
@@ -93,34 +91,14 @@ std::vector<std::string> split(std::string_view text, char separator) {
 }
 
 std::vector<std::uint64_t> parse_seeds(const std::string& text, const char* option) {
-  std::vector<std::uint64_t> seeds;
-  for (const std::string& part : split(text)) {
-    const std::size_t dots = part.find("..");
-    const auto first = parse_number<std::uint64_t>(part.substr(0, dots), option);
-    const auto last = dots == std::string::npos ? first : parse_number<std::uint64_t>(part.substr(dots + 2), option);
-    if (last < first) throw Failure(kMisuse, fmt::format("{}: the range '{}' ends before it begins", option, part));
-    if (last >> 32 != 0) throw Failure(kMisuse, fmt::format("{}: {} is not below 2^32", option, last));
-    if (last - first >= 10000) throw Failure(kMisuse, fmt::format("{}: '{}' is more than 10000 of them", option, part));
-    for (std::uint64_t seed = first; seed <= last; ++seed) {
-      if (std::find(seeds.begin(), seeds.end(), seed) != seeds.end()) {
-        throw Failure(kMisuse, fmt::format("{}: {} is there twice", option, seed));
-      }
-      seeds.push_back(seed);
-    }
-  }
-  return seeds;
+  const auto seeds = parse_list(text, 0, UINT32_MAX, option);
+  return {seeds.begin(), seeds.end()};
 }
 
 std::vector<std::int64_t> parse_sizes(const std::string& text) {
-  std::set<std::int64_t> sizes;
-  for (const std::string& part : split(text)) {
-    const auto n = parse_number<std::int64_t>(part, "--sizes");
-    if (n < 1 || n > kMostPoints) {
-      throw Failure(kMisuse, fmt::format("--sizes: {} is outside 1 .. {}", n, kMostPoints));
-    }
-    if (!sizes.insert(n).second) throw Failure(kMisuse, fmt::format("--sizes: {} is there twice", n));
-  }
-  return {sizes.begin(), sizes.end()};
+  std::vector<std::int64_t> sizes = parse_list(text, 1, kMostPoints, "--sizes");
+  std::sort(sizes.begin(), sizes.end());
+  return sizes;
 }
 
 nlohmann::json number(double value) { return std::isfinite(value) ? nlohmann::json(value) : nlohmann::json(nullptr); }

@@ -107,7 +107,7 @@ Source spiral_claims() {
         "compare",
         {above(0.5, "% of the plane", disagreements())}},
        {"A17",
-        "Where labels are fuzzy, a tenth of them turned over, the learner without a bias keeps working: with ten "
+        "Where labels are fuzzy, a tenth of them flipped, the learner without a bias keeps working: with ten "
         "times the points kNN stands up to the right bias",
         "fuzzy",
         {stands_up("knn-15", "mlp-polar"), stands_up("knn-15", "mlp-polar-raw"),

@@ -142,13 +142,9 @@ nlohmann::json disagreement_json(const Comparison& comparison) {
       seeds.push_back({{"seed", seed}, {"share", share}});
       shares.push_back(share);
     }
-    const Summary mean = summarize_fractions(shares);
-    list.push_back({{"model", model},
-                    {"n", comparison.options.sizes.front()},
-                    {"mean", number(mean.mean)},
-                    {"low", number(mean.interval.low)},
-                    {"high", number(mean.interval.high)},
-                    {"seeds", seeds}});
+    nlohmann::json entry = to_json(summarize_fractions(shares));
+    entry.update({{"model", model}, {"n", comparison.options.sizes.front()}, {"seeds", seeds}});
+    list.push_back(std::move(entry));
   }
   return list;
 }

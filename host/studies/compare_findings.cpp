@@ -225,7 +225,7 @@ std::optional<Finding> bias_with_the_learner_fixed(const Comparison& c) {
   if (!verdicts.empty()) {
     f.points.push_back(fmt::format("{} points with the bias minus {} without, the same kNN: {}", grouped(small),
                                    grouped(large), verdicts.worded()));
-    if (!verdicts.notes().empty()) f.points.push_back(verdicts.notes());
+    add_notes(f, verdicts);
   }
   f.text = fmt::format(
       "A network in polar coordinates differs from kNN on (x, y) in two things at once. Here each is changed alone: "
@@ -396,8 +396,8 @@ std::optional<Finding> budgets(const Comparison& c) {
       std::erase_if(same_draws.train, elsewhere);
       const Contrast usual = contrast(network, same_draws, knn, c.errors(knn, n, measure), measure);
       if (add_line(f,
-                   {network, short_measure(measure), percent(usual.mean_what), percent(usual.train_what),
-                    worded(usual.difference), percent(one.mean_what), knn},
+                   {network, short_measure(measure), worded(usual.of_what), worded(same_draws.train_summary()),
+                    worded(usual.difference), worded(one.of_what), knn},
                    std::move(one))) {
         before.push_back(usual);
       }
@@ -458,15 +458,15 @@ std::optional<Finding> encodings(const Comparison& c) {
 
 std::optional<Finding> extras(const Comparison& c) {
   Finding f{.id = "extras"};
-  f.columns = {"n", "network", "error", "without", "with"};
+  f.columns = {"n", "network", "error", "without, %", "with, %"};
   for (const std::int64_t n : c.options.sizes) {
     for (const auto* measure : kMeasures) {
       for (const auto& with : c.options.network_names()) {
         const std::string plain = with.substr(0, with.find('+'));
         if (plain == with || !has_model(c, plain) || with.ends_with("+sgd")) continue;
         Contrast one = between(c, with, n, plain, n, measure);
-        std::vector<std::string> line = {grouped(n), with, short_measure(measure), percent(one.mean_against),
-                                         percent(one.mean_what)};
+        std::vector<std::string> line = {grouped(n), with, short_measure(measure), worded(one.of_against),
+                                         worded(one.of_what)};
         add_line(f, std::move(line), std::move(one));
       }
     }
@@ -499,12 +499,11 @@ std::string counted_verdicts(const Verdicts& v) {
 
 std::optional<Finding> one_against_five(const Comparison& c) {
   Finding f{.id = "k1-vs-k5"};
-  f.columns = {"n", "error", "k = 1", "k = 5"};
+  f.columns = {"n", "error", "k = 1, %", "k = 5, %"};
   for (const std::int64_t n : c.options.curve_sizes()) {
     for (const char* measure : kMeasures) {
       Contrast one = between(c, "knn-1", n, "knn-5", n, measure);
-      std::vector<std::string> line = {grouped(n), short_measure(measure), percent(one.mean_what),
-                                       percent(one.mean_against)};
+      std::vector<std::string> line = {grouped(n), short_measure(measure), worded(one.of_what), worded(one.of_against)};
       add_line(f, std::move(line), std::move(one));
     }
   }
@@ -539,13 +538,7 @@ std::string ratio_against_theory(const Comparison& c) {
   if (sizes.empty() || c.options.noise > 0) return "";
   const std::int64_t n = sizes.back();
   const SeedErrors one = c.errors("knn-1", n, "grid_error"), five = c.errors("knn-5", n, "grid_error");
-  std::vector<double> ratios;
-  const auto fives = five.by_unit();
-  for (const auto& [seed, error] : one.by_unit()) {
-    const auto found = fives.find(seed);
-    if (found != fives.end() && error > 0 && found->second > 0) ratios.push_back(found->second / error);
-  }
-  const GeometricMean ratio = geometric_mean(ratios);
+  const GeometricMean ratio = five.ratio_to(one);
   if (ratio.n < 2) return "";
   const double theory = flat_boundary_constant(5) / flat_boundary_constant(1);
   const bool holds = ratio.interval.low <= theory && theory <= ratio.interval.high;
@@ -560,7 +553,7 @@ std::string ratio_against_theory(const Comparison& c) {
 void panel_line(const Comparison& c, std::int64_t n, const std::string& measure, double noise, Finding& f) {
   std::vector<std::string> line = {grouped(n), fmt::format("{:g} %", 100 * noise), short_measure(measure)};
   for (const int k : kPanelNeighbours) {
-    line.push_back(percent(c.errors(fmt::format("knn-{}", k), n, measure, noise).summary().mean));
+    line.push_back(worded(c.errors(fmt::format("knn-{}", k), n, measure, noise).summary()));
   }
   Contrast one = contrast("knn-1", c.errors("knn-1", n, measure, noise), "knn-5", c.errors("knn-5", n, measure, noise),
                           measure, {{"n", n}, {"noise", noise}});
@@ -572,7 +565,7 @@ std::optional<Finding> why_one_is_better(const Comparison& c) {
   const double noise = c.options.noise_panel;
   if (noise == 0) return std::nullopt;
   std::vector<std::string> columns = {"n", "label noise", "error"};
-  for (const int k : kPanelNeighbours) columns.push_back(fmt::format("k = {}", k));
+  for (const int k : kPanelNeighbours) columns.push_back(fmt::format("k = {}, %", k));
   f.columns = std::move(columns);
   std::vector<std::string> reversed, undecided, kept;
   std::size_t better = 0, cases = 0;  // better: k = 1 is lower without noise

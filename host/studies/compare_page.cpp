@@ -336,21 +336,22 @@ std::string live_panels() {
 
 // --- charts ----------------------------------------------------------------------------------------------------------
 
-// One model's errors over n: geometric means as marks (errors of 0 left out), seeds as samples.
+// The errors at one place of a line: their mean as a mark, seeds as samples.
+void add_errors(Line& line, double x, const SeedErrors& errors) {
+  for (const auto& [seed, error] : errors.by_unit()) {
+    line.samples.push_back({.x = x, .y = error, .note = fmt::format("seed {}", seed)});
+  }
+  if (errors.empty()) return;
+  const Summary mean = errors.summary();
+  line.marks.push_back({.x = x, .y = mean.mean, .low = mean.interval.low, .high = mean.interval.high, .note = "mean"});
+}
+
+// One model's errors over n.
 Line error_line(const std::string& name, const Comparison& comparison, const std::vector<std::int64_t>& sizes,
                 const std::string& model, const std::string& measure) {
   Line line{.name = name};
   for (const std::int64_t n : sizes) {
-    std::vector<double> positive;
-    const auto x = static_cast<double>(n);
-    for (const auto& [seed, error] : comparison.errors(model, n, measure).by_unit()) {
-      line.samples.push_back({.x = x, .y = error, .note = fmt::format("seed {}", seed)});
-      if (error > 0) positive.push_back(error);
-    }
-    if (positive.empty()) continue;
-    const GeometricMean mean = geometric_mean(positive);
-    line.marks.push_back(
-        {.x = x, .y = mean.mean, .low = mean.interval.low, .high = mean.interval.high, .note = "mean"});
+    add_errors(line, static_cast<double>(n), comparison.errors(model, n, measure));
   }
   return line;
 }
@@ -358,18 +359,18 @@ Line error_line(const std::string& name, const Comparison& comparison, const std
 Chart curve_chart(const Comparison& comparison, const std::string& title, const std::string& measure) {
   const std::string shown = short_measure(measure);
   const auto sizes = comparison.options.curve_sizes();
-  Chart chart{
-      .id = "curve-" + shown,
-      .title = title,
-      .subtitle = fmt::format("{}{} error against the number of training points, both axes logarithmic. Small "
-                              "dots are single seeds, lines and large marks geometric means. A dashed line "
-                              "runs from a model's mark to the kNN curve: where it ends, kNN on (x, y) does as well.",
-                              shown == "grid" ? "G" : "D", shown.substr(1)),
-      .x = Axis{.title = "training points n", .short_name = "n", .logarithmic = true},
-      .y = Axis{.title = shown + " error", .logarithmic = true, .percent = true},
-      .lines = {},
-      .command = compare_command(comparison.options),
-      .measure = shown};
+  Chart chart{.id = "curve-" + shown,
+              .title = title,
+              .subtitle = fmt::format(
+                  "{}{} error against the number of training points, both axes logarithmic. Small "
+                  "dots are single seeds, lines and large marks means with their 95 % intervals. A "
+                  "dashed line runs from a model's mark to the kNN curve: where it ends, kNN on (x, y) does as well.",
+                  shown == "grid" ? "G" : "D", shown.substr(1)),
+              .x = Axis{.title = "training points n", .short_name = "n", .logarithmic = true},
+              .y = Axis{.title = shown + " error", .logarithmic = true, .percent = true},
+              .lines = {},
+              .command = compare_command(comparison.options),
+              .measure = shown};
   for (const int k : kCurveNeighbours) {
     Line line = error_line(fmt::format("kNN, k = {}", k), comparison, sizes, fmt::format("knn-{}", k), measure);
     line.colour = k == 1 ? "blue" : "blue-soft";
@@ -396,7 +397,7 @@ Chart curve_chart(const Comparison& comparison, const std::string& title, const 
     for (const Equivalent& e : all) {
       if (e.model != model.name || e.measure != measure || e.units == 0 || !std::isfinite(e.rows)) continue;
       for (const Mark& mark : line.marks) {
-        if (mark.x != static_cast<double>(e.n)) continue;
+        if (mark.x != static_cast<double>(e.n) || !(mark.y > 0)) continue;  // 0 has no place on the axis
         bridges.push_back({.name = model.name,
                            .marks = {{.x = mark.x, .y = mark.y, .note = "equivalent"},
                                      {.x = e.rows, .y = mark.y, .note = "equivalent"}},
@@ -437,15 +438,7 @@ Chart noise_chart(const Comparison& comparison, const std::string& title, const 
       line.dashed = i % 2 == 1;
       line.shape = i % 2 == 1 ? "rectRot" : "circle";
       for (const int k : kPanelNeighbours) {
-        const SeedErrors errors = comparison.errors(fmt::format("knn-{}", k), n, measure, noise);
-        const auto x = static_cast<double>(k);
-        for (const auto& [seed, error] : errors.by_unit()) {
-          line.samples.push_back({.x = x, .y = error, .note = fmt::format("seed {}", seed)});
-        }
-        if (errors.empty()) continue;
-        const Summary mean = errors.summary();
-        line.marks.push_back(
-            {.x = x, .y = mean.mean, .low = mean.interval.low, .high = mean.interval.high, .note = "mean"});
+        add_errors(line, static_cast<double>(k), comparison.errors(fmt::format("knn-{}", k), n, measure, noise));
       }
       chart.lines.push_back(std::move(line));
     }
@@ -475,7 +468,7 @@ std::string front_pictures(const Comparison& comparison, const std::vector<Figur
           "</figcaption></figure>",
           html_escape(n == 0 ? "the truth" : fmt::format("{} on {} points", model, grouped(n))),
           picture_uri(figure.file),
-          errors.empty() ? "" : html_escape(fmt::format("grid error {} %", percent(errors.summary().mean))));
+          errors.empty() ? "" : html_escape(fmt::format("grid error {} %", worded(errors.summary()))));
     }
   }
   return html + "</div>";

@@ -24,8 +24,8 @@ std::optional<Finding> regions(const Comparison& c) {
   f.columns = {"model", "against", "where", "error, %", "the other's, %"};
   const std::int64_t n = c.options.sizes.front();
   const auto add = [&](Contrast one) {
-    std::vector<std::string> line = {one.what, one.against, region_words(one.measure), percent(one.mean_what),
-                                     percent(one.mean_against)};
+    std::vector<std::string> line = {one.what, one.against, region_words(one.measure), worded(one.of_what),
+                                     worded(one.of_against)};
     add_line(f, std::move(line), std::move(one));
   };
   const std::string sparse = Regions::kMeasures[0];
@@ -87,16 +87,12 @@ std::optional<Finding> patches(const Comparison& c) {
   Finding f{.id = "patches"};
   f.columns = {"model"};
   for (const std::int64_t n : c.options.sizes) f.columns.push_back(fmt::format("n = {}", grouped(n)));
-  const auto worded_count = [](const Summary& s) {
-    if (s.n == 0) return std::string("-");
-    return s.n < 2 ? fmt::format("{:.1f}", s.mean)
-                   : fmt::format("{:.1f} [{:.1f}, {:.1f}]", s.mean, s.interval.low, s.interval.high);
-  };
+  const auto tenths = [](double count) { return fmt::format("{:.1f}", count); };
   std::vector<std::string> said;
   for (const Model& model : c.options.models) {
     std::vector<std::string> line = {model.name};
     for (const std::int64_t n : c.options.sizes) {
-      line.push_back(worded_count(c.errors(model.name, n, "patches").summary()));
+      line.push_back(worded(c.errors(model.name, n, "patches").summary(), tenths));
     }
     if (is_plain(model) && line[1] != "-") said.push_back(fmt::format("{} ({})", line[1], model.name));
     f.table.push_back(std::move(line));
@@ -122,7 +118,7 @@ std::optional<Finding> disagreement(const Comparison& c) {
     for (const auto& [seed, share] : found->second) shares.push_back(share);
     f.table.push_back({name, worded(summarize_fractions(shares)), c.errors(name, n, "train_error").worded(),
                        std::to_string(shares.size())});
-    said.push_back(fmt::format("{} % ({})", percent(summarize(shares).mean), name));
+    said.push_back(fmt::format("{} % ({})", f.table.back()[1], name));
   }
   if (said.empty()) return std::nullopt;
   f.title = fmt::format("Two starts on the same {} points disagree on {} of the plane", grouped(n), listed(said));

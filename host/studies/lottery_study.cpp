@@ -112,8 +112,8 @@ Finding question_finding(const LotteryOptions& options, const SweepResult& resul
                             {{"width", shape.width}, {"level", level.level}});
       if (c.difference.n == 0) continue;
       c.margin = kTicketMargin;
-      f.table.push_back({std::to_string(level.level), level.place, short_measure(measure), percent(c.mean_what),
-                         percent(c.mean_against)});
+      f.table.push_back(
+          {std::to_string(level.level), level.place, short_measure(measure), worded(c.of_what), worded(c.of_against)});
       f.contrasts.push_back(std::move(c));
     }
   }
@@ -127,7 +127,7 @@ Finding question_finding(const LotteryOptions& options, const SweepResult& resul
   }
   f.title = fmt::format("width {}: {} The {} error of {} against {} is {}", shape.width, asks,
                         short_measure(measures[0]), kind, against, verdicts.worded());
-  f.text += " " + verdicts.notes();
+  add_notes(f, verdicts);
   if (against == std::string("fine-tuned")) {
     f.text += " A fine-tuned network is trained over the whole schedule at every level, a rewound one only once.";
   }
@@ -173,7 +173,7 @@ Finding start_finding(const LotteryOptions& options, const SweepResult& result, 
                "by chance, %"};
   const auto moved = [&](const char* kind, int level) {
     const SeedErrors all = ticket_errors(result, shape.width, kind, level, "moved");
-    return all.empty() ? std::string("-") : fmt::format("{:.2f}", all.summary().mean);
+    return worded(all.summary(), [](double length) { return fmt::format("{:.2f}", length); });
   };
   for (const Level& level : levels_of(options, shape)) {
     Contrast c = contrast("overlap", ticket_errors(result, shape.width, "rewound", level.level, "start_overlap"),
@@ -181,7 +181,7 @@ Finding start_finding(const LotteryOptions& options, const SweepResult& result, 
                           "start_overlap", {{"width", shape.width}, {"level", level.level}});
     if (c.difference.n == 0) continue;
     f.table.push_back({std::to_string(level.level), level.place, moved("rewound", level.level),
-                       moved("fine-tuned", level.level), percent(c.mean_what), percent(c.mean_against)});
+                       moved("fine-tuned", level.level), worded(c.of_what), percent(c.of_against.mean)});
     f.contrasts.push_back(std::move(c));
   }
   if (f.contrasts.empty()) return f;
@@ -196,8 +196,9 @@ Finding start_finding(const LotteryOptions& options, const SweepResult& result, 
   f.title = fmt::format(
       "width {}: with {} of the weights left, {} % of those of a rewound ticket would have been kept by the start's "
       "size alone, {} % by chance; {}",
-      shape.width, f.table.back()[1], percent(last.mean_what), percent(last.mean_against),
+      shape.width, f.table.back()[1], worded(last.of_what), percent(last.of_against.mean),
       verdicts.worded("fewer than by chance at", "undecided at", "more than by chance at", "as by chance at"));
+  add_notes(f, verdicts);
   return f;
 }
 
@@ -287,7 +288,8 @@ Command add_lottery(CLI::App& program) {
   trial.hidden_layers = 2;
   trial.epochs = 300;
   trial.model.clear();  // chosen to suit the data
-  CLI::App* app = program.add_subcommand("lottery", "Iterative pruning with rewinding, and its controls");
+  CLI::App* app = program.add_subcommand(
+      "lottery", "Lottery tickets: networks pruned of weights and trained again from their start, and their controls");
   add_widths(*app, options->widths);
   add_hidden_layers(*app, trial.hidden_layers);
   add_list(*app, "--levels", options->levels, 1, kMaxLotteryLevel,
@@ -297,13 +299,13 @@ Command add_lottery(CLI::App& program) {
   options->n = add_n(*app, trial.n);
   add_epochs(*app, trial.epochs);
   add_precision(*app, trial.precision);
-  add_model(*app, trial.model);
+  add_model(*app, trial.model)->description("mlp-polar for the spiral, mlp-xy for a file, or another, see the end");
   add_data(*app, trial.data, trial.labels);
   add_grid(*app, trial.grid);
   add_density_points(*app, trial.density_points);
   add_sweep_options(*app, options->sweep);
   add_notes(*app, {"scalelab lottery --widths 32,64 --levels 3,8 --seeds 0..2 --out lottery"},
-            {kModelsHelp, kFormatsHelp});
+            {kTicketsHelp, kNetworksHelp, kFormatsHelp});
   const auto needs = [] { return Needs{{{Work::mlp_train, 1e12}}, "--seeds"}; };
   return {
       .app = app, .run = [options](Session& session) { return run(*options, session); }, .needs = needs, .deals = true};

@@ -145,16 +145,8 @@ Command add_curriculum(CLI::App& program) {
   add_notes(*app,
             {"scalelab curriculum --widths 4,16,64 --seeds 0..5 --out curriculum",
              "scalelab curriculum --data points.csv --score el2n --out orders"},
-            {"Orders (of every class alike; all but the growing ones see every row equally often):\n"
-             "  random         mixed anew in every pass: what the others are held against\n"
-             "  curriculum     the easier half in all passes, then the harder half in as many\n"
-             "  anti           the harder half first\n"
-             "  growing        a pool that grows from the easiest tenth to all rows by the middle\n"
-             "  growing-anti   the same from the hardest\n"
-             "  sorted         every pass from easy to hard\n"
-             "  sorted-anti    every pass from hard to easy\n"
-             "On a mixture of Gaussians, with thousands of small networks: scalelab xor.\n",
-             kModelsHelp, kScoresHelp, kFormatsHelp});
+            {std::string(kOrdersHelp) + "On a mixture of Gaussians, with thousands of small networks: scalelab xor.\n",
+             kNetworksHelp, kScoresHelp, kFormatsHelp});
   const auto needs = [] { return Needs{{{Work::mlp_train, 1e12}}, "--n"}; };
   return {
       .app = app, .run = [options](Session& session) { return run(*options, session); }, .needs = needs, .deals = true};

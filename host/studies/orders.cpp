@@ -29,7 +29,7 @@ Finding order_finding(const std::string& order, const std::vector<int>& widths,
                                   measure, {{"width", width}});
       if (c.difference.n == 0) continue;
       f.contrasts.push_back(c);
-      f.table.push_back({std::to_string(width), short_measure(measure), percent(c.mean_what), percent(c.mean_against)});
+      f.table.push_back({std::to_string(width), short_measure(measure), worded(c.of_what), worded(c.of_against)});
     }
   }
   f.text =

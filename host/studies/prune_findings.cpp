@@ -103,52 +103,35 @@ nlohmann::json choices_json(const ChoiceTable& table) {
   return list;
 }
 
-// What stands in one place of the table on the terminal.
-std::string shown_cell(const ChoiceTable& table, std::size_t choice, std::int64_t n, const std::string& measure) {
-  const ChoiceCell& cell = *table.cell(choice, n);
-  std::string shown = cell.errors.at(measure).worded();
-  if (!table.choices[choice].random() && !table.choices[choice].all()) {
-    const Contrast& c = table.minus_random.at({measure, choice, n});
-    shown += fmt::format(" ({} {}{})", signed_points(c.difference.mean), verdict_word(c.verdict()),
-                         c.depends_on_failed() ? "*" : "");
-  }
-  if (cell.theory) shown += fmt::format(" th {}", percent(*cell.theory));
-  return shown;
-}
-
-// One measure at one n: a line per choice, a column per fraction, left-aligned.
+// One measure at one n: a line for each choice at each fraction, so that no line grows with the number of fractions.
+// Empty where no trial gave a result.
 std::string table_text(const ChoiceTable& table, const std::string& measure, std::int64_t n) {
-  std::vector<double> fractions = table.options.fractions;
-  if (table.options.rule) fractions.push_back(kByRule);
-  std::vector<std::vector<std::string>> rows(1, {""});
-  for (const double fraction : fractions) {
-    rows[0].push_back(fraction == kByRule ? "by rule" : fmt::format("{:g} %", 100 * fraction));
-    const ChoiceCell* some = table.cell(*table.find("random", fraction), n);
-    if (some != nullptr) rows[0].back() += fmt::format(", {} kept", grouped(std::llround(some->kept.summary().mean)));
-  }
-  std::set<std::string> seen;
-  for (const RowChoice& choice : table.choices) {
-    if (!seen.insert(choice.name).second) continue;
-    std::vector<std::string> row = {choice.name};
-    bool any = false;
-    for (const double fraction : fractions) {
-      const auto found = table.find(choice.name, fraction);
-      const bool measured = found && table.cell(*found, n) != nullptr;
-      row.push_back(measured ? shown_cell(table, *found, n, measure) : "");
-      any = any || measured;
-      if (choice.all()) break;
+  std::vector<std::vector<std::string>> rows = {{"choice", "kept", "error, %", "less random's, in points", "verdict"}};
+  if (table.options.on("perceptron")) rows[0].push_back("theory, %");
+  for (std::size_t c = 0; c < table.choices.size(); ++c) {
+    const RowChoice& choice = table.choices[c];
+    const ChoiceCell* cell = table.cell(c, n);
+    if (cell == nullptr) continue;
+    rows.push_back(
+        {choice.titled(), grouped(std::llround(cell->kept.summary().mean)), cell->errors.at(measure).worded()});
+    if (choice.all() || choice.random()) {
+      rows.back().insert(rows.back().end(), {"", ""});
+    } else {
+      const Contrast& against = table.minus_random.at({measure, c, n});
+      rows.back().push_back(worded(against.difference));
+      rows.back().push_back(std::string(verdict_word(against.verdict())) + (against.depends_on_failed() ? "*" : ""));
     }
-    if (any) rows.push_back(std::move(row));
+    if (cell->theory) rows.back().push_back(percent(*cell->theory));
   }
-  return aligned(rows, Side::left);
+  return rows.size() > 1 ? aligned(rows, Side::left) : "";
 }
 
 // Ends a finding whose contrasts are all one family: judged, counted in the title after `question`, and named in points.
 void tell(Finding& f, const std::string& question, const std::string& lower, const std::string& higher) {
   const Verdicts verdicts = settle_by_place(f, [](const Contrast& c) { return c.what; });
   f.title = question + " is " + verdicts.counted();
-  if (!verdicts.lower().empty()) f.points.push_back(lower + listed(verdicts.lower()));
-  if (!verdicts.higher().empty()) f.points.push_back(higher + listed(verdicts.higher()));
+  if (!verdicts.higher().empty()) f.points.insert(f.points.begin(), higher + listed(verdicts.higher()));
+  if (!verdicts.lower().empty()) f.points.insert(f.points.begin(), lower + listed(verdicts.lower()));
 }
 
 // Every choice against all rows of the same n.
@@ -162,7 +145,7 @@ std::optional<Finding> all_finding(const ChoiceTable& table, const std::string& 
       const Contrast& against = table.minus_all.at({measure, c, n});
       if (against.difference.n == 0) continue;
       verdicts.add(fmt::format("{} of n {}", against.what, grouped(n)), against);
-      f.table.push_back({against.what, grouped(n), percent(against.mean_what), percent(against.mean_against)});
+      f.table.push_back({against.what, grouped(n), worded(against.of_what), worded(against.of_against)});
       f.contrasts.push_back(against);
     }
   }
@@ -173,8 +156,8 @@ std::optional<Finding> all_finding(const ChoiceTable& table, const std::string& 
   }
   f.text =
       "A place is one choice of the rows of one n, held against all of the same rows. Fewer rows are passed over as "
-      "often, so that fewer steps are made. A family of tests is one choice. " +
-      verdicts.notes();
+      "often, so that fewer steps are made. A family of tests is one choice.";
+  add_notes(f, verdicts);
   settle(f, [](const Contrast& c) { return c.what; });
   return f;
 }
@@ -195,9 +178,9 @@ std::optional<Finding> budget_finding(const ChoiceTable& table, const std::strin
                             control->second.errors.at(measure), measure, {{"n", n}, {"budget", "steps"}});
     if (one.difference.n == 0) continue;
     const Contrast& before = table.minus_random.at({measure, c, n});
-    f.table.push_back({one.what, percent(before.mean_what),
+    f.table.push_back({one.what, worded(before.of_what),
                        fmt::format("{} {}", worded(before.difference), verdict_word(before.verdict())),
-                       percent(one.mean_what), percent(one.mean_against)});
+                       worded(one.of_what), worded(one.of_against)});
     f.contrasts.push_back(std::move(one));
   }
   if (f.contrasts.empty()) return std::nullopt;
@@ -217,9 +200,9 @@ std::optional<Finding> budget_finding(const ChoiceTable& table, const std::strin
     const RowChoice& choice = table.choices[c];
     if (!choice.random() || table.cell(c, n) == nullptr || table.cell(0, n) == nullptr) continue;
     f.points.push_back(fmt::format("{}: {} % with equal epochs, {} % with equal steps; all rows {} %", choice.titled(),
-                                   percent(table.cell(c, n)->errors.at(measure).summary().mean),
-                                   percent(cell.errors.at(measure).summary().mean),
-                                   percent(table.cell(0, n)->errors.at(measure).summary().mean)));
+                                   worded(table.cell(c, n)->errors.at(measure).summary()),
+                                   worded(cell.errors.at(measure).summary()),
+                                   worded(table.cell(0, n)->errors.at(measure).summary())));
   }
   return f;
 }
@@ -243,27 +226,32 @@ std::optional<Finding> clusters_finding(const ChoiceTable& table, nlohmann::json
   std::vector<std::string> depends, none;
   for (const auto& [name, members] : groups) {
     if (members.size() < 2) continue;
-    const auto mean = [&](std::size_t c) { return table.cell(c, n)->errors.at(measure).summary().mean; };
-    const auto [best, worst] = std::minmax_element(members.begin(), members.end(),
-                                                   [&](std::size_t a, std::size_t b) { return mean(a) < mean(b); });
+    const auto errors_of = [&](std::size_t c) { return table.cell(c, n)->errors.at(measure).summary(); };
+    const auto [best, worst] = std::minmax_element(members.begin(), members.end(), [&](std::size_t a, std::size_t b) {
+      return errors_of(a).mean < errors_of(b).mean;
+    });
     const Contrast apart = table.against(*worst, *best, n, measure);
     (apart.verdict() == Verdict::higher ? depends : none).push_back(name);
     nlohmann::json errors = nlohmann::json::array();
     std::vector<std::string> shown;
     for (const std::size_t c : members) {
-      errors.push_back({{"clusters", table.choices[c].clusters}, {"error", mean(c)}});
-      shown.push_back(fmt::format("k = {}: {}", table.choices[c].clusters, percent(mean(c))));
+      const Summary own = errors_of(c);
+      errors.push_back({{"clusters", table.choices[c].clusters},
+                        {"error", own.mean},
+                        {"low", number(own.interval.low)},
+                        {"high", number(own.interval.high)}});
+      shown.push_back(fmt::format("k = {}: {}", table.choices[c].clusters, worded(own)));
     }
     // Beside them the random choice of as many rows.
     const std::size_t control = table.control(members[0]);
-    const double random = table.cell(control, n) == nullptr ? std::nan("") : mean(control);
+    const Summary random = table.cell(control, n) == nullptr ? summarize({}) : errors_of(control);
     list.push_back({{"choice", name},
                     {"n", n},
                     {"measure", measure},
                     {"errors", errors},
-                    {"random", number(random)},
+                    {"random", number(random.mean)},
                     {"worst_minus_best", to_json(apart)}});
-    f.table.push_back({name, fmt::format("{}", fmt::join(shown, ", ")), percent(random)});
+    f.table.push_back({name, fmt::format("{}", fmt::join(shown, ", ")), worded(random)});
     f.points.push_back(fmt::format("{}: {}; worst minus best {}", name, fmt::join(shown, ", "), apart.worded()));
     f.contrasts.push_back(apart);
   }
@@ -308,7 +296,7 @@ std::optional<Finding> ways_finding(const ChoiceTable& table, nlohmann::json& li
       entry["n"] = n;
       list.push_back(std::move(entry));
       f.table.push_back(
-          {fmt::format("{} {}", score, hard.share), grouped(n), percent(apart.mean_what), percent(apart.mean_against)});
+          {fmt::format("{} {}", score, hard.share), grouped(n), worded(apart.of_what), worded(apart.of_against)});
       f.contrasts.push_back(apart);
     }
     if (!own.empty()) {
@@ -322,8 +310,8 @@ std::optional<Finding> ways_finding(const ChoiceTable& table, nlohmann::json& li
                         all.counted());
   f.text =
       "A place is one score at one fraction of one n; hard against easy, paired. A family of tests is one score at one "
-      "fraction. " +
-      all.notes();
+      "fraction.";
+  add_notes(f, all);
   settle(f, [](const Contrast& c) { return c.what; });
   return f;
 }
@@ -396,7 +384,7 @@ std::optional<Finding> equal_finding(const ChoiceTable& table, const std::string
       Contrast one = contrast(choice.titled(), *errors, "all", all->errors.at(measure), measure,
                               {{"n", n}, {"choice", choice.name}, {"fraction", choice.fraction}, {"budget", budget}});
       if (one.difference.n == 0) return;
-      f.table.push_back({choice.name, budget, choice.share, percent(one.mean_what), percent(one.mean_against)});
+      f.table.push_back({choice.name, budget, choice.share, worded(one.of_what), worded(one.of_against)});
       f.contrasts.push_back(std::move(one));
     }
   };
@@ -478,7 +466,7 @@ std::optional<Finding> scores_finding(const ChoiceTable& table, const std::strin
     if (!other) continue;
     Contrast one = table.against(c, *other, n, measure);
     if (one.difference.n == 0) continue;
-    f.table.push_back({one.what, one.against, percent(one.mean_what), percent(one.mean_against)});
+    f.table.push_back({one.what, one.against, worded(one.of_what), worded(one.of_against)});
     f.contrasts.push_back(std::move(one));
   }
   if (f.contrasts.empty()) return std::nullopt;
@@ -506,7 +494,7 @@ std::optional<Finding> floors_finding(const ChoiceTable& table, const std::strin
       Contrast one = table.against(c, other, table.sizes.back(), measure);
       if (one.difference.n == 0) continue;
       f.table.push_back(
-          {one.what, one.against, grouped(table.sizes.back()), percent(one.mean_what), percent(one.mean_against)});
+          {one.what, one.against, grouped(table.sizes.back()), worded(one.of_what), worded(one.of_against)});
       f.contrasts.push_back(std::move(one));
     }
   }
@@ -522,7 +510,6 @@ std::optional<Finding> classes_finding(const ChoiceTable& table) {
   const std::int64_t n = table.sizes.back();
   Finding f{.id = "classes"};
   f.columns = {"choice", "kept of the class kept least, %", "of the class kept most, %", "purity of its clusters, %"};
-  const auto shown = [](const SeedErrors& one) { return one.empty() ? "-" : percent(one.summary().mean); };
   std::map<std::string, double> purities;  // by score
   std::pair<double, std::string> widest{0, ""};
   for (std::size_t c = 0; c < table.choices.size(); ++c) {
@@ -530,7 +517,8 @@ std::optional<Finding> classes_finding(const ChoiceTable& table) {
     const RowChoice& choice = table.choices[c];
     if (cell == nullptr || choice.all() || cell->least_class.empty()) continue;
     const double least = cell->least_class.summary().mean, most = cell->most_class.summary().mean;
-    f.table.push_back({choice.titled(), percent(least), percent(most), shown(cell->purity)});
+    f.table.push_back({choice.titled(), worded(cell->least_class.summary()), worded(cell->most_class.summary()),
+                       worded(cell->purity.summary())});
     if (!choice.random() && most / std::max(least, 1e-9) > widest.first) {
       widest = {most / std::max(least, 1e-9),
                 fmt::format("furthest apart: {} keeps {} % of the class that it keeps least of and {} % of another",
@@ -545,7 +533,9 @@ std::optional<Finding> classes_finding(const ChoiceTable& table) {
                          : fmt::format("At n {} the share of rows with the most frequent label of their cluster is {}",
                                        grouped(n), listed(pure));
   if (!widest.second.empty()) f.points.push_back(widest.second);
-  f.text = "A random choice keeps of every class what it keeps of all, but for chance. Means over seeds.";
+  f.text =
+      "A random choice keeps of every class what it keeps of all, but for chance. Means over seeds with their 95 % "
+      "intervals.";
   return f;
 }
 
@@ -555,14 +545,15 @@ std::string choices_text(const ChoiceTable& table) {
   std::string text;
   for (const std::string& measure : table.measures) {
     for (const std::int64_t n : std::set<std::int64_t>{table.sizes.front(), table.sizes.back()}) {
+      const std::string lines = table_text(table, measure, n);
+      if (lines.empty()) continue;
       text += fmt::format(
-          "{} in %, {}, n = {}, {}: mean with its 95 % interval, and in points the paired difference from as many rows "
-          "at random\n{}\n",
-          measure, table.options.model, grouped(n), draws_words(table.worlds.size(), table.seeds.size()),
-          table_text(table, measure, n));
+          "{}, {}, n = {}, {}: mean with its 95 % interval, and the paired difference from a random choice of the same "
+          "size\n{}\n",
+          measure, table.options.model, grouped(n), draws_words(table.worlds.size(), table.seeds.size()), lines);
     }
   }
-  if (text.find("*)") == std::string::npos) return text;
+  if (text.find('*') == std::string::npos) return text;
   return text + "*: the verdict depends on networks that failed to train, which count with the error they have\n\n";
 }
 

@@ -148,17 +148,15 @@ nlohmann::json frontier_json(const ChoiceTable& table, const Scored& scored, con
   for (const FrontierPoint& point : points) {
     std::vector<double> values;
     for (const auto& [unit, error] : point.errors) values.push_back(error);
-    const Summary summary = summarize_fractions(values);
+    nlohmann::json entry = to_json(summarize_fractions(values));
     const auto [choice, n] = scored.cells[point.candidate];
     const auto other =
         std::find_if(random.begin(), random.end(), [&](const FrontierPoint& r) { return r.kept == point.kept; });
-    list.push_back({{"kept", point.kept},
-                    {"n", n},
-                    {"choice", table.choices[choice].titled()},
-                    {"mean", summary.mean},
-                    {"low", number(summary.interval.low)},
-                    {"high", number(summary.interval.high)},
-                    {"random", number(other == random.end() ? std::nan("") : mean_of(other->errors))}});
+    entry.update({{"kept", point.kept},
+                  {"n", n},
+                  {"choice", table.choices[choice].titled()},
+                  {"random", number(other == random.end() ? std::nan("") : mean_of(other->errors))}});
+    list.push_back(std::move(entry));
   }
   return list;
 }

@@ -1,5 +1,5 @@
 // scalelab prune-study: what choosing the data is worth: every score of difficulty, kept hard or easy, at every
-// fraction and size, beside a random choice of as many rows, which is always drawn, and all rows.
+// fraction and size, beside a random choice of the same size, which is always drawn, and all rows.
 #include "host/studies/prune_study.h"
 
 #include <fmt/format.h>
@@ -102,11 +102,6 @@ PruneOptions checked(PruneOptions options) {
     }
     if (kind.clusters && options.clusters.empty()) throw Failure(kMisuse, "--clusters: is empty");
   }
-  for (const std::string& keep : split(options.keeps)) {
-    if (keep != "hard" && keep != "easy") {
-      throw Failure(kMisuse, fmt::format("--keep: '{}' is neither hard nor easy", keep));
-    }
-  }
   const std::set<double> fractions(options.fractions.begin(), options.fractions.end());
   if (fractions.size() != options.fractions.size()) throw Failure(kMisuse, "--fractions: one is there twice");
   options.fractions.assign(fractions.begin(), fractions.end());
@@ -122,7 +117,7 @@ std::vector<double> floors_of(const PruneOptions& options, const std::string& sc
 // The ways to keep rows by one score, at every fraction.
 void add_choices(const PruneOptions& options, const std::string& score, std::vector<RowChoice>& list) {
   const ScoreKind& kind = score_kind(score);
-  for (const std::string& keep : split(options.keeps)) {
+  for (const std::string& keep : options.keeps) {
     for (const std::string& features : kind.features ? options.features : std::vector<std::string>{"input"}) {
       for (const int k : kind.clusters ? options.clusters : std::vector<int>{0}) {
         for (const double angle : options.on("perceptron") ? options.angles : std::vector<double>{0}) {
@@ -279,7 +274,8 @@ Outcome run(const PruneOptions& given, Session& session) {
 Command add_prune_study(CLI::App& program) {
   auto options = std::make_shared<PruneOptions>();
   CLI::App* app = program.add_subcommand(
-      "prune-study", "What choosing the data is worth: every score of difficulty beside a random choice of as many");
+      "prune-study",
+      "What choosing the data is worth: every score of difficulty beside a random choice of the same size");
   app->add_option("--problem", options->problem, "spiral, or perceptron: Gaussian inputs and a max-margin student")
       ->check(CLI::IsMember({"spiral", "perceptron"}));
   add_data(*app, options->data, options->labels);
@@ -287,7 +283,7 @@ Command add_prune_study(CLI::App& program) {
   add_sizes(*app, options->sizes);
   add_fractions(*app, options->fractions);
   add_scores(*app, options->scores);
-  app->add_option("--keep", options->keeps, "Rows to keep: hard, easy or both")->group("Difficulty");
+  add_keeps(*app, options->keeps, {"hard", "easy"});
   add_clusters(*app, options->clusters);
   add_list(*app, "--features", options->features, {"input", "hidden"},
            "What scores see: input, hidden (a network's last hidden layer)")
@@ -312,9 +308,9 @@ Command add_prune_study(CLI::App& program) {
   add_hidden_layers(*app, options->layers);
   add_precision(*app, options->precision);
   add_noise(*app, options->noise);
-  add_list(*app, "--angles", options->angles, 0.0, 89.0,
-           "Perceptron: degrees between the probe that scores and the teacher");
-  app->add_option("--dimension", options->dimension, "Perceptron: of its inputs")->check(whole_number(2, 10000));
+  add_list(*app, "--angles", options->angles, 0.0, 89.0, "Degrees between the probe that scores and the teacher")
+      ->group("Perceptron");
+  add_dimension(*app, options->dimension)->group("Perceptron");
   add_grid(*app, options->grid);
   add_density_points(*app, options->density_points);
   add_sweep_options(*app, options->sweep);

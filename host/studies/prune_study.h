@@ -4,7 +4,7 @@
 //   choices      [{choice, keep, score, features, clusters, class_floor, fraction, n, kept, least_class, most_class, purity
 //                where there are clusters, MEASURE: {..., minus_random, minus_all}; probe_angle, theory of the perceptron}]
 //   exponents    [{choice, fraction, measure, exponent, random, difference, interval, seeds, kept_from, kept_to, verdict}]
-//   frontier     [{score, measure, points: [{kept, n, choice, mean, low, high, random}], law, exponent, random,
+//   frontier     [{score, measure, points: [{kept, n, choice, mean, low, high, ..., random}], law, exponent, random,
 //                difference, interval, seeds, verdict}]: the lowest error with at most so many rows
 //   worth        [{choice, fraction, n, measure, budget: epochs or steps, kept, rows, low, high, curve_first, curve_last,
 //                seeds, seeds_beyond_curve, seeds_before_curve}]: random rows that reach the same error
@@ -27,8 +27,8 @@
 namespace scalelab::host {
 
 struct PruneOptions {
-  std::string problem = "spiral", data, labels, model, sizes, worlds = "0", seeds = "0..4", keeps = "hard,easy";
-  std::vector<std::string> scores, features = {"input"};
+  std::string problem = "spiral", data, labels, model, sizes, worlds = "0", seeds = "0..4";
+  std::vector<std::string> scores, features = {"input"}, keeps = {"hard", "easy"};
   std::vector<double> fractions = {0.2, 0.4, 0.8}, angles = {0, 20};
   std::vector<int> clusters = {10, 100, 1000};
   std::vector<double> class_floors;  // none: 0 for scores that need no labels, else kClassFloor

@@ -131,11 +131,13 @@ Command add_slurm(CLI::App& program) {
       ->default_str("");
   app->add_option("--gpus-per-task", options->gpus_per_task, "GPUs of each task; 0: CPUs alone")
       ->check(whole_number(0, 1));
-  app->add_option("--cpus-per-task", options->cpus_per_task, "CPUs of each task; 0: as many as Slurm gives")
-      ->check(whole_number(0, 1024));
+  app->add_option("--cpus-per-task", options->cpus_per_task, "CPUs of each task; without it as many as Slurm gives")
+      ->check(whole_number(0, 1024))
+      ->default_str("");
   app->add_option("--time", options->time,
                   "Limit of a task, as 55m or 4h. Two minutes before it the task leaves what it has and queues again")
       ->transform(duration())
+      ->type_name("TIME")
       ->default_str("1h");
   app->add_option("-o,--out", options->out, "Folder of the rows and the report; the file's name where it is not given")
       ->default_str("");

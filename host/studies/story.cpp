@@ -50,7 +50,7 @@ Words each_extra(const std::string& how_much) {
                ' ');
 }
 
-// kNN on many points against networks on few, with a tenth of the labels turned over.
+// kNN on many points against networks on few, with a tenth of the labels flipped.
 Words fuzzy_labels(const std::string& how_much) {
   return split("compare --noise 0.1 --models knn-15,mlp-xy,mlp-polar,mlp-polar-raw,mlp-polar-trig " + how_much +
                    kComparisonAlone,
@@ -182,6 +182,7 @@ std::vector<std::string> command_words(const std::vector<std::string>& given, co
                              std::to_string(common.threads)});
   if (common.quiet) words.push_back("--quiet");
   if (common.look) words.push_back("--look");
+  words.push_back("--in-story");
   return words;
 }
 
@@ -223,7 +224,14 @@ Page front_page(const fs::path& out, const std::map<std::string, std::string>& f
       "idea worth in data, what is choosing the data worth, and what is its order worth. Each chapter shows what was "
       "found, and leads to its page with every number behind it.";
   if (quick) page.lead += " This is the quick run: small sizes and few seeds, a look and not a result.";
-  page.document = {{"schema", 1}, {"experiment", "story"}, {"environment", environment(session)}};
+  page.document = {{"schema", 2},
+                   {"study", "story"},
+                   {"experiment", "story"},
+                   {"title", page.title},
+                   {"quick", quick},
+                   {"failed", failed},
+                   {"environment", environment(session)}};
+  page.document["environment"].erase("in_story");  // it is the page that the others lead back to
   for (const Chapter& chapter : chapters()) {
     page.sections.push_back(
         {.id = chapter.id, .title = chapter.title, .note = chapter.note, .html = chapter_html(chapter, out, failed)});
@@ -303,6 +311,7 @@ void run_step(const Step& step, bool quick, const fs::path& out, std::map<std::s
 Outcome run_story(const fs::path& out, bool quick, const Session& given) {
   Common common = given.common;
   common.look = common.look || quick;  // on every page
+  common.in_story = true;
   Session session{common, given.context, given.progress};
   make_output_folder(out);
   std::map<std::string, std::string> failed;
@@ -317,6 +326,7 @@ Outcome run_story(const fs::path& out, bool quick, const Session& given) {
   text += fmt::format("claims: {}\n", write_claims(out, session).headline);
   const Page page = front_page(out, failed, quick, session);
   write_file(out / "index.html", page_html(page));
+  write_file(out / "result.json", json_text(page.document));
   text += (out / "index.html").string() + "\n";
   return {page.document, text, failed.empty() ? kDone : kSomeFailed};
 }

@@ -84,15 +84,21 @@ namespace {
 Page study_page_from(const nlohmann::json& document) {
   const std::vector<SweepRow> rows = rows_from(document);
   const Curves curves = curves_of(rows, document.value("seed", std::uint64_t{0}));
-  auto findings = findings_from(document);
-  // Results of earlier versions hold the study's own findings alone.
-  if (document.value("schema", 1) < 2) {
-    for (auto& finding : sweep_findings(curves)) findings.push_back(std::move(finding));
-  }
-  return sweep_page(document.value("title", document.value("experiment", "Sweep")), findings, curves, rows, document);
+  const std::string title = document.value("title", document.value("experiment", "Sweep"));
+  if (document.value("schema", 1) >= 2) return sweep_page(title, findings_from(document), curves, rows, document);
+  // What an earlier version said went by other rules; what its rows say by those of today takes its place.
+  const std::vector<Finding> findings = sweep_findings(curves);
+  nlohmann::json said_again = document;
+  said_again["findings"] = to_json(findings);
+  return sweep_page(title, findings, curves, rows, said_again);
 }
 
 nlohmann::json result_in(const fs::path& folder) {
+  if (fs::is_regular_file(folder)) {
+    throw Failure(kBadData, fmt::format("{0}: is a file; give the folder that holds a result.json, or, of a result of "
+                                        "bench, use scalelab bench show {0}",
+                                        folder.string()));
+  }
   for (const char* name : {"result.json", "results.json", "curriculum.json", "lottery.json", "theory.json"}) {
     if (!fs::is_regular_file(folder / name)) continue;
     auto document = parse_json(file_text(folder / name), (folder / name).string(), kBadData);
@@ -108,6 +114,11 @@ Page page_from(const nlohmann::json& document, const fs::path& folder) {
   const std::string experiment = document.value("experiment", "");
   try {
     const std::string study = document.value("study", "");
+    if (study == "story") {
+      throw Failure(kBadData, fmt::format("{0}: of a story, open its index.html, which scalelab story --out {0} makes "
+                                          "again, or give the folder of one of its experiments",
+                                          folder.string()));
+    }
     if (study == "theory") return theory_page(document);
     if (study == "xor") return xor_page(document);
     if (study == "claims") return claims_page(document);
@@ -140,7 +151,7 @@ Outcome show(const fs::path& folder, const fs::path& out) {
   const nlohmann::json document = result_in(folder);
   auto page = std::make_shared<const Page>(page_from(document, folder));
   if (!out.empty()) make_output_folder(out);
-  Outcome outcome{document, page->headline + "\n"};
+  Outcome outcome{page->document, page->headline + "\n"};
   outcome.page = page;
   outcome.folder = out.empty() ? folder : out;
   return outcome;

@@ -25,55 +25,16 @@ constexpr std::size_t kMostDots = 200, kMostMapRows = 200;
 double mean_of(const Series& series, const std::string& error) { return series.of(error).summary().mean; }
 
 // The curve fitted without the largest size, in its bootstrap band over seeds, and what it says at that size.
-DrawnLaw drawn(const Curve& curve, const std::string& error, std::uint64_t seed) {
-  constexpr int kSteps = 16, kReplicates = 200;  // of a band that is drawn, not read off
-  const Law& law = curve.laws.at(error).law;
-  const LawFit& fit = *curve.laws.at(error).fit();
-  const double last = law.sizes.back();
-  // Means over resampled seeds, of the seeds that every size has.
-  std::vector<double> sizes;
-  std::vector<std::vector<double>> errors;
-  std::size_t seeds = SIZE_MAX;
-  for (const auto& [member, point] : curve.points) {
-    if (point.x >= last || std::find(law.sizes.begin(), law.sizes.end(), point.x) == law.sizes.end()) continue;
-    sizes.push_back(point.x);
-    auto& values = errors.emplace_back();
-    for (const auto& [unit, value] : point.series->of(error).by_unit()) values.push_back(value);
-    seeds = std::min(seeds, values.size());
+DrawnLaw drawn(const CurveLaw& law) {
+  const LawFit& fit = *law.fit();
+  DrawnLaw result{.text = law.worded()};
+  for (const auto& [n, error, interval] : fit.band) {
+    result.curve.push_back({.x = n, .y = error, .low = interval.low, .high = interval.high});
   }
-  std::vector<LawCurve> fits;
-  bootstrap(
-      static_cast<int>(seeds), seed,
-      [&](std::span<const int> chosen) {
-        std::vector<double> n, mean;
-        for (std::size_t i = 0; i < sizes.size(); ++i) {
-          double sum = 0;
-          for (const int s : chosen) sum += errors[i][static_cast<std::size_t>(s)];
-          if (sum <= 0) continue;
-          n.push_back(sizes[i]);
-          mean.push_back(sum / static_cast<double>(chosen.size()));
-        }
-        if (static_cast<int>(n.size()) >= law_parameters(fit.blind.form)) {
-          fits.push_back(fit_curve(fit.blind.form, n, mean));
-        }
-        return 0.0;
-      },
-      kReplicates);
-  DrawnLaw result{.text = curve.laws.at(error).worded()};
-  for (int step = 0; step <= kSteps; ++step) {
-    const double x = sizes.front() * std::pow(last / sizes.front(), static_cast<double>(step) / kSteps);
-    Mark mark{.x = x, .y = fit.blind.at(x), .low = fit.blind.at(x), .high = fit.blind.at(x)};
-    std::vector<double> values;
-    for (const LawCurve& one : fits) values.push_back(one.at(x));
-    if (values.size() >= 40) {
-      const Interval band = resampled_interval(std::move(values), mark.y, static_cast<int>(seeds), true);
-      mark.low = band.low;
-      mark.high = band.high;
-    }
-    result.curve.push_back(mark);
-  }
-  result.predicted =
-      Mark{.x = last, .y = fit.predicted, .low = fit.predicted_interval.low, .high = fit.predicted_interval.high};
+  result.predicted = Mark{.x = law.law.sizes.back(),
+                          .y = fit.predicted,
+                          .low = fit.predicted_interval.low,
+                          .high = fit.predicted_interval.high};
   return result;
 }
 
@@ -188,7 +149,7 @@ Chart chart_of(const Curves& all, const std::string& error, const std::string& t
   for (const Curve& curve : all.curves) {
     if (!shown.contains(curve.name)) continue;
     Line line = line_of(curve, error);
-    if (with_laws && curve.laws.contains(error)) line.law = drawn(curve, error, all.seed);
+    if (with_laws && curve.laws.contains(error)) line.law = drawn(curve.laws.at(error));
     chart.lines.push_back(std::move(line));
     if (auto level = level_of(all, curve, error)) {
       chart.lines.push_back(std::move(*level));
@@ -202,17 +163,26 @@ Chart chart_of(const Curves& all, const std::string& error, const std::string& t
 HeatCells difference_cells(const Curves& all, const std::string& error) {
   HeatCells cells;
   for (const Contrast& c : all.against_controls(error)) {
-    const std::string text = signed_points(c.difference.mean);
-    cells.add(c.what, c.place.at(all.x), c.difference.mean, c.settled() ? text : "(" + text + ")");
+    cells.add_difference(c.what, c.place.at(all.x), c.difference.mean, c.difference.interval,
+                         verdict_word(c.verdict()));
   }
   return cells;
 }
 HeatCells error_cells(const Curves& all, const std::string& error) {
   HeatCells cells;
+  double least = 1;  // above zero; an error of 0 has its colour
   for (const Curve& curve : all.curves) {
     for (const auto& [member, point] : curve.points) {
       const double mean = mean_of(*point.series, error);
-      if (mean > 0) cells.add(curve.name, member, std::log(mean), percent(mean));
+      if (mean > 0) least = std::min(least, mean);
+    }
+  }
+  for (const Curve& curve : all.curves) {
+    for (const auto& [member, point] : curve.points) {
+      const Summary of_point = point.series->of(error).summary();
+      if (std::isnan(of_point.mean)) continue;
+      cells.add(curve.name, member, std::log(std::max(of_point.mean, least)), percent(of_point.mean),
+                worded(of_point.interval, percent));
     }
   }
   return cells;

@@ -53,20 +53,21 @@ std::optional<Finding> control_finding(const Curves& curves, const std::string& 
   const Contrast* best = nullptr;  // the lowest error among the places where it is lower than the control's
   const auto place = [&](const Contrast& c) { return curves.place(c.place.at(curves.x).get<double>()); };
   for (const Contrast& c : f.contrasts) {
-    f.table.push_back({c.what, c.against, place(c), percent(c.mean_what), percent(c.mean_against)});
+    f.table.push_back({c.what, c.against, place(c), worded(c.of_what), worded(c.of_against)});
     verdicts.add(fmt::format("{} at {} {}", c.what, curves.x, place(c)), c);
-    if (c.verdict() == Verdict::lower && (best == nullptr || c.mean_what < best->mean_what)) best = &c;
+    if (c.verdict() == Verdict::lower && (best == nullptr || c.of_what.mean < best->of_what.mean)) best = &c;
   }
   f.title = fmt::format("Against {} the {} error is {}", others, name, verdicts.counted());
   if (best != nullptr) {
     f.points.push_back(fmt::format("lowest of those that are lower: {} has {} % at {} {}, {} has {} %", best->what,
-                                   percent(best->mean_what), curves.x, place(*best), best->against,
-                                   percent(best->mean_against)));
+                                   worded(best->of_what), curves.x, place(*best), best->against,
+                                   worded(best->of_against)));
   }
   f.text = fmt::format(
       "A place is one series at one {}, held against the series that has the same members but for what is chosen; "
-      "paired. A family of tests is one series. {}",
-      curves.x, verdicts.notes());
+      "paired. A family of tests is one series.",
+      curves.x);
+  add_notes(f, verdicts);
   settle(f, [](const Contrast& c) { return c.place.at("series").dump(); });
   return f;
 }
@@ -157,11 +158,10 @@ std::optional<Finding> lowest_finding(const Curves& curves, const std::string& e
     }
     if (order.size() < 2) continue;
     std::stable_sort(order.begin(), order.end(), [](const auto& a, const auto& b) { return a.first < b.first; });
-    const auto& [low, lowest] = order[0];
-    const auto& [second, next] = order[1];
+    const Curve *lowest = order[0].second, *next = order[1].second;
     Contrast c = contrast(lowest->name, lowest->at(member)->of(error), next->name, next->at(member)->of(error), error,
                           {{curves.x, member}});
-    f.table.push_back({curves.place(member), c.what, percent(low), c.against, percent(second)});
+    f.table.push_back({curves.place(member), c.what, worded(c.of_what), c.against, worded(c.of_against)});
     f.contrasts.push_back(std::move(c));
   }
   if (f.contrasts.empty()) return std::nullopt;
@@ -169,8 +169,13 @@ std::optional<Finding> lowest_finding(const Curves& curves, const std::string& e
   settle(f);
   const Contrast& last = f.contrasts.back();
   f.title = fmt::format("At {} {} the lowest {} error is that of {}: {} %", curves.x, f.table.back()[0], name,
-                        last.what, percent(last.mean_what));
+                        last.what, worded(last.of_what));
   if (last.verdict() != Verdict::lower) f.title += fmt::format(", {} against {}", last.verdict_words(), last.against);
+  if (last.depends_on_failed()) {
+    Verdicts verdict;
+    verdict.add(fmt::format("{} {}", curves.x, f.table.back()[0]), last);
+    add_notes(f, verdict);
+  }
   return f;
 }
 
@@ -271,8 +276,10 @@ Command add_sweep(CLI::App& program) {
              "probe_angle for data = perceptron. Of a network's training, in place of its model's own:\n"
              "learning_rate, batch_size (0: all rows), weight_decay, optimizer (adam, sgd), schedule (constant,\n"
              "cosine), focal_gamma (0: cross-entropy), activation (relu, tanh, gelu). A grid without seeds is run\n"
-             "for --seed.\n",
-             kFormatsHelp});
+             "for --seed. keep: all, random, hard or easy rows by the score, a fraction of them. order: shuffled,\n"
+             "another in every pass, or one of the orders below, by the score. ticket: one of the networks at the\n"
+             "end, after as many levels of pruning as level says; left out, the whole network.\n",
+             kModelsHelp, kScoresHelp, kOrdersHelp, kTicketsHelp, kFormatsHelp});
   // What a file asks for is known only when it is read; a sweep is long.
   const auto needs = [] { return Needs{{{Work::mlp_train, 1e12}}, "--shard"}; };
   const auto run = [options](Session& session) {

@@ -12,6 +12,7 @@
 
 #include "host/evidence/statistics.h"
 #include "host/lab/replica.h"
+#include "host/lab/trial_options.h"
 #include "host/program/devices.h"
 #include "host/program/options.h"
 #include "host/program/words.h"
@@ -219,7 +220,7 @@ std::string rule_text(const std::vector<Crossover>& crossovers) {
 // From which size on each choice beats a random one.
 Finding crossover_finding(const std::vector<Crossover>& crossovers) {
   Finding f{.id = "crossover"};
-  f.columns = {"choice", "fraction", "error below that of a random choice of as many"};
+  f.columns = {"choice", "fraction", "error below that of a random choice of the same size"};
   std::vector<std::string> rules;
   for (const std::string keep : {"hard", "easy"}) {
     std::vector<Crossover> own;
@@ -229,8 +230,9 @@ Finding crossover_finding(const std::vector<Crossover>& crossovers) {
       f.table.push_back({c.keep, fmt::format("{:g} %", 100 * c.fraction), where(c).text});
     }
     if (own.empty()) continue;
-    rules.push_back(fmt::format("keeping the {}est {}", keep == "easy" ? "easi" : keep,
-                                (rules.empty() ? "examples beats a random choice of as many " : "") + rule_text(own)));
+    rules.push_back(
+        fmt::format("keeping the {}est {}", keep == "easy" ? "easi" : keep,
+                    (rules.empty() ? "examples beats a random choice of the same size " : "") + rule_text(own)));
   }
   f.title = fmt::format("{}", fmt::join(rules, "; "));
   f.text = fmt::format(
@@ -240,7 +242,7 @@ Finding crossover_finding(const std::vector<Crossover>& crossovers) {
   return f;
 }
 
-// Every point that is a choice beside a random one of as many.
+// Every point that is a choice beside a random one of the same size.
 Finding points_finding(const std::vector<Point>& points) {
   Finding f{.id = "hard-or-easy"};
   f.columns = {"examples per dimension", "choice", "error, %", "error of a random choice, %", "ratio"};
@@ -259,7 +261,7 @@ Finding points_finding(const std::vector<Point>& points) {
     }
     if (all > 0) counts.push_back(fmt::format("{} of {} points keeping the {}", lower, all, keep));
   }
-  f.title = fmt::format("The error is below that of a random choice of as many at {}", listed(counts));
+  f.title = fmt::format("The error is below that of a random choice of the same size at {}", listed(counts));
   f.text = fmt::format("At {:g} examples per dimension, the most here, the error is that of a random choice times {}.",
                        largest, listed(last));
   return f;
@@ -352,7 +354,7 @@ std::string table_text(const std::vector<Point>& points, const TheoryOptions& op
   return fmt::format(
       "Test error of the max-margin perceptron in %, probe at {:g} degrees; alpha is examples per dimension before "
       "the\n"
-      "choice, random the error of as many chosen at random{}.\n{}",
+      "choice, random the error of a random choice of the same size{}.\n{}",
       options.angle, options.draws > 0 ? "; a simulated mean stands with its 95 % interval" : "", aligned(table));
 }
 
@@ -368,7 +370,7 @@ nlohmann::json row_json(const Point& p, const TheoryOptions& options) {
   if (std::isfinite(p.wrong)) row["error_wrong_probe"] = p.wrong;
   if (p.simulated.n == 0) return row;
   nlohmann::json simulated = to_json(p.simulated);
-  simulated.erase("n");
+  simulated.erase("seeds");
   simulated["draws"] = p.simulated.n;
   simulated["dimension"] = options.dimension;
   simulated["unconverged"] = p.unconverged;
@@ -419,18 +421,27 @@ std::string examples_kept(const std::string& keep, double fraction) {
 Command add_theory(CLI::App& program) {
   auto options = std::make_shared<TheoryOptions>();
   CLI::App* app = program.add_subcommand("theory", "What keeping a chosen part of the data is worth, solved exactly");
-  add_list(*app, "--alpha", options->alphas, 1e-3, 1e4, "Examples per dimension before the choice");
-  add_list(*app, "--fractions", options->fractions, 1e-3, 1.0, "Shares kept");
-  add_list(*app, "--keep", options->keep, {"hard", "easy", "random"}, "Which examples: hard, easy, random");
-  app->add_option("--angle", options->angle, "Degrees between probe and teacher")->check(real_number(0, 89));
+  const char* const choice = "Choice";
+  add_list(*app, "--alpha", options->alphas, 1e-3, 1e4, "Examples per dimension before the choice")->group(choice);
+  add_list(*app, "--fractions", options->fractions, 1e-3, 1.0, "Shares kept")->group(choice);
+  add_keeps(*app, options->keep, {"hard", "easy", "random"})->group(choice);
+  app->add_option("--angle", options->angle, "Degrees between probe and teacher")
+      ->check(real_number(0, 89))
+      ->group(choice);
   app->add_option("--wrong-angle", options->wrong_angle,
-                  "Degrees of another probe, by which every choice is made beside; 0: none")
-      ->check(real_number(0, 89));
+                  "Degrees of another probe, by which every choice is made beside; without it there is none")
+      ->check(real_number(0, 89))
+      ->default_str("")
+      ->group(choice);
+  const char* const simulation = "Simulation";
   app->add_option("--draws", options->draws, "Simulated draws a point; without it nothing is simulated")
       ->check(whole_number(1, 10000))
-      ->default_str("");
-  app->add_option("--dimension", options->dimension, "Dimensions of a simulation")->check(whole_number(2, 10000));
-  app->add_option("--simulate-to", options->simulate_to, "Largest alpha simulated")->check(real_number(0, 1e4));
+      ->default_str("")
+      ->group(simulation);
+  add_dimension(*app, options->dimension)->group(simulation);
+  app->add_option("--simulate-to", options->simulate_to, "Largest alpha simulated")
+      ->check(real_number(0, 1e4))
+      ->group(simulation);
   app->add_option("-o,--out", options->out, "Folder for result.json and report.html; without it nothing is written")
       ->default_str("");
   add_notes(*app, {"scalelab theory --out theory", "scalelab theory --alpha 1,3,10 --draws 8 --simulate-to 10"},

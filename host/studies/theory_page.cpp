@@ -1,4 +1,4 @@
-// The page of `theory`: error against examples kept, and what a choice is worth beside a random one of as many.
+// The page of `theory`: error against examples kept, and what a choice is worth beside a random one of the same size.
 #include <fmt/format.h>
 
 #include <algorithm>
@@ -49,7 +49,7 @@ Line line_of(const Row& row, const std::set<double>& fractions) {
           .dashed = row.keep == "easy"};
 }
 
-// Error against the examples that are kept; a random choice of as many is the control.
+// Error against the examples that are kept; a random choice of the same size is the control.
 Chart error_chart(const Json& document) {
   Chart chart{.id = "error",
               .title = "Error against examples kept",
@@ -108,16 +108,17 @@ std::optional<HeatMap> ratio_map(const Json& document, const std::string& keep) 
     }
   }
   if (cells.columns() < 2) return std::nullopt;
-  HeatMap map{.id = "map-" + keep,
-              .title = fmt::format("Keeping the {}: error as a multiple of that of a random choice of as many", keep),
-              .subtitle = "Below 1 (blue) the choice pays. Coloured by the logarithm.",
-              .x_title = "examples per dimension to choose from",
-              .y_title = "fraction kept",
-              .centre = 0.0,
-              .unit = "times random",
-              .low_text = "better than random",
-              .high_text = "worse",
-              .command = command_of(document)};
+  HeatMap map{
+      .id = "map-" + keep,
+      .title = fmt::format("Keeping the {}: error as a multiple of that of a random choice of the same size", keep),
+      .subtitle = "Below 1 (blue) the choice pays. Coloured by the logarithm.",
+      .x_title = "examples per dimension to choose from",
+      .y_title = "fraction kept",
+      .centre = 0.0,
+      .unit = "times random",
+      .low_text = "better than random",
+      .high_text = "worse",
+      .command = command_of(document)};
   return cells.fill(std::move(map), [](double alpha) { return fmt::format("{:g}", alpha); });
 }
 
@@ -149,7 +150,7 @@ Page theory_page(const Json& document) {
       "ones far from it; the fraction kept is what remains of the examples at hand.",
       "Error is the angle between student and teacher over \u03c0. The theory is the replica prediction by the "
       "max-margin formulation (Sorscher et al. 2022, arXiv 2206.14486), solved to about 1e-6.",
-      "A random choice of as many examples is the control throughout: the whole theory curve at the kept size."};
+      "A random choice of the same size is the control throughout: the whole theory curve at the kept size."};
   if (any_simulated(rows_of(document))) {
     page.methods.emplace_back(
         "Simulated means stand with their 95 % interval, Student's t over draws; no two points share a draw.");

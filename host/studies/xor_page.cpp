@@ -199,8 +199,10 @@ std::optional<HeatMap> share_map(const Json& document) {
   HeatCells cells;
   for (const auto& [share, arm] : by_share(document)) {
     for (const Json& width : document.at("widths")) {
-      const double mean = number_of(summary_of(*arm, width, "random").at("test_error").at("mean"));
-      cells.add(share_words(share), width, mean, percent(mean));
+      const Json& error = summary_of(*arm, width, "random").at("test_error");
+      const double mean = number_of(error.at("mean"));
+      const Interval interval{number_of(error.at("low")), number_of(error.at("high"))};
+      cells.add(share_words(share), width, mean, percent(mean), worded(interval, percent));
     }
   }
   if (cells.empty()) return std::nullopt;

@@ -161,16 +161,18 @@ Arms arms_of(const XorOptions& options) {
 }
 
 // When the networks first come to the target; infinite for those that do not.
-std::map<std::uint64_t, double> times_by_seed(const Networks& networks, const XorOptions& options) {
+SeedErrors times_to_target(const Networks& networks, const XorOptions& options) {
   const double step = options.problem.time / options.problem.evaluations;
-  std::map<std::uint64_t, double> times;
+  SeedErrors times;
+  times.fractions = false;
   for (const auto& [draw, final] : networks.course.back().by_draw) {
     const auto reached = [&, draw = draw](const SeedErrors& errors) {
       return errors.by_draw.at(draw) <= options.target_error;
     };
     const auto first = std::find_if(networks.course.begin(), networks.course.end(), reached);
-    times[draw.seed] = first == networks.course.end() ? std::numeric_limits<double>::infinity()
-                                                      : static_cast<double>(first - networks.course.begin() + 1) * step;
+    times.by_draw[draw] = first == networks.course.end()
+                              ? std::numeric_limits<double>::infinity()
+                              : static_cast<double>(first - networks.course.begin() + 1) * step;
   }
   return times;
 }
@@ -182,7 +184,7 @@ struct Times {
 };
 Times times_of(const Networks& networks, const XorOptions& options) {
   std::vector<double> times;
-  for (const auto& [seed, time] : times_by_seed(networks, options)) times.push_back(time);
+  for (const auto& [draw, time] : times_to_target(networks, options).by_draw) times.push_back(time);
   std::sort(times.begin(), times.end());
   const auto finite = std::find_if(times.begin(), times.end(), [](double time) { return std::isinf(time); });
   return {static_cast<std::size_t>(finite - times.begin()), times[(times.size() - 1) / 2]};
@@ -190,15 +192,11 @@ Times times_of(const Networks& networks, const XorOptions& options) {
 
 // An order's time to the target over that of the random one, of the seeds in which both come to it.
 GeometricMean time_ratio(const std::vector<Networks>& all, const Networks& own, const XorOptions& options) {
-  std::vector<double> ratios;
+  SeedErrors of_random;
   for (const Networks& random : all) {
-    if (random.width != own.width || random.order != "random") continue;
-    const auto of_random = times_by_seed(random, options);
-    for (const auto& [seed, time] : times_by_seed(own, options)) {
-      if (std::isfinite(time) && std::isfinite(of_random.at(seed))) ratios.push_back(time / of_random.at(seed));
-    }
+    if (random.width == own.width && random.order == "random") of_random = times_to_target(random, options);
   }
-  return geometric_mean(ratios);
+  return times_to_target(own, options).ratio_to(of_random);
 }
 
 Finding times_finding(const std::vector<Networks>& all, const XorOptions& options) {
@@ -252,7 +250,7 @@ Finding shares_finding(const Arms& arms, const XorOptions& options) {
                                   arm->errors(width, "random"), kMeasure, {{"width", width}, {"share", share}});
       if (c.difference.n == 0) continue;
       f.table.push_back(
-          {std::to_string(width), fmt::format("{:g} %", 100 * share), percent(c.mean_what), percent(c.mean_against)});
+          {std::to_string(width), fmt::format("{:g} %", 100 * share), worded(c.of_what), worded(c.of_against)});
       f.contrasts.push_back(c);
     }
   }
@@ -264,7 +262,7 @@ Finding shares_finding(const Arms& arms, const XorOptions& options) {
                         verdicts.counted());
   constexpr std::size_t kMostPlaces = 12;  // more would be a list that nobody reads; the map shows all
   if (f.contrasts.size() <= kMostPlaces) {
-    f.points.push_back(verdicts.worded("lower at", "undecided at", "higher at", "the same at"));
+    f.points.insert(f.points.begin(), verdicts.worded("lower at", "undecided at", "higher at", "the same at"));
   }
   return f;
 }
@@ -278,7 +276,7 @@ Finding easy_alone_finding(const Arms& arms, const XorOptions& options) {
     const Contrast c = contrast("easy alone", easy->errors(width, "random"), "curriculum",
                                 mixed.errors(width, "curriculum"), kMeasure, {{"width", width}});
     if (c.difference.n == 0) continue;
-    f.table.push_back({std::to_string(width), percent(c.mean_what), percent(c.mean_against)});
+    f.table.push_back({std::to_string(width), worded(c.of_what), worded(c.of_against)});
     f.contrasts.push_back(c);
   }
   if (f.contrasts.empty()) return f;
@@ -313,11 +311,9 @@ nlohmann::json problem_json(const XorProblem& problem, const std::string& gate) 
 nlohmann::json summary_of(const std::vector<Networks>& all, const Networks& networks, const XorOptions& options) {
   nlohmann::json course = nlohmann::json::array();
   for (std::size_t e = 0; e < networks.course.size(); ++e) {
-    const Summary summary = networks.course[e].summary();
-    course.push_back({{"time", static_cast<double>(e + 1) * (options.problem.time / options.problem.evaluations)},
-                      {"mean", summary.mean},
-                      {"low", number(summary.interval.low)},
-                      {"high", number(summary.interval.high)}});
+    nlohmann::json point = to_json(networks.course[e].summary());
+    point["time"] = static_cast<double>(e + 1) * (options.problem.time / options.problem.evaluations);
+    course.push_back(std::move(point));
   }
   const Times times = times_of(networks, options);
   const GeometricMean ratio = time_ratio(all, networks, options);

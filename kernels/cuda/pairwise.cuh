@@ -11,8 +11,8 @@
 namespace scalelab::cuda {
 
 inline constexpr int kPairThreads = 128;  // a block: tiles of 64 x 128 or 16 x 512 pairs, 64 pairs a thread
-inline constexpr int kPairSide = 8;   // queries, and references, of one thread
-inline constexpr int kPairDepth = 8;  // coordinates in shared memory at a time
+inline constexpr int kPairSide = 8;       // queries, and references, of one thread
+inline constexpr int kPairDepth = 8;      // coordinates in shared memory at a time
 
 template <int kQueries>
 struct PairTile {

@@ -19,7 +19,7 @@ constexpr int kThreads = 256;           // a block: divides the 1024, 1536 or 20
 constexpr int kBuckets = 64;            // 6 bits of a key, beside the cells of a curve (cell_bits)
 constexpr int kSamples = 8 * kBuckets;  // a block halves them in its shared memory
 constexpr int kWindow = 256;            // points that a block halves in its shared memory, two a thread
-constexpr int kOneWindow = 1024;  // so many points are sorted as one window
+constexpr int kOneWindow = 1024;        // so many points are sorted as one window
 static_assert(kSamples <= kOneWindow);
 
 // Floats as unsigned numbers of the same order.
