@@ -109,12 +109,12 @@ nlohmann::json ask(const fs::path& folder, std::string page, const std::string& 
   ::waitpid(child, &status, 0);
   std::ifstream stream(out, std::ios::binary);
   const std::string dom((std::istreambuf_iterator<char>(stream)), {});
-  const std::size_t begin = dom.find("BEGIN"), end = dom.find("END", begin);
+  const std::size_t begin = dom.find(">BEGIN"), end = dom.find("END", begin);  // the script itself has it in quotes
   if (begin == std::string::npos || end == std::string::npos) {
     ADD_FAILURE() << "the browser left no report (status " << status << ")";
     return {{"problems", {"no report"}}};
   }
-  return nlohmann::json::parse(decoded(std::string_view(dom).substr(begin + 5, end - begin - 5)));
+  return nlohmann::json::parse(decoded(std::string_view(dom).substr(begin + 6, end - begin - 6)));
 }
 
 const std::string kCanvases = R"(
@@ -361,7 +361,8 @@ const std::string kAgainstRecord = R"(
   const canvases = [...document.querySelectorAll('#live-panels canvas')];
   const records = [live.left, live.right].map(
       ({model, n}) => document.querySelector(`img[data-model="${model}"][data-n="${n}"]`));
-  await Promise.all(records.map((record) => record.decode()));
+  // Loaded, not decoded: virtual time waits for what is loaded, and goes on while another thread decodes.
+  await Promise.all(records.map((record) => record.complete || new Promise((done) => record.addEventListener('load', done))));
   await new Promise((done) => setTimeout(done));
   const differ = (i) => {
     const {width, height} = canvases[i], copy = document.createElement('canvas');

@@ -67,12 +67,12 @@ namespace {
 
 bool has_training_errors(const Finding& f) {
   return std::any_of(f.contrasts.begin(), f.contrasts.end(),
-                     [](const Contrast& c) { return std::isfinite(c.train_what) || std::isfinite(c.train_against); });
+                     [](const Contrast& c) { return c.train_what.n > 0 || c.train_against.n > 0; });
 }
 
-// "2.31 against 0.00", without one that is not known: "2.31 against -".
+// "2.31 [1.90, 2.72] against 0.00 [0.00, 0.00]", without one that is not known: "2.31 [1.90, 2.72] against -".
 std::string training_cell(const Contrast& c) {
-  return fmt::format("{} against {}", percent(c.train_what), percent(c.train_against));
+  return fmt::format("{} against {}", worded(c.train_what), worded(c.train_against));
 }
 
 }  // namespace

@@ -369,8 +369,8 @@ Contrast contrast(const std::string& what, const SeedErrors& a, const std::strin
   c.trained = a.minus_where_both_trained(b);
   c.of_what = a.summary();
   c.of_against = b.summary();
-  c.train_what = a.train_mean();
-  c.train_against = b.train_mean();
+  c.train_what = a.train_summary();
+  c.train_against = b.train_summary();
   c.failed = static_cast<int>(a.failed().size() + b.failed().size());
   c.over_worlds = a.over_worlds() && b.over_worlds();
   return c;
@@ -529,8 +529,11 @@ nlohmann::json to_json(const Contrast& c) {
     document[fmt::format("low_{}", side)] = number(mean->interval.low);
     document[fmt::format("high_{}", side)] = number(mean->interval.high);
   }
-  document["train_what"] = number(c.train_what);
-  document["train_against"] = number(c.train_against);
+  for (const auto& [side, mean] : {std::pair{"what", &c.train_what}, std::pair{"against", &c.train_against}}) {
+    document[fmt::format("train_{}", side)] = mean->n > 0 ? number(mean->mean) : nlohmann::json();
+    document[fmt::format("train_low_{}", side)] = mean->n > 0 ? number(mean->interval.low) : nlohmann::json();
+    document[fmt::format("train_high_{}", side)] = mean->n > 0 ? number(mean->interval.high) : nlohmann::json();
+  }
   document["margin"] = c.margin;
   document["family"] = c.family;
   document["p_differs"] = number(std::min(1.0, c.difference.p_differs() * c.factor_differs));

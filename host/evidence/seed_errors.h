@@ -120,9 +120,9 @@ struct Contrast {
   Paired difference{};              // of every draw
   Paired trained{};                 // of the draws in which neither failed to train
   Summary of_what{}, of_against{};  // over all units of each
-  double train_what = 0, train_against = 0;  // their training errors; NaN where there is none
-  bool over_worlds = false;                  // the units are worlds
-  int failed = 0;                            // networks of the two that failed to train
+  Summary train_what{}, train_against{};  // their training errors; of no unit where there are none
+  bool over_worlds = false;               // the units are worlds
+  int failed = 0;                         // networks of the two that failed to train
   double margin = kMargin;
   // Of the family it was judged in (judge); alone it is a family of one.
   int family = 1;

@@ -280,9 +280,9 @@ Question hard_from_a_size_on() {
       const std::string lower = one["lower"];
       const std::string where =
           lower == "from" ? fmt::format("from {:.2f} examples per dimension on", number_of(one["alpha_total"])) : lower;
-      parts.push_back(
-          part(lower == "from" ? kHolds : kContradicted,
-               fmt::format("the hard {} % beat as many at random {}", 100 * number_of(one["fraction"]), where)));
+      parts.push_back(part(lower == "from" ? kHolds : kContradicted,
+                           fmt::format("the hard {} % beat a random choice of the same size {}",
+                                       100 * number_of(one["fraction"]), where)));
     }
     return parts;
   };

@@ -419,8 +419,8 @@ std::optional<Finding> budgets(const Comparison& c) {
     if (before[i].verdict() == f.contrasts[i].verdict()) continue;
     changed.push_back(fmt::format("{} ({}: {}, with training error {} %; then {}, with {} %)", before[i].what,
                                   short_measure(before[i].measure), verdict_word(before[i].verdict()),
-                                  percent(before[i].train_what), verdict_word(f.contrasts[i].verdict()),
-                                  percent(f.contrasts[i].train_what)));
+                                  worded(before[i].train_what), verdict_word(f.contrasts[i].verdict()),
+                                  worded(f.contrasts[i].train_what)));
   }
   f.title = fmt::format("At n = {}, {} epochs in place of {}: {}", grouped(n), grouped(other), grouped(first),
                         changed.empty() ? "no verdict against kNN is another"

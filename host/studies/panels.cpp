@@ -77,7 +77,7 @@ std::optional<Chart> frontier_chart(const Json& document, const std::string& mea
   return chart;
 }
 
-// prune-study: every score by every fraction of the largest n, against as many rows at random.
+// prune-study: every score by every fraction of the largest n, against a random choice of the same size.
 std::optional<HeatMap> score_map(const Json& document, const std::string& measure, bool switched) {
   std::int64_t largest = 0;
   for (const Json& entry : document.at("choices")) largest = std::max(largest, entry.at("n").get<std::int64_t>());
@@ -94,9 +94,10 @@ std::optional<HeatMap> score_map(const Json& document, const std::string& measur
   HeatMap map{
       .id = "map-scores-" + name,
       .title = fmt::format("Scores by the fraction kept of n {}", grouped(largest)),
-      .subtitle = capitalized(name) +
-                  " error minus that of as many rows at random, in percentage points; in brackets where the verdict "
-                  "is undecided.",
+      .subtitle =
+          capitalized(name) +
+          " error minus that of a random choice of the same size, in percentage points; in brackets where the verdict "
+          "is undecided.",
       .x_title = "fraction kept",
       .y_title = "choice",
       .command = command_of(document),

@@ -193,9 +193,9 @@ std::optional<Finding> budget_finding(const ChoiceTable& table, const std::strin
   for (const auto& [c, cell] : table.equal_steps) {
     if (!table.choices[c].random()) before.add(table.choices[c].titled(), table.minus_random.at({measure, c, n}));
   }
-  f.title =
-      fmt::format("At n {} with equal steps, the {} error against as many rows at random is {}; with equal epochs, {}",
-                  grouped(n), name, verdicts.counted(), before.counted());
+  f.title = fmt::format(
+      "At n {} with equal steps, the {} error against a random choice of the same size is {}; with equal epochs, {}",
+      grouped(n), name, verdicts.counted(), before.counted());
   for (const auto& [c, cell] : table.equal_steps) {
     const RowChoice& choice = table.choices[c];
     if (!choice.random() || table.cell(c, n) == nullptr || table.cell(0, n) == nullptr) continue;
@@ -510,25 +510,25 @@ std::optional<Finding> classes_finding(const ChoiceTable& table) {
   const std::int64_t n = table.sizes.back();
   Finding f{.id = "classes"};
   f.columns = {"choice", "kept of the class kept least, %", "of the class kept most, %", "purity of its clusters, %"};
-  std::map<std::string, double> purities;  // by score
+  std::map<std::string, Summary> purities;  // by score
   std::pair<double, std::string> widest{0, ""};
   for (std::size_t c = 0; c < table.choices.size(); ++c) {
     const ChoiceCell* cell = table.cell(c, n);
     const RowChoice& choice = table.choices[c];
     if (cell == nullptr || choice.all() || cell->least_class.empty()) continue;
-    const double least = cell->least_class.summary().mean, most = cell->most_class.summary().mean;
-    f.table.push_back({choice.titled(), worded(cell->least_class.summary()), worded(cell->most_class.summary()),
-                       worded(cell->purity.summary())});
-    if (!choice.random() && most / std::max(least, 1e-9) > widest.first) {
-      widest = {most / std::max(least, 1e-9),
+    const Summary least = cell->least_class.summary(), most = cell->most_class.summary();
+    f.table.push_back({choice.titled(), worded(least), worded(most), worded(cell->purity.summary())});
+    const double apart = most.mean / std::max(least.mean, 1e-9);
+    if (!choice.random() && apart > widest.first) {
+      widest = {apart,
                 fmt::format("furthest apart: {} keeps {} % of the class that it keeps least of and {} % of another",
-                            choice.titled(), percent(least), percent(most))};
+                            choice.titled(), worded(least), worded(most))};
     }
-    if (!cell->purity.empty()) purities[choice.scored()] = cell->purity.summary().mean;
+    if (!cell->purity.empty()) purities[choice.scored()] = cell->purity.summary();
   }
   if (f.table.empty()) return std::nullopt;
   std::vector<std::string> pure;
-  for (const auto& [name, purity] : purities) pure.push_back(fmt::format("{} % ({})", percent(purity), name));
+  for (const auto& [name, purity] : purities) pure.push_back(fmt::format("{} % ({})", worded(purity), name));
   f.title = pure.empty() ? fmt::format("At n {} choices keep unlike shares of the classes", grouped(n))
                          : fmt::format("At n {} the share of rows with the most frequent label of their cluster is {}",
                                        grouped(n), listed(pure));

@@ -59,7 +59,7 @@ class Steepness {
 
 }  // namespace
 
-// Whether a choice's error falls more steeply with the rows kept than that of as many at random.
+// Whether a choice's error falls more steeply with the rows kept than that of a random choice.
 std::optional<Finding> exponents_finding(const ChoiceTable& table, const std::string& measure, std::uint64_t seed,
                                          nlohmann::json& list) {
   Finding f{.id = "exponents-" + short_measure(measure)};
@@ -85,8 +85,8 @@ std::optional<Finding> exponents_finding(const ChoiceTable& table, const std::st
   if (f.table.empty()) return std::nullopt;
   const std::size_t undecided = f.table.size() - found.steeper.size() - found.shallower.size();
   f.title = fmt::format(
-      "Along the rows kept the {} error of {} of {} choices falls more steeply than that of as many at random, of {} "
-      "less steeply, and {} {} undecided",
+      "Along the rows kept the {} error of {} of {} choices falls more steeply than that of a random choice of the same "
+      "size, of {} less steeply, and {} {} undecided",
       short_measure(measure), found.steeper.size(), f.table.size(), found.shallower.size(), undecided,
       undecided == 1 ? "is" : "are");
   found.name_in(f);

@@ -4,8 +4,8 @@
 // result.json of every study: schema 2, study (the command), experiment (a name), title, environment, and
 //   findings   [{id, title, text, points, columns, table, contrasts}]
 //   contrasts  [{what, against, measure, place, mean, low, high, sd, standard_error, unit, seeds, seeds_lower, verdict,
-//              mean_what, low_what, high_what, mean_against, low_against, high_against, train_what, train_against, margin,
-//              family, p_differs, p_same, not_worse, units_to_settle}],
+//              mean_what, low_what, high_what, mean_against, low_against, high_against, train_what, ... (likewise),
+//              margin, family, p_differs, p_same, not_worse, units_to_settle}],
 //              and where networks failed to train also without_failed and depends_on_failed. unit: seed or world, of
 //              which there are `seeds`; p values are corrected for the family (seed_errors.h)
 // Of the studies that run trials (compare, sweep, prune-study, curriculum, lottery) also:

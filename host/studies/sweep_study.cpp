@@ -73,7 +73,7 @@ std::optional<Finding> control_finding(const Curves& curves, const std::string& 
 }
 
 // A law as the cells of a table.
-std::vector<std::string> law_cells(const CurveLaw& found) {
+std::vector<std::string> law_cells(const CurveLaw& found, const Summary& measured) {
   const Law& law = found.law;
   const LawFit& fit = *found.fit();
   const bool floored = fit.curve.form == LawForm::floor, power = fit.curve.form != LawForm::exponential;
@@ -89,7 +89,7 @@ std::vector<std::string> law_cells(const CurveLaw& found) {
           grouped(std::llround(law.sizes.back())),
           percent(fit.predicted),
           range(fit.predicted_interval.low, fit.predicted_interval.high, percent),
-          percent(law.means.back()),
+          worded(measured),
           std::to_string(law.seeds),
           std::to_string(found.failed)};
 }
@@ -125,7 +125,10 @@ std::optional<Finding> laws_finding(const Curves& curves, const std::string& err
         : law.verdict == "power with floor" ? fmt::format("{} levels off at {} %", series, percent(fit.curve.c))
                                             : series);
     f.table.push_back({curve.name});
-    for (const auto& cell : law_cells(found->second)) f.table.back().push_back(cell);
+    const auto last = std::find_if(curve.points.begin(), curve.points.end(),
+                                   [&](const auto& point) { return point.second.x == law.sizes.back(); });
+    for (const auto& cell : law_cells(found->second, last->second.series->of(error).summary()))
+      f.table.back().push_back(cell);
     f.points.push_back((curve.name.empty() ? "" : curve.name + ": ") + found->second.worded());
   }
   if (f.table.empty()) return std::nullopt;
