@@ -41,6 +41,40 @@ std::string bits(const Measurement& measurement) {
   return text;
 }
 
+// Memory of a backend ends at each piece that is asked for in turn: trials fail, and what the others measure is theirs.
+TEST(Evaluate, ANetworkWithoutMemoryTakesNoOthersPlace) {
+  static long asked, refused;
+  Backend scarce = cpu_backend();
+  scarce.allocate = [](std::size_t bytes, Context& context) -> void* {
+    if (++asked == refused) throw std::bad_alloc();
+    return cpu_backend().allocate(bytes, context);
+  };
+  std::vector<Trial> trials;
+  for (const std::uint64_t seed : {1, 2, 3}) {
+    trials.push_back(small("mlp-xy", 40));
+    trials.back().start = seed;
+  }
+  asked = refused = 0;
+  const auto want = measured(trials, scarce);
+  const long pieces = asked;
+  int failed = 0;
+  for (long piece = 1; piece <= pieces; ++piece) {
+    asked = 0;
+    refused = piece;
+    std::vector<Measurement> got;
+    try {
+      got = measured(trials, scarce);
+    } catch (const std::bad_alloc&) {
+      continue;  // before any trial
+    }
+    for (std::size_t i = 0; i < trials.size(); ++i) {
+      failed += got[i].failed();
+      EXPECT_TRUE(got[i].failed() || bits(got[i]) == bits(want[i])) << "piece " << piece << ", trial " << i;
+    }
+  }
+  EXPECT_GE(failed, 6) << "of each network its parameters and its mark of divergence";
+}
+
 class EvaluateOnBackend : public test::OnBackend {};
 
 TEST_P(EvaluateOnBackend, KnnTrialsThatShareASearchMeasureWhatEachMeasuresAlone) {

@@ -10,7 +10,6 @@
 #include <exception>
 #include <memory>
 #include <mutex>
-#include <numeric>
 #include <optional>
 #include <set>
 #include <tuple>
@@ -536,34 +535,44 @@ class Evaluation {
   }
 
   void train_networks(const std::vector<std::size_t>& indices) {
+    // What belongs to a network stands together: one for which memory ends is left out whole, and takes no other's place.
+    struct Network {
+      std::size_t trial;
+      MlpRun run;
+      Buffer<float> parameters;
+      Buffer<int> diverged;
+      double cost;
+    };
     std::deque<Buffer<int>> kept;
-    std::deque<Buffer<float>> parameters;
-    std::deque<Buffer<int>> diverged;
-    std::vector<std::size_t> ready;
-    std::vector<MlpRun> runs;
-    std::vector<double> costs;
+    std::deque<Network> networks;
     for (const std::size_t i : indices) {
       guarded({i}, [&] {
         MlpRun run = network_run(i, kept);
         const std::vector<float> start = initial_parameters(run.shape, trials_[i].start_seed());
-        run.parameters = parameters.emplace_back(context_, start, Shape{std::ssize(start)});
-        run.diverged = diverged.emplace_back(context_, std::vector{-1}, Shape{1});
-        runs.push_back(run);
-        ready.push_back(i);
-        costs.push_back(estimated_seconds(trials_[i]));
+        Buffer<float> parameters(context_, start, Shape{std::ssize(start)});
+        Buffer<int> diverged(context_, std::vector{-1}, Shape{1});
+        run.parameters = parameters;
+        run.diverged = diverged;
+        networks.push_back({i, run, std::move(parameters), std::move(diverged), estimated_seconds(trials_[i])});
       });
     }
-    if (runs.empty()) return;
+    if (networks.empty()) return;
+    std::vector<MlpRun> runs;
+    double all = 0;
+    for (const Network& network : networks) {
+      runs.push_back(network.run);
+      all += network.cost;
+    }
     const double start = now();
     context_.backend().mlp_train(runs, context_);
     context_.synchronize();
-    const double seconds = now() - start, all = std::accumulate(costs.begin(), costs.end(), 0.0);
-    for (std::size_t j = 0; j < runs.size(); ++j) {
-      Measurement result = measure_network(ready[j], runs[j].shape, parameters[j]);
-      if (diverged[j].to_host()[0] >= 0) result.status = "diverged";
-      result.seconds = seconds * costs[j] / all;
-      result.parameters = parameters[j].to_host();
-      report(ready[j], result);
+    const double seconds = now() - start;
+    for (const Network& network : networks) {
+      Measurement result = measure_network(network.trial, network.run.shape, network.parameters);
+      if (network.diverged.to_host()[0] >= 0) result.status = "diverged";
+      result.seconds = seconds * network.cost / all;
+      result.parameters = network.parameters.to_host();
+      report(network.trial, result);
     }
   }
 

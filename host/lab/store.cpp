@@ -45,7 +45,7 @@ Records::Place Records::place_of(const nlohmann::json& record, int file, std::in
 
 std::int64_t Records::read_shard(const fs::path& file, int number, std::map<std::string, Place>& places) {
   std::ifstream input(file, std::ios::binary);
-  if (!input) throw Failure(kBadData, fmt::format("{}: cannot be read", file.string()));
+  if (!input) cannot_read(file);
   std::int64_t begin = 0;
   std::string bytes;
   for (int line = 1; std::getline(input, bytes) && !input.eof(); ++line) {  // a line without its end is torn
@@ -70,10 +70,8 @@ std::int64_t Records::read_shard(const fs::path& file, int number, std::map<std:
 
 Records Records::in(const fs::path& folder) {
   Records records;
-  std::error_code error;
-  for (const auto& entry : fs::directory_iterator(folder, error)) {
-    const std::string name = entry.path().filename().string();
-    if (name.starts_with("rows-") && name.ends_with(".jsonl")) records.files_.push_back(entry.path());
+  for (const std::string& name : names_in(folder)) {
+    if (name.starts_with("rows-") && name.ends_with(".jsonl")) records.files_.push_back(folder / name);
   }
   std::sort(records.files_.begin(), records.files_.end());
   for (std::size_t i = 0; i < records.files_.size(); ++i) {

@@ -54,10 +54,8 @@ Shards find_shards(const fs::path& folder) {
   const std::regex name("(shard|references)-([0-9]{1,6})-of-([0-9]{1,6})");
   Shards found;
   std::size_t parts = 0;
-  std::error_code unknown;
-  for (const auto& entry : fs::directory_iterator(folder, unknown)) {
+  for (const std::string& file : names_in(folder)) {
     std::smatch match;
-    const std::string file = entry.path().filename().string();
     if (!std::regex_match(file, match, name)) continue;
     const std::size_t count = std::stoul(match[3]), index = std::stoul(match[2]);
     if (parts != 0 && (parts != count || found.kind != match[1])) {
@@ -67,10 +65,11 @@ Shards find_shards(const fs::path& folder) {
     parts = count;
     found.kind = match[1];
     found.folders.resize(parts);
-    if (index >= 1 && index <= parts) found.folders[index - 1] = entry.path();
+    if (index >= 1 && index <= parts) found.folders[index - 1] = folder / file;
   }
   if (parts == 0) throw Failure(kBadData, folder.string() + ": holds no shards, as shard-1-of-8");
   std::vector<std::size_t> missing;
+  std::error_code unknown;
   for (std::size_t i = 0; i < parts; ++i) {
     const fs::path result = found.folders[i] / "result.json";
     if (found.folders[i].empty() || !fs::exists(result, unknown)) {

@@ -9,6 +9,8 @@
 #include <cerrno>
 #include <cstring>
 #include <fstream>
+#include <memory>
+#include <new>
 #include <random>
 #include <string>
 #include <string_view>
@@ -43,7 +45,7 @@ constexpr std::size_t kMostOfTarget = 100;  // bytes: with the rest below what a
 
 // Removes what runs that were killed have left in a folder. A living run holds the lock of its file.
 void remove_leftovers(const fs::path& folder) {
-  // Not by directory_iterator, which ends the program where there is no memory.
+  // Not by names_in: what is found is opened in the folder that was read.
   DIR* const entries = ::opendir(folder.empty() ? "." : folder.c_str());
   if (entries == nullptr) return;
   while (const dirent* entry = ::readdir(entries)) {
@@ -67,6 +69,20 @@ void make_output_folder(const fs::path& folder) {
   if (error && !there) cannot_write(folder, error.message());
   if (!there) cannot_write(folder, "it is not a folder");
   if (::access(folder.c_str(), W_OK | X_OK) != 0) cannot_write(folder, std::strerror(errno));
+}
+
+std::vector<std::string> names_in(const fs::path& folder) {
+  const auto close = [](DIR* entries) { ::closedir(entries); };
+  const std::unique_ptr<DIR, decltype(close)> entries(::opendir(folder.c_str()), close);
+  std::vector<std::string> names;
+  for (const dirent* entry; entries && (entry = ::readdir(entries.get())) != nullptr;)
+    names.emplace_back(entry->d_name);
+  return names;
+}
+
+void cannot_read(const fs::path& file) {
+  if (errno == ENOMEM) throw std::bad_alloc();
+  throw Failure(kBadData, fmt::format("{}: cannot be read", file.string()));
 }
 
 OutputFile::OutputFile(fs::path target) : target_(std::move(target)) {
@@ -216,7 +232,7 @@ std::string fingerprint_of(const fs::path& file) {
                                         file.string()));
   }
   std::ifstream input(file, std::ios::binary);
-  if (!input) throw Failure(kBadData, fmt::format("{}: cannot be read", file.string()));
+  if (!input) cannot_read(file);
   Fingerprint fingerprint;
   std::vector<char> block(std::size_t{1} << 20);
   while (input.read(block.data(), static_cast<std::streamsize>(block.size())) || input.gcount() > 0) {

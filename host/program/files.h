@@ -8,6 +8,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "host/program/signals.h"
 
@@ -20,6 +21,13 @@ struct ReaderGone : std::exception {
 
 // Makes the folder and checks that it can be written to; Failure(kCannotWrite) otherwise.
 void make_output_folder(const std::filesystem::path& folder);
+
+// Names in a folder, in no order; none where there is no folder that can be read. Not by directory_iterator, which ends the
+// program where there is no memory.
+std::vector<std::string> names_in(const std::filesystem::path& folder);
+// After a stream could not be opened, with errno as that left it: std::bad_alloc where it was for want of memory, else
+// Failure(kBadData), "FILE: cannot be read".
+[[noreturn]] void cannot_read(const std::filesystem::path& file);
 
 // A file being written under a temporary name beside `target`; `commit` flushes it to disk and renames it, the
 // destructor without commit removes it. It takes the place of a file that is there, with its owner and mode. A target
