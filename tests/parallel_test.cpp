@@ -64,10 +64,11 @@ TEST(ParallelFor, HelpersWorkBesideTheOwnerAndLeaveSignalsToIt) {
   }
 }
 
-// Whether every other thread of this process sleeps.
+// Whether every other thread of this process sleeps; where there is no /proc nobody can tell, and it is taken for so.
 bool others_sleep() {
   const std::string self = std::to_string(::gettid());
-  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task")) {
+  std::error_code none;
+  for (const auto& task : std::filesystem::directory_iterator("/proc/self/task", none)) {
     std::ifstream file(task.path() / "stat");
     const std::string stat{std::istreambuf_iterator<char>(file), {}};
     if (task.path().filename() != self && stat.find(") S ") == std::string::npos) return false;
