@@ -59,7 +59,6 @@ struct SeedErrors {
   std::set<Draw> misfits() const;
   std::set<Draw> failed() const;  // collapsed, diverged or misfit
   SeedErrors without_failed() const;
-  double train_mean() const { return train_summary().mean; }       // NaN where there is none
   Summary train_summary() const;                                   // over units
   Summary summary() const;                                         // over units
   Paired minus(const SeedErrors& other) const;                     // over the units that both have
